@@ -1,0 +1,3 @@
+//! todo
+#![no_std]
+#![forbid(unsafe_code)]
