@@ -4,6 +4,8 @@
 
 use thiserror::Error;
 
+use crate::{Epoch, NodeId, Seq};
+
 /// Why bytes are not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
@@ -84,6 +86,36 @@ impl<'a> Reader<'a> {
     /// [`DecodeError::Truncated`] when fewer are left.
     pub fn u128(&mut self, field: &'static str) -> Result<u128, DecodeError> {
         self.array(field).map(u128::from_be_bytes)
+    }
+
+    /// An epoch, eight bytes; [`Epoch::NONE`] is one.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when fewer are left; [`DecodeError::Invalid`] when no node can
+    /// have minted it, or when too few counters are left above it (see [`Epoch::WIRE_MAX`]).
+    pub fn epoch(&mut self, field: &'static str) -> Result<Epoch, DecodeError> {
+        let epoch = Epoch::from_bits(self.u64(field)?);
+        let counts = epoch.counter() > 0 && epoch.counter() <= Epoch::WIRE_MAX;
+        if epoch == Epoch::NONE || counts { Ok(epoch) } else { Err(DecodeError::Invalid(field)) }
+    }
+
+    /// A sequence, eight bytes; [`Seq::ZERO`] is one.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when fewer are left; [`DecodeError::Invalid`] above
+    /// [`Seq::WIRE_MAX`].
+    pub fn seq(&mut self, field: &'static str) -> Result<Seq, DecodeError> {
+        let seq = Seq(self.u64(field)?);
+        if seq <= Seq::WIRE_MAX { Ok(seq) } else { Err(DecodeError::Invalid(field)) }
+    }
+
+    /// A node's id, one byte.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when none is left; [`DecodeError::Invalid`] above
+    /// [`NodeId::MAX`].
+    pub fn node(&mut self, field: &'static str) -> Result<NodeId, DecodeError> {
+        NodeId::new(self.u8(field)?).ok_or(DecodeError::Invalid(field))
     }
 
     /// How many bytes are left.

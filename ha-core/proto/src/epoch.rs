@@ -16,6 +16,9 @@ impl Epoch {
     pub const NONE: Self = Self(0);
     /// The highest counter.
     pub const COUNTER_MAX: u64 = (1 << 56) - 1;
+    /// The highest counter that is believed when it is read: from there a cluster can still mint
+    /// 2^55 more, so that no message can leave it without an epoch to mint.
+    pub const WIRE_MAX: u64 = Self::COUNTER_MAX >> 1;
 
     const OVERRIDE: u64 = 0x80;
 
@@ -24,7 +27,7 @@ impl Epoch {
     /// # Panics
     /// If `counter` is 0 (that is [`Epoch::NONE`]) or above [`Epoch::COUNTER_MAX`].
     pub const fn new(counter: u64, owner: NodeId) -> Self {
-        assert!(counter > 0, "counter 0 is Epoch::NONE: a reign with it would order below every other");
+        assert!(counter > 0, "counter 0 is Epoch::NONE: such a reign would order below all others");
         assert!(counter <= Self::COUNTER_MAX, "a longer counter would overwrite the owner");
         Self(counter << 8 | owner.as_u8() as u64)
     }

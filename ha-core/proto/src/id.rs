@@ -113,6 +113,9 @@ pub struct Seq(pub u64);
 impl Seq {
     /// Before the first record.
     pub const ZERO: Self = Self(0);
+    /// The highest sequence that is believed when it is read: at a million records a second a log
+    /// gets there after 146,000 years, and adding to it never overflows.
+    pub const WIRE_MAX: Self = Self(1 << 62);
 
     /// The sequence after this one.
     #[must_use]

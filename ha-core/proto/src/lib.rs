@@ -11,6 +11,7 @@ mod id;
 mod lineage;
 mod machine;
 mod membership;
+mod prng;
 mod role;
 mod time;
 
@@ -21,5 +22,6 @@ pub use id::{
 pub use lineage::{Chain, Comparison, Lineage, LineageEntry, Position};
 pub use machine::{Deadline, Machine, Outbox, Timer};
 pub use membership::Membership;
+pub use prng::Prng;
 pub use role::{DataState, Role};
 pub use time::Instant;
