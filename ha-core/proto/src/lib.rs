@@ -8,12 +8,15 @@ extern crate alloc;
 pub mod codec;
 mod epoch;
 mod id;
+#[cfg(any(test, feature = "laws"))]
+pub mod laws;
 mod lineage;
 mod machine;
 mod membership;
 mod prng;
 mod role;
 mod time;
+pub mod wire;
 
 pub use epoch::Epoch;
 pub use id::{
