@@ -1,0 +1,113 @@
+//! What is known of one peer.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ha_proto::{Boot, Instant, LinkId};
+
+use crate::Echo;
+use crate::liveness::{Change, Liveness};
+use crate::session::{Candidates, Session};
+
+/// What is known of one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// The boot that last proved itself.
+    pub(crate) known: Option<Session>,
+    pub(crate) liveness: Liveness,
+    pub(crate) links: Vec<Link>,
+    /// Whether a replay was reported: the later ones are only counted.
+    pub(crate) replay_told: bool,
+    candidates: Candidates,
+}
+
+/// One link to a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) liveness: Liveness,
+    pub(crate) longest_gap: Duration,
+}
+
+/// What to make of a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acceptance {
+    /// It came before.
+    Replay,
+    /// It is of a boot that has not proved that it lives.
+    Candidate,
+    /// It is of the known boot.
+    Known,
+    /// Its boot has just proved itself and is the known one now.
+    Adopted {
+        /// Another one was known before.
+        restarted: bool,
+    },
+}
+
+/// A beat as far as its acceptance goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) at: Instant,
+    pub(crate) link: LinkId,
+    /// The sender's boot and number.
+    pub(crate) from: Echo,
+    /// Which recent number of mine, in my boot, it echoes.
+    pub(crate) echoed: Option<u64>,
+    /// The number of my next round.
+    pub(crate) next: u64,
+}
+
+impl Peer {
+    pub(crate) fn new(links: u8) -> Self {
+        Self {
+            known: None,
+            liveness: Liveness::default(),
+            links: (0..links).map(|_| Link::default()).collect(),
+            replay_told: false,
+            candidates: Candidates::default(),
+        }
+    }
+
+    /// Decides what to make of a beat.
+    pub(crate) fn accept(&mut self, arrival: Arrival) -> Acceptance {
+        let Arrival { at, link, from, echoed, next } = arrival;
+        if let Some(known) = self.known.as_mut().filter(|known| known.boot == from.boot) {
+            let new = known.accept(link, from.number);
+            return if new { Acceptance::Known } else { Acceptance::Replay };
+        }
+        let accepted = self.candidates.accept(at, from.boot, link, from.number, next);
+        let Some(candidate) = accepted else { return Acceptance::Replay };
+        if !echoed.is_some_and(|number| candidate.is_proved_by(number)) {
+            return Acceptance::Candidate;
+        }
+        self.candidates.clear();
+        let restarted = self.known.replace(candidate.session).is_some();
+        Acceptance::Adopted { restarted }
+    }
+
+    /// Whom my round `number` echoes: the known boot, or while there is none a candidate.
+    ///
+    /// A known boot need not make room for a candidate: whoever starts later has no known boot, so
+    /// it echoes me, proves itself by that, and is known.
+    pub(crate) fn echoes(&self, number: u64) -> Option<&Session> {
+        self.known.as_ref().or_else(|| self.candidates.in_turn(number))
+    }
+
+    /// The known boot.
+    pub(crate) fn boot(&self) -> Option<Boot> {
+        self.known.as_ref().map(|known| known.boot)
+    }
+}
+
+impl Link {
+    /// Takes a proof on this link; whether the link came up by it.
+    pub(crate) fn believe(&mut self, now: Instant, sent: Instant) -> bool {
+        match self.liveness.believe(now, sent) {
+            Change::Up => true,
+            Change::Still(gap) => {
+                self.longest_gap = self.longest_gap.max(gap);
+                false
+            }
+        }
+    }
+}

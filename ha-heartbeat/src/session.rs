@@ -1,0 +1,114 @@
+//! What was heard of one boot of a peer, and of boots that still have to prove themselves.
+
+use ha_proto::{Boot, Instant, LinkId};
+
+use crate::{Config, Echo};
+
+/// What was heard of one boot of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) boot: Boot,
+    /// The newest number on any link.
+    pub(crate) newest: u64,
+    /// The newest number on each link; 0 when none came.
+    seen: [u64; Config::LINKS_MAX],
+}
+
+impl Session {
+    fn new(boot: Boot) -> Self {
+        Self { boot, newest: 0, seen: [0; Config::LINKS_MAX] }
+    }
+
+    /// Takes a number unless it is a replay: not above what came on that link before.
+    pub(crate) fn accept(&mut self, link: LinkId, number: u64) -> bool {
+        let seen = &mut self.seen[usize::from(link.0)];
+        let new = number > *seen;
+        if new {
+            *seen = number;
+            self.newest = self.newest.max(number);
+        }
+        assert!(self.newest >= *seen, "the echo would be older than what was heard");
+        new
+    }
+
+    /// The newest number on this link; 0 when none came.
+    pub(crate) fn seen(&self, link: LinkId) -> u64 {
+        self.seen[usize::from(link.0)]
+    }
+
+    pub(crate) fn echo(&self) -> Option<Echo> {
+        (self.newest > 0).then_some(Echo { boot: self.boot, number: self.newest })
+    }
+}
+
+/// A boot that has not yet proved that it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) session: Session,
+    /// It proves itself by echoing this number of mine or a later one: I sent none of them before
+    /// I first heard of it, so no datagram that was recorded earlier can echo one.
+    since: u64,
+    heard: Instant,
+}
+
+impl Candidate {
+    /// Whether echoing `number` proves that this boot lives.
+    pub(crate) fn is_proved_by(&self, number: u64) -> bool {
+        number >= self.since
+    }
+}
+
+/// The boots of one peer that have not yet proved that they live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Candidates {
+    places: [Option<Candidate>; Self::MAX],
+}
+
+impl Candidates {
+    /// The most boots remembered: the living one, and room for three that a network replays. With
+    /// one place only, a single replayed datagram in each interval would keep it out for ever.
+    pub(crate) const MAX: usize = 4;
+
+    /// Takes a number of `boot` unless it is a replay. `next` is the number of my next round.
+    pub(crate) fn accept(
+        &mut self,
+        now: Instant,
+        boot: Boot,
+        link: LinkId,
+        number: u64,
+        next: u64,
+    ) -> Option<Candidate> {
+        let place = self.place(boot);
+        let known = place.filter(|candidate| candidate.session.boot == boot);
+        let mut candidate =
+            known.unwrap_or(Candidate { session: Session::new(boot), since: next, heard: now });
+        if !candidate.session.accept(link, number) {
+            return None;
+        }
+        candidate.heard = now;
+        *place = Some(candidate);
+        Some(candidate)
+    }
+
+    /// Forgets all of them: one proved itself, so the others are dead.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The one to echo in the round `number`: each in turn, as only one of them lives.
+    pub(crate) fn in_turn(&self, number: u64) -> Option<&Session> {
+        let count = self.places.iter().flatten().count() as u64;
+        let turn = number.checked_rem(count)?;
+        self.places.iter().flatten().nth(turn as usize).map(|candidate| &candidate.session)
+    }
+
+    /// Where `boot` is; else a free place; else the one that was silent for longest.
+    fn place(&mut self, boot: Boot) -> &mut Option<Candidate> {
+        let rank = |place: &Option<Candidate>| match place {
+            Some(candidate) if candidate.session.boot == boot => (0, Instant::ZERO),
+            None => (1, Instant::ZERO),
+            Some(candidate) => (2, candidate.heard),
+        };
+        self.places.iter_mut().min_by_key(|place| rank(place)).expect("there are places")
+    }
+}
