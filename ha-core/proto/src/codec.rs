@@ -136,3 +136,58 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_big_endian_fields_in_order() {
+        let bytes: [u8; 35] = core::array::from_fn(|at| at as u8 + 1);
+        let mut reader = Reader::new(&bytes);
+        assert_eq!(reader.u8("a"), Ok(1));
+        assert_eq!(reader.u16("b"), Ok(0x0203));
+        assert_eq!(reader.u32("c"), Ok(0x0405_0607));
+        assert_eq!(reader.u64("d"), Ok(0x0809_0a0b_0c0d_0e0f));
+        assert_eq!(reader.u128("e"), Ok(0x1011_1213_1415_1617_1819_1a1b_1c1d_1e1f));
+        assert_eq!(reader.bytes(2, "f"), Ok(&bytes[31..33]));
+        assert_eq!(reader.remaining(), 2);
+        assert_eq!(reader.clone().finish(), Err(DecodeError::Trailing));
+        assert_eq!(reader.rest(), [34, 35]);
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_truncated_field_consumes_nothing() {
+        let mut reader = Reader::new(&[1, 2, 3]);
+        assert_eq!(reader.u32("a"), Err(DecodeError::Truncated("a")));
+        assert_eq!(reader.bytes(4, "b"), Err(DecodeError::Truncated("b")));
+        assert_eq!(reader.bytes(usize::MAX, "c"), Err(DecodeError::Truncated("c")));
+        assert_eq!(reader.remaining(), 3);
+    }
+
+    #[test]
+    fn refuses_numbers_out_of_range() {
+        let seq = |seq: u64| Reader::new(&seq.to_be_bytes()).seq("s");
+        assert_eq!(seq(1 << 62), Ok(Seq::WIRE_MAX));
+        assert_eq!(seq((1 << 62) + 1), Err(DecodeError::Invalid("s")));
+        assert_eq!(Reader::new(&[127]).node("n"), Ok(NodeId::new(127).unwrap()));
+        assert_eq!(Reader::new(&[128]).node("n"), Err(DecodeError::Invalid("n")));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_can_be_stepped(bits: u64) {
+            if let Ok(seq) = Reader::new(&bits.to_be_bytes()).seq("s") {
+                prop_assert!(seq.next() > seq);
+            }
+            if let Ok(epoch) = Reader::new(&bits.to_be_bytes()).epoch("e") {
+                let owner = NodeId::new(0).unwrap();
+                prop_assert!(epoch.next(owner) > epoch);
+                prop_assert!(epoch.overridden_by(owner) > epoch);
+            }
+        }
+    }
+}

@@ -2,8 +2,12 @@
 
 use core::fmt;
 
+use thiserror::Error;
+
 /// A node of a cluster: 0 to 127, unique within the cluster (`CONTRACT.md` "Records").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u8", into = "u8"))]
 pub struct NodeId(u8);
 
 impl NodeId {
@@ -21,13 +25,32 @@ impl NodeId {
     }
 }
 
+impl TryFrom<u8> for NodeId {
+    type Error = NodeIdError;
+
+    fn try_from(id: u8) -> Result<Self, NodeIdError> {
+        Self::new(id).ok_or(NodeIdError(id))
+    }
+}
+
+impl From<NodeId> for u8 {
+    fn from(node: NodeId) -> Self {
+        node.0
+    }
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
 }
 
-/// A set of nodes, as one bit for each id.
+/// A number that is no node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{0} is no node id: they go from 0 to 127")]
+pub struct NodeIdError(u8);
+
+/// A set of nodes, as one bit for each id. With `serde` it is a list of ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeSet(u128);
 
@@ -88,6 +111,27 @@ impl NodeSet {
     }
 }
 
+impl FromIterator<NodeId> for NodeSet {
+    fn from_iter<I: IntoIterator<Item = NodeId>>(nodes: I) -> Self {
+        nodes.into_iter().fold(Self::EMPTY, Self::with)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for NodeSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for NodeSet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let nodes = alloc::collections::BTreeSet::<NodeId>::deserialize(deserializer)?;
+        Ok(nodes.into_iter().collect())
+    }
+}
+
 impl fmt::Display for NodeSet {
     /// `{0,1}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,10 +148,14 @@ impl fmt::Display for NodeSet {
 
 /// A network between the nodes, by its place in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct LinkId(pub u8);
 
 /// A place in the replication log. The first record is 1; 0 is "before the first".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Seq(pub u64);
 
 impl Seq {
@@ -138,16 +186,22 @@ impl fmt::Display for Seq {
 
 /// Ties an effect to its result. Unique within one machine and one boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Ticket(pub u64);
 
 /// One of the modules (services) that a process hosts. A pair is one module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct ModuleId(pub u16);
 
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        #[cfg_attr(feature = "serde", serde(transparent))]
         pub struct $name(pub u64);
 
         impl fmt::Display for $name {
@@ -177,4 +231,69 @@ random_id! {
 random_id! {
     /// Which life of the witness: answers of any other one are void. Zero is unknown.
     Incarnation
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn node(id: u8) -> NodeId {
+        NodeId::new(id).unwrap()
+    }
+
+    #[test]
+    fn ids_end_at_127() {
+        assert_eq!(NodeId::new(127).map(NodeId::as_u8), Some(127));
+        assert_eq!(NodeId::new(128), None);
+        assert_eq!(NodeId::try_from(3), Ok(node(3)));
+        assert_eq!(u8::from(node(3)), 3);
+        let error = NodeId::try_from(200).unwrap_err();
+        assert_eq!(error.to_string(), "200 is no node id: they go from 0 to 127");
+    }
+
+    #[test]
+    fn a_set_holds_the_first_and_the_last_id() {
+        let set = NodeSet::only(node(0)).with(node(127));
+        assert_eq!(set.bits(), 1 << 127 | 1);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [node(0), node(127)]);
+        assert_eq!((set.len(), set.is_empty()), (2, false));
+        assert_eq!(set.to_string(), "{0,127}");
+        assert_eq!(set.without(node(0)).without(node(127)), NodeSet::EMPTY);
+        assert_eq!(NodeSet::EMPTY.to_string(), "{}");
+    }
+
+    #[test]
+    fn sequences_step_and_stop_at_zero() {
+        assert_eq!(Seq::ZERO.next(), Seq(1));
+        assert_eq!(Seq(1).previous(), Seq::ZERO);
+        assert_eq!(Seq::ZERO.previous(), Seq::ZERO);
+        assert_eq!(Seq(12).to_string(), "12");
+    }
+
+    #[test]
+    fn random_ids_are_shown_whole() {
+        assert_eq!(StoreId(0xab).to_string(), "00000000000000ab");
+    }
+
+    proptest! {
+        #[test]
+        fn a_set_is_like_the_list_of_its_members(bits: u128, other: u128, id in 0u8..=127) {
+            let (set, other) = (NodeSet::from_bits(bits), NodeSet::from_bits(other));
+            let members: Vec<_> = set.iter().collect();
+            prop_assert_eq!(members.len(), set.len() as usize);
+            prop_assert_eq!(members.iter().copied().collect::<NodeSet>(), set);
+            prop_assert_eq!(members.contains(&node(id)), set.contains(node(id)));
+            prop_assert!(set.with(node(id)).contains(node(id)));
+            prop_assert!(!set.without(node(id)).contains(node(id)));
+            let subset = members.iter().all(|&member| other.contains(member));
+            prop_assert_eq!(set.is_subset_of(other), subset);
+            let both = NodeSet::from_bits(set.bits() & other.bits());
+            prop_assert!(both.is_subset_of(set) && both.is_subset_of(other));
+        }
+    }
 }

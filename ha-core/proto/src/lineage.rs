@@ -9,6 +9,8 @@ use crate::{Epoch, Seq};
 
 /// A running hash over all records up to and including one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Chain(pub u64);
 
 /// The last record of a log: equal positions mean equal histories (`CONTRACT.md` "Words").
@@ -17,6 +19,7 @@ pub struct Chain(pub u64);
 ///
 /// Layout, [`Position::LEN`] bytes, big-endian: epoch u64, sequence u64, chain u64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Position {
     /// The reign that wrote the record.
     pub epoch: Epoch,
@@ -53,6 +56,7 @@ impl Position {
 ///
 /// Layout, [`LineageEntry::LEN`] bytes, big-endian: epoch u64, first sequence u64, chain u64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LineageEntry {
     /// The reign.
     pub epoch: Epoch,
@@ -277,10 +281,9 @@ impl Part {
         }
         let shorter = Comparison::Diverged { common: self.end.min(theirs.end) };
         match (self.continues, theirs.continues) {
-            (true, true) => shorter,
             (true, false) if theirs.end <= self.end => Comparison::Ahead,
             (false, true) if self.end <= theirs.end => Comparison::Behind,
-            (true, false) | (false, true) => shorter,
+            (true, true | false) | (false, true) => shorter,
             (false, false) => match self.end.cmp(&theirs.end) {
                 core::cmp::Ordering::Less => Comparison::Behind,
                 core::cmp::Ordering::Equal => Comparison::Equal,
@@ -472,7 +475,9 @@ mod tests {
         let decode = |entries: &[LineageEntry], count: u16| {
             let mut bytes = Vec::new();
             bytes.put_u16(count);
-            entries.iter().for_each(|entry| entry.encode(&mut bytes));
+            for entry in entries {
+                entry.encode(&mut bytes);
+            }
             Lineage::decode(&mut Reader::new(&bytes))
         };
         let order = Err(DecodeError::Invalid("the lineage's order"));

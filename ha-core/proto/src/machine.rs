@@ -131,3 +131,64 @@ impl Timer {
         self.0.map(|at| Deadline { at, why })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use core::time::Duration;
+
+    use super::*;
+
+    const ONE: Instant = Instant::from_nanos(1);
+    const TWO: Instant = Instant::from_nanos(2);
+
+    #[test]
+    fn a_timer_rings_once() {
+        let mut timer = Timer::IDLE;
+        assert!(!timer.expire(TWO));
+        timer.arm(TWO);
+        assert_eq!((timer.at(), timer.expire(ONE)), (Some(TWO), false));
+        assert_eq!(timer.deadline("ring"), Some(Deadline { at: TWO, why: "ring" }));
+        assert!(timer.expire(TWO));
+        assert!(!timer.expire(TWO));
+        assert_eq!((timer, timer.deadline("ring")), (Timer::IDLE, None));
+    }
+
+    #[test]
+    fn arming_again_moves_the_ring() {
+        let mut timer = Timer::IDLE;
+        timer.arm(ONE);
+        timer.arm(TWO);
+        assert!(!timer.expire(ONE));
+        timer.disarm();
+        assert!(!timer.expire(TWO + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_sooner_deadline_wins_and_the_first_on_a_tie() {
+        let at = |at, why| Some(Deadline { at, why });
+        assert_eq!(Deadline::sooner(None, None), None);
+        assert_eq!(Deadline::sooner(at(TWO, "a"), None), at(TWO, "a"));
+        assert_eq!(Deadline::sooner(None, at(TWO, "b")), at(TWO, "b"));
+        assert_eq!(Deadline::sooner(at(TWO, "a"), at(ONE, "b")), at(ONE, "b"));
+        assert_eq!(Deadline::sooner(at(ONE, "a"), at(ONE, "b")), at(ONE, "a"));
+    }
+
+    #[test]
+    fn an_outbox_keeps_the_order() {
+        let mut out = Outbox::new(2);
+        out.push('a');
+        out.push('b');
+        assert_eq!((out.len(), format!("{out:?}")), (2, "['a', 'b']".into()));
+        assert_eq!((out.pop(), out.pop(), out.pop()), (Some('a'), Some('b'), None));
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "a machine said more than its OUTPUTS_MAX")]
+    fn an_outbox_is_bounded() {
+        let mut out = Outbox::new(1);
+        out.push('a');
+        out.push('b');
+    }
+}

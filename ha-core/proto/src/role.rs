@@ -6,6 +6,8 @@ use crate::codec::{DecodeError, Reader};
 
 /// The role of a module on one node (the field's own names).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "UPPERCASE"))]
 pub enum Role {
     /// Not running.
     #[default]
@@ -72,6 +74,8 @@ impl fmt::Display for Role {
 
 /// What a node's data are worth (`CONTRACT.md` "Records").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum DataState {
     /// Nothing, or not this cluster's.
     #[default]
@@ -103,5 +107,49 @@ impl DataState {
             2 => Ok(Self::Complete),
             _ => Err(DecodeError::Invalid("the data's state")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    const ROLES: [Role; 6] =
+        [Role::Stop, Role::Wait, Role::Second, Role::Prim, Role::Alone, Role::Up];
+
+    #[test]
+    fn every_number_is_one_role_or_none() {
+        for number in 0..=u8::MAX {
+            let decoded = Role::decode(&mut Reader::new(&[number]));
+            let role = ROLES.get(usize::from(number)).copied();
+            assert_eq!(decoded, role.ok_or(DecodeError::Invalid("the role")));
+            assert_eq!(role.map_or(number, Role::as_u8), number);
+        }
+        assert_eq!(Role::decode(&mut Reader::new(&[])), Err(DecodeError::Truncated("the role")));
+    }
+
+    #[test]
+    fn every_number_is_one_state_or_none() {
+        let states = [DataState::Blank, DataState::Target, DataState::Complete];
+        for number in 0..=u8::MAX {
+            let decoded = DataState::decode(&mut Reader::new(&[number]));
+            let state = states.get(usize::from(number)).copied();
+            assert_eq!(decoded, state.ok_or(DecodeError::Invalid("the data's state")));
+            assert_eq!(state.map_or(number, DataState::as_u8), number);
+        }
+    }
+
+    #[test]
+    fn the_application_runs_in_two_roles() {
+        let serving = ROLES.map(Role::serves);
+        assert_eq!(serving, [false, false, false, true, true, false]);
+    }
+
+    #[test]
+    fn roles_are_padded_in_tables() {
+        let shown = ROLES.map(|role| format!("{role:<6}|"));
+        assert_eq!(shown, ["STOP  |", "WAIT  |", "SECOND|", "PRIM  |", "ALONE |", "UP    |"]);
     }
 }

@@ -63,3 +63,36 @@ impl fmt::Display for Instant {
         write!(f, "{}.{:06}", self.0 / 1_000_000_000, self.0 % 1_000_000_000 / 1_000)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn saturates_at_both_ends() {
+        let end = Instant::from_nanos(u64::MAX);
+        assert_eq!(end + SECOND, end);
+        assert_eq!(Instant::ZERO + Duration::MAX, end);
+        assert_eq!(Instant::ZERO - SECOND, Instant::ZERO);
+        assert_eq!(end - Duration::MAX, Instant::ZERO);
+    }
+
+    #[test]
+    fn the_past_is_no_time_ago() {
+        let mut later = Instant::ZERO;
+        later += SECOND;
+        assert_eq!(later, Instant::ZERO + SECOND);
+        assert_eq!(later.saturating_since(Instant::ZERO), SECOND);
+        assert_eq!(Instant::ZERO.saturating_since(later), Duration::ZERO);
+        assert_eq!((later - SECOND).as_nanos(), 0);
+    }
+
+    #[test]
+    fn is_shown_in_seconds_and_microseconds() {
+        assert_eq!(Instant::from_nanos(12_000_345_999).to_string(), "12.000345");
+    }
+}

@@ -289,8 +289,31 @@ impl Rejections {
 
 /// Seals `header` and what `body` writes.
 ///
+/// ```
+/// use bytes::BufMut;
+/// use ha_proto::wire::{self, Header, Keys, Kind};
+/// use ha_proto::{ClusterId, Epoch, ModuleId, NodeId};
+///
+/// let header = Header {
+///     kind: Kind::Beat,
+///     sender: NodeId::new(0).expect("0 is an id"),
+///     flags: 0,
+///     cluster: ClusterId(1),
+///     module: ModuleId(0),
+///     epoch: Epoch::NONE,
+///     sequence: 1,
+///     echo: 0,
+/// };
+/// let keys = Keys::new(&[7; 32]);
+/// let datagram = wire::seal(&header, |body| body.put_u8(42), &keys);
+/// let packet = wire::open(datagram.as_bytes(), &keys, ClusterId(1))?;
+/// assert_eq!((packet.header, packet.body), (header, &[42][..]));
+/// # Ok::<(), wire::Reject>(())
+/// ```
+///
 /// # Panics
 /// If `body` writes more than [`BODY_MAX`] bytes: every body has a bounded layout.
+#[allow(clippy::mut_mut, reason = "encoders write to `&mut impl BufMut`, and a slice is one")]
 pub fn seal(header: &Header, body: impl FnOnce(&mut &mut [u8]), keys: &Keys) -> Datagram {
     let mut bytes = [0; DATAGRAM_MAX];
     let (mut head, rest) = bytes.split_at_mut(Header::LEN);
