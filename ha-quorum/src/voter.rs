@@ -1,0 +1,391 @@
+//! The voter: a node's side of the witness. It asks, asks again, and tells what counts.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use ha_proto::{
+    Boot, DataId, DataState, Deadline, Epoch, Incarnation, Instant, Machine, Membership, NodeId,
+    Outbox, Timer,
+};
+use thiserror::Error;
+
+use crate::lease::{longer, shorter};
+use crate::register::{Register, is_lease};
+use crate::request::{Answer, Ask, Outcome, Refusal, Request};
+
+/// Asks the witness what the node wishes, until it wishes something else.
+///
+/// A wish is asked at once, again after R while nothing answers, and once in a poll when it was
+/// answered; when it was refused because a lease or a grace time runs, it is asked again when that
+/// is over. Every ask has a number of its own, and an answer counts only for the ask of this boot
+/// that it echoes, once (R9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voter {
+    config: Config,
+    wanted: Option<Wanted>,
+    incarnation: Incarnation,
+    number: u64,
+    asked: VecDeque<Asked>,
+    round: Round,
+    next: Timer,
+    silence: Timer,
+    standing: Standing,
+}
+
+/// How a node asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    me: NodeId,
+    boot: Boot,
+    lease: Duration,
+    round_trip: Duration,
+}
+
+/// Why a configuration is impossible. Nothing was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// The lease is not between [`LEASE_MIN`](crate::LEASE_MIN) and
+    /// [`LEASE_MAX`](crate::LEASE_MAX).
+    #[error("the lease is out of range")]
+    Lease,
+    /// A renewal that is sent every L/3 and takes R may come too late: 2L/3 + R must be less than
+    /// L(1−ρ) (`CONTRACT.md` "Default timings").
+    #[error("the round trip is too long for the lease")]
+    RoundTrip,
+}
+
+/// What a node wants of its witness, until it wants something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To know the register.
+    Watch,
+    /// To renew the lease.
+    Renew,
+    /// To hold.
+    Take,
+    /// To be alone in the set.
+    Exclude,
+    /// To have the peer in the set.
+    Admit {
+        /// The other node of the pair.
+        peer: NodeId,
+    },
+    /// That the peer holds.
+    Give {
+        /// The holder to be.
+        to: NodeId,
+    },
+    /// To begin.
+    Create {
+        /// Which data; not zero.
+        data: DataId,
+    },
+    /// That an empty witness learns what this node has saved.
+    Adopt {
+        /// The witness's life, saved before it is wished.
+        incarnation: Incarnation,
+        /// The saved record.
+        membership: Membership,
+        /// What the data are worth.
+        state: DataState,
+    },
+    /// To record an operator's override.
+    Force {
+        /// The record that was saved by that order.
+        membership: Membership,
+    },
+}
+
+/// A fact for the voter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Time passed.
+    Tick,
+    /// What the node wants from now on. Saying the same again changes nothing.
+    Wish {
+        /// What.
+        wish: Wish,
+        /// The epoch that the register must have: the newest that the node saved.
+        expected: Epoch,
+        /// The witness's life that the node saved; zero when it knows none.
+        incarnation: Incarnation,
+    },
+    /// An authenticated answer arrived.
+    Answer(Answer),
+}
+
+/// What the voter says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this to the witness.
+    Ask(Ask),
+    /// An answer that counts.
+    Answered {
+        /// What was asked.
+        request: Request,
+        /// With which expected epoch.
+        expected: Epoch,
+        /// What came of it.
+        outcome: Outcome,
+        /// The register after it.
+        register: Option<Register>,
+        /// When the ask was sent: a lease counts from then (R5, R9).
+        sent: Instant,
+        /// How long the lease and the grace time keep anyone but the holder from holding.
+        left: Duration,
+        /// Which life of the witness answered.
+        incarnation: Incarnation,
+        /// That life is not the one that the node has saved: it saves the new one first, and
+        /// grants nothing by this answer.
+        foreign: bool,
+    },
+    /// The witness has not answered for longer than both 2R and a poll. Said once.
+    Silent,
+    /// It answers again, after `Silent`.
+    Back,
+    /// An answer that does not count.
+    Void {
+        /// Why not.
+        why: Void,
+    },
+}
+
+/// Why an answer does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Void {
+    /// It is for another node.
+    Receiver,
+    /// It is for another boot of this node.
+    Boot,
+    /// Its number was answered already, is long ago, or was never sent.
+    Number,
+}
+
+impl Config {
+    /// How the node `me` asks in this boot: `lease` is L, `round_trip` R, the longest time that a
+    /// working witness takes to answer.
+    ///
+    /// # Errors
+    /// When L is out of range, or R leaves no time to renew.
+    pub fn new(
+        me: NodeId,
+        boot: Boot,
+        lease: Duration,
+        round_trip: Duration,
+    ) -> Result<Self, ConfigError> {
+        if !is_lease(lease) {
+            return Err(ConfigError::Lease);
+        }
+        if (lease / 3 * 2).saturating_add(round_trip) >= shorter(lease) {
+            return Err(ConfigError::RoundTrip);
+        }
+        Ok(Self { me, boot, lease, round_trip })
+    }
+
+    /// How often an answered wish is asked again: L/3 (R6).
+    pub fn poll(&self) -> Duration {
+        self.lease / 3
+    }
+
+    /// How long an ask waits for its answer: R, but not less than [`RESEND_MIN`].
+    pub fn resend(&self) -> Duration {
+        self.round_trip.max(RESEND_MIN)
+    }
+
+    /// How long the witness may be silent: 2R, but not less than a poll.
+    pub fn patience(&self) -> Duration {
+        (self.round_trip * 2).max(self.poll())
+    }
+}
+
+impl Wish {
+    /// The wish as a request.
+    pub const fn request(self) -> Request {
+        match self {
+            Self::Watch => Request::Read,
+            Self::Renew => Request::Renew,
+            Self::Take => Request::Take,
+            Self::Exclude => Request::Exclude,
+            Self::Admit { peer } => Request::Admit { peer },
+            Self::Give { to } => Request::Give { to },
+            Self::Create { data } => Request::Create { data },
+            Self::Adopt { incarnation, membership, state } => {
+                Request::Adopt { incarnation, membership, state }
+            }
+            Self::Force { membership } => Request::Force { membership },
+        }
+    }
+}
+
+impl Voter {
+    /// A voter that wishes nothing yet.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            wanted: None,
+            incarnation: Incarnation::default(),
+            number: 0,
+            asked: VecDeque::with_capacity(ASKED_MAX),
+            round: Round { began: Instant::ZERO, first: 0, open: false },
+            next: Timer::IDLE,
+            silence: Timer::IDLE,
+            standing: Standing::Unknown,
+        }
+    }
+
+    /// Whether the witness answers: it did, and has not been silent since.
+    pub fn answering(&self) -> bool {
+        self.standing == Standing::Answering
+    }
+
+    fn wish(&mut self, now: Instant, wanted: Wanted) {
+        if self.wanted != Some(wanted) {
+            self.wanted = Some(wanted);
+            self.round.open = false;
+            self.next.arm(now);
+        }
+    }
+
+    fn ask(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let Some(wanted) = self.wanted else { return };
+        self.number += 1;
+        if !self.round.open {
+            self.round = Round { began: now, first: self.number, open: true };
+        }
+        if self.asked.len() == ASKED_MAX {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(Asked { number: self.number, wanted, sent: now });
+        assert!(self.asked.len() <= ASKED_MAX, "numbers that nobody forgets would fill the memory");
+        self.next.arm(now + self.config.resend());
+        if self.standing != Standing::Silent && self.silence.at().is_none() {
+            self.silence.arm(now + self.config.patience());
+        }
+        out.push(Output::Ask(Ask {
+            from: self.config.me,
+            boot: self.config.boot,
+            number: self.number,
+            expected: wanted.expected,
+            lease: self.config.lease,
+            request: wanted.wish.request(),
+        }));
+    }
+
+    fn answered(&mut self, now: Instant, answer: &Answer, out: &mut Outbox<Output>) {
+        let asked = match self.counted(answer) {
+            Ok(asked) => asked,
+            Err(why) => return out.push(Output::Void { why }),
+        };
+        if self.standing == Standing::Silent {
+            out.push(Output::Back);
+        }
+        self.standing = Standing::Answering;
+        self.silence.disarm();
+        if self.round.open && asked.number >= self.round.first {
+            self.round.open = false;
+            self.next.arm(self.due(now, answer));
+        }
+        let known = self.incarnation != Incarnation::default();
+        out.push(Output::Answered {
+            request: asked.wanted.wish.request(),
+            expected: asked.wanted.expected,
+            outcome: answer.outcome,
+            register: answer.register,
+            sent: asked.sent,
+            left: answer.left,
+            incarnation: answer.incarnation,
+            foreign: known && answer.incarnation != self.incarnation,
+        });
+    }
+
+    /// The ask that this answers, forgotten by this: it is not answered twice.
+    fn counted(&mut self, answer: &Answer) -> Result<Asked, Void> {
+        if answer.to != self.config.me {
+            return Err(Void::Receiver);
+        }
+        if answer.boot != self.config.boot {
+            return Err(Void::Boot);
+        }
+        let at = self.asked.iter().position(|asked| asked.number == answer.number);
+        at.and_then(|at| self.asked.remove(at)).ok_or(Void::Number)
+    }
+
+    /// When the wish that `answer` answers is asked again.
+    fn due(&self, now: Instant, answer: &Answer) -> Instant {
+        let waits = match answer.outcome {
+            Outcome::Refused(Refusal::LeaseHeld | Refusal::Grace) => true,
+            Outcome::Ok | Outcome::Refused(_) | Outcome::Empty => false,
+        };
+        if waits {
+            let longest = longer(self.config.lease) + self.config.round_trip;
+            now + answer.left.clamp(RESEND_MIN, longest)
+        } else {
+            (self.round.began + self.config.poll()).max(now)
+        }
+    }
+}
+
+impl Machine for Voter {
+    type Input = Input;
+    type Output = Output;
+    /// Back, an answer and the next ask; or silence and an ask.
+    const OUTPUTS_MAX: usize = 3;
+
+    fn handle(&mut self, now: Instant, input: Input, out: &mut Outbox<Output>) {
+        match input {
+            Input::Tick => {}
+            Input::Wish { wish, expected, incarnation } => {
+                self.incarnation = incarnation;
+                self.wish(now, Wanted { wish, expected });
+            }
+            Input::Answer(answer) => self.answered(now, &answer, out),
+        }
+        if self.silence.expire(now) {
+            self.standing = Standing::Silent;
+            out.push(Output::Silent);
+        }
+        if self.next.expire(now) {
+            self.ask(now, out);
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        Deadline::sooner(self.next.deadline("ask"), self.silence.deadline("silence"))
+    }
+}
+
+/// The shortest time between two asks of one wish, so that no configuration makes a node spin.
+pub const RESEND_MIN: Duration = Duration::from_millis(1);
+
+/// How many asks are remembered. Resent every R, an older one waits for its answer since 8 R: its
+/// witness is as good as silent.
+const ASKED_MAX: usize = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    wish: Wish,
+    expected: Epoch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asked {
+    number: u64,
+    wanted: Wanted,
+    sent: Instant,
+}
+
+/// A wish and its resends, up to the first answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Round {
+    began: Instant,
+    /// The number of its first ask: older answers do not end it.
+    first: u64,
+    open: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Unknown,
+    Answering,
+    Silent,
+}
