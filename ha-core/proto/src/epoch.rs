@@ -30,7 +30,8 @@ impl Epoch {
     /// If `counter` is 0 (that is [`Epoch::NONE`]) or above [`Epoch::COUNTER_MAX`].
     pub const fn new(counter: u64, owner: NodeId) -> Self {
         assert!(counter > 0, "counter 0 is Epoch::NONE: such a reign would order below all others");
-        assert!(counter <= Self::COUNTER_MAX, "a longer counter would overwrite the owner");
+        assert!(counter <= Self::COUNTER_MAX, "a longer counter would lose its highest bits");
+        assert!(owner.as_u8() <= NodeId::MAX, "a higher id would be read as an override");
         Self(counter << 8 | owner.as_u8() as u64)
     }
 
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a longer counter would overwrite the owner")]
+    #[should_panic(expected = "a longer counter would lose its highest bits")]
     fn the_counter_has_an_end() {
         let _ = Epoch::new(Epoch::COUNTER_MAX, node(1)).next(node(1));
     }

@@ -166,8 +166,12 @@ impl Seq {
     pub const WIRE_MAX: Self = Self(1 << 62);
 
     /// The sequence after this one.
+    ///
+    /// # Panics
+    /// At the end of the range, which nothing that was read can reach ([`Seq::WIRE_MAX`]).
     #[must_use]
     pub const fn next(self) -> Self {
+        assert!(self.0 < u64::MAX, "the next record would be the first again");
         Self(self.0 + 1)
     }
 

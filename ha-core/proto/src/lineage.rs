@@ -163,6 +163,7 @@ impl Lineage {
             self.entries.remove(0);
         }
         self.entries.push(entry);
+        assert!(self.entries.len() <= Self::MAX, "peers would refuse to read a longer lineage");
     }
 
     /// Drops the entries that wrote nothing up to `head`, the last record of the log.
@@ -205,6 +206,7 @@ impl Lineage {
                 (false, false) => Comparison::Diverged { common: Seq::ZERO },
             };
         };
+        assert!(ours[at] == other[their_at], "what is not common would be taken for common");
         let before = ours[at].first.previous();
         Part::of(ours, at, head).compare(Part::of(other, their_at, their_head), before)
     }
@@ -292,6 +294,9 @@ impl Part {
         }
     }
 }
+
+const _: () = assert!(Lineage::MAX <= u16::MAX as usize, "a count would not fit its field");
+const _: () = assert!(Lineage::LEN_MAX <= 4096, "a saved file would outgrow one disk block");
 
 /// Where the run of equal entries that begins at the oldest commonly remembered one ends.
 fn last_common(ours: &[LineageEntry], theirs: &[LineageEntry]) -> Option<(usize, usize)> {

@@ -385,6 +385,10 @@ const NAMES: [&str; Reject::COUNT] =
     ["truncated", "oversized", "magic", "version", "cluster", "mac", "kind", "reserved", "decode"];
 
 const _: () = assert!(BODY_MAX == 448, "another room for bodies is another wire version");
+const _: () = assert!(Header::LEN == MODULE_AT + 2 + RESERVED_LEN + 3 * 8, "fields would overlap");
+const _: () =
+    assert!(CLUSTER_AT + 8 == MODULE_AT, "the peeked module would be part of the cluster");
+const _: () = assert!(DATAGRAM_MAX <= 1280 - 40 - 8, "IPv6 would have to fragment a datagram");
 const _: () = assert!(DATAGRAM_MAX <= u16::MAX as usize, "a length would not fit its field");
 
 fn prepare(key: &[u8; 32]) -> Hmac<Sha256> {
