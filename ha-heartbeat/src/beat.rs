@@ -97,3 +97,161 @@ impl Echo {
 }
 
 const _: () = assert!(Beat::LEN == 133, "the layout is released: add a version, never edit it");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use ha_proto::{
+        Chain, DataId, DataState, Epoch, Incarnation, Membership, NodeId, NodeSet, Position, Role,
+        Seq, StoreId,
+    };
+    use proptest::prelude::*;
+
+    use crate::Resources;
+
+    fn beat() -> Beat {
+        let node = NodeId::new(1).unwrap();
+        Beat {
+            boot: Boot(0x0102_0304_0506_0708),
+            number: 77,
+            echo: Some(Echo { boot: Boot(0x1112_1314_1516_1718), number: 0x21 }),
+            status: Status {
+                membership: Membership {
+                    epoch: Epoch::new(3, node),
+                    holder: node,
+                    set: NodeSet::from_bits(0b11),
+                    data: DataId(0x31),
+                },
+                role: Role::Prim,
+                ready: true,
+                state: DataState::Complete,
+                store: StoreId(0x41),
+                incarnation: Incarnation(0x51),
+                position: Position {
+                    epoch: Epoch::new(2, node),
+                    seq: Seq(0x61),
+                    chain: Chain(0x71),
+                },
+                asks: false,
+                promise: Some(Echo { boot: Boot(0x81), number: 0x91 }),
+                able: true,
+                resources: Resources { known: 0xa1, up: 0xb1 },
+                preference: 9,
+            },
+        }
+    }
+
+    /// Version 1. Never edited, only added to.
+    const GOLDEN: &[&str] = &[
+        "0102030405060708",                 // boot
+        "1112131415161718",                 // echo: boot
+        "0000000000000021",                 // echo: number
+        "0000000000000301",                 // epoch
+        "01",                               // holder
+        "00000000000000000000000000000003", // set
+        "0000000000000031",                 // data id
+        "03",                               // role
+        "02",                               // state
+        "05",                               // flags
+        "09",                               // preference
+        "0000000000000041",                 // store id
+        "0000000000000051",                 // incarnation
+        "0000000000000201",                 // position: epoch
+        "0000000000000061",                 // position: sequence
+        "0000000000000071",                 // position: chain
+        "0000000000000081",                 // promise: boot
+        "0000000000000091",                 // promise: number
+        "00000000000000a1",                 // resources known
+        "00000000000000b1",                 // resources up
+    ];
+
+    fn golden() -> Vec<u8> {
+        let digits = GOLDEN.concat();
+        let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        (0..digits.len()).step_by(2).map(byte).collect()
+    }
+
+    fn encoded(beat: &Beat) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        beat.encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn the_golden_bytes_stay() {
+        assert_eq!(encoded(&beat()), golden());
+        assert_eq!(Beat::decode(77, &golden()), Ok(beat()));
+        assert_eq!(golden().len(), Beat::LEN);
+    }
+
+    #[test]
+    fn what_is_absent_is_zero() {
+        let mut bare = beat();
+        bare.echo = None;
+        bare.status.promise = None;
+        let bytes = encoded(&bare);
+        assert_eq!(bytes[8..24], [0; 16]);
+        assert_eq!(bytes[24 + 77..24 + 93], [0; 16]);
+        assert_eq!(Beat::decode(77, &bytes), Ok(bare));
+    }
+
+    #[test]
+    fn each_flag_has_its_bit() {
+        for bits in 0..8_u8 {
+            let mut flagged = beat();
+            flagged.status.ready = bits & 1 != 0;
+            flagged.status.asks = bits & 2 != 0;
+            flagged.status.able = bits & 4 != 0;
+            let bytes = encoded(&flagged);
+            assert_eq!(bytes[24 + 35], bits);
+            assert_eq!(Beat::decode(77, &bytes), Ok(flagged));
+        }
+    }
+
+    #[test]
+    fn impossible_fields_are_named() {
+        let spoiled = |at: usize, byte: u8| {
+            let mut bytes = golden();
+            bytes[at] = byte;
+            Beat::decode(77, &bytes)
+        };
+        assert_eq!(spoiled(24 + 35, 8), Err(DecodeError::Invalid("the status's flags")));
+        assert_eq!(spoiled(23, 0), Err(DecodeError::Invalid("the echo")));
+        assert_eq!(spoiled(24 + 92, 0), Err(DecodeError::Invalid("the promise")));
+        assert_eq!(Beat::decode(0, &golden()), Err(DecodeError::Invalid("the beat's number")));
+    }
+
+    #[test]
+    fn every_other_length_is_refused() {
+        let mut bytes = golden();
+        for len in 0..bytes.len() {
+            let cut = Beat::decode(77, &bytes[..len]);
+            assert!(matches!(cut, Err(DecodeError::Truncated(_))), "{len}: {cut:?}");
+        }
+        bytes.push(0);
+        assert_eq!(Beat::decode(77, &bytes), Err(DecodeError::Trailing));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_beat_that_encodes_to_them_or_an_error(
+            number: u64,
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..=Beat::LEN + 2),
+        ) {
+            if let Ok(beat) = Beat::decode(number, &bytes) {
+                prop_assert_eq!(encoded(&beat), bytes.clone());
+            }
+            // Random bytes rarely get past the first fields: spoil good ones too.
+            let mut near = golden();
+            for (at, byte) in bytes.drain(..).enumerate().filter(|(_, byte)| byte % 8 == 0) {
+                if let Some(place) = near.get_mut(at) {
+                    *place ^= byte >> 3;
+                }
+            }
+            if let Ok(beat) = Beat::decode(number, &near) {
+                prop_assert_eq!(encoded(&beat), near);
+            }
+        }
+    }
+}

@@ -67,3 +67,50 @@ impl Liveness {
         self.0.take().map(|proof| now.saturating_since(proof.heard))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use ha_proto::{Boot, NodeId};
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    fn config() -> Config {
+        let (me, peer) = (NodeId::new(0).unwrap(), NodeId::new(1).unwrap());
+        let (interval, timeout) = (Duration::from_millis(10), Duration::from_millis(30));
+        Config::new(me, Boot(1), vec![peer], 1, interval, timeout).unwrap()
+    }
+
+    #[test]
+    fn it_ends_a_timeout_after_the_last_proof_came() {
+        let mut liveness = Liveness::default();
+        assert_eq!(liveness.ends(&config()), None);
+        assert_eq!(liveness.believe(at(100), at(95)), Change::Up);
+        assert_eq!(liveness.ends(&config()), Some(at(130)));
+        assert_eq!(liveness.expire(at(129), &config()), None);
+        assert_eq!(liveness.expire(at(130), &config()), Some(Duration::from_millis(30)));
+        assert!(!liveness.is_up());
+        assert_eq!(liveness.expire(at(131), &config()), None);
+    }
+
+    #[test]
+    fn echoes_of_one_old_number_do_not_prolong_it() {
+        let mut liveness = Liveness::default();
+        liveness.believe(at(100), at(95));
+        for later in [110, 120, 125] {
+            liveness.believe(at(later), at(95));
+        }
+        assert_eq!(liveness.ends(&config()), Some(at(135)), "a timeout and an interval from 95");
+    }
+
+    #[test]
+    fn an_older_echo_on_a_slower_link_takes_nothing_away() {
+        let mut liveness = Liveness::default();
+        liveness.believe(at(100), at(95));
+        assert_eq!(liveness.believe(at(110), at(85)), Change::Still(Duration::from_millis(10)));
+        assert_eq!(liveness.ends(&config()), Some(at(135)));
+    }
+}

@@ -21,3 +21,20 @@ impl Margin {
         (1.0 - used).max(0.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headroom_goes_from_one_to_zero_and_no_further() {
+        let headroom = |gap| {
+            let longest_gap = Duration::from_millis(gap);
+            Margin { longest_gap, timeout: Duration::from_secs(1) }.headroom()
+        };
+        let found = [0, 250, 500, 1_000, 5_000].map(headroom);
+        for (found, expected) in found.into_iter().zip([1.0, 0.75, 0.5, 0.0, 0.0]) {
+            assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+        }
+    }
+}

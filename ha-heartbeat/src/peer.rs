@@ -51,10 +51,17 @@ pub(crate) struct Arrival {
     pub(crate) link: LinkId,
     /// The sender's boot and number.
     pub(crate) from: Echo,
-    /// Which recent number of mine, in my boot, it echoes.
-    pub(crate) echoed: Option<u64>,
+    /// Which recent round of mine it echoes.
+    pub(crate) echoed: Option<MyRound>,
     /// The number of my next round.
     pub(crate) next: u64,
+}
+
+/// A round of mine, in this boot, that a beat echoes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MyRound {
+    pub(crate) number: u64,
+    pub(crate) sent: Instant,
 }
 
 impl Peer {
@@ -77,7 +84,7 @@ impl Peer {
         }
         let accepted = self.candidates.accept(at, from.boot, link, from.number, next);
         let Some(candidate) = accepted else { return Acceptance::Replay };
-        if !echoed.is_some_and(|number| candidate.is_proved_by(number)) {
+        if !echoed.is_some_and(|round| candidate.is_proved_by(round.number)) {
             return Acceptance::Candidate;
         }
         self.candidates.clear();

@@ -1,8 +1,6 @@
 //! When this node sent which number.
 
 use alloc::vec::Vec;
-use core::time::Duration;
-
 use ha_proto::Instant;
 
 use crate::Config;
@@ -66,14 +64,47 @@ impl Sent {
         remembered.then(|| self.rounds[self.place(number)])
     }
 
-    /// When the round with this number was sent, if no longer than `timeout` before `now`.
-    pub(crate) fn recent(&self, number: u64, now: Instant, timeout: Duration) -> Option<Instant> {
-        let at = self.round(number)?.at;
-        (now.saturating_since(at) <= timeout).then_some(at)
-    }
-
     fn place(&self, number: u64) -> usize {
         assert!(number > 0, "round 0 was never sent: its place would be another one's");
         ((number - 1) % self.len as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use core::time::Duration;
+    use ha_proto::{Boot, NodeId};
+
+    fn sent(intervals: u32) -> Sent {
+        let (me, peer) = (NodeId::new(0).unwrap(), NodeId::new(1).unwrap());
+        let interval = Duration::from_millis(10);
+        Sent::new(&Config::new(me, Boot(1), vec![peer], 1, interval, interval * intervals).unwrap())
+    }
+
+    #[test]
+    fn twice_the_timeout_is_remembered_within_bounds() {
+        assert_eq!([3, 32, 50, 128, 1_000].map(|n| sent(n).len), [64, 64, 100, 256, 256]);
+    }
+
+    #[test]
+    fn the_newest_rounds_are_remembered_and_no_memory_is_taken() {
+        let mut sent = sent(3);
+        let round = |number: u64| Round {
+            at: Instant::from_nanos(number),
+            asked: number.is_multiple_of(2),
+        };
+        let memory = sent.rounds.as_ptr();
+        for number in 1..=200 {
+            assert_eq!(sent.next(), number);
+            assert_eq!(sent.push(round(number)), number);
+            for asked in 0..=number + 1 {
+                let remembered = asked > 0 && asked <= number && asked + 64 > number;
+                assert_eq!(sent.round(asked), remembered.then(|| round(asked)), "{asked}/{number}");
+            }
+        }
+        assert_eq!(sent.round(u64::MAX), None);
+        assert_eq!(sent.rounds.as_ptr(), memory);
     }
 }

@@ -112,3 +112,50 @@ impl Candidates {
         self.places.iter_mut().min_by_key(|place| rank(place)).expect("there are places")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanos: u64) -> Instant {
+        Instant::from_nanos(nanos)
+    }
+
+    #[test]
+    fn a_number_counts_once_on_each_link() {
+        let mut session = Session::new(Boot(5));
+        assert_eq!(session.echo(), None);
+        assert!(session.accept(LinkId(0), 7));
+        assert!(!session.accept(LinkId(0), 7));
+        assert!(!session.accept(LinkId(0), 6));
+        assert!(session.accept(LinkId(7), 6), "the slower link is behind, not replayed");
+        assert!(!session.accept(LinkId(1), 0), "no beat has number 0");
+        assert_eq!(session.echo(), Some(Echo { boot: Boot(5), number: 7 }));
+        assert_eq!([0, 1, 7].map(|link| session.seen(LinkId(link))), [7, 0, 6]);
+    }
+
+    #[test]
+    fn a_candidate_is_proved_only_by_what_was_sent_after_it_was_heard() {
+        let mut candidates = Candidates::default();
+        candidates.accept(at(1), Boot(5), LinkId(0), 1, 10).unwrap();
+        let later = candidates.accept(at(2), Boot(5), LinkId(0), 2, 20).unwrap();
+        assert!(!later.is_proved_by(9));
+        assert!(later.is_proved_by(10), "its first beat counts, not its newest");
+        assert_eq!(candidates.accept(at(3), Boot(5), LinkId(0), 2, 30), None, "a replay");
+    }
+
+    #[test]
+    fn the_most_silent_candidate_makes_room() {
+        let mut candidates = Candidates::default();
+        for boot in 1..=4 {
+            candidates.accept(at(boot), Boot(boot), LinkId(0), 1, 1).unwrap();
+        }
+        candidates.accept(at(5), Boot(1), LinkId(0), 2, 1).unwrap();
+        assert_eq!(candidates.accept(at(6), Boot(3), LinkId(0), 1, 1), None);
+        candidates.accept(at(7), Boot(9), LinkId(0), 1, 1).unwrap();
+        let boots = |round| candidates.in_turn(round).map(|session| session.boot.0);
+        assert_eq!([0, 1, 2, 3, 4].map(boots), [1, 9, 3, 4, 1].map(Some));
+        candidates.clear();
+        assert_eq!(candidates.in_turn(1), None);
+    }
+}
