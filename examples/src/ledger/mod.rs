@@ -1,0 +1,16 @@
+//! A ledger: append a line, read it back. One acknowledgement for each line, once it is committed.
+
+mod client;
+mod load;
+mod server;
+mod state;
+mod wire;
+
+pub use client::{Client, ClientError, Patience, Receipt};
+pub use load::{Load, LoadReport};
+pub use server::{Application, Proposer, Refused, Server, ServerError};
+pub use state::{Applied, Ledger, Outcome};
+pub use wire::{
+    Append, ClientId, FRAME_MAX, FrameError, LINE_MAX, LineIndex, Refusal, Request, RequestNumber,
+    Response, frame,
+};
