@@ -159,3 +159,126 @@ impl Binding {
         frees
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(3);
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    fn promise(counter: u64, number: u64) -> Promise {
+        let peer = ha_proto::NodeId::new(1).expect("an id");
+        Promise { boot: Boot(7), number, epoch: Epoch::new(counter, peer) }
+    }
+
+    #[test]
+    fn a_lease_is_a_thousandth_longer_for_others_and_shorter_for_oneself() {
+        assert_eq!(longer(LEASE), Duration::from_millis(3003));
+        assert_eq!(shorter(LEASE), Duration::from_millis(2997));
+        assert_eq!(longer(Duration::from_nanos(1)), Duration::from_nanos(2));
+        assert_eq!(shorter(Duration::from_nanos(1)), Duration::ZERO);
+        assert_eq!(longer(Duration::ZERO), Duration::ZERO);
+        assert_eq!(longer(Duration::MAX), Duration::from_nanos(u64::MAX));
+    }
+
+    #[test]
+    fn a_tenure_counts_from_the_sending_and_never_gets_shorter() {
+        let mut tenure = Tenure::new(LEASE);
+        assert_eq!(tenure.valid_until(), None);
+        assert!(!tenure.is_valid(at(0)));
+        tenure.granted(Grantor::Witness, at(1000));
+        tenure.granted(Grantor::Witness, at(500));
+        assert_eq!(tenure.valid_until(), Some(at(3997)));
+        assert!(tenure.is_valid(at(3996)));
+        assert!(!tenure.is_valid(at(3997)));
+    }
+
+    #[test]
+    fn either_grantor_is_enough_and_all_are_dropped_at_once() {
+        let mut tenure = Tenure::new(LEASE);
+        tenure.granted(Grantor::Peer, at(2000));
+        tenure.granted(Grantor::Witness, at(1000));
+        assert_eq!(tenure.until(Grantor::Witness), Some(at(3997)));
+        assert_eq!(tenure.until(Grantor::Peer), Some(at(4997)));
+        assert_eq!(tenure.valid_until(), Some(at(4997)));
+        tenure.drop_all();
+        assert_eq!(tenure, Tenure::new(LEASE));
+    }
+
+    #[test]
+    fn a_boot_binds_unless_the_node_may_run_alone() {
+        let bound = Binding::at_boot(at(100), LEASE, false);
+        assert!(bound.bound(at(100)));
+        assert!(bound.bound(at(3102)));
+        assert!(!bound.bound(at(3103)));
+        assert_eq!(bound.promise(), None);
+        let alone = Binding::at_boot(at(100), LEASE, true);
+        assert!(!alone.bound(at(100)));
+        assert_eq!(alone.until(), None);
+    }
+
+    #[test]
+    fn a_promise_binds_from_its_reception_and_the_higher_epoch_is_kept() {
+        let mut binding = Binding::at_boot(at(0), LEASE, true);
+        binding.promised(at(1000), promise(5, 1));
+        binding.promised(at(2000), promise(4, 2));
+        assert_eq!(binding.promise(), Some(promise(5, 1)));
+        assert_eq!(binding.until(), Some(at(5003)));
+        binding.promised(at(2001), promise(5, 3));
+        assert_eq!(binding.promise(), Some(promise(5, 3)));
+    }
+
+    #[test]
+    fn the_promise_of_the_peer_frees_of_all() {
+        let mut binding = Binding::at_boot(at(0), LEASE, false);
+        binding.promised(at(1), promise(5, 1));
+        binding.freed_by_promise();
+        assert!(!binding.bound(at(2)));
+        assert_eq!(binding.promise(), None);
+    }
+
+    #[test]
+    fn a_tell_frees_only_from_the_promised_and_the_own_epoch_on() {
+        let epoch = |counter| promise(counter, 0).epoch;
+        let mut binding = Binding::at_boot(at(0), LEASE, false);
+        binding.promised(at(1), promise(5, 1));
+        let before = binding;
+        assert!(!binding.freed_by_tell(epoch(4), epoch(4)), "lower than what was promised");
+        assert!(!binding.freed_by_tell(epoch(5), epoch(6)), "lower than the own");
+        assert_eq!(binding, before);
+        assert!(binding.freed_by_tell(epoch(5), epoch(5)));
+        assert!(!binding.bound(at(2)));
+    }
+
+    #[test]
+    fn a_tell_frees_of_what_the_last_boot_may_have_promised() {
+        let epoch = |counter| promise(counter, 0).epoch;
+        let mut binding = Binding::at_boot(at(0), LEASE, false);
+        assert!(!binding.freed_by_tell(epoch(4), epoch(5)));
+        assert!(binding.bound(at(1)));
+        assert!(binding.freed_by_tell(epoch(5), epoch(5)));
+        assert!(!binding.bound(at(1)));
+    }
+
+    proptest! {
+        /// R5 with any two clocks within rho: the holder stops before its grantor counts it out.
+        #[test]
+        fn the_holder_stops_before_others_start(
+            lease in 3_000_000_u64..=3_600_000_000_000,
+            holder_ppm in 999_000_u128..=1_001_000,
+            grantor_ppm in 999_000_u128..=1_001_000,
+        ) {
+            let lease = Duration::from_nanos(lease);
+            // A clock that counts n at p millionths of the true rate took n * 10⁶ / p.
+            let holder = shorter(lease).as_nanos() * grantor_ppm;
+            let grantor = longer(lease).as_nanos() * holder_ppm;
+            prop_assert!(holder <= grantor);
+        }
+    }
+}

@@ -133,3 +133,94 @@ const VERSION: u8 = 1;
 const CHECKSUM_LEN: usize = 4;
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 const _: () = assert!(Register::LEN < 200, "the contract bounds the register at 200 bytes");
+
+#[cfg(test)]
+mod tests {
+    use ha_proto::{Epoch, NodeId, NodeSet};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Version 1. Never edited.
+    const GOLDEN: [u8; Register::LEN] = [
+        0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xc1, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x0c, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xda, 0x7a, 0x00,
+        0x00, 0x00, 0x00, 0xb2, 0xd0, 0x5e, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x1d, 0xea,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0xc1, 0x7b, 0xfc, 0xcd,
+    ];
+
+    fn sample() -> Register {
+        let holder = NodeId::new(1).expect("an id");
+        Register {
+            cluster: ClusterId(0xc1),
+            module: ModuleId(2),
+            membership: Membership {
+                epoch: Epoch::new(12, holder),
+                holder,
+                set: NodeSet::from_bits(0b11),
+                data: DataId(0xda7a),
+            },
+            lease: Duration::from_secs(3),
+            incarnation: Incarnation(0x1dea),
+            renewals: 5,
+        }
+    }
+
+    /// `register`, as bytes with a right checksum, must not be readable.
+    fn refused(register: &Register) -> DecodeError {
+        Register::decode(&register.encode()).expect_err("an unsound register was read")
+    }
+
+    #[test]
+    fn bytes_are_those_of_version_one() {
+        assert_eq!(sample().encode(), GOLDEN);
+        assert_eq!(Register::decode(&GOLDEN), Ok(sample()));
+    }
+
+    #[test]
+    fn cut_longer_and_damaged_bytes_are_refused() {
+        for len in 0..Register::LEN {
+            assert_eq!(Register::decode(&GOLDEN[..len]), Err(DecodeError::Truncated("register")));
+        }
+        let mut longer = [0; Register::LEN + 1];
+        longer[..Register::LEN].copy_from_slice(&GOLDEN);
+        assert_eq!(Register::decode(&longer), Err(DecodeError::Trailing));
+        for bit in 0..Register::LEN * 8 {
+            let mut damaged = GOLDEN;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Register::decode(&damaged).is_err(), "bit {bit} is not checked");
+        }
+    }
+
+    #[test]
+    fn registers_that_no_request_makes_are_refused() {
+        let membership = sample().membership;
+        let zero = NodeId::new(0).expect("an id");
+        let unsound = [
+            Membership { epoch: Epoch::NONE, ..membership },
+            Membership { set: NodeSet::only(zero), ..membership },
+            Membership { set: NodeSet::from_bits(0b111), ..membership },
+            Membership { data: DataId(0), ..membership },
+        ];
+        for membership in unsound {
+            let register = Register { membership, ..sample() };
+            assert_eq!(refused(&register), DecodeError::Invalid("register membership"));
+        }
+        for lease in [Duration::ZERO, LEASE_MAX + Duration::from_nanos(1)] {
+            let register = Register { lease, ..sample() };
+            assert_eq!(refused(&register), DecodeError::Invalid("lease"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_register_or_an_error(
+            bytes in prop::collection::vec(any::<u8>(), 0..2 * Register::LEN)
+        ) {
+            if let Ok(register) = Register::decode(&bytes) {
+                prop_assert_eq!(&register.encode()[..], &bytes[..]);
+            }
+        }
+    }
+}

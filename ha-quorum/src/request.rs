@@ -368,3 +368,217 @@ fn read_state(reader: &mut Reader<'_>) -> Result<DataState, DecodeError> {
         _ => Err(DecodeError::Invalid("state")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use ha_proto::{ClusterId, ModuleId, NodeSet};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An Adopt of version 1. Never edited.
+    const GOLDEN_ASK: [u8; Ask::LEN_MAX] = [
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xb0, 0x07, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x09, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0c, 0x01, 0x00, 0x00, 0x00, 0x00, 0xb2, 0xd0,
+        0x5e, 0x00, 0x07, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x1d, 0xea, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x0c, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xda, 0x7a, 0x02,
+    ];
+
+    /// A refusal with a register, of version 1. Never edited.
+    const GOLDEN_ANSWER: [u8; Answer::LEN_MAX] = [
+        0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xb0, 0x07, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x09, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x1d, 0xea, 0x01, 0x04, 0x00, 0x00, 0x00,
+        0x00, 0x0e, 0xe6, 0xb2, 0x80, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xc1,
+        0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0c, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0xda, 0x7a, 0x00, 0x00, 0x00, 0x00, 0xb2, 0xd0, 0x5e, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x1d, 0xea, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0xc1,
+        0x7b, 0xfc, 0xcd,
+    ];
+
+    fn node(id: u8) -> NodeId {
+        NodeId::new(id).expect("an id")
+    }
+
+    fn membership() -> Membership {
+        Membership {
+            epoch: Epoch::new(12, node(1)),
+            holder: node(1),
+            set: NodeSet::from_bits(0b11),
+            data: DataId(0xda7a),
+        }
+    }
+
+    fn ask(request: Request) -> Ask {
+        Ask {
+            from: node(1),
+            boot: Boot(0xb007),
+            number: 9,
+            expected: membership().epoch,
+            lease: Duration::from_secs(3),
+            request,
+        }
+    }
+
+    fn answer(outcome: Outcome, with_register: bool) -> Answer {
+        let register = Register {
+            cluster: ClusterId(0xc1),
+            module: ModuleId(2),
+            membership: membership(),
+            lease: Duration::from_secs(3),
+            incarnation: Incarnation(0x1dea),
+            renewals: 5,
+        };
+        Answer {
+            to: node(1),
+            boot: Boot(0xb007),
+            number: 9,
+            incarnation: Incarnation(0x1dea),
+            outcome,
+            register: with_register.then_some(register),
+            left: Duration::from_millis(250),
+        }
+    }
+
+    fn bytes_of(ask: &Ask) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ask.encode(&mut bytes);
+        bytes
+    }
+
+    fn bytes_of_answer(answer: &Answer) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        answer.encode(&mut bytes);
+        bytes
+    }
+
+    fn requests() -> [Request; 11] {
+        let adopt = |state| Request::Adopt {
+            incarnation: Incarnation(0x1dea),
+            membership: membership(),
+            state,
+        };
+        [
+            Request::Read,
+            Request::Create { data: DataId(5) },
+            Request::Renew,
+            Request::Take,
+            Request::Exclude,
+            Request::Admit { peer: node(0) },
+            Request::Give { to: node(0) },
+            adopt(DataState::Blank),
+            adopt(DataState::Target),
+            adopt(DataState::Complete),
+            Request::Force { membership: membership() },
+        ]
+    }
+
+    #[test]
+    fn bytes_are_those_of_version_one() {
+        let adopt = ask(requests()[9]);
+        assert_eq!(bytes_of(&adopt), GOLDEN_ASK);
+        assert_eq!(Ask::decode(node(1), &GOLDEN_ASK), Ok(adopt));
+        let refused = answer(Outcome::Refused(Refusal::LeaseHeld), true);
+        assert_eq!(bytes_of_answer(&refused), GOLDEN_ANSWER);
+        assert_eq!(Answer::decode(&GOLDEN_ANSWER), Ok(refused));
+    }
+
+    #[test]
+    fn every_request_survives_the_wire_and_is_named_by_its_number() {
+        let numbers = [0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 8];
+        for (request, number) in requests().into_iter().zip(numbers) {
+            let bytes = bytes_of(&ask(request));
+            assert!(bytes.len() <= Ask::LEN_MAX);
+            assert_eq!(bytes[32], number);
+            assert_eq!(Ask::decode(node(1), &bytes), Ok(ask(request)));
+            for len in 0..bytes.len() {
+                assert!(Ask::decode(node(1), &bytes[..len]).is_err(), "{request:?} cut at {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_outcome_survives_the_wire_and_is_named_by_its_number() {
+        for with_register in [false, true] {
+            let refused = Refusal::ALL.map(Outcome::Refused);
+            for outcome in refused.into_iter().chain([Outcome::Ok, Outcome::Empty]) {
+                let answer = answer(outcome, with_register);
+                let bytes = bytes_of_answer(&answer);
+                assert!(bytes.len() <= Answer::LEN_MAX);
+                assert_eq!(Answer::decode(&bytes), Ok(answer));
+                for len in 0..bytes.len() {
+                    assert!(Answer::decode(&bytes[..len]).is_err(), "{outcome:?} cut at {len}");
+                }
+            }
+        }
+        for (place, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(refusal.code()), place + 1, "{refusal:?} has another's number");
+        }
+    }
+
+    #[test]
+    fn values_that_a_field_cannot_have_are_refused() {
+        let with = |at: usize, value: u8| {
+            let mut bytes = GOLDEN_ASK;
+            bytes[at] = value;
+            Ask::decode(node(1), &bytes)
+        };
+        assert_eq!(with(24, 0xff), Err(DecodeError::Invalid("lease")));
+        assert_eq!(with(32, 9), Err(DecodeError::Invalid("request")));
+        assert_eq!(with(74, 3), Err(DecodeError::Invalid("state")));
+        let with = |at: usize, value: u8| {
+            let mut bytes = GOLDEN_ANSWER;
+            bytes[at] = value;
+            Answer::decode(&bytes)
+        };
+        assert_eq!(with(0, 128), Err(DecodeError::Invalid("answer receiver")));
+        assert_eq!(with(25, 0), Err(DecodeError::Invalid("outcome")));
+        assert_eq!(with(25, 3), Err(DecodeError::Invalid("outcome")));
+        assert_eq!(with(26, 0), Err(DecodeError::Invalid("refusal")));
+        assert_eq!(with(26, 17), Err(DecodeError::Invalid("refusal")));
+        assert_eq!(with(35, 2), Err(DecodeError::Invalid("register mark")));
+        assert_eq!(with(35, 0), Err(DecodeError::Trailing));
+        assert_eq!(with(107, 0), Err(DecodeError::Invalid("register checksum")));
+    }
+
+    #[test]
+    fn an_answer_is_a_vote_in_the_epoch_of_its_register() {
+        let epoch = membership().epoch;
+        let refused = Outcome::Refused(Refusal::Epoch);
+        assert_eq!(answer(Outcome::Ok, true).verdict(), Verdict::Granted(epoch));
+        assert_eq!(answer(refused, true).verdict(), Verdict::Refused(epoch));
+        assert_eq!(answer(Outcome::Empty, false).verdict(), Verdict::Refused(Epoch::NONE));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_value_or_an_error(
+            bytes in prop::collection::vec(any::<u8>(), 0..2 * Answer::LEN_MAX)
+        ) {
+            if let Ok(ask) = Ask::decode(node(3), &bytes) {
+                prop_assert_eq!(bytes_of(&ask), bytes.clone());
+            }
+            if let Ok(answer) = Answer::decode(&bytes) {
+                prop_assert_eq!(bytes_of_answer(&answer), bytes);
+            }
+        }
+
+        #[test]
+        fn damaged_bytes_are_a_value_or_an_error(at in 0..Answer::LEN_MAX, value in any::<u8>()) {
+            let mut bytes = GOLDEN_ANSWER;
+            bytes[at] = value;
+            if let Ok(answer) = Answer::decode(&bytes) {
+                prop_assert_eq!(bytes_of_answer(&answer), bytes.to_vec());
+            }
+            let mut bytes = GOLDEN_ASK;
+            let at = at % bytes.len();
+            bytes[at] = value;
+            if let Ok(ask) = Ask::decode(node(1), &bytes) {
+                prop_assert_eq!(bytes_of(&ask), bytes.to_vec());
+            }
+        }
+    }
+}
