@@ -91,6 +91,8 @@ impl Config {
         if timeout < interval.saturating_mul(Self::INTERVALS_MIN) {
             return Err(ConfigError::Timeout(timeout));
         }
+        assert!(interval < timeout, "every peer would be down between two beats");
+        assert!(!peers.contains(&me), "this node would prove itself alive to itself");
         Ok(Self { me, boot, peers, links, interval, timeout })
     }
 }

@@ -50,6 +50,9 @@ pub enum Input {
         beat: Beat,
     },
     /// Sends a round at once: the status has something that cannot wait (the contract's Tell).
+    ///
+    /// For a change of this node's own, not for each datagram: every round takes a place among the
+    /// 64 to 256 remembered ones, and the echo of a forgotten one proves nothing.
     SendNow,
 }
 
@@ -69,7 +72,8 @@ pub enum Output {
         /// The beat; its number goes into the header's sequence.
         beat: Beat,
     },
-    /// A beat was accepted.
+    /// A beat was accepted. Links differ in speed: a beat whose number is below that of
+    /// [`Detector::newest`] tells an older status than one that was heard before.
     Heard {
         /// Whose.
         peer: NodeId,
@@ -231,6 +235,7 @@ impl Detector {
         let on_link = self.echoed(now, &beat, link_echo);
         let promised = self.promised(&beat);
         let peer = self.peers.get_mut(&from).expect("its beat was accepted");
+        assert!(peer.boot() == Some(beat.boot), "a dead boot would keep its successor up");
         match echoed.map(|round| peer.liveness.believe(now, round.sent)) {
             Some(Change::Up) => out.push(Output::PeerUp(from, beat.boot)),
             Some(Change::Still(_)) => {}

@@ -47,6 +47,7 @@ impl Liveness {
         let before = self.0.replace(Proof { heard: now, sent });
         let Some(before) = before else { return Change::Up };
         self.0 = Some(Proof { heard: now.max(before.heard), sent: sent.max(before.sent) });
+        assert!(sent.max(before.sent) <= now.max(before.heard), "it would outlive its proof");
         Change::Still(now.saturating_since(before.heard))
     }
 

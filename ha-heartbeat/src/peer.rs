@@ -5,9 +5,9 @@ use core::time::Duration;
 
 use ha_proto::{Boot, Instant, LinkId};
 
-use crate::Echo;
 use crate::liveness::{Change, Liveness};
 use crate::session::{Candidates, Session};
+use crate::{Config, Echo};
 
 /// What is known of one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,7 @@ pub(crate) struct MyRound {
 
 impl Peer {
     pub(crate) fn new(links: u8) -> Self {
+        assert!(usize::from(links) <= Config::LINKS_MAX, "a session has no place for a link");
         Self {
             known: None,
             liveness: Liveness::default(),
@@ -87,6 +88,7 @@ impl Peer {
         if !echoed.is_some_and(|round| candidate.is_proved_by(round.number)) {
             return Acceptance::Candidate;
         }
+        assert!(echoed.is_some_and(|round| round.sent <= at), "a proof would be a prophecy");
         self.candidates.clear();
         let restarted = self.known.replace(candidate.session).is_some();
         Acceptance::Adopted { restarted }

@@ -85,6 +85,7 @@ impl Candidates {
         if !candidate.session.accept(link, number) {
             return None;
         }
+        assert!(candidate.since <= next, "no round could ever prove it");
         candidate.heard = now;
         *place = Some(candidate);
         Some(candidate)

@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) said: Vec<(u64, usize, Output)>,
     nodes: [Node; 2],
     flying: BTreeMap<(u64, usize), Flight>,
+    /// Whether anything was replayed.
+    replayed: bool,
     /// Everything that was ever sent.
     recorded: Vec<Flight>,
     flights: usize,
@@ -47,6 +49,8 @@ struct Node {
     buffer: Vec<Flight>,
     /// When it sent the newest number, in this boot, that a running peer has taken in.
     reached: Option<u64>,
+    /// The same on each link.
+    reached_on: [Option<u64>; 2],
     /// When anything last reached it in this boot.
     heard: Option<u64>,
     /// The peer's boot that it believed last: which of the peer's boots.
@@ -73,6 +77,7 @@ impl World {
             paused_until: 0,
             buffer: Vec::new(),
             reached: None,
+            reached_on: [None; 2],
             heard: None,
             believed: None,
         };
@@ -83,6 +88,7 @@ impl World {
             said: Vec::new(),
             nodes: [node(), node()],
             flying: BTreeMap::new(),
+            replayed: false,
             recorded: Vec::new(),
             flights: 0,
             prng: Prng::new(seed),
@@ -144,7 +150,8 @@ impl World {
             Some(Detector::new(config.expect("in range"), status::blank(), instant(self.now)));
         it.boots.push(boot);
         it.paused_until = self.now;
-        (it.reached, it.heard, it.believed) = (None, None, None);
+        (it.reached, it.reached_on) = (None, [None; 2]);
+        (it.heard, it.believed) = (None, None);
     }
 
     pub(crate) fn pause(&mut self, node: usize, long: u64) {
@@ -166,6 +173,7 @@ impl World {
         if self.recorded.is_empty() {
             return;
         }
+        self.replayed = true;
         let pick = self.recorded[(pick % self.recorded.len() as u64) as usize].clone();
         self.arrive(Flight { to, link, ..pick });
     }
@@ -211,6 +219,8 @@ impl World {
             let sender = &mut self.nodes[flight.from];
             if mine {
                 sender.reached = sender.reached.max(Some(flight.sent));
+                let on_link = &mut sender.reached_on[flight.link];
+                *on_link = (*on_link).max(Some(flight.sent));
             }
         }
         let beat = Beat::decode(flight.number, &flight.body).expect("it was encoded");
@@ -253,16 +263,24 @@ impl World {
     }
 
     /// R11, and what replays cannot do: a peer is up only if within the timeout something arrived
-    /// from it, and if it took in something that I sent within the timeout and an interval.
+    /// from it, and if it took in something that I sent within the timeout and an interval. The
+    /// same for each link while nothing was replayed: a datagram does not name its link.
     fn check(&self, node: usize) {
-        if !self.up(node) {
+        if !self.runs(node) {
             return;
         }
         let recent = |what: Option<u64>, bound| what.is_some_and(|at| self.now < at + bound);
-        let Node { reached, heard, .. } = &self.nodes[node];
-        assert!(recent(*heard, TIMEOUT), "up, but silent since {heard:?} at {}", self.now);
+        let Node { reached, reached_on, heard, .. } = &self.nodes[node];
         let bound = TIMEOUT + INTERVAL;
-        assert!(recent(*reached, bound), "up, but deaf since {reached:?} at {}", self.now);
+        if self.up(node) {
+            assert!(recent(*heard, TIMEOUT), "up, but silent since {heard:?} at {}", self.now);
+            assert!(recent(*reached, bound), "up, but deaf since {reached:?} at {}", self.now);
+        }
+        for (link, reached) in (0..).zip(reached_on) {
+            let up = self.detector(node).link_up(Self::id(1 - node), LinkId(link));
+            let ok = !up || self.replayed || recent(*reached, bound);
+            assert!(ok, "link {link} up, but deaf since {reached:?} at {}", self.now);
+        }
     }
 
     fn send(&mut self, from: usize, link: LinkId, link_echo: u64, beat: &Beat) {
