@@ -1,9 +1,11 @@
 //! The ledger's server and client over TCP, with a log that commits at once.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+#![allow(clippy::disallowed_types)] // it waits in real time for real sockets
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ha_node::ledger::{
@@ -12,7 +14,7 @@ use ha_node::ledger::{
 };
 use ha_proto::Seq;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A log of one copy, in memory: what it takes is committed.
 #[derive(Clone)]
@@ -123,9 +125,10 @@ fn an_address_that_is_not_kept_is_lost() {
     let address = free_address();
     wait(server.application().take_address(address, false, Duration::from_millis(20))).unwrap();
     let (other, _) = start(None);
-    let taken =
-        (0..1000).find_map(|_| wait(other.application().take_address(address, false, LONG)).ok());
-    assert!(taken.is_some(), "the address outlived its lifetime");
+    let started = Instant::now();
+    while wait(other.application().take_address(address, false, LONG)).is_err() {
+        assert!(started.elapsed() < LONG, "the address outlived its lifetime");
+    }
 }
 
 #[test]
@@ -156,19 +159,18 @@ fn many_clients_at_once_lose_nothing_and_both_dumps_are_equal() {
     let duration = Duration::from_millis(200);
     let load = Load { clients: 64, line: 340, duration, first: ClientId(1) };
     let report = load.run(address).unwrap();
-    let log = memory.records.lock().unwrap().clone();
-    assert!(!report.latencies.is_empty() && report.latencies.len() <= log.len());
+    // Requests that were in flight at the end may still come in: the dump says how many did.
+    let (last, dump) = dump(&server.application());
+    let log = memory.records.lock().unwrap()[..last].to_vec();
+    assert!((1..=last).contains(&report.latencies.len()), "more acknowledged than applied");
 
     let (copy, _) = start(None);
     copy.application().apply(numbered(&log, 0));
-    let dumps = [&server, &copy].map(|server| {
-        let path =
-            std::env::temp_dir().join(format!("ledger-dump-{}-{:p}", std::process::id(), server));
-        let last = wait(server.application().dump(path.clone())).unwrap();
-        assert_eq!(last, Seq(log.len() as u64));
-        let dump = std::fs::read(&path).unwrap();
-        std::fs::remove_file(path).unwrap();
-        dump
-    });
-    assert!(dumps[0] == dumps[1], "equal records made different states");
+    assert!(self::dump(&copy.application()) == (last, dump), "equal records, different states");
+}
+
+fn dump(application: &Application) -> (usize, Vec<u8>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let Seq(last) = wait(application.dump(file.path().to_owned())).unwrap();
+    (usize::try_from(last).unwrap(), std::fs::read(file.path()).unwrap())
 }

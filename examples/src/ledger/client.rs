@@ -133,7 +133,6 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            self.stream = None;
             let after = started.elapsed();
             if after >= self.patience.give_up {
                 return Err(ClientError::GaveUp { after, error });
@@ -148,13 +147,29 @@ impl Client {
         number: RequestNumber,
         accept: &mut impl FnMut(&Response<'_>) -> Option<T>,
     ) -> io::Result<T> {
-        let stream = match &mut self.stream {
+        let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => {
-                self.input.clear();
-                self.stream.insert(connect(self.address, &self.patience)?)
-            }
+            None => connect(self.address, &self.patience)?,
         };
+        let answer = self.exchange(&mut stream, number, accept)?;
+        self.stream = Some(stream);
+        Ok(answer)
+    }
+
+    /// Leaves the connection; the next request is sent on a new one.
+    pub fn disconnect(&mut self) {
+        self.stream = None;
+    }
+
+    fn exchange<T>(
+        &mut self,
+        stream: &mut TcpStream,
+        number: RequestNumber,
+        accept: &mut impl FnMut(&Response<'_>) -> Option<T>,
+    ) -> io::Result<T> {
+        // What is left of an earlier connection is of no use on a new one; nothing is left of
+        // this one once its answer was taken.
+        self.input.clear();
         stream.write_all(&self.output)?;
         let mut chunk = [0; 4096];
         loop {

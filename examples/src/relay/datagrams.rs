@@ -2,12 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use mio::net::UdpSocket;
 use mio::{Interest, Poll, Token};
 
-use super::Gate;
+use super::Passing;
 
 /// Two sockets, one facing each end; what one hears the other says.
 #[derive(Debug)]
@@ -15,7 +14,6 @@ pub(super) struct Datagrams {
     first: usize,
     sockets: [UdpSocket; 2],
     ends: [SocketAddr; 2],
-    gate: Arc<Gate>,
 }
 
 impl Datagrams {
@@ -24,14 +22,13 @@ impl Datagrams {
         first: usize,
         address: IpAddr,
         ends: [SocketAddr; 2],
-        gate: Arc<Gate>,
     ) -> io::Result<Self> {
         let mut sockets =
             [UdpSocket::bind((address, 0).into())?, UdpSocket::bind((address, 0).into())?];
         for (side, socket) in sockets.iter_mut().enumerate() {
             poll.registry().register(socket, Token(first + side), Interest::READABLE)?;
         }
-        Ok(Self { first, sockets, ends, gate })
+        Ok(Self { first, sockets, ends })
     }
 
     /// The socket that faces the left end, and the one that faces the right one.
@@ -44,19 +41,19 @@ impl Datagrams {
     }
 
     /// The socket that faces `side` has something.
-    pub(super) fn ready(&mut self, side: usize, buffer: &mut [u8]) {
+    pub(super) fn ready(&mut self, side: usize, passing: Passing, buffer: &mut [u8]) {
         let Some(from) = self.sockets.get(side) else { return };
         let to = 1 - side;
+        let passes = if side == 0 { passing.forth } else { passing.back };
         loop {
             match from.recv(buffer) {
-                Ok(len) if self.gate.passes(side) => {
+                Ok(len) if passes => {
                     // A network may lose any datagram, and nobody is told.
                     let _ = self.sockets[to].send_to(&buffer[..len], self.ends[to]);
                 }
-                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // The other end is not there (ECONNREFUSED for an earlier datagram).
-                Err(_) => {}
+                // Cut; or the other end is not there (ECONNREFUSED for an earlier datagram).
+                Ok(_) | Err(_) => {}
             }
         }
     }

@@ -25,8 +25,7 @@ mod streams;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use mio::{Events, Poll, Token, Waker};
@@ -40,15 +39,14 @@ pub struct Network {
     poll: Poll,
     datagrams: Vec<Datagrams>,
     streams: Vec<Streams>,
-    cables: Vec<Arc<Gate>>,
+    cables: usize,
 }
 
 /// A running relay. Dropping it stops it; then nothing passes any more.
 #[derive(Debug)]
 pub struct Relay {
-    cables: Vec<Arc<Gate>>,
-    waker: Arc<Waker>,
-    ended: Arc<AtomicBool>,
+    control: Arc<Mutex<Control>>,
+    waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -101,8 +99,8 @@ impl Network {
     /// # Errors
     /// When the system gives no poll.
     pub fn new() -> io::Result<Self> {
-        let (datagrams, streams, cables) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { poll: Poll::new()?, datagrams, streams, cables })
+        let (datagrams, streams) = (Vec::new(), Vec::new());
+        Ok(Self { poll: Poll::new()?, datagrams, streams, cables: 0 })
     }
 
     /// Lays a cable for datagrams between the sockets `left` and `right`, which are or will be
@@ -116,8 +114,8 @@ impl Network {
         left: SocketAddr,
         right: SocketAddr,
     ) -> io::Result<Cable> {
-        let (id, gate, first) = self.lay();
-        let cable = Datagrams::new(&self.poll, first, address, [left, right], gate)?;
+        let (id, first) = self.lay();
+        let cable = Datagrams::new(&self.poll, first, address, [left, right])?;
         let (far, near) = cable.addresses()?;
         self.datagrams.push(cable);
         Ok(Cable { id, near, far })
@@ -128,8 +126,8 @@ impl Network {
     /// # Errors
     /// Those of the sockets.
     pub fn streams(&mut self, address: IpAddr, to: SocketAddr) -> io::Result<StreamCable> {
-        let (id, gate, first) = self.lay();
-        let cable = Streams::new(&self.poll, first, address, to, gate)?;
+        let (id, first) = self.lay();
+        let cable = Streams::new(&self.poll, first, address, to)?;
         let dial = cable.address()?;
         self.streams.push(cable);
         Ok(StreamCable { id, dial })
@@ -140,23 +138,23 @@ impl Network {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(mut self) -> io::Result<Relay> {
-        let waker = Arc::new(Waker::new(self.poll.registry(), WAKE)?);
-        let ended = Arc::new(AtomicBool::new(false));
-        let cables = self.cables.clone();
-        let ending = Arc::clone(&ended);
-        let thread =
-            std::thread::Builder::new().name("relay".into()).spawn(move || self.run(&ending))?;
-        Ok(Relay { cables, waker, ended, thread: Some(thread) })
+        let waker = Waker::new(self.poll.registry(), WAKE)?;
+        let passing = vec![Passing::ALL; self.cables];
+        let control = Arc::new(Mutex::new(Control { passing, ended: false }));
+        let controlled = Arc::clone(&control);
+        let thread = std::thread::Builder::new()
+            .name("relay".into())
+            .spawn(move || self.run(&controlled))?;
+        Ok(Relay { control, waker, thread: Some(thread) })
     }
 
-    fn lay(&mut self) -> (CableId, Arc<Gate>, usize) {
-        let id = self.cables.len();
-        let gate = Arc::new(Gate::default());
-        self.cables.push(Arc::clone(&gate));
-        (CableId(id), gate, id * Self::TOKENS)
+    fn lay(&mut self) -> (CableId, usize) {
+        let id = self.cables;
+        self.cables += 1;
+        (CableId(id), id * Self::TOKENS)
     }
 
-    fn run(&mut self, ended: &AtomicBool) {
+    fn run(&mut self, control: &Mutex<Control>) {
         let mut events = Events::with_capacity(256);
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -165,72 +163,66 @@ impl Network {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => panic!("a poll of valid descriptors does not fail: {error}"),
             }
-            if ended.load(Ordering::Acquire) {
+            // Held for the whole turn: once `set` has returned nothing passes that is cut.
+            let control = control.lock().expect(POISONED);
+            if control.ended {
                 return;
             }
             for event in &events {
                 if event.token() == WAKE {
                     // A cable may be whole again: what was held still goes on.
-                    self.streams.iter_mut().for_each(|cable| cable.resume(&self.poll));
+                    for cable in &mut self.streams {
+                        let passing = control.passing[cable.first() / Self::TOKENS];
+                        cable.resume(&self.poll, passing);
+                    }
                 } else {
-                    self.ready(event.token(), &mut buffer);
+                    self.ready(event.token(), &control, &mut buffer);
                 }
             }
         }
     }
 
-    fn ready(&mut self, Token(token): Token, buffer: &mut [u8]) {
+    fn ready(&mut self, Token(token): Token, control: &Control, buffer: &mut [u8]) {
         let first = token / Self::TOKENS * Self::TOKENS;
+        let passing = control.passing[token / Self::TOKENS];
         if let Some(cable) = self.datagrams.iter_mut().find(|cable| cable.first() == first) {
-            cable.ready(token - first, buffer);
+            cable.ready(token - first, passing, buffer);
         } else if let Some(cable) = self.streams.iter_mut().find(|cable| cable.first() == first) {
-            cable.ready(&self.poll, token - first);
+            cable.ready(&self.poll, token - first, passing);
         }
     }
 }
 
 impl Relay {
-    /// What `cable` lets through from now on.
+    /// What `cable` lets through, from the moment on when this returns.
     pub fn set(&self, cable: CableId, passing: Passing) {
-        self.cables[cable.0].set(passing);
+        self.control.lock().expect(POISONED).passing[cable.0] = passing;
         self.waker.wake().expect("an eventfd takes more wake-ups than anyone can send");
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Release);
-        // Should this fail, the thread lives on until the process ends, relaying.
-        if self.waker.wake().is_ok() {
-            if let Some(thread) = self.thread.take() {
-                // A panic there has been printed already; here it only means that it ended.
-                let _ = thread.join();
-            }
+        self.control.lock().expect(POISONED).ended = true;
+        // Should this fail, the thread ends at the next byte that comes.
+        if self.waker.wake().is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            // A panic there has been printed already; here it only means that it ended.
+            let _ = thread.join();
         }
     }
 }
 
+/// What the relay's thread is told.
+#[derive(Debug)]
+struct Control {
+    /// By cable.
+    passing: Vec<Passing>,
+    ended: bool,
+}
+
+const POISONED: &str = "the relay's thread does not panic, and nobody else may while holding it";
 const WAKE: Token = Token(usize::MAX - 1);
 /// The longest datagram.
 const BUFFER: usize = 64 << 10;
-
-/// What a cable lets through, as its two users see it.
-#[derive(Debug)]
-struct Gate(AtomicU8);
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self(AtomicU8::new(0b11))
-    }
-}
-
-impl Gate {
-    fn set(&self, passing: Passing) {
-        self.0.store(u8::from(passing.forth) | u8::from(passing.back) << 1, Ordering::Release);
-    }
-
-    /// Whether bytes from that side (0 left, 1 right) pass.
-    fn passes(&self, from: usize) -> bool {
-        self.0.load(Ordering::Acquire) >> from & 1 == 1
-    }
-}

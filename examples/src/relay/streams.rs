@@ -2,12 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Poll, Token};
 
-use super::Gate;
+use super::Passing;
 
 /// The streams of one cable.
 #[derive(Debug)]
@@ -16,7 +15,6 @@ pub(super) struct Streams {
     listener: TcpListener,
     to: SocketAddr,
     pairs: [Option<Pair>; Streams::STREAMS_MAX],
-    gate: Arc<Gate>,
 }
 
 impl Streams {
@@ -28,11 +26,10 @@ impl Streams {
         first: usize,
         address: IpAddr,
         to: SocketAddr,
-        gate: Arc<Gate>,
     ) -> io::Result<Self> {
         let mut listener = TcpListener::bind((address, 0).into())?;
         poll.registry().register(&mut listener, Token(first), Interest::READABLE)?;
-        Ok(Self { first, listener, to, pairs: Default::default(), gate })
+        Ok(Self { first, listener, to, pairs: Default::default() })
     }
 
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
@@ -44,24 +41,27 @@ impl Streams {
     }
 
     /// Something is ready: the listener, or a stream.
-    pub(super) fn ready(&mut self, poll: &Poll, token: usize) {
+    pub(super) fn ready(&mut self, poll: &Poll, token: usize, passing: Passing) {
         match token.checked_sub(2) {
-            None => self.accept(poll),
-            Some(at) => self.pump(at / 2),
+            None => self.accept(poll, passing),
+            Some(at) => self.pump(at / 2, passing),
         }
     }
 
     /// Goes on where a cut held it still.
-    pub(super) fn resume(&mut self, poll: &Poll) {
-        self.accept(poll);
+    pub(super) fn resume(&mut self, poll: &Poll, passing: Passing) {
+        self.accept(poll, passing);
         for at in 0..Self::STREAMS_MAX {
-            self.pump(at);
+            self.pump(at, passing);
         }
     }
 
-    fn accept(&mut self, poll: &Poll) {
+    fn accept(&mut self, poll: &Poll, passing: Passing) {
         // Through a cut cable nobody is reached; who dials waits in the listener's queue.
-        while self.gate.passes(0) {
+        if !passing.forth {
+            return;
+        }
+        loop {
             let Ok((near, _)) = self.listener.accept() else { return };
             let Some(at) = self.pairs.iter().position(Option::is_none) else { continue };
             // A stream that cannot be relayed is dropped, and so closed: the dialler tries again.
@@ -71,10 +71,9 @@ impl Streams {
         }
     }
 
-    fn pump(&mut self, at: usize) {
+    fn pump(&mut self, at: usize, passing: Passing) {
         let Some(pair) = &mut self.pairs[at] else { return };
-        let passes = [self.gate.passes(0), self.gate.passes(1)];
-        if pair.pump(passes).is_err() {
+        if pair.pump(passing).is_err() {
             self.pairs[at] = None;
         }
     }
@@ -99,13 +98,13 @@ impl Pair {
     }
 
     /// Moves what can be moved; an error once either end is closed.
-    fn pump(&mut self, passes: [bool; 2]) -> io::Result<()> {
+    fn pump(&mut self, passing: Passing) -> io::Result<()> {
         let [near, far] = &mut self.sockets;
         let [forth, back] = &mut self.pipes;
-        if passes[0] {
+        if passing.forth {
             forth.pump(near, far)?;
         }
-        if passes[1] {
+        if passing.back {
             back.pump(far, near)?;
         }
         Ok(())
