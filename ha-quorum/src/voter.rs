@@ -26,7 +26,9 @@ pub struct Voter {
     incarnation: Incarnation,
     number: u64,
     asked: VecDeque<Asked>,
-    round: Round,
+    /// The number of the first ask since the wish was new or answered: an answer to an older one
+    /// does not answer the wish. `None` while nothing of it is unanswered.
+    open: Option<u64>,
     next: Timer,
     silence: Timer,
     standing: Standing,
@@ -226,7 +228,7 @@ impl Voter {
             incarnation: Incarnation::default(),
             number: 0,
             asked: VecDeque::with_capacity(ASKED_MAX),
-            round: Round { began: Instant::ZERO, first: 0, open: false },
+            open: None,
             next: Timer::IDLE,
             silence: Timer::IDLE,
             standing: Standing::Unknown,
@@ -241,7 +243,7 @@ impl Voter {
     fn wish(&mut self, now: Instant, wanted: Wanted) {
         if self.wanted != Some(wanted) {
             self.wanted = Some(wanted);
-            self.round.open = false;
+            self.open = None;
             self.next.arm(now);
         }
     }
@@ -249,9 +251,7 @@ impl Voter {
     fn ask(&mut self, now: Instant, out: &mut Outbox<Output>) {
         let Some(wanted) = self.wanted else { return };
         self.number += 1;
-        if !self.round.open {
-            self.round = Round { began: now, first: self.number, open: true };
-        }
+        self.open.get_or_insert(self.number);
         if self.asked.len() == ASKED_MAX {
             self.asked.pop_front();
         }
@@ -281,9 +281,9 @@ impl Voter {
         }
         self.standing = Standing::Answering;
         self.silence.disarm();
-        if self.round.open && asked.number >= self.round.first {
-            self.round.open = false;
-            self.next.arm(self.due(now, answer));
+        if self.open.is_some_and(|first| asked.number >= first) {
+            self.open = None;
+            self.next.arm(self.due(now, asked.sent, answer));
         }
         let known = self.incarnation != Incarnation::default();
         out.push(Output::Answered {
@@ -310,25 +310,24 @@ impl Voter {
         at.and_then(|at| self.asked.remove(at)).ok_or(Void::Number)
     }
 
-    /// When the wish that `answer` answers is asked again.
-    fn due(&self, now: Instant, answer: &Answer) -> Instant {
-        let waits = match answer.outcome {
-            Outcome::Refused(Refusal::LeaseHeld | Refusal::Grace) => true,
-            Outcome::Ok | Outcome::Refused(_) | Outcome::Empty => false,
+    /// When the wish is asked again that `answer`, to an ask of `sent`, answers. Never at once:
+    /// the node is to hear the answer first, and may wish something else.
+    fn due(&self, now: Instant, sent: Instant, answer: &Answer) -> Instant {
+        let next = match answer.outcome {
+            Outcome::Refused(Refusal::LeaseHeld | Refusal::Grace) => {
+                let longest = longer(self.config.lease) + self.config.round_trip;
+                now + answer.left.min(longest)
+            }
+            Outcome::Ok | Outcome::Refused(_) | Outcome::Empty => sent + self.config.poll(),
         };
-        if waits {
-            let longest = longer(self.config.lease) + self.config.round_trip;
-            now + answer.left.clamp(RESEND_MIN, longest)
-        } else {
-            (self.round.began + self.config.poll()).max(now)
-        }
+        next.max(now + RESEND_MIN)
     }
 }
 
 impl Machine for Voter {
     type Input = Input;
     type Output = Output;
-    /// Back, an answer and the next ask; or silence and an ask.
+    /// Back, an answer to a former wish, and the ask that is due.
     const OUTPUTS_MAX: usize = 3;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Outbox<Output>) {
@@ -372,15 +371,6 @@ struct Asked {
     number: u64,
     wanted: Wanted,
     sent: Instant,
-}
-
-/// A wish and its resends, up to the first answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Round {
-    began: Instant,
-    /// The number of its first ask: older answers do not end it.
-    first: u64,
-    open: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
