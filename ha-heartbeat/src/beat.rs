@@ -136,6 +136,8 @@ mod tests {
                 asks: false,
                 promise: Some(Echo { boot: Boot(0x81), number: 0x91 }),
                 able: true,
+                broken: false,
+                yields: false,
                 resources: Resources { known: 0xa1, up: 0xb1 },
                 preference: 9,
             },
@@ -216,7 +218,7 @@ mod tests {
             bytes[at] = byte;
             Beat::decode(77, &bytes)
         };
-        assert_eq!(spoiled(24 + 35, 8), Err(DecodeError::Invalid("the status's flags")));
+        assert_eq!(spoiled(24 + 35, 32), Err(DecodeError::Invalid("the status's flags")));
         assert_eq!(spoiled(23, 0), Err(DecodeError::Invalid("the echo")));
         assert_eq!(spoiled(24 + 92, 0), Err(DecodeError::Invalid("the promise")));
         assert_eq!(Beat::decode(0, &golden()), Err(DecodeError::Invalid("the beat's number")));

@@ -375,6 +375,8 @@ mod tests {
             asks: false,
             promise: None,
             able: false,
+            broken: false,
+            yields: false,
             resources: Resources::default(),
             preference: 0,
         }

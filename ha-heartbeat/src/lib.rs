@@ -44,6 +44,8 @@
 //!     asks: false,
 //!     promise: None,
 //!     able: true,
+//!     broken: false,
+//!     yields: false,
 //!     resources: Resources::default(),
 //!     preference: 0,
 //! };

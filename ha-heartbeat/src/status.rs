@@ -17,7 +17,7 @@ use crate::Echo;
 /// | 0 | 33 | membership |
 /// | 33 | 1 | role |
 /// | 34 | 1 | state |
-/// | 35 | 1 | flags: bit 0 ready, bit 1 asks, bit 2 able, the others 0 |
+/// | 35 | 1 | flags: bit 0 ready, bit 1 asks, bit 2 able, bit 3 broken, bit 4 yields, the others 0 |
 /// | 36 | 1 | preference |
 /// | 37 | 8 | store id |
 /// | 45 | 8 | incarnation |
@@ -51,6 +51,10 @@ pub struct Status {
     pub promise: Option<Echo>,
     /// Could serve: data complete, no storage error, resources up.
     pub able: bool,
+    /// Its storage failed: it is no copy any more, whatever its state says (R2).
+    pub broken: bool,
+    /// It has stopped and flushed, and hands over to the peer (swap without a witness).
+    pub yields: bool,
     /// Which of its resources are up.
     pub resources: Resources,
     /// Its configured preference; the higher one is preferred (R8).
@@ -73,6 +77,9 @@ impl Status {
     const READY: u8 = 1;
     const ASKS: u8 = 1 << 1;
     const ABLE: u8 = 1 << 2;
+    const BROKEN: u8 = 1 << 3;
+    const YIELDS: u8 = 1 << 4;
+    const FLAGS: u8 = Self::READY | Self::ASKS | Self::ABLE | Self::BROKEN | Self::YIELDS;
 
     /// Writes it.
     pub fn encode(&self, out: &mut impl BufMut) {
@@ -83,7 +90,9 @@ impl Status {
         out.put_u8(
             flag(self.ready, Self::READY)
                 | flag(self.asks, Self::ASKS)
-                | flag(self.able, Self::ABLE),
+                | flag(self.able, Self::ABLE)
+                | flag(self.broken, Self::BROKEN)
+                | flag(self.yields, Self::YIELDS),
         );
         out.put_u8(self.preference);
         out.put_u64(self.store.0);
@@ -103,7 +112,7 @@ impl Status {
         let role = Role::decode(from)?;
         let state = DataState::decode(from)?;
         let flags = from.u8("the status's flags")?;
-        if flags & !(Self::READY | Self::ASKS | Self::ABLE) != 0 {
+        if flags & !Self::FLAGS != 0 {
             return Err(DecodeError::Invalid("the status's flags"));
         }
         let preference = from.u8("the preference")?;
@@ -124,6 +133,8 @@ impl Status {
             asks: flags & Self::ASKS != 0,
             promise,
             able: flags & Self::ABLE != 0,
+            broken: flags & Self::BROKEN != 0,
+            yields: flags & Self::YIELDS != 0,
             resources: Resources { known, up },
             preference,
         })

@@ -60,7 +60,7 @@ pub struct Outbox<T> {
 impl<T> Outbox<T> {
     /// An empty box for at most `max` items.
     pub fn new(max: usize) -> Self {
-        Self { items: VecDeque::with_capacity(max.min(64)), max }
+        Self { items: VecDeque::new(), max }
     }
 
     /// Says one more thing.

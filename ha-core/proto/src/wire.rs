@@ -232,6 +232,9 @@ pub enum Reject {
     /// Reserved bytes are not zero.
     #[error("reserved bytes are not zero")]
     Reserved,
+    /// From a node, of a module or of a kind that does not belong where it came in.
+    #[error("from a sender, or for a module, that does not belong here")]
+    Misplaced,
     /// A field of header or body has a value that it cannot have.
     #[error("{0}")]
     Decode(#[from] DecodeError),
@@ -239,7 +242,7 @@ pub enum Reject {
 
 impl Reject {
     /// How many kinds of rejection there are.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 10;
 
     /// Its place among the counters, 0 to [`Reject::COUNT`]` - 1`.
     pub const fn index(self) -> usize {
@@ -252,7 +255,8 @@ impl Reject {
             Self::Mac => 5,
             Self::Kind => 6,
             Self::Reserved => 7,
-            Self::Decode(_) => 8,
+            Self::Misplaced => 8,
+            Self::Decode(_) => 9,
         }
     }
 }
@@ -382,7 +386,7 @@ const CLUSTER_AT: usize = 8;
 const MODULE_AT: usize = 16;
 const INSECURE: &[u8; 32] = b"insecure: everyone has this key.";
 const NAMES: [&str; Reject::COUNT] =
-    ["truncated", "oversized", "magic", "version", "cluster", "mac", "kind", "reserved", "decode"];
+    ["truncated", "oversized", "magic", "version", "cluster", "mac", "kind", "reserved", "misplaced", "decode"];
 
 const _: () = assert!(BODY_MAX == 448, "another room for bodies is another wire version");
 const _: () = assert!(Header::LEN == MODULE_AT + 2 + RESERVED_LEN + 3 * 8, "fields would overlap");

@@ -23,6 +23,8 @@ pub(crate) fn blank() -> Status {
         asks: false,
         promise: None,
         able: false,
+        broken: false,
+        yields: false,
         resources: Resources::default(),
         preference: 0,
     }

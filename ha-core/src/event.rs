@@ -1,0 +1,104 @@
+//! What a node tells an operator.
+
+use core::time::Duration;
+
+use ha_proto::{Epoch, LinkId, Membership, NodeId, Role, Seq};
+
+/// Something that happened, for logs, metrics and tests. No answer is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The announced role changed.
+    Role {
+        /// Before.
+        from: Role,
+        /// Now.
+        to: Role,
+        /// Whether all that the role asks for is done.
+        ready: bool,
+    },
+    /// A newer membership is saved.
+    Membership(Membership),
+    /// The application serves in this epoch.
+    Serving(Epoch),
+    /// The application no longer serves.
+    Stopped(Epoch),
+    /// A link to the peer works.
+    LinkUp(LinkId),
+    /// A link to the peer is lost.
+    LinkDown(LinkId),
+    /// The peer is alive, and hears this node.
+    PeerUp(NodeId),
+    /// The peer is lost on every link.
+    PeerDown(NodeId),
+    /// The peer's process is another one than before.
+    PeerRestarted(NodeId),
+    /// The witness answers.
+    WitnessBack,
+    /// The witness does not answer.
+    WitnessSilent,
+    /// The witness was replaced by another one.
+    WitnessReplaced,
+    /// The witness leases for another time than is configured here: mend the configuration.
+    LeaseDiffers {
+        /// At the witness.
+        theirs: Duration,
+        /// Configured here.
+        ours: Duration,
+    },
+    /// This node did not run for so long.
+    Paused(Duration),
+    /// A datagram was refused; told once per kind, counted always.
+    Rejected(ha_proto::wire::Reject),
+    /// A datagram was seen before; told once, counted always.
+    Replayed,
+    /// The peer is in sync: a takeover would lose nothing.
+    InSync,
+    /// The peer is out of the in-sync set, and why.
+    Excluded(Exclusion),
+    /// The peer copies: so far, of how many records.
+    Progress {
+        /// Records that it has.
+        done: Seq,
+        /// Records that it needs.
+        goal: Seq,
+    },
+    /// Two primaries met, or a former one came back with records that the pair does not have.
+    Diverged {
+        /// The last record that both have.
+        common: Seq,
+    },
+    /// Records that only this node had are kept aside, in the log's folder.
+    KeptAside {
+        /// The first one.
+        from: Seq,
+        /// The last one.
+        to: Seq,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// The log takes no more records: at its configured size, or the disk is full.
+    LogFull,
+    /// The log takes records again.
+    LogWritable,
+    /// The storage failed: this node neither serves nor counts as a copy until it is restarted.
+    StorageFailed,
+    /// The application could not be started or stopped, or its address not be set.
+    ApplicationFailed,
+    /// No common history with the peer: an operator must decide whose data to keep.
+    NoCommonHistory,
+    /// An operator's order is refused, and why.
+    Refused(crate::Order, &'static str),
+    /// An operator's override: acknowledged writes of the other node may be lost.
+    DataLossPossible(Epoch),
+}
+
+/// Why a primary goes on without its secondary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exclusion {
+    /// It is lost, or stopped.
+    Lost,
+    /// It does not make progress.
+    Stalled,
+    /// Its data cannot be followed on: blank, diverged, or another store.
+    Unusable,
+}

@@ -1,0 +1,203 @@
+//! What goes into a node and what comes out of it.
+
+use bytes::Bytes;
+use ha_proto::wire::Datagram;
+use ha_proto::{Epoch, LinkId, Position, Seq, Ticket};
+use ha_replicate::{Batch, ReadFor};
+
+use crate::{Event, Saved};
+
+/// Where a datagram came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The peer, over this link.
+    Peer(LinkId),
+    /// The witness.
+    Witness,
+}
+
+/// Where a datagram goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// The peer, over this link.
+    Peer(LinkId),
+    /// The witness.
+    Witness,
+}
+
+/// A fact for a node.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// The deadline has come (or any other time: it is harmless).
+    Timeout,
+    /// A datagram came in.
+    Datagram {
+        /// Where from, by the socket that it came in by.
+        source: Source,
+        /// Its bytes, unchecked.
+        bytes: &'a [u8],
+    },
+    /// The replication stream to the peer is up: nothing of an earlier one is on it.
+    Connected,
+    /// The replication stream is gone, with whatever was on it.
+    Disconnected,
+    /// One whole message of this module from the replication stream.
+    Stream {
+        /// The message; its sharing is cheap.
+        message: Bytes,
+    },
+    /// The result of an effect.
+    Done {
+        /// Which one.
+        ticket: Ticket,
+        /// How it ended.
+        answer: Answer,
+    },
+    /// A resource went up or down.
+    Resource {
+        /// Its place in the configuration, 0 to 63.
+        index: u8,
+        /// Whether it is up.
+        up: bool,
+    },
+    /// An operator asks for something.
+    Order(Order),
+}
+
+/// How an effect ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is done (and durable, where the effect is about storage).
+    Done,
+    /// It could not be done.
+    Failed,
+    /// There is no room on the disk: nothing of the batch was written, nothing was lost.
+    Full,
+    /// What [`Effect::Read`] asked for: whole records starting at its `from`.
+    Records(Bytes),
+    /// [`Effect::SetAside`] is durable.
+    Kept {
+        /// Bytes set aside.
+        bytes: u64,
+    },
+    /// [`Effect::Truncate`] is durable.
+    Truncated {
+        /// The last record that is left, read from the log; the default for an empty log.
+        head: Position,
+        /// Bytes of the log that are left.
+        bytes: u64,
+    },
+}
+
+/// What an operator can ask of a module (DOMAIN §1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Take part: become whatever the pair needs.
+    Start,
+    /// Stop serving and taking part; a primary with a ready secondary hands over first.
+    Stop,
+    /// Stop and start the application where it runs, without a change of role.
+    Restart,
+    /// Hand the service over to the peer.
+    Swap,
+    /// Bootstrap a pair that was never initialised, or start as primary when that is safe.
+    Prim,
+    /// Start, but ask for nothing before the peer has been seen.
+    Second,
+    /// Serve although it may lose data (the contract's operator override).
+    PrimForce,
+    /// Whether a secondary may take over by itself.
+    Failover(bool),
+}
+
+/// What a node wants done.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send a datagram; it may be lost.
+    Transmit {
+        /// Where to.
+        to: Destination,
+        /// What.
+        datagram: Datagram,
+    },
+    /// Do something and answer with [`Input::Done`].
+    Effect {
+        /// To be named in the answer.
+        ticket: Ticket,
+        /// What to do.
+        effect: Effect,
+    },
+    /// Something that an operator may want to know; needs no answer.
+    Event(Event),
+}
+
+/// What the driver must do; each is answered once, by [`Input::Done`] with its ticket.
+///
+/// Effects of one kind are performed in the order in which they were asked. Nothing else is to be
+/// kept in order: the node withholds whatever depends on an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Replace what is saved, atomically and durably.
+    Save(Saved),
+    /// Append these records to the log and make them durable. `Done` once they are; an answer for a
+    /// later batch may come first only if it covers this one too.
+    Append(Batch),
+    /// Copy the records from `from` on to a place beside the log, durably, and leave the log as it is.
+    SetAside {
+        /// The first record to keep.
+        from: Seq,
+    },
+    /// Drop the records after `keep` from the log, durably.
+    Truncate {
+        /// The last record that stays.
+        keep: Seq,
+    },
+    /// Read whole records from `from` on, at least one, no more bytes than `max` unless the first
+    /// record alone is longer.
+    Read {
+        /// What for (told back by the ticket; here for the driver's log).
+        what: ReadFor,
+        /// The first record.
+        from: Seq,
+        /// Bytes.
+        max: usize,
+    },
+    /// Apply these committed records, in order, to the application's state.
+    Apply(Batch),
+    /// Forget the application's state: it will be applied again from the first record.
+    Reset,
+    /// Set the virtual addresses here, to vanish by themselves after `lifetime` (nanoseconds in
+    /// `Duration`) unless kept.
+    TakeAddress {
+        /// In whose name.
+        epoch: Epoch,
+        /// How long they live without [`Effect::KeepAddress`].
+        lifetime: core::time::Duration,
+    },
+    /// Extend the lifetime of the virtual addresses.
+    KeepAddress {
+        /// How long they live from now.
+        lifetime: core::time::Duration,
+    },
+    /// Remove the virtual addresses.
+    DropAddress,
+    /// Start the application. It must answer nobody before the record `head` is applied: what was
+    /// acknowledged before is read again only then.
+    StartApp {
+        /// The reign in which it runs, to be shown to whatever must refuse older ones.
+        epoch: Epoch,
+        /// The last record of the log when it was started.
+        head: Seq,
+    },
+    /// Stop the application, in order; `force` after that failed, or when it was fenced.
+    StopApp {
+        /// Do not wait for it to agree.
+        force: bool,
+    },
+    /// Keep the application from doing anything any more, within S (R5): no answers, no writes.
+    Fence {
+        /// The reign that ended.
+        epoch: Epoch,
+    },
+}
+

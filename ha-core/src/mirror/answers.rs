@@ -1,0 +1,146 @@
+//! What the witness says.
+
+use ha_proto::wire::{self, Header, Kind};
+use ha_proto::{DataState, Incarnation, Instant, Machine, Outbox};
+use ha_quorum::{Ask, Grantor, Outcome, Refusal, Register, Request};
+use ha_quorum::voter::{Input as VoterInput, Output as VoterOutput};
+
+use crate::io::{Destination, Output};
+use crate::{Event, Mirror};
+
+/// An answer that counts, with what was asked.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    request: Request,
+    outcome: Outcome,
+    register: Option<Register>,
+    sent: Instant,
+    left: core::time::Duration,
+    incarnation: Incarnation,
+    foreign: bool,
+}
+
+impl Mirror {
+    /// Calls the voter, if this pair has a witness, and translates all that it says.
+    pub(super) fn ask(&mut self, now: Instant, input: VoterInput) {
+        let Some(voter) = &mut self.voter else { return };
+        let mut out = core::mem::replace(&mut self.boxes.voter, Outbox::new(0));
+        voter.handle(now, input, &mut out);
+        while let Some(said) = out.pop() {
+            match said {
+                VoterOutput::Ask(ask) => self.send_ask(&ask),
+                VoterOutput::Answered {
+                    request,
+                    expected: _,
+                    outcome,
+                    register,
+                    sent,
+                    left,
+                    incarnation,
+                    foreign,
+                } => {
+                    let answered =
+                        Answered { request, outcome, register, sent, left, incarnation, foreign };
+                    self.answered(now, &answered);
+                }
+                VoterOutput::Silent => self.event(Event::WitnessSilent),
+                VoterOutput::Back => self.event(Event::WitnessBack),
+                VoterOutput::Void { why: _ } => self.void_answers += 1,
+            }
+        }
+        self.boxes.voter = out;
+    }
+
+    fn send_ask(&mut self, ask: &Ask) {
+        let identity = self.config.identity;
+        let header = Header {
+            kind: Kind::Ask,
+            sender: identity.me,
+            flags: 0,
+            cluster: identity.cluster,
+            module: identity.module,
+            epoch: ask.expected,
+            sequence: ask.number,
+            echo: 0,
+        };
+        let datagram = wire::seal(&header, |mut body| ask.encode(&mut body), &self.keys);
+        self.say(Output::Transmit { to: Destination::Witness, datagram });
+    }
+
+    fn answered(&mut self, now: Instant, answered: &Answered) {
+        let known = self.memory.wanted().incarnation;
+        if known != answered.incarnation {
+            // The save voids whatever another life of the witness answered or will answer.
+            self.memory.set_incarnation(answered.incarnation);
+            if known != Incarnation::default() {
+                self.witness.minted = None;
+                self.event(Event::WitnessReplaced);
+            }
+        }
+        let counts = !answered.foreign && known == answered.incarnation;
+        let empty = answered.outcome == Outcome::Empty;
+        self.witness.empty = empty.then_some(answered.incarnation);
+        self.witness.held_until = Some(now + answered.left);
+        self.witness.grace = answered.outcome == Outcome::Refused(Refusal::Grace);
+        self.refused_lease(answered);
+        let Some(register) = answered.register else { return };
+        if counts {
+            self.witness.register = Some(register);
+        }
+        self.learn(now, register.membership);
+        if answered.outcome == Outcome::Ok && (counts || known == Incarnation::default()) {
+            self.granted(now, answered, &register);
+        }
+    }
+
+    fn granted(&mut self, now: Instant, answered: &Answered, register: &Register) {
+        let membership = register.membership;
+        let mine = membership.holder == self.me() && membership.epoch == self.memory.epoch();
+        match answered.request {
+            Request::Read | Request::Give { .. } | Request::Adopt { .. } => {}
+            Request::Renew => {
+                // R12: only in the boot that got its epoch from the witness, and for this tenure.
+                let minted = self.witness.minted.is_some() && answered.sent >= self.tenure_began;
+                if mine && minted && self.holds() {
+                    self.tenure.granted(Grantor::Witness, answered.sent);
+                }
+            }
+            Request::Take
+            | Request::Exclude
+            | Request::Admit { .. }
+            | Request::Create { .. }
+            | Request::Force { .. } => {
+                if mine {
+                    self.witness.minted = Some(membership.epoch);
+                    self.plan.taken();
+                    self.minted(now, answered.request);
+                }
+            }
+        }
+    }
+
+    fn minted(&mut self, now: Instant, request: Request) {
+        if matches!(request, Request::Create { .. }) {
+            self.memory.set_state(DataState::Complete);
+        }
+        if matches!(request, Request::Take) && !self.reign.leads() {
+            self.plan.took_over = !self.peer_is_alive();
+            self.tenure_began = now;
+        }
+    }
+
+    fn refused_lease(&mut self, answered: &Answered) {
+        if answered.outcome != Outcome::Refused(Refusal::LeaseDiffers) {
+            return;
+        }
+        if !core::mem::replace(&mut self.witness.lease_told, true) {
+            let theirs = answered.register.map_or(answered.left, |register| register.lease);
+            self.event(Event::LeaseDiffers { theirs, ours: self.config.timing.lease });
+        }
+    }
+
+    /// Whether the witness says that it changes no holder yet (R9, R13).
+    pub(super) fn witness_in_grace(&self, _now: Instant) -> bool {
+        self.witness.grace
+    }
+}

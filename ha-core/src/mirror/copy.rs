@@ -1,0 +1,248 @@
+//! What the replication log says: storage, the application's records, and the peer's copy.
+
+use alloc::collections::VecDeque;
+
+use ha_proto::{Comparison, DataState, Instant, Lineage, Machine, Membership, Outbox, Seq, Ticket};
+use ha_replicate::{Batch, Input, Output as Said, PeerEvent, ReadFor};
+
+use crate::mirror::Greeting;
+use crate::{Answer, Effect, Event, Mirror};
+
+/// Which effect of the log a ticket belongs to.
+#[derive(Debug, Default)]
+pub(super) struct LogTickets {
+    appends: VecDeque<(Ticket, Batch)>,
+    aside: Option<Ticket>,
+    truncate: Option<Ticket>,
+    reads: [Option<(Ticket, Seq)>; 3],
+    apply: Option<(Ticket, Seq)>,
+    reset: Option<Ticket>,
+    /// The log waits for its last save.
+    saving: bool,
+    /// The disk is full: the batches from the first one on are to be written again.
+    full: bool,
+    retry: Option<Instant>,
+    /// The log knows that the storage failed.
+    failed: bool,
+}
+
+const READS: [ReadFor; 3] = [ReadFor::Apply, ReadFor::Peer, ReadFor::Check];
+
+impl Mirror {
+    /// Calls the log and translates all that it says.
+    pub(super) fn replicate(&mut self, now: Instant, input: Input) {
+        let mut out = core::mem::replace(&mut self.boxes.log, Outbox::new(0));
+        self.log.handle(now, input, &mut out);
+        while let Some(said) = out.pop() {
+            self.log_said(now, said);
+        }
+        self.boxes.log = out;
+    }
+
+    fn log_said(&mut self, now: Instant, said: Said) {
+        match said {
+            Said::Append(batch) => self.append(batch),
+            Said::SetAside { from } => {
+                self.log_tickets.aside = Some(self.effect(Effect::SetAside { from }));
+            }
+            Said::Truncate { keep } => {
+                self.log_tickets.truncate = Some(self.effect(Effect::Truncate { keep }));
+            }
+            Said::Read { what, from, max } => {
+                let ticket = self.effect(Effect::Read { what, from, max });
+                self.log_tickets.reads[what as usize] = Some((ticket, from));
+            }
+            Said::Save { membership, lineage, state } => {
+                self.save_log(now, membership, lineage, state);
+            }
+            Said::Apply(batch) => {
+                let last = batch.last;
+                self.log_tickets.apply = Some((self.effect(Effect::Apply(batch)), last));
+            }
+            Said::Reset => self.log_tickets.reset = Some(self.effect(Effect::Reset)),
+            Said::Committed(_) => {}
+            Said::Writable => self.event(Event::LogWritable),
+            Said::Peer(event) => self.log_peer(event),
+            Said::Event(event) => self.log_event(event),
+        }
+    }
+
+    fn append(&mut self, batch: Batch) {
+        let appends = &self.log_tickets.appends;
+        assert!(appends.len() < Self::OUTPUTS_MAX, "appends that are never answered fill the memory");
+        let ticket = self.effect(Effect::Append(batch.clone()));
+        self.log_tickets.appends.push_back((ticket, batch));
+    }
+
+    /// The log changes what the data here are worth. The record that comes with it is taken over
+    /// like any other (R3); under a newer one the log starts again.
+    fn save_log(&mut self, now: Instant, told: Membership, lineage: Lineage, state: DataState) {
+        self.learn(now, told);
+        if self.memory.epoch() == told.epoch {
+            self.memory.set_log(lineage, state);
+            self.log_tickets.saving = true;
+        }
+    }
+
+    fn log_peer(&mut self, event: PeerEvent) {
+        match event {
+            PeerEvent::Hello { comparison, membership, lineage, .. } => {
+                let former = self.former_holder(&lineage);
+                let epoch = membership.map(|membership| membership.epoch);
+                self.greeting = Some(Greeting { former, epoch });
+                if let Comparison::Diverged { common } = comparison {
+                    self.event(Event::Diverged { common });
+                }
+            }
+            PeerEvent::NeedsExclusion | PeerEvent::CaughtUp | PeerEvent::Stalled => {}
+            PeerEvent::Progress { done, total } => {
+                self.event(Event::Progress { done, goal: total });
+            }
+            PeerEvent::Diverged { from, to, bytes } => {
+                self.event(Event::KeptAside { from, to, bytes });
+            }
+            PeerEvent::OtherData => self.event(Event::NoCommonHistory),
+        }
+    }
+
+    /// The holder of the last reign that both logs know.
+    fn former_holder(&self, theirs: &Lineage) -> Option<ha_proto::NodeId> {
+        let ours = self.memory.saved().lineage.entries();
+        let common = ours.iter().rev().find(|entry| theirs.entries().contains(entry))?;
+        common.epoch.owner()
+    }
+
+    fn log_event(&mut self, event: ha_replicate::Event) {
+        match event {
+            ha_replicate::Event::NoSpace => self.event(Event::LogFull),
+            ha_replicate::Event::Unreadable { .. } => self.fail_storage(),
+            ha_replicate::Event::Malformed(_)
+            | ha_replicate::Event::Corrupt(_)
+            | ha_replicate::Event::Overrun
+            | ha_replicate::Event::RefusedEpoch { .. } => {}
+        }
+    }
+
+    /// An effect of the log ended.
+    pub(super) fn stored(&mut self, now: Instant, ticket: Ticket, answer: Answer) {
+        if answer == Answer::Full {
+            return self.disk_full(now, ticket);
+        }
+        if answer == Answer::Failed {
+            return self.fail_storage();
+        }
+        if let Some(input) = self.stored_input(ticket, answer) {
+            self.replicate(now, input);
+        }
+    }
+
+    fn stored_input(&mut self, ticket: Ticket, answer: Answer) -> Option<Input> {
+        let tickets = &mut self.log_tickets;
+        if let Some(seq) = tickets.apply.take_if(|(apply, _)| *apply == ticket).map(|(_, seq)| seq) {
+            return Some(Input::Applied { seq });
+        }
+        if tickets.reset.take_if(|reset| *reset == ticket).is_some() {
+            return None;
+        }
+        match answer {
+            Answer::Kept { bytes } => {
+                tickets.aside.take_if(|aside| *aside == ticket)?;
+                Some(Input::SetAside { bytes })
+            }
+            Answer::Truncated { head, bytes } => {
+                tickets.truncate.take_if(|truncate| *truncate == ticket)?;
+                Some(Input::Truncated { head, bytes })
+            }
+            Answer::Records(batch) => {
+                let at = tickets.reads.iter().position(|read| read.is_some_and(|r| r.0 == ticket))?;
+                let (_, from) = tickets.reads[at].take()?;
+                Some(Input::Read { what: READS[at], from, batch })
+            }
+            Answer::Done => tickets.appended(ticket).map(|seq| Input::Durable { seq }),
+            Answer::Failed | Answer::Full => None,
+        }
+    }
+
+    /// The disk took nothing of a batch, and nothing is lost: the batches wait here, unanswered,
+    /// and are written again after a while, all from the first one on.
+    fn disk_full(&mut self, now: Instant, ticket: Ticket) {
+        if !self.log_tickets.appends.iter().any(|(append, _)| *append == ticket) {
+            // No room to set records aside or for the saved file: nothing goes on without it.
+            return self.fail_storage();
+        }
+        self.log_tickets.retry = Some(now + self.config.timing.timeout);
+        if !core::mem::replace(&mut self.log_tickets.full, true) {
+            self.event(Event::LogFull);
+        }
+    }
+
+    /// Writes again what the full disk refused, once it is time.
+    pub(super) fn settle_full_disk(&mut self, now: Instant) {
+        if !self.log_tickets.retry.is_some_and(|at| at <= now) {
+            return;
+        }
+        self.log_tickets.retry = None;
+        for at in 0..self.log_tickets.appends.len() {
+            let batch = self.log_tickets.appends[at].1.clone();
+            let ticket = self.effect(Effect::Append(batch));
+            self.log_tickets.appends[at].0 = ticket;
+        }
+    }
+
+    pub(super) fn disk_retry_at(&self) -> Option<Instant> {
+        self.log_tickets.retry
+    }
+
+    /// Whether the disk refuses records for want of room.
+    pub(super) fn log_full(&self) -> bool {
+        self.log_tickets.full
+    }
+
+    /// R2: a node that met a storage error neither serves anew nor counts as a copy.
+    pub(super) fn fail_storage(&mut self) {
+        if !core::mem::replace(&mut self.broken, true) {
+            self.event(Event::StorageFailed);
+        }
+    }
+
+    /// Tells the log, once: from then on it accepts and acknowledges nothing.
+    pub(super) fn settle_failure(&mut self, now: Instant) {
+        if self.broken && !core::mem::replace(&mut self.log_tickets.failed, true) {
+            self.replicate(now, Input::Failed);
+        }
+    }
+
+    /// The write of [`Saved`](crate::Saved) ended.
+    pub(super) fn saved(&mut self, now: Instant) {
+        if self.memory.has_failed() {
+            return self.fail_storage();
+        }
+        let saved = self.memory.saved().membership;
+        if saved.epoch != self.told_epoch {
+            self.told_epoch = saved.epoch;
+            self.event(Event::Membership(saved));
+        }
+        self.answer_log_save(now);
+    }
+
+    fn answer_log_save(&mut self, now: Instant) {
+        if self.memory.is_settled() && core::mem::take(&mut self.log_tickets.saving) {
+            self.replicate(now, Input::Saved);
+        }
+    }
+}
+
+impl LogTickets {
+    /// One append ended, and with it all earlier ones: the last record that is durable now.
+    fn appended(&mut self, ticket: Ticket) -> Option<Seq> {
+        let mut durable = None;
+        while let Some((_, batch)) = self.appends.pop_front_if(|(append, _)| *append <= ticket) {
+            durable = Some(batch.last);
+        }
+        if self.appends.is_empty() {
+            self.full = false;
+            self.retry = None;
+        }
+        durable
+    }
+}

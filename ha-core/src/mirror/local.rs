@@ -1,0 +1,154 @@
+//! Without a witness (`none`, `manual`): exclusion and minting are local, saved and then used.
+
+use ha_proto::{DataState, Epoch, Instant, Membership, NodeSet};
+use ha_quorum::Vote;
+
+use crate::config::Winner;
+use crate::mirror::rights::Right;
+use crate::{Event, Mirror};
+
+impl Mirror {
+    /// One decision, if one is due.
+    pub(super) fn settle_local(&mut self, now: Instant) {
+        if self.voter.is_some() || !self.memory.is_settled() || self.broken {
+            return;
+        }
+        if self.is_founding() {
+            return self.found_alone();
+        }
+        let saved = self.memory.saved();
+        if !saved.is_initialised() || saved.state != DataState::Complete {
+            return;
+        }
+        self.settle_contest();
+        if !self.memory.is_settled() || self.lost_contest {
+            return;
+        }
+        if self.holds() {
+            self.lead_alone_or_together(now);
+        } else if self.is_local_candidate(now) {
+            let together = self.peer.is_some_and(|peer| peer.told.yields) && self.peer_is_alive();
+            let set = if together { self.pair() } else { NodeSet::only(self.me()) };
+            self.plan.took_over = !together;
+            self.agreed = true;
+            self.mint(now, set);
+        }
+    }
+
+    fn pair(&self) -> NodeSet {
+        NodeSet::only(self.me()).with(self.peer_id())
+    }
+
+    fn found_alone(&mut self) {
+        let data = self.memory.saved().membership.data;
+        let epoch = Epoch::NONE.next(self.me());
+        let set = NodeSet::only(self.me());
+        self.memory.set_state(DataState::Complete);
+        self.learn(self.now, Membership { epoch, holder: self.me(), set, data });
+    }
+
+    /// The highest counter that was ever seen here: minting goes above it.
+    pub(super) fn above(&self, epoch: Epoch) -> Epoch {
+        let seen = self.peer.map_or(Epoch::NONE, |peer| peer.told.membership.epoch);
+        let greeted = self.greeting.and_then(|greeting| greeting.epoch).unwrap_or(Epoch::NONE);
+        epoch.max(seen).max(greeted)
+    }
+
+    fn mint(&mut self, now: Instant, set: NodeSet) {
+        let known = self.memory.wanted().membership;
+        let epoch = self.above(known.epoch).next(self.me());
+        self.growing = false;
+        self.learn(now, Membership { epoch, holder: self.me(), set, ..known });
+    }
+
+    /// The holder's exclusion and re-admission.
+    fn lead_alone_or_together(&mut self, now: Instant) {
+        if self.why_exclude(now).is_some() && self.may_serve(now) && self.wants_to_serve(now) {
+            if let Some(why) = self.why_exclude(now) {
+                self.event(Event::Excluded(why));
+            }
+            return self.mint(now, NodeSet::only(self.me()));
+        }
+        let alone = self.reign.is_open() && self.may_run_alone();
+        self.growing = alone && (self.growing || self.peer_may_join()) && self.peer_is_alive();
+        if self.growing && self.peer_has_all() {
+            self.mint(now, self.pair());
+        }
+    }
+
+    /// R1 without leases: alone in the set, agreed with the peer, or serving already.
+    pub(super) fn local_right(&self) -> Option<Right> {
+        let heard = self.now >= self.booted + self.config.timing.timeout || self.peer_is_alive();
+        let alone = self.may_run_alone() && heard && !self.faces_primary();
+        (alone || self.agreed || self.reign.leads()).then_some(Right::Standing)
+    }
+
+    /// The peer says that it holds a reign of its own, which nobody has compared with this one's.
+    fn faces_primary(&self) -> bool {
+        let facts = self.peer.filter(|_| self.peer_is_alive());
+        facts.is_some_and(|peer| self.is_contested(peer.told.membership))
+    }
+
+    /// A node that booted as part of a pair waits for the peer, or as long as the operator said.
+    fn is_local_candidate(&self, now: Instant) -> bool {
+        let Some(at) = self.local_candidate_at() else { return false };
+        now >= at && self.may_stand(now)
+    }
+
+    pub(super) fn local_candidate_at(&self) -> Option<Instant> {
+        if self.peer.is_some_and(|peer| peer.told.yields) && self.peer_is_alive() {
+            return Some(self.now);
+        }
+        let vacant = self.candidate_at()?;
+        if self.plan.prim || self.was_second {
+            return Some(vacant);
+        }
+        let patience = self.config.policy.alone_after?;
+        Some(vacant.max(self.booted + patience))
+    }
+
+    /// Two primaries: this node holds a reign of its own, and so does the teller.
+    pub(super) fn is_contested(&self, told: Membership) -> bool {
+        let (saved, wanted) = (self.memory.saved(), self.memory.wanted());
+        let own = saved.membership.holder == self.me() && wanted.membership.holder == self.me();
+        let claims = own && (self.reign.leads() || saved.may_run_alone());
+        let rival = told.holder == self.peer_id() && told.epoch != saved.membership.epoch;
+        claims && rival && told.set.contains(told.holder) && !self.lost_contest
+    }
+
+    /// Both compare lineages, and come to the same answer: the loser stops and says so, the winner
+    /// mints above both.
+    fn settle_contest(&mut self) {
+        let Some(greeting) = self.greeting.filter(|_| self.peer_is_alive()) else { return };
+        let Some(facts) = self.peer else { return };
+        let theirs = facts.told.membership;
+        let rival = theirs.set == NodeSet::only(self.peer_id()) || facts.told.role.serves();
+        if !self.is_contested(theirs) || !rival {
+            return;
+        }
+        let Some(former) = greeting.former else {
+            if !core::mem::replace(&mut self.witness.data_told, true) {
+                self.event(Event::NoCommonHistory);
+            }
+            return;
+        };
+        let wins = match self.config.policy.winner {
+            Winner::FormerPrim => former == self.me(),
+            Winner::FormerSecond => former != self.me(),
+            Winner::MostRecent => self.memory.epoch() > theirs.epoch,
+            Winner::Wait => false,
+        };
+        if !wins {
+            self.lost_contest = true;
+        } else if self.memory.epoch() < theirs.epoch {
+            self.mint(self.now, NodeSet::only(self.me()));
+        }
+    }
+
+    /// Whether a hand-over is to be told: everything here is down and flushed.
+    pub(super) fn is_yielding_locally(&self, now: Instant) -> bool {
+        let local = self.config.policy.vote != Vote::Arbiter;
+        let idle = !self.wants_to_serve(now) && self.service.is_down() && !self.reign.leads();
+        local && self.holds() && idle && self.peer_is_ready()
+    }
+}

@@ -1,0 +1,308 @@
+//! What operators and configuration want.
+
+use ha_proto::{DataId, DataState, Instant, Membership, NodeSet, Role};
+use ha_quorum::Vote;
+
+use crate::config::{DefaultPrim, Policy};
+use crate::{Event, Mirror, Order, Saved};
+
+/// What operators want, and what follows from it over several steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// The module takes part.
+    started: bool,
+    failover: bool,
+    /// Ask for nothing before the peer was seen (`second`).
+    shy: bool,
+    /// Become primary as soon as that is safe (`prim`).
+    pub(super) prim: bool,
+    /// Handing over (`swap`, `defaultprim`).
+    yielding: bool,
+    /// Give is asked for since then, and it may have happened (R12).
+    given: Option<Instant>,
+    /// An override is to be recorded at the witness.
+    pub(super) force: bool,
+    /// Bootstrap once the peer says that it is blank too.
+    bootstrap: bool,
+    /// This reign began because the peer was lost.
+    pub(super) took_over: bool,
+    resources_down: u64,
+    /// Since when the default primary could take over.
+    home: Option<Instant>,
+}
+
+impl Plan {
+    pub(super) fn new(policy: &Policy, saved: &Saved) -> Self {
+        Self {
+            started: policy.autostart,
+            failover: policy.failover && policy.vote != Vote::Manual,
+            shy: false,
+            prim: false,
+            yielding: false,
+            given: None,
+            force: saved.membership.epoch.is_override() && saved.may_run_alone(),
+            bootstrap: policy.bootstrap && !saved.is_initialised(),
+            took_over: false,
+            resources_down: 0,
+            home: None,
+        }
+    }
+
+    pub(super) fn resource(&mut self, index: u8, up: bool) {
+        let bit = 1_u64.checked_shl(u32::from(index)).unwrap_or(0);
+        self.resources_down = if up { self.resources_down & !bit } else { self.resources_down | bit };
+    }
+
+    /// Takes part, with every resource up.
+    pub(super) const fn is_willing(&self) -> bool {
+        self.started && self.resources_down == 0
+    }
+
+    pub(super) const fn is_started(&self) -> bool {
+        self.started
+    }
+
+    pub(super) const fn resources_down(&self) -> u64 {
+        self.resources_down
+    }
+
+    pub(super) const fn is_yielding(&self) -> bool {
+        self.yielding
+    }
+
+    pub(super) const fn has_given(&self) -> bool {
+        self.given.is_some()
+    }
+
+    pub(super) const fn may_take_over(&self) -> bool {
+        self.started && !self.shy && (self.failover || self.prim)
+    }
+
+    /// Give is about to be asked for. Says whether it is the first time.
+    pub(super) fn give(&mut self, now: Instant) -> bool {
+        self.given.replace(self.given.unwrap_or(now)).is_none()
+    }
+
+    /// Since when Give is asked for.
+    pub(super) const fn given_since(&self) -> Option<Instant> {
+        self.given
+    }
+
+    /// The epoch is this node's by the witness's word, or the peer's: nothing is in flight.
+    pub(super) fn taken(&mut self) {
+        self.given = None;
+    }
+
+    pub(super) fn stop_yielding(&mut self) {
+        self.yielding = false;
+    }
+
+    pub(super) fn met_peer(&mut self) {
+        self.shy = false;
+    }
+
+    /// After a loss the binding deadlines of two swaps must not chase each other.
+    pub(super) fn forget_home(&mut self) {
+        self.home = None;
+    }
+}
+
+impl Mirror {
+    /// Whether the application should run here, were it allowed.
+    pub(super) fn wants_to_serve(&self, now: Instant) -> bool {
+        if self.plan.is_yielding() || !self.plan.is_started() || self.lost_contest {
+            return false;
+        }
+        // What runs goes on although it could not be started now, unless the peer can do better.
+        let running = self.reign.leads() && !self.service.is_down();
+        self.is_able(now) || (running && !self.service.is_cooling(now) && !self.peer_is_ready())
+    }
+
+    pub(super) fn order(&mut self, now: Instant, order: Order) {
+        match order {
+            Order::Start => self.start(false),
+            Order::Second => self.start(true),
+            Order::Stop => self.plan.started = false,
+            Order::Restart => self.service.restart(),
+            Order::Swap => self.order_swap(now),
+            Order::Prim => self.order_prim(),
+            Order::PrimForce => self.order_force(now),
+            Order::Failover(on) => self.plan.failover = on,
+        }
+    }
+
+    fn start(&mut self, shy: bool) {
+        self.plan.started = true;
+        self.plan.shy = shy && !self.peer_is_alive();
+    }
+
+    fn refuse(&mut self, order: Order, why: &'static str) {
+        self.event(Event::Refused(order, why));
+    }
+
+    fn order_swap(&mut self, now: Instant) {
+        if !self.reign.leads() {
+            self.refuse(Order::Swap, "this node is not the primary: ask the other one");
+        } else if !self.peer_is_ready() {
+            self.refuse(Order::Swap, "the secondary is not ready: wait until it is in sync");
+        } else if !self.witness_allows_a_swap(now) {
+            self.refuse(Order::Swap, "the witness does not answer, or is in its grace time");
+        } else if !self.plan.is_yielding() {
+            self.plan.yielding = true;
+        }
+    }
+
+    fn witness_allows_a_swap(&self, now: Instant) -> bool {
+        match &self.voter {
+            None => true,
+            Some(voter) => {
+                let minted = self.witness.minted == Some(self.memory.saved().membership.epoch);
+                voter.answering() && minted && !self.witness_in_grace(now)
+            }
+        }
+    }
+
+    fn order_prim(&mut self) {
+        self.start(false);
+        let saved = self.memory.saved();
+        if self.peer.is_some_and(|peer| peer.told.role.serves()) && self.peer_is_alive() {
+            return self.refuse(Order::Prim, "the peer is primary: order a swap there");
+        }
+        if saved.is_initialised() {
+            let usable = saved.state == DataState::Complete;
+            if !usable || !saved.membership.set.contains(self.me()) {
+                return self.refuse(Order::Prim, "the data here may be stale: see primforce");
+            }
+            self.plan.prim = true;
+        } else {
+            self.bootstrap();
+        }
+    }
+
+    /// The first step of a bootstrap: this pair's data get a name here, durably.
+    pub(super) fn bootstrap(&mut self) {
+        let wanted = self.memory.wanted();
+        if wanted.is_initialised() || wanted.membership.data != DataId(0) {
+            return;
+        }
+        let data = DataId(self.prng.next_u64().max(1));
+        self.memory.set_data(data);
+        self.plan.bootstrap = false;
+    }
+
+    /// Whether this node named the data and waits for the first reign.
+    pub(super) fn is_founding(&self) -> bool {
+        let saved = self.memory.saved();
+        !saved.is_initialised() && saved.membership.data != DataId(0)
+    }
+
+    /// `bootstrap = a`: only when both are blank, and each knows it of the other.
+    pub(super) fn settle_bootstrap(&mut self) {
+        let blank = |told: &ha_heartbeat::Status| {
+            told.state == DataState::Blank && told.membership.epoch == ha_proto::Epoch::NONE
+        };
+        let both = self.peer.is_some_and(|peer| blank(&peer.told)) && self.peer_is_alive();
+        if self.plan.bootstrap && self.plan.started && both {
+            self.bootstrap();
+        }
+    }
+
+    /// The contract's operator override.
+    fn order_force(&mut self, now: Instant) {
+        let held = self.witness.held_until.is_some_and(|until| now < until);
+        if held && self.memory.wanted().membership.holder != self.me() {
+            return self.refuse(Order::PrimForce, "the witness's lease for the peer still runs");
+        }
+        if self.is_bound(now) {
+            return self.refuse(Order::PrimForce, "this node's promise to the peer still stands");
+        }
+        if self.reign.leads() {
+            return self.refuse(Order::PrimForce, "this node serves already");
+        }
+        let known = self.memory.wanted().membership;
+        let data = if known.data == DataId(0) { self.prng.next_u64().max(1) } else { known.data.0 };
+        let epoch = self.above(known.epoch).overridden_by(self.me());
+        let set = NodeSet::only(self.me());
+        let forced = Membership { epoch, holder: self.me(), set, data: DataId(data) };
+        self.memory.learn(forced);
+        self.memory.set_state(DataState::Complete);
+        self.plan.started = true;
+        self.plan.force = true;
+        self.plan.taken();
+        self.lost_contest = false;
+        self.event(Event::DataLossPossible(epoch));
+    }
+
+    /// Ends what has been reached or cannot be reached any more.
+    pub(super) fn settle_plan(&mut self, now: Instant) {
+        if self.peer_is_alive() {
+            self.plan.met_peer();
+        }
+        if self.reign.is_open() || self.memory.wanted().membership.holder == self.peer_id() {
+            self.plan.prim = false;
+        }
+        if !self.memory.saved().membership.epoch.is_override() {
+            self.plan.force = false;
+        }
+        self.settle_yielding(now);
+        self.settle_bootstrap();
+        self.settle_home(now);
+    }
+
+    fn settle_yielding(&mut self, now: Instant) {
+        if !self.plan.is_yielding() {
+            return;
+        }
+        let late = self.yield_due().is_some_and(|due| now >= due);
+        let hopeless = !self.peer_is_ready() && self.reign.leads() && !self.plan.has_given();
+        if !self.holds() || late || hopeless {
+            self.plan.stop_yielding();
+        }
+    }
+
+    /// When this node asks for the service again because nobody took it: two leases after it was
+    /// given up.
+    pub(super) fn yield_due(&self) -> Option<Instant> {
+        let given = self.plan.given_since().filter(|_| self.plan.is_yielding())?;
+        Some(given + self.config.timing.lease * 2)
+    }
+
+    /// `defaultprim`: the application goes home once that node has been ready for a while.
+    fn settle_home(&mut self, now: Instant) {
+        let wanted = match self.config.policy.default_prim {
+            DefaultPrim::Alone => false,
+            DefaultPrim::Node(node) => node == self.peer_id(),
+            DefaultPrim::Last => self.plan.took_over,
+        };
+        let could = wanted && self.reign.is_open() && self.service.is_up() && self.peer_is_ready();
+        if !could || self.plan.is_yielding() || !self.witness_allows_a_swap(now) {
+            return self.plan.forget_home();
+        }
+        let since = *self.plan.home.get_or_insert(now);
+        if now >= since + self.home_delay() {
+            self.plan.forget_home();
+            self.plan.yielding = true;
+        }
+    }
+
+    pub(super) fn home_delay(&self) -> core::time::Duration {
+        self.config.timing.timeout * 4
+    }
+
+    pub(super) fn home_due(&self) -> Option<Instant> {
+        self.plan.home.map(|since| since + self.home_delay())
+    }
+
+    /// The peer could serve at once, and would lose nothing.
+    pub(super) fn peer_is_ready(&self) -> bool {
+        let Some(peer) = self.peer else { return false };
+        let member = self.memory.saved().membership.set.contains(self.peer_id());
+        let follows = !self.reign.leads() || (self.log.peer().following && !self.log.peer().stalled);
+        let able = peer.told.able && peer.told.state == DataState::Complete;
+        self.peer_is_alive() && member && follows && able && peer.told.role != Role::Stop
+    }
+
+    pub(super) fn peer_is_alive(&self) -> bool {
+        self.detector.alive(self.peer_id())
+    }
+}

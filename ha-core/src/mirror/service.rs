@@ -1,0 +1,278 @@
+//! The application and its addresses: brought up and down one step at a time.
+
+use core::time::Duration;
+
+use ha_proto::{Deadline, Epoch, Instant, Seq, Ticket, Timer};
+
+use crate::Effect;
+
+/// What should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// The application runs at its addresses.
+    Serve {
+        /// In this reign.
+        epoch: Epoch,
+        /// Answering nobody before this record is applied.
+        head: Seq,
+        /// How long the addresses live unless kept.
+        lifetime: Duration,
+    },
+    /// Nothing runs; stopped in order.
+    Rest,
+    /// Nothing runs; the right to serve is ending, so stopped at once (R5).
+    Fence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Take,
+    Drop,
+    Start(Epoch),
+    Stop,
+    Keep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fence {
+    Open,
+    Closing(Ticket),
+    Closed,
+}
+
+/// The application and its addresses, as one thing that is on or off.
+///
+/// Up: addresses, then application. Down: application, then addresses; a fence overtakes both,
+/// and may overlap a step that is under way, whose result is then undone.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    address: bool,
+    app: Option<Epoch>,
+    doing: Option<(Ticket, Doing)>,
+    fence: Fence,
+    stop_failed: bool,
+    restart: bool,
+    kept_until: Instant,
+    retry: Timer,
+    fence_retry: Timer,
+    cooling: Option<Instant>,
+    pause: Duration,
+}
+
+/// What a finished step means to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing to tell.
+    Quiet,
+    /// The application serves.
+    Serving(Epoch),
+    /// The application serves no more.
+    Stopped(Epoch),
+    /// It could not be done.
+    Failed,
+}
+
+impl Service {
+    /// Nothing runs; a step that failed is tried again after `pause`.
+    pub(crate) fn new(pause: Duration) -> Self {
+        Self {
+            address: false,
+            app: None,
+            doing: None,
+            fence: Fence::Open,
+            stop_failed: false,
+            restart: false,
+            kept_until: Instant::ZERO,
+            retry: Timer::IDLE,
+            fence_retry: Timer::IDLE,
+            cooling: None,
+            pause,
+        }
+    }
+
+    /// Whether the application runs, here and now, as far as it was ever told to.
+    pub(crate) fn is_up(&self) -> bool {
+        self.app.is_some() && self.address && self.fence == Fence::Open && self.doing_quiet()
+    }
+
+    fn doing_quiet(&self) -> bool {
+        matches!(self.doing, None | Some((_, Doing::Keep)))
+    }
+
+    /// Whether anything of it may be seen from outside.
+    pub(crate) fn is_visible(&self) -> bool {
+        !self.is_harmless()
+    }
+
+    /// Whether nothing runs, is being started or could still be answering.
+    pub(crate) fn is_down(&self) -> bool {
+        let quiet = self.app.is_none() && !self.address && self.doing.is_none();
+        quiet && self.fence == Fence::Open
+    }
+
+    /// Whether nothing can serve: down, or fenced off.
+    pub(crate) fn is_harmless(&self) -> bool {
+        self.is_down() || self.fence == Fence::Closed
+    }
+
+    /// Whether a step failed a moment ago, so that the other node had better serve.
+    pub(crate) fn is_cooling(&self, now: Instant) -> bool {
+        self.cooling.is_some_and(|until| now < until)
+    }
+
+    /// Stops and starts the application once, where it runs.
+    pub(crate) fn restart(&mut self) {
+        self.restart = self.app.is_some();
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        let cooling = self.cooling.map(|at| Deadline { at, why: "service cools" });
+        let fence = self.fence_retry.deadline("fence retries");
+        Deadline::sooner(self.retry.deadline("service retries"), Deadline::sooner(fence, cooling))
+    }
+
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.retry.expire(now);
+        self.fence_retry.expire(now);
+        self.cooling = self.cooling.filter(|&until| now < until);
+    }
+
+    /// The next step towards `wish`, if one can be taken now.
+    pub(crate) fn settle(
+        &mut self,
+        now: Instant,
+        wish: Wish,
+        ticket: &mut impl FnMut() -> Ticket,
+    ) -> Option<(Ticket, Effect)> {
+        let fencing = wish == Wish::Fence && self.fence_retry.at().is_none();
+        if fencing && self.fence == Fence::Open && !self.is_down() {
+            return Some(self.begin_fence(ticket()));
+        }
+        if self.retry.at().is_some() {
+            return None;
+        }
+        if self.doing.is_some() || matches!(self.fence, Fence::Closing(_)) {
+            return None;
+        }
+        let (doing, effect) = match wish {
+            Wish::Serve { epoch, head, lifetime } if self.fence == Fence::Open => {
+                self.step_up(now, epoch, head, lifetime)?
+            }
+            Wish::Serve { .. } | Wish::Rest | Wish::Fence => self.step_down()?,
+        };
+        let ticket = ticket();
+        self.doing = Some((ticket, doing));
+        Some((ticket, effect))
+    }
+
+    fn begin_fence(&mut self, ticket: Ticket) -> (Ticket, Effect) {
+        let starting = match self.doing {
+            Some((_, Doing::Start(epoch))) => Some(epoch),
+            Some((_, Doing::Take | Doing::Drop | Doing::Stop | Doing::Keep)) | None => None,
+        };
+        self.fence = Fence::Closing(ticket);
+        (ticket, Effect::Fence { epoch: self.app.or(starting).unwrap_or(Epoch::NONE) })
+    }
+
+    fn step_up(
+        &mut self,
+        now: Instant,
+        epoch: Epoch,
+        head: Seq,
+        lifetime: Duration,
+    ) -> Option<(Doing, Effect)> {
+        if self.is_cooling(now) {
+            return self.step_down();
+        }
+        if self.restart && self.app.is_some() {
+            self.restart = false;
+            return Some((Doing::Stop, Effect::StopApp { force: false }));
+        }
+        if !self.address {
+            self.kept_until = now + lifetime;
+            return Some((Doing::Take, Effect::TakeAddress { epoch, lifetime }));
+        }
+        if self.app.is_none() {
+            return Some((Doing::Start(epoch), Effect::StartApp { epoch, head }));
+        }
+        self.keep(now, lifetime)
+    }
+
+    /// R10: every renewal extends the addresses' lifetime, once it has grown by a sixth.
+    fn keep(&mut self, now: Instant, lifetime: Duration) -> Option<(Doing, Effect)> {
+        let until = now + lifetime;
+        if until.saturating_since(self.kept_until) < lifetime / 6 {
+            return None;
+        }
+        self.kept_until = until;
+        Some((Doing::Keep, Effect::KeepAddress { lifetime }))
+    }
+
+    fn step_down(&mut self) -> Option<(Doing, Effect)> {
+        self.restart = false;
+        if self.app.is_some() {
+            let force = self.stop_failed || self.fence != Fence::Open;
+            return Some((Doing::Stop, Effect::StopApp { force }));
+        }
+        if self.address {
+            return Some((Doing::Drop, Effect::DropAddress));
+        }
+        self.fence = Fence::Open;
+        None
+    }
+
+    /// A step ended; `None` when the ticket is not of this machine.
+    pub(crate) fn done(&mut self, now: Instant, ticket: Ticket, done: bool) -> Option<Step> {
+        if self.fence == Fence::Closing(ticket) {
+            self.fence = if done { Fence::Closed } else { Fence::Open };
+            if !done {
+                self.fence_retry.arm(now + self.pause);
+            }
+            return Some(if done { Step::Quiet } else { Step::Failed });
+        }
+        let (_, doing) = self.doing.take_if(|(doing, _)| *doing == ticket)?;
+        Some(match (doing, done) {
+            (Doing::Take, _) => self.taken(now, done),
+            (Doing::Start(epoch), _) => self.started(now, epoch, done),
+            (Doing::Stop, true) => {
+                self.stop_failed = false;
+                self.app.take().map_or(Step::Quiet, Step::Stopped)
+            }
+            (Doing::Stop, false) => {
+                self.stop_failed = true;
+                self.fail(now)
+            }
+            (Doing::Drop, true) => {
+                self.address = false;
+                Step::Quiet
+            }
+            (Doing::Keep, true) => Step::Quiet,
+            (Doing::Keep, false) => {
+                self.kept_until = Instant::ZERO;
+                self.fail(now)
+            }
+            (Doing::Drop, false) => self.fail(now),
+        })
+    }
+
+    /// Whatever failed half-way may have left something behind: it is taken down again.
+    fn taken(&mut self, now: Instant, done: bool) -> Step {
+        self.address = true;
+        if done { Step::Quiet } else { self.cool(now) }
+    }
+
+    fn started(&mut self, now: Instant, epoch: Epoch, done: bool) -> Step {
+        self.app = Some(epoch);
+        if done && self.fence == Fence::Open { Step::Serving(epoch) } else { self.cool(now) }
+    }
+
+    fn cool(&mut self, now: Instant) -> Step {
+        self.cooling = Some(now + self.pause * 4);
+        Step::Failed
+    }
+
+    fn fail(&mut self, now: Instant) -> Step {
+        self.retry.arm(now + self.pause);
+        Step::Failed
+    }
+}
