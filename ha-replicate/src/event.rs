@@ -239,6 +239,7 @@ pub enum ProposeError {
 
 /// What is known of the peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "independent answers, not a hidden state")]
 pub struct PeerView {
     /// Whether there is a stream.
     pub connected: bool,
@@ -249,7 +250,11 @@ pub struct PeerView {
     /// The last record that it durably has, acknowledged in this epoch from that store (R15); zero
     /// before the first such acknowledgement.
     pub caught_up_to: Seq,
-    /// Records that it lacks.
+    /// The last record that reached its memory.
+    pub received: Seq,
+    /// The last record that it wrote, although perhaps not durably.
+    pub written: Seq,
+    /// Records that it lacks durably.
     pub lag: u64,
     /// Bytes sent that it has not acknowledged.
     pub in_flight: usize,

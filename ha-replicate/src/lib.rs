@@ -4,17 +4,23 @@
 
 extern crate alloc;
 
+mod apply;
 pub mod batch;
 pub mod config;
 pub mod event;
+mod flight;
+mod follow;
+mod journal;
+mod lead;
 mod log;
+mod message;
 pub mod record;
+pub mod scan;
+mod session;
 
 pub use batch::{Batch, BatchError};
 pub use config::{Config, ConfigError, Recovered};
 pub use event::{Counters, Event, Input, Output, PeerEvent, PeerView, ProposeError, ReadFor};
 pub use log::Log;
-pub use record::{RECORD_MAX, Record, RecordError};
-
-/// Most bytes of one message between two logs.
-pub const MESSAGE_MAX: usize = record::RECORD_MAX + record::HEADER_LEN + 64;
+pub use message::MESSAGE_MAX;
+pub use record::{Body, RECORD_MAX, Record, RecordError};

@@ -1,0 +1,101 @@
+//! The cursor of what the host has applied: one batch at a time, committed records only.
+
+use ha_proto::{Outbox, Seq};
+
+use crate::batch::Batch;
+use crate::event::{Event, Output, ReadFor};
+use crate::log::{Log, READ_MAX};
+
+/// Where the host is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Apply {
+    applied: Seq,
+    doing: Doing,
+    reset: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Nothing,
+    Reading { from: Seq },
+    Applying { last: Seq },
+}
+
+impl Apply {
+    /// The host has `applied`; the log ends at `head`.
+    pub(crate) fn new(applied: Seq, head: Seq) -> Self {
+        Self { applied: applied.min(head), doing: Doing::Nothing, reset: applied > head }
+    }
+
+    pub(crate) const fn applied(&self) -> Seq {
+        self.applied
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.doing == Doing::Nothing
+    }
+
+    /// The log was cut behind `head`: a host that has more must begin again.
+    pub(crate) fn cut(&mut self, head: Seq) {
+        assert!(self.is_idle(), "the host would apply what was just taken back");
+        self.reset |= self.applied > head;
+    }
+
+    pub(crate) fn on_applied(&mut self, seq: Seq) {
+        assert!(
+            self.doing == Doing::Applying { last: seq },
+            "the host would skip records, or count some twice"
+        );
+        self.applied = seq;
+        self.doing = Doing::Nothing;
+    }
+}
+
+impl Log {
+    /// Says what the host has to do next, if it is idle.
+    pub(crate) fn step_apply(&mut self, out: &mut Outbox<Output>) {
+        if self.apply.reset && self.apply.is_idle() {
+            self.apply = Apply { applied: Seq::ZERO, doing: Doing::Nothing, reset: false };
+            out.push(Output::Reset);
+        }
+        let applied = self.apply.applied;
+        if !self.apply.is_idle() || self.is_cutting() || applied >= self.committed {
+            return;
+        }
+        match self.journal.after(applied) {
+            Some(batch) => self.say_apply(&batch, out),
+            None => self.read_to_apply(applied.next(), out),
+        }
+    }
+
+    fn read_to_apply(&mut self, from: Seq, out: &mut Outbox<Output>) {
+        self.apply.doing = Doing::Reading { from };
+        self.counters.reads += 1;
+        out.push(Output::Read { what: ReadFor::Apply, from, max: READ_MAX });
+    }
+
+    pub(crate) fn on_read_to_apply(
+        &mut self,
+        from: Seq,
+        bytes: &bytes::Bytes,
+        out: &mut Outbox<Output>,
+    ) {
+        assert!(
+            self.apply.doing == Doing::Reading { from },
+            "records that nobody asked for would be applied"
+        );
+        if let Ok(batch) = Batch::read(bytes, from, None) {
+            self.say_apply(&batch, out);
+        } else {
+            out.push(Output::Event(Event::Unreadable { what: ReadFor::Apply, from }));
+            self.fail();
+        }
+    }
+
+    fn say_apply(&mut self, batch: &Batch, out: &mut Outbox<Output>) {
+        let batch = batch.upto(self.committed).expect("only committed records are looked for");
+        assert!(batch.last <= self.journal.durable().seq, "the host would be ahead of the disk");
+        self.apply.doing = Doing::Applying { last: batch.last };
+        out.push(Output::Apply(batch));
+    }
+}
