@@ -68,6 +68,8 @@ pub struct Mirror {
     log_mode: LogMode,
     /// The peer's acks are waited for, before it is in any set (votes without a witness).
     growing: bool,
+    /// The peer had all that was committed when the log began to lead in this way.
+    caught_up: bool,
     /// The peer agreed that this node serves (votes without a witness).
     agreed: bool,
     /// This node was a secondary in sync in this boot.
@@ -177,6 +179,7 @@ impl Mirror {
             reign: Reign::None,
             log_mode: LogMode::Detached,
             growing: false,
+            caught_up: false,
             agreed: false,
             was_second: false,
             lost_contest: false,
@@ -273,6 +276,7 @@ impl Mirror {
             Input::Connected => self.replicate(now, ha_replicate::Input::Connected),
             Input::Disconnected => {
                 self.greeting = None;
+                self.caught_up = false;
                 self.replicate(now, ha_replicate::Input::Disconnected);
             }
             Input::Stream { message } => {

@@ -54,7 +54,8 @@ pub fn apply(register: Option<&Register>, ask: &Ask, facts: &Facts) -> Result<Re
 ///
 /// By two, because the lost register may have been one change ahead of both. The set may only
 /// shrink: the node that does not hold stays in it only if its own record counts it too and it is
-/// not being overwritten, since a holder saves a grown set before the witness has it (R4).
+/// not being overwritten, and of two sets of one epoch only what both have: a holder saves a grown
+/// set before the witness has it (R4).
 ///
 /// # Errors
 /// Why the two do not fit; [`Refusal::Waiting`] when they are of one node.
@@ -79,11 +80,15 @@ pub fn reconcile(one: &Ask, other: &Ask, facts: &Facts) -> Result<Register, Refu
         if node != higher.holder && !counts_itself {
             higher.set = higher.set.without(node);
         }
-        if record.epoch == higher.epoch && record.holder == higher.holder {
+        if record.epoch == higher.epoch {
             higher.set =
                 NodeSet::from_bits(higher.set.bits() & record.set.bits()).with(higher.holder);
         }
     }
+    assert!(
+        higher.set.contains(higher.holder),
+        "a holder outside the set would not have every write"
+    );
     adopted(&higher, one, facts)
 }
 

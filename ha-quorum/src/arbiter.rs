@@ -194,6 +194,10 @@ impl Arbiter {
         }
         let outcome = match pair.judge(ask, &self.facts(now, at, pair)) {
             Ok(next) if ask.request == Request::Renew => {
+                assert!(
+                    next.membership.holder == ask.from,
+                    "a lease for another than the holder would let two serve"
+                );
                 pair.lease_end = pair.lease_end.max(Some(now + longer(next.lease)));
                 Outcome::Ok
             }
@@ -212,6 +216,7 @@ impl Arbiter {
     fn store(&mut self, pair: &mut Pair, register: Register, ask: Option<Ask>) -> Output {
         self.ticket = Ticket(self.ticket.0 + 1);
         let ticket = self.ticket;
+        assert!(register.incarnation == self.incarnation, "the next boot would not take it");
         assert!(pair.storing.is_none(), "two stores in flight could land in either order");
         pair.storing = Some(Storing { ticket, register, ask });
         Output::Store { ticket, register }
@@ -219,6 +224,8 @@ impl Arbiter {
 
     fn stored(&mut self, now: Instant, ticket: Ticket, out: &mut Outbox<Output>) {
         let Some((at, mut pair, storing)) = self.landed(ticket) else { return };
+        let fell = |old: Register| old.membership.epoch > storing.register.membership.epoch;
+        assert!(!pair.register.is_some_and(fell), "an epoch that falls would be held twice");
         pair.register = Some(storing.register);
         pair.torn = false;
         if let Some(ask) = storing.ask {
@@ -260,6 +267,11 @@ impl Arbiter {
     }
 
     fn answer(&self, now: Instant, pair: &Pair, ask: &Ask, outcome: Outcome) -> Answer {
+        assert!(
+            outcome != Outcome::Ok || pair.register.is_some(),
+            "a node would take a vote without an epoch"
+        );
+        assert!(pair.storing.is_none(), "an answer would tell of what may never be stored");
         let end = pair.lease_end.max(pair.grace_end);
         Answer {
             to: ask.from,
@@ -338,6 +350,7 @@ impl Pair {
         if self.adopts.len() > ADOPTS_MAX {
             self.adopts.remove(0);
         }
+        assert!(self.adopts.len() <= ADOPTS_MAX, "adopts without a bound would fill the memory");
         match other {
             None => apply(None, ask, facts),
             Some(other) => {

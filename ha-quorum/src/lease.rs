@@ -21,6 +21,8 @@ pub const fn shorter(lease: Duration) -> Duration {
     Duration::from_nanos(nanos - nanos.div_ceil(RHO_INVERSE))
 }
 
+const _: () = assert!(RHO_INVERSE > 1, "a clock that is wholly wrong can time no lease");
+
 const fn nanos(duration: Duration) -> u64 {
     let nanos = duration.as_nanos();
     if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
@@ -49,6 +51,7 @@ pub struct Tenure {
 impl Tenure {
     /// No right yet; each grant lasts `lease`.
     pub const fn new(lease: Duration) -> Self {
+        assert!(!lease.is_zero(), "a holder without time could never serve");
         Self { lease, witness: None, peer: None }
     }
 
@@ -110,6 +113,7 @@ pub struct Binding {
 impl Binding {
     /// The binding of a node that boots at `now`: for L(1+ρ), or none if it may run alone (R9).
     pub fn at_boot(now: Instant, lease: Duration, alone: bool) -> Self {
+        assert!(!lease.is_zero(), "a promise without time would bind nobody");
         let until = if alone { None } else { Some(now + longer(lease)) };
         Self { lease, until, promise: None }
     }
@@ -118,6 +122,7 @@ impl Binding {
     /// Of two promises the one of the higher epoch is kept, as it is the harder to be freed of.
     pub fn promised(&mut self, now: Instant, promise: Promise) {
         self.until = self.until.max(Some(now + longer(self.lease)));
+        assert!(self.bound(now), "a promise that binds nobody would let two serve");
         let newer = self.promise.is_none_or(|older| older.epoch <= promise.epoch);
         if newer {
             self.promise = Some(promise);

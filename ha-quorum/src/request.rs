@@ -352,6 +352,28 @@ impl Refusal {
     }
 }
 
+const _: () = {
+    let mut place = 0;
+    while place < Refusal::ALL.len() {
+        let own = Refusal::ALL[place].code() as usize == place + 1;
+        assert!(own, "a refusal would be read as another");
+        place += 1;
+    }
+};
+
+const _: () = assert!(
+    Ask::LEN_MAX == ASK_HEAD_LEN + 8 + Membership::LEN + 1,
+    "the layout has another length than its table"
+);
+
+const _: () = assert!(
+    Answer::LEN_MAX <= BODY_MAX,
+    "an answer would not fit in a datagram"
+);
+
+/// Everything of an ask up to the request's arguments.
+const ASK_HEAD_LEN: usize = 33;
+
 const fn state_code(state: DataState) -> u8 {
     match state {
         DataState::Blank => 0,

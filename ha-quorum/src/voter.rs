@@ -10,7 +10,7 @@ use ha_proto::{
 use thiserror::Error;
 
 use crate::lease::{longer, shorter};
-use crate::register::{Register, is_lease};
+use crate::register::{LEASE_MIN, Register, is_lease};
 use crate::request::{Answer, Ask, Outcome, Refusal, Request};
 
 /// Asks the witness what the node wishes, until it wishes something else.
@@ -255,6 +255,8 @@ impl Voter {
         if self.asked.len() == ASKED_MAX {
             self.asked.pop_front();
         }
+        let newest = self.asked.back().map_or(0, |asked| asked.number);
+        assert!(newest < self.number, "one number for two asks would count an answer for the other");
         self.asked.push_back(Asked { number: self.number, wanted, sent: now });
         assert!(self.asked.len() <= ASKED_MAX, "numbers that nobody forgets would fill the memory");
         self.next.arm(now + self.config.resend());
@@ -281,6 +283,7 @@ impl Voter {
         }
         self.standing = Standing::Answering;
         self.silence.disarm();
+        assert!(asked.sent <= now, "a lease from the future would outlive what was granted");
         if self.open.is_some_and(|first| asked.number >= first) {
             self.open = None;
             self.next.arm(self.due(now, asked.sent, answer));
@@ -355,6 +358,10 @@ impl Machine for Voter {
 
 /// The shortest time between two asks of one wish, so that no configuration makes a node spin.
 pub const RESEND_MIN: Duration = Duration::from_millis(1);
+const _: () = assert!(
+    RESEND_MIN.as_nanos() * 3 <= LEASE_MIN.as_nanos(),
+    "the shortest lease could not be renewed in time"
+);
 
 /// How many asks are remembered. Resent every R, an older one waits for its answer since 8 R: its
 /// witness is as good as silent.

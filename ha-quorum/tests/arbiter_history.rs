@@ -10,7 +10,7 @@ use ha_quorum::arbiter::{Input, Output};
 use ha_quorum::{Answer, Arbiter, Ask, Outcome, Register, Request, longer};
 use proptest::prelude::*;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     /// A new ask that expects the epoch of so many durable changes ago.
     Ask {
@@ -100,9 +100,8 @@ impl World {
                 Output::Store { ticket, register } => {
                     assert!(self.storing.is_none(), "two stores in flight");
                     self.storing = Some((ticket, register));
-                    match (before, ask) {
-                        (Some(old), Some(ask)) => self.check_change(&old, &register, ask),
-                        (None, _) | (_, None) => {}
+                    if let (Some(old), Some(ask)) = (before, ask) {
+                        self.check_change(&old, &register, ask);
                     }
                 }
                 Output::Event(_) => {}

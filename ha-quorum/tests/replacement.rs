@@ -48,6 +48,18 @@ fn a_set_that_only_the_holder_has_grown_does_not_count() {
 }
 
 #[test]
+fn of_two_sets_of_one_epoch_only_what_both_have_counts() {
+    let made = both(complete(0, membership(4, 0, 0b01)), complete(1, membership(4, 0, 0b11)));
+    assert_eq!(made, Ok(membership(6, 0, 0b01)));
+}
+
+#[test]
+fn a_node_that_is_being_overwritten_does_not_count() {
+    let target = adopt(1, membership(3, 0, 0b11), DataState::Target);
+    assert_eq!(both(complete(0, membership(4, 0, 0b11)), target), Ok(membership(6, 0, 0b01)));
+}
+
+#[test]
 fn records_that_do_not_fit_make_nothing() {
     let one = complete(0, membership(4, 0, 0b11));
     let two = complete(1, membership(3, 0, 0b11));

@@ -92,10 +92,13 @@ fn a_wish_is_asked_at_once_again_when_nothing_answers_and_the_silence_is_told_on
     }
     let said = say(&mut voter, 1000, Input::Tick);
     assert_eq!(said, [Output::Silent, asks(11, Request::Take, 4)]);
-    assert_eq!(say(&mut voter, 1100, Input::Tick), [asks(12, Request::Take, 4)]);
+    for number in 12..=40 {
+        let said = say(&mut voter, (number - 1) * ROUND_TRIP, Input::Tick);
+        assert_eq!(said, [asks(number, Request::Take, 4)]);
+    }
     assert!(!voter.answering());
-    let said = say(&mut voter, 1150, Input::Answer(answer(12, Outcome::Ok, 0)));
-    assert_eq!(said, [Output::Back, answered(Request::Take, Outcome::Ok, 1100, 0)]);
+    let said = say(&mut voter, 3950, Input::Answer(answer(40, Outcome::Ok, 0)));
+    assert_eq!(said, [Output::Back, answered(Request::Take, Outcome::Ok, 3900, 0)]);
     assert!(voter.answering());
 }
 

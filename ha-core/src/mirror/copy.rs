@@ -94,7 +94,8 @@ impl Mirror {
                     self.event(Event::Diverged { common });
                 }
             }
-            PeerEvent::NeedsExclusion | PeerEvent::CaughtUp | PeerEvent::Stalled => {}
+            PeerEvent::CaughtUp => self.caught_up = true,
+            PeerEvent::NeedsExclusion | PeerEvent::Stalled => {}
             PeerEvent::Progress { done, total } => {
                 self.event(Event::Progress { done, goal: total });
             }

@@ -125,7 +125,8 @@ impl Mirror {
             && peer.state == Some(DataState::Complete)
             && !facts.told.broken;
         let wanted = self.wants_to_serve(self.now) && self.service.is_up();
-        complete && peer.following && peer.lag <= Self::JOIN_LAG && self.peer_is_alive() && wanted
+        let close = peer.following && self.caught_up && peer.lag <= Self::JOIN_LAG;
+        complete && close && self.peer_is_alive() && wanted
     }
 
     /// Records that a peer may lack when it is let in; it gets them within a round trip or two.
@@ -187,14 +188,17 @@ impl Mirror {
     /// Keeps in mind since when nobody but this node would serve.
     pub(super) fn settle_vacancy(&mut self, now: Instant) {
         let settled = now >= self.booted + self.config.timing.timeout || self.peer_is_alive();
-        let vacant = settled && !self.peer_contends();
+        let follower = self.memory.wanted().membership.holder != self.me();
+        let vacant = settled && follower && !self.peer_contends();
         self.vacant = if vacant { Some(self.vacant.unwrap_or(now)) } else { None };
     }
 
     /// The peer is alive and serves, or is about to.
     fn peer_contends(&self) -> bool {
         let Some(facts) = self.peer.filter(|_| self.peer_is_alive()) else { return false };
-        let holds = facts.told.membership.holder == self.peer_id();
+        // It may not know yet that it holds: this node has just handed over.
+        let given = self.memory.wanted().membership.holder == self.peer_id();
+        let holds = given || facts.told.membership.holder == self.peer_id();
         facts.told.role.serves() || facts.told.asks || (holds && facts.told.able)
     }
 

@@ -120,6 +120,7 @@ impl Mirror {
             return;
         }
         self.log_mode = mode;
+        self.caught_up = false;
         let input = match mode {
             LogMode::Detached => ha_replicate::Input::Detach,
             LogMode::Leading(membership) => {

@@ -101,13 +101,20 @@ impl Mirror {
         if !self.plan.is_started() {
             return (Role::Stop, self.service.is_down());
         }
-        let follows = self.log.peer().following && self.peer_is_alive();
-        if self.memory.saved().membership.holder == self.peer_id() && follows {
+        if self.memory.wanted().membership.holder == self.peer_id() && self.is_following() {
             let saved = self.memory.saved();
             let member = saved.membership.set.contains(self.me());
-            return (Role::Second, member && saved.state == DataState::Complete && !self.broken);
+            let usable = saved.state == DataState::Complete && !self.broken;
+            return (Role::Second, member && usable && self.log.peer().following);
         }
         (Role::Wait, false)
+    }
+
+    /// A secondary stays one while a new epoch of the same holder is being saved.
+    fn is_following(&self) -> bool {
+        let log = self.log.peer();
+        let stays = self.announced.0 == Role::Second && log.connected;
+        self.peer_is_alive() && (log.following || stays)
     }
 
     fn status_now(&self, now: Instant) -> Told {
@@ -181,7 +188,7 @@ impl Mirror {
             assert!(!self.is_bound(now), "R6: a node that promised would serve beside its peer");
         }
         if self.service.is_up() {
-            assert!(self.promise.is_none() || !self.binding.bound(now), "R6: promised while serving");
+            assert!(!self.is_bound(now), "R6: a node that promised would serve beside its peer");
         }
         let grown = self.memory.wanted().membership.set;
         let waits = saved.set.is_subset_of(grown) || self.memory.is_rising();
