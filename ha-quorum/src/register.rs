@@ -99,8 +99,8 @@ impl Register {
 /// once in a millisecond.
 pub const LEASE_MIN: Duration = Duration::from_millis(3);
 
-/// The longest lease. A failover takes as long, so an hour is beyond use, and far from overflow.
-pub const LEASE_MAX: Duration = Duration::from_hours(1);
+/// The longest lease. A failover takes as long, so a day is beyond use, and far from overflow.
+pub const LEASE_MAX: Duration = Duration::from_hours(24);
 
 /// Whether `lease` is one that a register can have.
 pub(crate) fn is_lease(lease: Duration) -> bool {

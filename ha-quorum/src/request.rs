@@ -366,10 +366,8 @@ const _: () = assert!(
     "the layout has another length than its table"
 );
 
-const _: () = assert!(
-    Answer::LEN_MAX <= BODY_MAX,
-    "an answer would not fit in a datagram"
-);
+const _: () =
+    assert!(Answer::LEN_MAX <= ha_proto::wire::BODY_MAX, "an answer would not fit in a datagram");
 
 /// Everything of an ask up to the request's arguments.
 const ASK_HEAD_LEN: usize = 33;

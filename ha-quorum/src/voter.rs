@@ -46,7 +46,7 @@ pub struct Config {
 /// Why a configuration is impossible. Nothing was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// The lease is not between [`LEASE_MIN`](crate::LEASE_MIN) and
+    /// The lease is not between [`LEASE_MIN`] and
     /// [`LEASE_MAX`](crate::LEASE_MAX).
     #[error("the lease is out of range")]
     Lease,
@@ -107,7 +107,8 @@ pub enum Input {
     Wish {
         /// What.
         wish: Wish,
-        /// The epoch that the register must have: the newest that the node saved.
+        /// The epoch that the register must have: the newest that the node saved; for Force, the
+        /// one that the register was last seen with.
         expected: Epoch,
         /// The witness's life that the node saved; zero when it knows none.
         incarnation: Incarnation,
@@ -256,7 +257,10 @@ impl Voter {
             self.asked.pop_front();
         }
         let newest = self.asked.back().map_or(0, |asked| asked.number);
-        assert!(newest < self.number, "one number for two asks would count an answer for the other");
+        assert!(
+            newest < self.number,
+            "one number for two asks would count an answer for the other"
+        );
         self.asked.push_back(Asked { number: self.number, wanted, sent: now });
         assert!(self.asked.len() <= ASKED_MAX, "numbers that nobody forgets would fill the memory");
         self.next.arm(now + self.config.resend());
