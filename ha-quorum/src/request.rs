@@ -63,7 +63,7 @@ pub enum Request {
 /// | 8 | 8 | number |
 /// | 16 | 8 | expected epoch |
 /// | 24 | 8 | configured lease, nanoseconds |
-/// | 32 | 1 | request: 0 Read, 1 Create, 2 Renew, 3 Take, 4 Exclude, 5 Admit, 6 Give, 7 Adopt, 8 Force |
+/// | 32 | 1 | request, from 0 in the order of [`Request`] |
 /// | 33 | 8 | Create: data |
 /// | 33 | 1 | Admit, Give: the other node |
 /// | 33 | 42 | Adopt: incarnation 8, record 33, state 1 (0 Blank, 1 Target, 2 Complete) |
