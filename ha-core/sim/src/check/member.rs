@@ -1,0 +1,57 @@
+//! G4 (*Member*): every member of W's set whose storage survives is `Complete` and has every
+//! acknowledged write.
+
+use ha_proto::{Chain, DataState, Seq};
+
+use super::{Check, Seen};
+use crate::scene::Scene;
+
+/// The last acknowledged record; all before it are in its chain.
+#[derive(Debug, Default)]
+pub(super) struct Member {
+    acknowledged: (Seq, Chain),
+}
+
+impl Member {
+    fn holds(&self, scene: &Scene, node: usize) -> Result<(), String> {
+        let Some(register) = scene.register() else { return Ok(()) };
+        let here = &scene.nodes[node];
+        if !register.membership.set.contains(here.id) || here.lost_storage {
+            return Ok(());
+        }
+        if here.disk.saved.state != DataState::Complete {
+            return Err(format!("node {node} is in W's set and {:?}", here.disk.saved.state));
+        }
+        let (seq, chain) = self.acknowledged;
+        if here.disk.log.has(seq, chain) {
+            return Ok(());
+        }
+        Err(format!(
+            "node {node} is in W's set {} and lacks acknowledged record {seq}, its log ends at {}",
+            register.membership.set,
+            here.disk.log.head().seq
+        ))
+    }
+}
+
+impl Check for Member {
+    fn rule(&self) -> &'static str {
+        "G4 Member"
+    }
+
+    fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        match *seen {
+            Seen::Acknowledged { record, .. } if record.0 > self.acknowledged.0 => {
+                self.acknowledged = record;
+                self.holds(scene, 0)?;
+                self.holds(scene, 1)
+            }
+            Seen::Stored { .. } => {
+                self.holds(scene, 0)?;
+                self.holds(scene, 1)
+            }
+            Seen::Saved { node, .. } | Seen::Truncated { node, .. } => self.holds(scene, node),
+            _ => Ok(()),
+        }
+    }
+}

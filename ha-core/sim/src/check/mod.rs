@@ -1,0 +1,238 @@
+//! One checker for each rule and guarantee of `CONTRACT.md`, named after it.
+//!
+//! They see the facts of the world (what was sent, saved, stored, performed, acknowledged), and
+//! none of the machines' opinions.
+
+mod applied_once;
+mod g1;
+mod g2;
+mod g5;
+mod kept;
+mod member;
+mod no_lost_ack;
+mod prefix;
+mod r1;
+mod r10;
+mod r11;
+mod r12;
+mod r13;
+mod r14;
+mod r15;
+mod r3;
+mod r4;
+mod r5;
+mod r6;
+mod r7;
+mod r9;
+
+use core::time::Duration;
+
+use ha_core::{Event, Saved};
+use ha_proto::{Chain, Epoch, Position, Seq};
+use ha_quorum::{Register, Vote};
+
+use crate::fact::Fact;
+use crate::host::Request;
+use crate::network::Site;
+use crate::scene::Scene;
+
+/// Something that happened, just after it did.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// A datagram left.
+    Sent {
+        /// Where from.
+        from: Site,
+        /// What it says.
+        fact: &'a Fact,
+    },
+    /// A node's saved file was replaced.
+    Saved {
+        /// Which node.
+        node: usize,
+        /// What it held before.
+        old: &'a Saved,
+    },
+    /// The witness's register was replaced.
+    Stored {
+        /// What it held before.
+        old: Option<&'a Register>,
+    },
+    /// Records were made durable.
+    Appended {
+        /// Which node.
+        node: usize,
+        /// The log's head before.
+        before: Position,
+    },
+    /// Records were dropped.
+    Truncated {
+        /// Which node.
+        node: usize,
+        /// What was dropped.
+        dropped: &'a [(Seq, Chain)],
+    },
+    /// An application is being started, and may serve from now on.
+    AppStarts {
+        /// Which node.
+        node: usize,
+        /// In which reign.
+        epoch: Epoch,
+    },
+    /// An application no longer serves: stopped or fenced.
+    AppEnds {
+        /// Which node.
+        node: usize,
+    },
+    /// A node's right to serve may change with what it is about to learn.
+    RightsChange {
+        /// Which node.
+        node: usize,
+    },
+    /// Addresses are set, or their life is extended.
+    Address {
+        /// Which node.
+        node: usize,
+        /// For how long.
+        lifetime: Duration,
+    },
+    /// Addresses vanished by themselves.
+    AddressExpired {
+        /// Which node.
+        node: usize,
+    },
+    /// A host has applied a record.
+    Applied {
+        /// Which node.
+        node: usize,
+        /// The record before.
+        before: (Seq, Chain),
+        /// The record.
+        position: Position,
+        /// What it asks for.
+        request: Request,
+        /// The number of that client's last request that was applied before.
+        last: u64,
+    },
+    /// A client is answered: its request is in the ledger for good.
+    Acknowledged {
+        /// By which node.
+        node: usize,
+        /// The record.
+        record: (Seq, Chain),
+    },
+    /// A process boots.
+    Booted {
+        /// Which node.
+        node: usize,
+    },
+    /// What a node says to its operator.
+    Told {
+        /// Which node.
+        node: usize,
+        /// What.
+        event: &'a Event,
+    },
+    /// What a paused process was excused for is over.
+    Recheck,
+    /// The history ends.
+    End,
+}
+
+/// One rule, watched.
+pub trait Check {
+    /// The name of the rule in `CONTRACT.md`.
+    fn rule(&self) -> &'static str;
+
+    /// Looks at something that happened.
+    ///
+    /// # Errors
+    /// What is against the rule.
+    fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String>;
+}
+
+/// A broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule.
+    pub rule: &'static str,
+    /// What is against it.
+    pub text: String,
+    /// When, true nanoseconds.
+    pub at: u64,
+}
+
+/// The checkers that apply to a kind of vote.
+pub struct Checks {
+    all: Vec<Box<dyn Check>>,
+}
+
+impl Checks {
+    /// All that the contract says for `vote`.
+    pub fn new(vote: Vote) -> Self {
+        let mut all: Vec<Box<dyn Check>> = vec![
+            Box::new(g1::EpochSafety::default()),
+            Box::new(r1::Serving),
+            Box::new(r3::SavedEpoch),
+            Box::new(r4::Acknowledgement),
+            Box::new(r10::AddressLife),
+            Box::new(r11::MutualLife),
+            Box::new(r14::KeptAside),
+            Box::new(applied_once::AppliedOnce),
+        ];
+        match vote {
+            Vote::Arbiter => all.extend(arbiter()),
+            Vote::Manual => all.extend(one_history()),
+            Vote::None => all.push(Box::new(kept::Kept::default())),
+            Vote::Ping => unreachable!("no configuration has this vote"),
+        }
+        Self { all }
+    }
+
+    /// Shows something to every checker; the first complaint.
+    ///
+    /// # Errors
+    /// The first broken rule.
+    pub fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), Violation> {
+        for check in &mut self.all {
+            check.see(scene, seen).map_err(|text| Violation {
+                rule: check.rule(),
+                text,
+                at: scene.now,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Checks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.all.iter().map(|check| check.rule())).finish()
+    }
+}
+
+/// Where no two nodes may serve different data: all that is acknowledged is one history.
+fn one_history() -> Vec<Box<dyn Check>> {
+    vec![
+        Box::new(no_lost_ack::NoLostAck::default()),
+        Box::new(prefix::Prefix::default()),
+    ]
+}
+
+/// What only a stateful witness can promise.
+fn arbiter() -> Vec<Box<dyn Check>> {
+    let mut all = one_history();
+    all.extend([
+        Box::new(g2::OneOwner) as Box<dyn Check>,
+        Box::new(g5::NoResurrection::default()),
+        Box::new(member::Member::default()),
+        Box::new(r5::StopsInTime),
+        Box::new(r6::Bound),
+        Box::new(r7::GivesUpAlone),
+        Box::new(r9::Grace::default()),
+        Box::new(r12::RenewsItsOwn),
+        Box::new(r13::Swap),
+        Box::new(r15::AdmitsWhole::default()),
+    ]);
+    all
+}

@@ -1,0 +1,39 @@
+//! R10, R7: addresses have a finite life, and it is extended as long as the node serves.
+
+use core::time::Duration;
+
+use super::{Check, Seen};
+use crate::scene::Scene;
+
+/// Looks at lifetimes, and at addresses that vanish under a serving node.
+#[derive(Debug)]
+pub(super) struct AddressLife;
+
+impl Check for AddressLife {
+    fn rule(&self) -> &'static str {
+        "R10"
+    }
+
+    fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        match *seen {
+            Seen::Address { node, lifetime } => {
+                let most = scene.lease + Duration::from_secs(1);
+                if lifetime.is_zero() || lifetime > most {
+                    return Err(format!("node {node} sets its address for {lifetime:?}"));
+                }
+                Ok(())
+            }
+            Seen::AddressExpired { node } => {
+                let here = &scene.nodes[node];
+                let well = here.serves() && !here.address.excused && !here.address.shaken;
+                let alone = scene.may_run_alone(node) || !scene.has_arbiter();
+                let entitled = alone || here.rights.is_leased(here.local(scene.now) + scene.stop);
+                if well && entitled && !here.is_excused(scene.now) {
+                    return Err(format!("node {node} serves and its address expires"));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! R15: a copy counts as whole only by its own durable acknowledgements: at Admit it has all that
+//! was ever acknowledged.
+
+use ha_proto::{Chain, Seq};
+use ha_quorum::Request;
+
+use super::{Check, Seen};
+use crate::fact::Fact;
+use crate::network::Site;
+use crate::scene::Scene;
+
+/// The last acknowledged record.
+#[derive(Debug, Default)]
+pub(super) struct AdmitsWhole {
+    acknowledged: (Seq, Chain),
+}
+
+impl Check for AdmitsWhole {
+    fn rule(&self) -> &'static str {
+        "R15"
+    }
+
+    fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        match *seen {
+            Seen::Acknowledged { record, .. } => {
+                self.acknowledged = self.acknowledged.max(record);
+                Ok(())
+            }
+            Seen::Sent { from: Site::Node(node), fact: Fact::Ask(ask) } => {
+                let Request::Admit { peer } = ask.request else { return Ok(()) };
+                let (seq, chain) = self.acknowledged;
+                let there = &scene.nodes[scene.index(peer)];
+                if there.disk.log.has(seq, chain) {
+                    return Ok(());
+                }
+                Err(format!("node {node} asks to admit {peer}, which lacks record {seq}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Runs histories and judges them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ha_core::Profile;
+use ha_quorum::Vote;
+use ha_sim::history::{Verdict, draw, run};
+use ha_sim::options::Options;
+
+const HELP: &str = "\
+Simulates a mirror pair, its witness and everything that can go wrong around them.
+
+ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--profile P] [--trace]
+
+  --seed N        the seed, or the first of several; without it, one from the clock
+  --histories N   so many, with the seeds N, N+1, ...
+  --minutes M     as many as fit
+  --vote V        arbiter (default), none or manual
+  --profile P     lan (default), fast or wan
+  --trace         print what happened, one column for each of A, W and B
+
+Exit codes: 0 all is well, 1 wrong usage, 2 a safety rule is broken, 3 the pair did not become
+whole (liveness), 101 a machine panicked.";
+
+struct Arguments {
+    options: Options,
+    end: End,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Histories(u64),
+    Time(Duration),
+}
+
+fn main() -> ExitCode {
+    let arguments = match parse(std::env::args().skip(1)) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(text) => {
+            eprintln!("{text}\n\n{HELP}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("seed {}", arguments.options.seed);
+    std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
+    all(&arguments)
+}
+
+fn all(arguments: &Arguments) -> ExitCode {
+    let began = Instant::now();
+    let first = arguments.options.seed;
+    let mut count = 0;
+    loop {
+        let over = match arguments.end {
+            End::Histories(most) => count >= most,
+            End::Time(most) => began.elapsed() >= most,
+        };
+        if over {
+            break;
+        }
+        let options = Options { seed: first.wrapping_add(count), ..arguments.options };
+        let ending = one(options);
+        count += 1;
+        if ending.code != 0 {
+            report(options, &ending);
+            return ExitCode::from(ending.code);
+        }
+        if options.trace {
+            print!("{}", ending.trace);
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{count} histories, {:.1} a second: all is well", count as f64 / seconds);
+    ExitCode::SUCCESS
+}
+
+struct Ending {
+    code: u8,
+    text: String,
+    trace: String,
+}
+
+fn one(options: Options) -> Ending {
+    let mut world = None;
+    let result = catch_unwind(AssertUnwindSafe(|| run(world.insert(draw(options)))));
+    let trace = world.map(|world| world.trace.text().to_owned()).unwrap_or_default();
+    let (code, text) = match result {
+        Ok(Verdict::Good) => (0, String::new()),
+        Ok(Verdict::Unsafe(violation)) => (2, format!("{}: {}", violation.rule, violation.text)),
+        Ok(Verdict::Stuck(text)) => (3, format!("G7: not whole in time: {text}")),
+        Err(_) => (101, "a machine panicked".into()),
+    };
+    Ending { code, text, trace }
+}
+
+fn report(options: Options, ending: &Ending) {
+    let trace = if options.trace {
+        ending.trace.clone()
+    } else {
+        one(Options { trace: true, ..options }).trace
+    };
+    print!("{trace}");
+    println!("seed {} FAILED: {}", options.seed, ending.text);
+    let profile = format!("{:?}", options.profile).to_lowercase();
+    println!(
+        "repeat: cargo run -p ha-sim --release -- --seed {} --vote {} --profile {profile} --trace",
+        options.seed, options.vote
+    );
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut options = Options::new(since.as_nanos() as u64, Vote::Arbiter);
+    let mut end = End::Histories(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        match word.as_str() {
+            "--help" | "-h" => return Ok(None),
+            "--trace" => options.trace = true,
+            "--seed" => options.seed = number(&value()?)?,
+            "--histories" => end = End::Histories(number(&value()?)?),
+            "--minutes" => end = End::Time(Duration::from_secs(60 * number(&value()?)?)),
+            "--vote" => options.vote = vote(&value()?)?,
+            "--profile" => options.profile = profile(&value()?)?,
+            _ => return Err(format!("unknown argument {word}")),
+        }
+    }
+    Ok(Some(Arguments { options, end }))
+}
+
+fn number(word: &str) -> Result<u64, String> {
+    word.parse().map_err(|_| format!("{word} is not a number"))
+}
+
+fn vote(word: &str) -> Result<Vote, String> {
+    match word {
+        "arbiter" => Ok(Vote::Arbiter),
+        "none" => Ok(Vote::None),
+        "manual" => Ok(Vote::Manual),
+        _ => Err(format!("{word} is no vote: arbiter, none or manual")),
+    }
+}
+
+fn profile(word: &str) -> Result<Profile, String> {
+    match word {
+        "lan" => Ok(Profile::Lan),
+        "fast" => Ok(Profile::Fast),
+        "wan" => Ok(Profile::Wan),
+        _ => Err(format!("{word} is no profile: lan, fast or wan")),
+    }
+}

@@ -1,0 +1,40 @@
+//! What one history is about.
+
+use ha_core::Profile;
+use ha_quorum::Vote;
+
+/// What one history is about; with a list of faults it determines everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Everything random comes from here.
+    pub seed: u64,
+    /// The kind of vote.
+    pub vote: Vote,
+    /// The durations.
+    pub profile: Profile,
+    /// Whether a trace is recorded.
+    pub trace: bool,
+}
+
+impl Options {
+    /// The default: an arbiter on a local network.
+    pub fn new(seed: u64, vote: Vote) -> Self {
+        Self { seed, vote, profile: Profile::Lan, trace: false }
+    }
+
+    /// The lease in nanoseconds, by which everything is scaled.
+    pub fn lease(&self) -> u64 {
+        let nanos = self.profile.timing().lease.as_nanos();
+        u64::try_from(nanos).expect("a profile's lease is seconds")
+    }
+
+    /// How long faults go on: forty seconds in the profile `lan`.
+    pub fn safety(&self) -> u64 {
+        self.lease() * 40 / 3
+    }
+
+    /// Within what time the pair must be whole once they stop (G7).
+    pub fn liveness(&self) -> u64 {
+        self.lease() * 12
+    }
+}

@@ -1,0 +1,46 @@
+//! The witness: an arbiter, its clock and its storage.
+
+use std::collections::VecDeque;
+
+use ha_proto::{Incarnation, Ticket};
+use ha_quorum::{Arbiter, Register};
+
+use crate::clock::Clock;
+use crate::network::Parcel;
+use crate::node::Process;
+
+/// The witness.
+#[derive(Debug)]
+pub struct Witness {
+    /// What its process does.
+    pub process: Process,
+    /// How often its process started or ended.
+    pub life: u32,
+    /// Its clock.
+    pub clock: Clock,
+    /// When it booted, true nanoseconds.
+    pub booted: u64,
+    /// The machine under test, while the process is there.
+    pub arbiter: Option<Arbiter>,
+    /// Which life of the storage this is.
+    pub incarnation: Incarnation,
+    /// The durable register.
+    pub stored: Option<Register>,
+    /// What is being stored.
+    pub storing: Option<(Ticket, Register)>,
+    /// Whether that store ended while the process was paused.
+    pub store_waits: bool,
+    /// Datagrams for a paused process.
+    pub inbox: VecDeque<Parcel>,
+    /// The next store fails.
+    pub disk_fail: bool,
+    /// Numbers its datagrams.
+    pub sequence: u64,
+}
+
+impl Witness {
+    /// Whether its process runs.
+    pub fn runs(&self) -> bool {
+        self.process == Process::Running
+    }
+}

@@ -1,0 +1,231 @@
+//! How a world begins, and how a node and the witness boot.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+use ha_core::config::{Identity, Limits, Policy};
+use ha_core::{Config, Input, Mirror, Saved};
+use ha_proto::wire::Keys;
+use ha_proto::{Boot, ClusterId, Incarnation, Machine, ModuleId, NodeId, Outbox, Prng, StoreId};
+use ha_quorum::Arbiter;
+use ha_replicate::Recovered;
+
+use super::World;
+use crate::check::{Checks, Seen};
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::fault::Planned;
+use crate::host::{CLIENTS, Host};
+use crate::network::Network;
+use crate::node::{Address, Ailments, Effects, Node, Process};
+use crate::options::Options;
+use crate::queue::{Event, Queue};
+use crate::rights::Rights;
+use crate::scene::Scene;
+use crate::stream::Stream;
+use crate::trace::{Column, Trace};
+use crate::weather::{MS, Weather};
+use crate::witness::Witness;
+
+/// The cluster of every world.
+pub(crate) const CLUSTER: ClusterId = ClusterId(0x5157);
+/// The module of every world.
+pub(crate) const MODULE: ModuleId = ModuleId(1);
+/// How many networks A and B share.
+const LINKS: u8 = 2;
+
+impl World {
+    /// A world at time zero: both nodes blank and booting, the witness up.
+    pub fn new(options: Options, weather: Weather, plan: Vec<Planned>) -> Self {
+        let mut prng = Prng::new(options.seed ^ 0x0077_6f72_6c64);
+        let timing = options.profile.timing();
+        let nodes = [0, 1].map(|node| blank_node(node, &weather, prng.next_u64()));
+        let scene = Scene {
+            now: 0,
+            vote: options.vote,
+            lease: timing.lease,
+            stop: timing.stop,
+            timeout: timing.timeout,
+            nodes,
+            witness: blank_witness(&weather, prng.next_u64()),
+            network: Network::default(),
+        };
+        let mut world = Self {
+            options,
+            scene,
+            weather,
+            trace: Trace::new(options.trace),
+            violation: None,
+            acknowledged: 0,
+            operator: true,
+            checks: Checks::new(options.vote),
+            queue: Queue::default(),
+            stream: Stream::default(),
+            clients: [Client::default(); CLIENTS],
+            plan,
+            prng,
+            keys: Keys::new(&[0x5a; 32]),
+            liveness: false,
+            whole: None,
+            asked: BytesMut::new(),
+            pulled: BytesMut::new(),
+            arbiter_box: Outbox::new(Arbiter::OUTPUTS_MAX),
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        self.witness_boot();
+        for node in 0..2 {
+            let after = self.prng.below(20 * MS);
+            self.at(after, Event::Boot { node, life: 0 });
+        }
+        for client in 0..CLIENTS {
+            let after = 50 * MS + self.prng.below(500 * MS);
+            self.at(after, Event::Client { client });
+        }
+        for index in 0..self.plan.len() {
+            self.queue.push(self.plan[index].at, Event::Fault { index });
+        }
+        self.at(30 * MS, Event::Dial);
+        self.at(40 * MS, Event::Operator);
+    }
+
+    /// Boots a node unless something else happened to it meanwhile.
+    pub(super) fn boot_after(&mut self, node: usize, life: u32) {
+        let here = &self.scene.nodes[node];
+        if here.process == Process::Down && here.life == life {
+            self.boot(node);
+        }
+    }
+
+    /// Starts a node's process with what its disk holds.
+    pub(crate) fn boot(&mut self, node: usize) {
+        let now = self.scene.now;
+        let (boot, seed) = (Boot(self.prng.next_u64() | 1), self.prng.next_u64());
+        let config = self.config(node);
+        let lease = self.scene.lease;
+        let keys = self.keys.clone();
+        let here = &mut self.scene.nodes[node];
+        assert!(here.process == Process::Down, "a process starts once");
+        here.process = Process::Running;
+        here.life += 1;
+        here.clock = here.clock.restarted(now);
+        here.storage_failed = false;
+        let local = here.clock.local(now);
+        let alone = here.disk.saved.may_run_alone();
+        here.rights = Rights::new(here.id, boot, lease, local, alone);
+        let recovered = recovered(here);
+        let saved = here.disk.saved.clone();
+        here.mirror = Some(Mirror::new(config, keys, saved, recovered, boot, seed, local));
+        let down = here.ailments.resource_down > 0;
+        self.note(Column::of(node), || "boots".into());
+        self.see(&Seen::Booted { node });
+        if down {
+            self.feed(node, Input::Resource { index: 0, up: false });
+        }
+        self.feed(node, Input::Timeout);
+    }
+
+    fn config(&self, node: usize) -> Config {
+        let ids = [0, 1].map(|id| NodeId::new(id).expect("0 and 1 are ids"));
+        let identity = Identity {
+            cluster: CLUSTER,
+            module: MODULE,
+            me: ids[node],
+            peer: ids[1 - node],
+            links: LINKS,
+        };
+        let policy = Policy { vote: self.options.vote, ..Policy::default() };
+        let timing = self.options.profile.timing();
+        let limits = Limits { stall: timing.timeout * 2, ..Limits::default() };
+        Config::new(identity, timing, policy, limits).expect("a profile is possible")
+    }
+
+    /// Boots the witness unless something else happened to it meanwhile.
+    pub(super) fn witness_boot_after(&mut self, life: u32) {
+        let witness = &self.scene.witness;
+        if witness.process == Process::Down && witness.life == life {
+            self.witness_boot();
+        }
+    }
+
+    /// Starts the witness's process with what its disk holds.
+    pub(crate) fn witness_boot(&mut self) {
+        let now = self.scene.now;
+        let witness = &mut self.scene.witness;
+        assert!(witness.process == Process::Down, "a process starts once");
+        witness.process = Process::Running;
+        witness.life += 1;
+        witness.clock = witness.clock.restarted(now);
+        witness.booted = now;
+        let local = witness.clock.local(now);
+        let arbiter = Arbiter::new(local, witness.incarnation, witness.stored);
+        witness.arbiter = Some(arbiter.expect("it stored this register itself"));
+        self.note(Column::W, || "boots".into());
+    }
+}
+
+/// What a driver's storage would find.
+fn recovered(node: &Node) -> Recovered {
+    let saved = &node.disk.saved;
+    Recovered {
+        position: node.disk.log.head(),
+        lineage: saved.lineage.clone(),
+        state: saved.state,
+        membership: saved.is_initialised().then_some(saved.membership),
+        store: saved.store,
+        applied: node.host.state.applied,
+        bytes: node.disk.log.len() as u64,
+    }
+}
+
+fn blank_node(node: usize, weather: &Weather, store: u64) -> Node {
+    let id = NodeId::new(node as u8).expect("0 and 1 are ids");
+    let clock = Clock::new(0, weather.rates[node]);
+    let rights =
+        Rights::new(id, Boot(0), core::time::Duration::ZERO, clock.local(0), false);
+    Node {
+        id,
+        process: Process::Down,
+        life: 0,
+        clock,
+        mirror: None,
+        disk: Disk::blank(blank_saved(id, store)),
+        host: Host::default(),
+        address: Address::default(),
+        rights,
+        effects: Effects::default(),
+        timer: None,
+        inbox: VecDeque::new(),
+        deferred: Vec::new(),
+        excused_until: 0,
+        lost_storage: false,
+        storage_failed: false,
+        ailments: Ailments::default(),
+    }
+}
+
+/// The file of a node that has never held anything, with a store of its own.
+pub(super) fn blank_saved(id: NodeId, store: u64) -> Saved {
+    Saved::blank(CLUSTER, MODULE, id, StoreId(store | 1))
+}
+
+fn blank_witness(weather: &Weather, incarnation: u64) -> Witness {
+    Witness {
+        process: Process::Down,
+        life: 0,
+        clock: Clock::new(0, weather.rates[2]),
+        booted: 0,
+        arbiter: None,
+        incarnation: Incarnation(incarnation | 1),
+        stored: None,
+        storing: None,
+        store_waits: false,
+        inbox: VecDeque::new(),
+        disk_fail: false,
+        sequence: 0,
+    }
+}

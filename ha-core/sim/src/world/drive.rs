@@ -1,0 +1,248 @@
+//! What a driver does: feeds a node, performs what it wants, wakes it in time.
+
+use ha_core::{Destination, Effect, Event as Told, Input, Output};
+use ha_proto::Ticket;
+
+use super::World;
+use crate::check::Seen;
+use crate::fact::Fact;
+use crate::network::{Parcel, Site};
+use crate::node::{Fate, Process};
+use crate::queue::Event;
+use crate::trace::Column;
+use crate::weather::MS;
+
+/// The queues in which effects keep their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Save,
+    Log,
+    Apply,
+    App,
+    Address,
+}
+
+impl World {
+    /// A node's deadline may have come.
+    pub(super) fn timer(&mut self, node: usize) {
+        let now = self.scene.now;
+        let here = &mut self.scene.nodes[node];
+        if here.timer != Some(now) {
+            return;
+        }
+        here.timer = None;
+        let Some(mirror) = here.mirror.as_ref().filter(|_| here.process == Process::Running) else {
+            return;
+        };
+        let due = mirror.poll_timeout().is_some_and(|deadline| deadline.at <= here.local(now));
+        if due {
+            self.feed(node, Input::Timeout);
+        } else {
+            self.arm(node);
+        }
+    }
+
+    /// Gives a running node one fact, and does what it wants.
+    pub(crate) fn feed(&mut self, node: usize, input: Input<'_>) {
+        let here = &mut self.scene.nodes[node];
+        assert!(here.process == Process::Running, "a process that does not run was fed");
+        let local = here.clock.local(self.scene.now);
+        let mirror = here.mirror.as_mut().expect("a running process has its machine");
+        mirror.handle_input(local, input);
+        self.drain(node);
+    }
+
+    /// Does everything that a node wants now.
+    pub(super) fn drain(&mut self, node: usize) {
+        for turn in 0.. {
+            assert!(turn < TURNS_MAX, "node {node} never stops wanting something");
+            let mirror = self.scene.nodes[node].mirror.as_mut().expect("it runs");
+            match mirror.poll_output() {
+                Some(Output::Transmit { to, datagram }) => {
+                    let (to, link) = match to {
+                        Destination::Peer(link) => (Site::Node(1 - node), link),
+                        Destination::Witness => (Site::Witness, ha_proto::LinkId(0)),
+                    };
+                    let fact = Fact::read(&datagram, &self.keys, super::build::CLUSTER);
+                    self.observe_sent(node, &fact);
+                    self.send(Parcel { from: Site::Node(node), to, link, datagram, fact });
+                }
+                Some(Output::Effect { ticket, effect }) => self.begin_effect(node, ticket, effect),
+                Some(Output::Event(event)) => self.told(node, &event),
+                None => break,
+            }
+        }
+        self.pump(node);
+        self.arm(node);
+    }
+
+    /// Sees that a node wakes for its deadline.
+    fn arm(&mut self, node: usize) {
+        let now = self.scene.now;
+        let here = &mut self.scene.nodes[node];
+        let mirror = here.mirror.as_ref().expect("it runs");
+        let Some(deadline) = mirror.poll_timeout() else { return };
+        let at = here.clock.true_at(deadline.at);
+        assert!(at > now, "node {node} spins: {} is due again at once", deadline.why);
+        if here.timer.is_none_or(|timer| at < timer || timer < now) {
+            here.timer = Some(at);
+            self.queue.push(at, Event::Timer { node });
+        }
+    }
+
+    fn observe_sent(&mut self, node: usize, fact: &Fact) {
+        let now = self.scene.now;
+        self.see(&Seen::Sent { from: Site::Node(node), fact });
+        let here = &mut self.scene.nodes[node];
+        let local = here.local(now);
+        match fact {
+            Fact::Beat(beat) => here.rights.beat_sent(local, beat),
+            Fact::Ask(ask) => {
+                here.rights.asked(local, ask);
+                let text = || format!("-> W #{} {:?} at {}", ask.number, ask.request, ask.expected);
+                self.note(Column::of(node), text);
+            }
+            Fact::Answer(_) => unreachable!("only the witness answers"),
+        }
+    }
+
+    fn told(&mut self, node: usize, event: &Told) {
+        self.note(Column::of(node), || format!("{event:?}"));
+        if *event == Told::StorageFailed && !self.scene.nodes[node].storage_failed {
+            self.scene.nodes[node].storage_failed = true;
+            let life = self.scene.nodes[node].life;
+            let after = self.prng.below(2 * self.options.lease());
+            self.at(after, Event::StorageRestart { node, life });
+        }
+        self.see(&Seen::Told { node, event });
+    }
+
+    fn begin_effect(&mut self, node: usize, ticket: Ticket, effect: Effect) {
+        self.note(Column::of(node), || describe(&effect));
+        let lane = lane(&effect);
+        let fate = self.draw_fate(node, &effect);
+        let takes = self.draw_time(node, &effect);
+        if let Effect::StartApp { epoch, head } = effect {
+            self.app_starts(node, epoch, head);
+        }
+        let now = self.scene.now;
+        let here = &mut self.scene.nodes[node];
+        let life = here.life;
+        let mut at = now + takes;
+        if let Some(lane) = lane {
+            let end = &mut here.effects.ends[lane as usize];
+            at = at.max(*end + 1);
+            *end = at;
+        }
+        let slot = here.effects.push(now, ticket, effect, fate);
+        self.queue.push(at, Event::Effect { node, life, slot });
+    }
+
+    fn draw_fate(&mut self, node: usize, effect: &Effect) -> Fate {
+        let now = self.scene.now;
+        let fail = self.prng.chance(self.weather.fail);
+        let ailments = &mut self.scene.nodes[node].ailments;
+        match effect {
+            Effect::Save(_)
+            | Effect::Append(_)
+            | Effect::SetAside { .. }
+            | Effect::Truncate { .. }
+                if ailments.disk_fail =>
+            {
+                ailments.disk_fail = false;
+                Fate::Failed
+            }
+            Effect::Append(_) if ailments.disk_full > now => Fate::Full,
+            Effect::TakeAddress { .. }
+            | Effect::KeepAddress { .. }
+            | Effect::DropAddress
+            | Effect::StartApp { .. }
+            | Effect::StopApp { force: false }
+                if fail || ailments.app_fail > now =>
+            {
+                Fate::Failed
+            }
+            Effect::Save(_)
+            | Effect::Append(_)
+            | Effect::SetAside { .. }
+            | Effect::Truncate { .. }
+            | Effect::Read { .. }
+            | Effect::Apply(_)
+            | Effect::Reset
+            | Effect::TakeAddress { .. }
+            | Effect::KeepAddress { .. }
+            | Effect::DropAddress
+            | Effect::StartApp { .. }
+            | Effect::StopApp { .. }
+            | Effect::Fence { .. } => Fate::Done,
+        }
+    }
+
+    fn draw_time(&mut self, node: usize, effect: &Effect) -> u64 {
+        let slow = self.prng.chance(self.weather.slow);
+        let extra = if slow { self.prng.below(self.weather.slow_max) } else { 0 };
+        let sick = self.scene.nodes[node].ailments.disk_slow > self.scene.now;
+        let disk = self.weather.disk_min + self.prng.below(self.weather.disk_jitter);
+        let disk = if sick { disk * 30 } else { disk };
+        match effect {
+            Effect::Save(_)
+            | Effect::Append(_)
+            | Effect::SetAside { .. }
+            | Effect::Truncate { .. } => disk + extra,
+            Effect::Read { .. } => 1 + disk / 8,
+            Effect::Apply(_) | Effect::Reset => 1_000 + self.prng.below(100_000),
+            Effect::TakeAddress { .. } | Effect::KeepAddress { .. } | Effect::DropAddress => {
+                100_000 + self.prng.below(MS) + extra / 4
+            }
+            Effect::StartApp { .. } | Effect::StopApp { .. } => {
+                MS + self.prng.below(30 * MS) + extra
+            }
+            Effect::Fence { .. } => {
+                let most = self.scene.nodes[node].clock.true_span(self.scene.stop);
+                let usual = self.prng.below(most / 8);
+                if slow { most - usual } else { 1 + usual }
+            }
+        }
+    }
+}
+
+/// One call wants a bounded number of things, and the box holds 8192.
+const TURNS_MAX: u32 = 20_000;
+
+fn lane(effect: &Effect) -> Option<Lane> {
+    match effect {
+        Effect::Save(_) => Some(Lane::Save),
+        Effect::Append(_) | Effect::SetAside { .. } | Effect::Truncate { .. } => Some(Lane::Log),
+        Effect::Apply(_) | Effect::Reset => Some(Lane::Apply),
+        Effect::StartApp { .. } | Effect::StopApp { .. } => Some(Lane::App),
+        Effect::TakeAddress { .. } | Effect::KeepAddress { .. } | Effect::DropAddress => {
+            Some(Lane::Address)
+        }
+        Effect::Read { .. } | Effect::Fence { .. } => None,
+    }
+}
+
+/// An effect in a few words, for the trace.
+fn describe(effect: &Effect) -> String {
+    match effect {
+        Effect::Save(saved) => format!(
+            "save {} {:?} w{:04x} lineage {}",
+            saved.membership,
+            saved.state,
+            saved.incarnation.0 >> 48,
+            saved.lineage.entries().len()
+        ),
+        Effect::Append(batch) => format!("append {}..{}", batch.first, batch.last),
+        Effect::Apply(batch) => format!("apply {}..{}", batch.first, batch.last),
+        Effect::SetAside { .. }
+        | Effect::Truncate { .. }
+        | Effect::Read { .. }
+        | Effect::Reset
+        | Effect::TakeAddress { .. }
+        | Effect::KeepAddress { .. }
+        | Effect::DropAddress
+        | Effect::StartApp { .. }
+        | Effect::StopApp { .. }
+        | Effect::Fence { .. } => format!("{effect:?}"),
+    }
+}

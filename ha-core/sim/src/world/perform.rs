@@ -1,0 +1,300 @@
+//! Effects as they end: what they change in the world, and what the node is told.
+
+use core::time::Duration;
+
+use ha_core::{Answer, Effect, Input, Saved};
+use ha_proto::{Epoch, Seq};
+use ha_replicate::Batch;
+
+use super::World;
+use crate::check::Seen;
+use crate::disk::Header;
+use crate::host::{Request, Run, State};
+use crate::node::{Fate, Pending, Process};
+use crate::queue::Event;
+use crate::trace::Column;
+use crate::weather::MS;
+
+impl World {
+    /// An effect ends, or the late answer of one arrives.
+    pub(super) fn effect_ends(&mut self, node: usize, life: u32, slot: usize) {
+        let here = &mut self.scene.nodes[node];
+        if here.life != life {
+            return;
+        }
+        match here.process {
+            Process::Down => unreachable!("a process that ended has another life"),
+            Process::Paused => here.deferred.push(slot),
+            Process::Running => self.finish(node, slot),
+        }
+    }
+
+    pub(super) fn finish(&mut self, node: usize, slot: usize) {
+        let pending = self.scene.nodes[node].effects.at(slot);
+        if let Some(answer) = pending.answer.clone() {
+            let ticket = self.scene.nodes[node].effects.take(slot).ticket;
+            return self.feed(node, Input::Done { ticket, answer });
+        }
+        let pending = pending.clone();
+        let answer = self.perform(node, &pending);
+        if self.prng.chance(self.weather.late) {
+            let after = 1 + self.prng.below(self.weather.delay_jitter * 8 + MS);
+            let here = &mut self.scene.nodes[node];
+            here.effects.at(slot).answer = Some(answer);
+            let life = here.life;
+            return self.at(after, Event::Effect { node, life, slot });
+        }
+        let ticket = self.scene.nodes[node].effects.take(slot).ticket;
+        self.feed(node, Input::Done { ticket, answer });
+    }
+
+    fn perform(&mut self, node: usize, pending: &Pending) -> Answer {
+        if pending.fate == Fate::Full {
+            return Answer::Full;
+        }
+        if pending.fate == Fate::Failed {
+            self.note(Column::of(node), || format!("failed: {:?}", kind(&pending.effect)));
+            self.perform_failing(node, &pending.effect);
+            return Answer::Failed;
+        }
+        match &pending.effect {
+            Effect::Save(saved) => self.save(node, saved),
+            Effect::Append(batch) => self.append(node, &batch.bytes),
+            Effect::SetAside { from } => return self.set_aside(node, *from),
+            Effect::Truncate { keep } => return self.truncate(node, *keep),
+            Effect::Read { from, max, .. } => {
+                let read = self.scene.nodes[node].disk.log.read(*from, *max);
+                return read.map_or(Answer::Failed, Answer::Records);
+            }
+            Effect::Apply(batch) => self.apply(node, batch),
+            Effect::Reset => {
+                let host = &mut self.scene.nodes[node].host;
+                (host.state, host.kept) = (State::default(), State::default());
+            }
+            Effect::TakeAddress { lifetime, .. } | Effect::KeepAddress { lifetime } => {
+                self.keep_address(node, *lifetime, pending.asked);
+            }
+            Effect::DropAddress => self.scene.nodes[node].address.until = 0,
+            Effect::StartApp { .. } => return self.app_is_up(node),
+            Effect::StopApp { .. } => self.app_ends(node, true),
+            Effect::Fence { .. } => self.app_ends(node, false),
+        }
+        Answer::Done
+    }
+
+    /// An effect that fails has happened in part, or not at all.
+    fn perform_failing(&mut self, node: usize, effect: &Effect) {
+        let partly = self.prng.chance(500_000);
+        match effect {
+            Effect::Save(saved) if partly => self.save(node, saved),
+            Effect::Append(batch) => {
+                let len = self.prng.below(batch.bytes.len() as u64 + 1) as usize;
+                self.append(node, &batch.bytes[..len]);
+            }
+            Effect::DropAddress if partly => self.scene.nodes[node].address.until = 0,
+            Effect::StartApp { .. } => self.app_ends(node, true),
+            Effect::KeepAddress { .. } => self.scene.nodes[node].address.shaken = true,
+            Effect::Save(_)
+            | Effect::SetAside { .. }
+            | Effect::Truncate { .. }
+            | Effect::Read { .. }
+            | Effect::Apply(_)
+            | Effect::Reset
+            | Effect::TakeAddress { .. }
+            | Effect::DropAddress
+            | Effect::StopApp { .. }
+            | Effect::Fence { .. } => {}
+        }
+    }
+
+    /// What the storage had under way when its process ended: a prefix of it happened.
+    pub(super) fn crash_effects(&mut self, node: usize) {
+        let (mut saves, mut logs) = (true, true);
+        for pending in self.scene.nodes[node].effects.drain() {
+            if pending.answer.is_some() || pending.fate != Fate::Done {
+                continue;
+            }
+            match &pending.effect {
+                Effect::Save(saved) => {
+                    saves &= self.prng.chance(500_000);
+                    if saves {
+                        self.save(node, saved);
+                    }
+                }
+                Effect::Append(batch) if logs => {
+                    logs = self.prng.chance(500_000);
+                    let len = batch.bytes.len() as u64;
+                    let len = if logs { len } else { self.prng.below(len) };
+                    self.append(node, &batch.bytes[..len as usize]);
+                }
+                Effect::SetAside { from } if logs => {
+                    logs = self.prng.chance(500_000);
+                    if logs {
+                        self.set_aside(node, *from);
+                    }
+                }
+                Effect::Truncate { keep } if logs => {
+                    logs = self.prng.chance(500_000);
+                    if logs {
+                        self.truncate(node, *keep);
+                    }
+                }
+                Effect::Append(_)
+                | Effect::SetAside { .. }
+                | Effect::Truncate { .. }
+                | Effect::Read { .. }
+                | Effect::Apply(_)
+                | Effect::Reset
+                | Effect::TakeAddress { .. }
+                | Effect::KeepAddress { .. }
+                | Effect::DropAddress
+                | Effect::StartApp { .. }
+                | Effect::StopApp { .. }
+                | Effect::Fence { .. } => {}
+            }
+        }
+    }
+
+    fn save(&mut self, node: usize, saved: &Saved) {
+        let disk = &mut self.scene.nodes[node].disk;
+        let old = std::mem::replace(&mut disk.saved, saved.clone());
+        self.see(&Seen::Saved { node, old: &old });
+    }
+
+    fn append(&mut self, node: usize, bytes: &[u8]) {
+        let log = &mut self.scene.nodes[node].disk.log;
+        let before = log.head();
+        if let Err(text) = log.append(bytes) {
+            return self.broken("storage", format!("node {node} appends {text}"));
+        }
+        self.see(&Seen::Appended { node, before });
+    }
+
+    fn set_aside(&mut self, node: usize, from: Seq) -> Answer {
+        let disk = &mut self.scene.nodes[node].disk;
+        let all = disk.log.len();
+        disk.aside.extend(disk.log.behind(from.previous()));
+        let left = disk.log.bytes_up_to(from.previous());
+        Answer::Kept { bytes: (all - left) as u64 }
+    }
+
+    fn truncate(&mut self, node: usize, keep: Seq) -> Answer {
+        let log = &mut self.scene.nodes[node].disk.log;
+        let dropped: Vec<_> = log.behind(keep).collect();
+        log.truncate(keep);
+        let (head, bytes) = (log.head(), log.len() as u64);
+        self.see(&Seen::Truncated { node, dropped: &dropped });
+        Answer::Truncated { head, bytes }
+    }
+
+    fn apply(&mut self, node: usize, batch: &Batch) {
+        let mut rest = &batch.bytes[..];
+        while let Some(header) = Header::read(rest) {
+            let (record, tail) = rest.split_at(header.len);
+            rest = tail;
+            let Some(request) = Request::decode(&record[Header::LEN..]) else {
+                let text = format!("node {node} applies damaged record {}", header.position.seq);
+                return self.broken("prefix", text);
+            };
+            let state = self.scene.nodes[node].host.state;
+            self.see(&Seen::Applied {
+                node,
+                before: (state.applied, state.chain),
+                position: header.position,
+                request,
+                last: state.last[request.client].number,
+            });
+            self.apply_one(node, header.position, request);
+        }
+        let keeps = self.weather.host_keeps && self.prng.chance(200_000);
+        let host = &mut self.scene.nodes[node].host;
+        if keeps {
+            host.kept = host.state;
+        }
+    }
+
+    fn keep_address(&mut self, node: usize, lifetime: Duration, asked: u64) {
+        let now = self.scene.now;
+        let here = &mut self.scene.nodes[node];
+        // The adapter counts from when it was asked, so that a late step extends nothing.
+        let until = asked + here.clock.true_span(lifetime);
+        if until <= now {
+            return;
+        }
+        here.address.until = until;
+        here.address.excused = here.is_excused(now);
+        here.address.shaken = false;
+        self.queue.push(until, Event::AddressEnds { node });
+        self.see(&Seen::Address { node, lifetime });
+    }
+
+    /// An address's lifetime may be over.
+    pub(super) fn address_ends(&mut self, node: usize) {
+        let address = &mut self.scene.nodes[node].address;
+        if address.until != self.scene.now {
+            return;
+        }
+        address.until = 0;
+        self.note(Column::of(node), || "address expires".into());
+        self.see(&Seen::AddressExpired { node });
+    }
+
+    /// An application begins to start: from now on it may serve, for all that anyone knows.
+    pub(super) fn app_starts(&mut self, node: usize, epoch: Epoch, head: Seq) {
+        let host = &mut self.scene.nodes[node].host;
+        host.run = Some(Run { epoch, head, started: false });
+        host.fenced = false;
+        host.pending = Default::default();
+        self.see(&Seen::AppStarts { node, epoch });
+    }
+
+    fn app_is_up(&mut self, node: usize) -> Answer {
+        let host = &mut self.scene.nodes[node].host;
+        match &mut host.run {
+            Some(run) if !host.fenced => {
+                run.started = true;
+                Answer::Done
+            }
+            Some(_) | None => Answer::Failed,
+        }
+    }
+
+    /// It stops (`gone`), or is kept from doing anything.
+    pub(super) fn app_ends(&mut self, node: usize, gone: bool) {
+        if self.scene.nodes[node].host.may_serve() {
+            self.see(&Seen::AppEnds { node });
+        }
+        let host = &mut self.scene.nodes[node].host;
+        host.fenced = !gone && host.run.is_some();
+        if gone {
+            host.run = None;
+        }
+        host.pending = Default::default();
+    }
+
+    /// The world itself finds something wrong.
+    pub(super) fn broken(&mut self, rule: &'static str, text: String) {
+        self.note(Column::World, || format!("BROKEN {rule}: {text}"));
+        let at = self.scene.now;
+        self.violation.get_or_insert(crate::check::Violation { rule, text, at });
+    }
+}
+
+/// An effect's name alone.
+fn kind(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Save(_) => "Save",
+        Effect::Append(_) => "Append",
+        Effect::SetAside { .. } => "SetAside",
+        Effect::Truncate { .. } => "Truncate",
+        Effect::Read { .. } => "Read",
+        Effect::Apply(_) => "Apply",
+        Effect::Reset => "Reset",
+        Effect::TakeAddress { .. } => "TakeAddress",
+        Effect::KeepAddress { .. } => "KeepAddress",
+        Effect::DropAddress => "DropAddress",
+        Effect::StartApp { .. } => "StartApp",
+        Effect::StopApp { .. } => "StopApp",
+        Effect::Fence { .. } => "Fence",
+    }
+}
