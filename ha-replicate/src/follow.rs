@@ -51,6 +51,7 @@ enum Step {
     },
     SaveRun {
         sync: Sync,
+        state: DataState,
     },
     SaveComplete,
 }
@@ -186,7 +187,7 @@ impl Log {
             | Step::SaveTarget { sync }
             | Step::AwaitHost { sync }
             | Step::Truncate { sync }
-            | Step::SaveRun { sync } => !lower(sync),
+            | Step::SaveRun { sync, .. } => !lower(sync),
             Step::SaveComplete => true,
         };
         let follows = matches!(self.mode, Mode::Following(_));
@@ -217,8 +218,8 @@ impl Log {
                     self.begin(Step::AwaitHost { sync });
                 }
             }
-            Step::SaveRun { sync } => {
-                self.adopt(&sync, sync.lineage.clone(), self.state_with(&sync));
+            Step::SaveRun { sync, state } => {
+                self.adopt(&sync, sync.lineage.clone(), state);
                 if goes_on {
                     self.serve(&sync);
                 }
@@ -276,11 +277,12 @@ impl Log {
     }
 
     fn save_run(&mut self, sync: Sync, out: &mut Outbox<Output>) {
-        self.say_save(&sync, sync.lineage.clone(), self.state_with(&sync), out);
+        let state = self.state_with(&sync);
+        self.say_save(&sync, sync.lineage.clone(), state, out);
         if let Mode::Following(follower) = &mut self.mode {
             follower.synced = false;
         }
-        self.begin(Step::SaveRun { sync });
+        self.begin(Step::SaveRun { sync, state });
     }
 
     /// A complete log that is only made longer stays complete.
