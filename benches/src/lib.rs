@@ -1,1 +1,10 @@
-//! todo
+//! What the benches measure with: a pair in memory, and the bare operations that bound it.
+//!
+//! `cargo bench -p ha-benches` prints all figures: first the small ones (`micro`, each in
+//! nanoseconds), then a table of the large ones, each beside what the machine does without us in
+//! the same run. The ratio is the figure; absolute numbers say more about the disk than about us.
+#![forbid(unsafe_code)]
+
+mod pair;
+
+pub use pair::Pair;
