@@ -1,0 +1,287 @@
+//! The threads that wait for the disk, so that the node's loop never does.
+
+use std::collections::VecDeque;
+use std::format;
+use std::prelude::rust_2024::*;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use ha_proto::{Seq, Ticket};
+use ha_replicate::Batch;
+use tracing::{error, warn};
+
+use super::aside::{self, AsideError};
+use super::log::AppendError;
+use super::reader::Reader;
+use super::segment::SegmentHeader;
+use super::{GROUP_MAX, SavedFile, Store, StoreError};
+use crate::{Answer, Saved};
+
+/// A store at work: one thread writes the log, one reads it, one saves. Each does what it is asked
+/// in order, and answers through the function that it was started with, on its own thread.
+///
+/// Of appends that became durable together only the newest is answered. After a failure nothing is
+/// tried again: everything is answered [`Answer::Failed`] from then on.
+///
+/// Its queues hold what one module has in flight, which the module bounds by its window.
+#[derive(Debug)]
+pub struct Storage {
+    writer: Worker<Write>,
+    reader: Worker<Fetch>,
+    saver: Worker<(Ticket, Saved)>,
+}
+
+#[derive(Debug)]
+struct Worker<T> {
+    jobs: Option<Sender<T>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum Write {
+    Append(Ticket, Batch),
+    SetAside(Ticket, Seq),
+    Truncate(Ticket, Seq),
+}
+
+#[derive(Debug)]
+struct Fetch {
+    ticket: Ticket,
+    from: Seq,
+    max: usize,
+}
+
+impl Storage {
+    /// Starts the threads of `store`.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(
+        store: Store,
+        answer: impl Fn(Ticket, Answer) + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let answer = Arc::new(answer);
+        let module = store.saved.module.0;
+        let mut reader = store.log.reader();
+        let (saved_file, mut saver_failed) = (store.saved_file.clone(), false);
+        let mut writer =
+            Writer { reader: store.log.reader(), store, failed: false, waiting: VecDeque::new() };
+        let to = Arc::clone(&answer);
+        let writer = Worker::start(
+            format!("ha-log-{module}"),
+            move |jobs| {
+                while writer.turn(jobs, &*to) {}
+            },
+        )?;
+        let to = Arc::clone(&answer);
+        let reader = Worker::start(format!("ha-read-{module}"), move |jobs| {
+            for Fetch { ticket, from, max } in jobs {
+                to(ticket, fetch(&mut reader, from, max));
+            }
+        })?;
+        let saver = Worker::start(format!("ha-save-{module}"), move |jobs| {
+            for (ticket, saved) in jobs {
+                answer(ticket, save(&saved_file, &saved, &mut saver_failed));
+            }
+        })?;
+        Ok(Self { writer, reader, saver })
+    }
+
+    /// Makes `batch` durable behind the log's end.
+    pub fn append(&self, ticket: Ticket, batch: Batch) {
+        self.writer.ask(Write::Append(ticket, batch));
+    }
+
+    /// Keeps the records from `from` on aside.
+    pub fn set_aside(&self, ticket: Ticket, from: Seq) {
+        self.writer.ask(Write::SetAside(ticket, from));
+    }
+
+    /// Drops the records after `keep`.
+    pub fn truncate(&self, ticket: Ticket, keep: Seq) {
+        self.writer.ask(Write::Truncate(ticket, keep));
+    }
+
+    /// Reads whole records from `from` on, at least one, about `max` bytes.
+    pub fn read(&self, ticket: Ticket, from: Seq, max: usize) {
+        self.reader.ask(Fetch { ticket, from, max });
+    }
+
+    /// Replaces what is saved.
+    pub fn save(&self, ticket: Ticket, saved: Saved) {
+        self.saver.ask((ticket, saved));
+    }
+}
+
+impl<T: Send + 'static> Worker<T> {
+    fn start(
+        name: String,
+        work: impl FnOnce(&Receiver<T>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (jobs, todo) = channel();
+        let thread = thread::Builder::new().name(name).spawn(move || work(&todo))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    fn ask(&self, job: T) {
+        let jobs = self.jobs.as_ref().expect("the queue lives as long as its worker");
+        // A worker that is gone has panicked and said so; what it owed stays unanswered, as if the
+        // disk took for ever, and the node stops by its own clock.
+        let _ = jobs.send(job);
+    }
+}
+
+impl<T> Drop for Worker<T> {
+    /// Waits until everything that was asked is done.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Writer {
+    store: Store,
+    reader: Reader,
+    failed: bool,
+    waiting: VecDeque<Write>,
+}
+
+impl Writer {
+    /// Waits for something to do, does it; false when nothing will come any more.
+    fn turn(&mut self, jobs: &Receiver<Write>, answer: &dyn Fn(Ticket, Answer)) -> bool {
+        if self.waiting.is_empty() {
+            let Ok(job) = jobs.recv() else { return false };
+            self.waiting.push_back(job);
+        }
+        self.waiting.extend(jobs.try_iter());
+        match self.waiting.pop_front().expect("there is at least one job") {
+            Write::Append(ticket, batch) => self.append(ticket, batch, answer),
+            Write::SetAside(ticket, from) => answer(ticket, self.set_aside(from)),
+            Write::Truncate(ticket, keep) => answer(ticket, self.truncate(keep)),
+        }
+        true
+    }
+
+    /// Appends `batch` and whatever waits directly behind it, with one sync.
+    fn append(&mut self, ticket: Ticket, batch: Batch, answer: &dyn Fn(Ticket, Answer)) {
+        let (mut tickets, mut batches) = (Vec::from([ticket]), Vec::from([batch]));
+        let mut bytes = batches[0].bytes.len();
+        while let Some(Write::Append(_, next)) = self.waiting.front() {
+            bytes += next.bytes.len();
+            let last = batches.last().expect("it holds at least one").last;
+            if bytes > GROUP_MAX || next.first != last.next() {
+                break;
+            }
+            let Some(Write::Append(ticket, batch)) = self.waiting.pop_front() else { break };
+            tickets.push(ticket);
+            batches.push(batch);
+        }
+        let (mut tickets, mut batches) = (&tickets[..], &batches[..]);
+        while !batches.is_empty() {
+            let (count, result) = self.append_some(batches);
+            for ticket in &tickets[if result == Answer::Done { count - 1 } else { 0 }..count] {
+                answer(*ticket, result.clone());
+            }
+            (tickets, batches) = (&tickets[count..], &batches[count..]);
+        }
+    }
+
+    /// Appends as many of `batches` as one file takes; how many were, or failed alike.
+    fn append_some(&mut self, batches: &[Batch]) -> (usize, Answer) {
+        let next = self.store.log.end().seq.next();
+        let first = batches.first().map_or(next, |batch| batch.first);
+        if self.failed {
+            return (batches.len(), Answer::Failed);
+        }
+        if first > next {
+            // One before it met a full disk: this one would leave a gap.
+            return (batches.len(), Answer::Full);
+        }
+        match self.store.log.append(batches) {
+            Ok(count) => (count, Answer::Done),
+            Err(AppendError::Full) => {
+                warn!(next = next.0, "the disk is full: the log takes no more records");
+                (batches.len(), Answer::Full)
+            }
+            Err(AppendError::Failed(error)) => (batches.len(), self.fail(&error)),
+        }
+    }
+
+    fn set_aside(&mut self, from: Seq) -> Answer {
+        if self.failed {
+            return Answer::Failed;
+        }
+        let Store { home, log, limits, .. } = &self.store;
+        let header = SegmentHeader {
+            ids: super::Ids {
+                cluster: self.store.saved.cluster,
+                module: self.store.saved.module,
+                node: self.store.saved.node,
+            },
+            store: log.store(),
+            start: log.end(),
+            previous_end: 0,
+            previous_checksum: 0,
+        };
+        let limit = limits.aside_bytes;
+        match aside::keep(home, header, log.end(), from, limit, &mut self.reader) {
+            Ok(bytes) => Answer::Kept { bytes },
+            Err(AsideError::Limit(limit)) => {
+                error!(from = from.0, limit, "more records to set aside than aside_bytes allows");
+                Answer::Failed
+            }
+            // The log itself is whole: there was no room beside it, or it could not be read.
+            Err(AsideError::Store(error)) => {
+                error!(%error, from = from.0, "records could not be set aside");
+                Answer::Failed
+            }
+        }
+    }
+
+    fn truncate(&mut self, keep: Seq) -> Answer {
+        if self.failed {
+            return Answer::Failed;
+        }
+        match self.store.log.truncate(keep, &mut self.reader) {
+            Ok(()) => Answer::Truncated { head: self.store.log.end(), bytes: self.store.bytes() },
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn fail(&mut self, error: &StoreError) -> Answer {
+        error!(%error, "the log failed: nothing more is written before a restart");
+        self.failed = true;
+        Answer::Failed
+    }
+}
+
+fn fetch(reader: &mut Reader, from: Seq, max: usize) -> Answer {
+    match reader.read(from, max) {
+        Ok(Some(read)) => Answer::Records(read.bytes),
+        Ok(None) => {
+            error!(from = from.0, "a record behind the log's end was asked for");
+            Answer::Failed
+        }
+        Err(error) => {
+            error!(%error, from = from.0, "the log cannot be read");
+            Answer::Failed
+        }
+    }
+}
+
+fn save(file: &SavedFile, saved: &Saved, failed: &mut bool) -> Answer {
+    if *failed {
+        return Answer::Failed;
+    }
+    match file.replace(saved) {
+        Ok(()) => Answer::Done,
+        Err(error) => {
+            error!(%error, "what must be remembered could not be saved");
+            *failed = true;
+            Answer::Failed
+        }
+    }
+}
