@@ -149,10 +149,11 @@ impl Config {
             Vote::Arbiter => timing.check_with_lease()?,
             Vote::None | Vote::Manual => timing.check()?,
         }
-        if let DefaultPrim::Node(node) = policy.default_prim {
-            if node != identity.me && node != identity.peer {
-                return Err(ConfigError::DefaultPrim(node));
-            }
+        if let DefaultPrim::Node(node) = policy.default_prim
+            && node != identity.me
+            && node != identity.peer
+        {
+            return Err(ConfigError::DefaultPrim(node));
         }
         limits.check()?;
         Ok(Self { identity, timing, policy, limits })

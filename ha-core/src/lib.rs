@@ -4,12 +4,16 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(feature = "tokio")]
+extern crate std;
 
 pub mod config;
 pub mod event;
 pub mod io;
 mod mirror;
 mod saved;
+#[cfg(feature = "tokio")]
+pub mod store;
 mod timing;
 
 pub use config::Config;

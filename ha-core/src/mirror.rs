@@ -25,12 +25,12 @@ use ha_proto::{
 use ha_quorum::{Answer as WitnessAnswer, Binding, Register, Tenure, Vote, Voter};
 use ha_replicate::{Log, ProposeError, Recovered};
 
+use crate::event::Exclusion;
 use crate::mirror::copy::LogTickets;
 use crate::mirror::memory::Memory;
 use crate::mirror::orders::Plan;
 use crate::mirror::reign::{LogMode, Reign};
 use crate::mirror::service::Service;
-use crate::event::Exclusion;
 use crate::{Answer, Config, Effect, Event, Input, Output, Saved, Source};
 
 pub use crate::mirror::report::{Counters, Status};
@@ -123,8 +123,8 @@ struct Witness {
     empty: Option<Incarnation>,
     /// Until when it lets nobody but the holder hold, as it said last.
     held_until: Option<Instant>,
-    /// It said that it changes no holder yet.
-    grace: bool,
+    /// Until when it changes no holder at all, as it said last.
+    grace_until: Option<Instant>,
     lease_told: bool,
     data_told: bool,
 }
@@ -227,7 +227,7 @@ impl Mirror {
     /// Nothing has changed then. [`ProposeError::Full`] passes: [`Event::LogWritable`] says when.
     pub fn propose(&mut self, now: Instant, payload: &[u8]) -> Result<Seq, ProposeError> {
         let now = now.max(self.now);
-        if !self.reign.is_open() || !self.may_serve(now) {
+        if !self.reign.leads() || !self.may_serve(now) {
             return Err(ProposeError::NotLeader);
         }
         self.log.propose(now, payload)
@@ -364,7 +364,10 @@ impl Mirror {
     }
 
     fn say(&mut self, output: Output) {
-        assert!(self.outputs.len() < Self::OUTPUTS_MAX, "the driver does not poll this node's outputs");
+        assert!(
+            self.outputs.len() < Self::OUTPUTS_MAX,
+            "the driver does not poll this node's outputs"
+        );
         self.outputs.push_back(output);
     }
 

@@ -40,7 +40,9 @@ pub enum TimingError {
     #[error("{0} must be above zero and below a day")]
     Range(&'static str),
     /// D must leave room for lost beats.
-    #[error("timeout {timeout:?} must be at least 3 heartbeats ({least:?}), or one lost datagram is a lost peer")]
+    #[error(
+        "timeout {timeout:?} must be at least 3 heartbeats ({least:?}), or one lost datagram is a lost peer"
+    )]
     TimeoutShort {
         /// As configured.
         timeout: Duration,

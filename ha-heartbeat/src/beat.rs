@@ -200,11 +200,13 @@ mod tests {
 
     #[test]
     fn each_flag_has_its_bit() {
-        for bits in 0..8_u8 {
+        for bits in 0..32_u8 {
             let mut flagged = beat();
             flagged.status.ready = bits & 1 != 0;
             flagged.status.asks = bits & 2 != 0;
             flagged.status.able = bits & 4 != 0;
+            flagged.status.broken = bits & 8 != 0;
+            flagged.status.yields = bits & 16 != 0;
             let bytes = encoded(&flagged);
             assert_eq!(bytes[24 + 35], bits);
             assert_eq!(Beat::decode(77, &bytes), Ok(flagged));

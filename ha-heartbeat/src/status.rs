@@ -17,7 +17,7 @@ use crate::Echo;
 /// | 0 | 33 | membership |
 /// | 33 | 1 | role |
 /// | 34 | 1 | state |
-/// | 35 | 1 | flags: bit 0 ready, bit 1 asks, bit 2 able, bit 3 broken, bit 4 yields, the others 0 |
+/// | 35 | 1 | flags: bit 0 ready, 1 asks, 2 able, 3 broken, 4 yields, the others 0 |
 /// | 36 | 1 | preference |
 /// | 37 | 8 | store id |
 /// | 45 | 8 | incarnation |
@@ -26,6 +26,7 @@ use crate::Echo;
 /// | 93 | 8 | resources known |
 /// | 101 | 8 | resources up |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, one flag each on the wire")]
 pub struct Status {
     /// The node's saved record.
     pub membership: Membership,

@@ -281,6 +281,7 @@ impl Arbiter {
             outcome,
             register: pair.register,
             left: end.map_or(Duration::ZERO, |end| end.saturating_since(now)),
+            grace: pair.grace_end.map_or(Duration::ZERO, |end| end.saturating_since(now)),
         }
     }
 }

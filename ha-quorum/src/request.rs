@@ -162,8 +162,9 @@ pub enum Refusal {
 /// | 25 | 1 | outcome: 0 Ok, 1 Refused, 2 Empty |
 /// | 26 | 1 | refusal, from 1 in the order of [`Refusal`]; 0 unless refused |
 /// | 27 | 8 | time left, nanoseconds |
-/// | 35 | 1 | 1 when a register follows, else 0 |
-/// | 36 | 72 | register |
+/// | 35 | 8 | grace left, nanoseconds |
+/// | 43 | 1 | 1 when a register follows, else 0 |
+/// | 44 | 72 | register |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Who asked.
@@ -181,6 +182,8 @@ pub struct Answer {
     /// How long the lease and the grace time still keep anyone but the holder from holding, on
     /// the witness's clock.
     pub left: Duration,
+    /// How long the witness still changes no holder at all, not even by Give (R9, R13).
+    pub grace: Duration,
 }
 
 impl Ask {
@@ -263,7 +266,7 @@ impl Request {
 
 impl Answer {
     /// The most bytes that an answer takes.
-    pub const LEN_MAX: usize = 36 + Register::LEN;
+    pub const LEN_MAX: usize = 44 + Register::LEN;
 
     /// What it says as a vote.
     pub fn verdict(&self) -> Verdict {
@@ -286,6 +289,7 @@ impl Answer {
             Outcome::Empty => [2, 0],
         });
         put_duration(self.left, out);
+        put_duration(self.grace, out);
         out.put_u8(u8::from(self.register.is_some()));
         if let Some(register) = &self.register {
             out.put_slice(&register.encode());
@@ -310,6 +314,7 @@ impl Answer {
                 _ => return Err(DecodeError::Invalid("outcome")),
             },
             left: Duration::from_nanos(reader.u64("time left")?),
+            grace: Duration::from_nanos(reader.u64("grace left")?),
             register: match reader.u8("register mark")? {
                 0 => None,
                 1 => Some(Register::read(&mut reader)?),
@@ -411,12 +416,12 @@ mod tests {
     const GOLDEN_ANSWER: [u8; Answer::LEN_MAX] = [
         0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xb0, 0x07, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
         0x00, 0x09, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x1d, 0xea, 0x01, 0x04, 0x00, 0x00, 0x00,
-        0x00, 0x0e, 0xe6, 0xb2, 0x80, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xc1,
-        0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0c, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0xda, 0x7a, 0x00, 0x00, 0x00, 0x00, 0xb2, 0xd0, 0x5e, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x00, 0x1d, 0xea, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0xc1,
-        0x7b, 0xfc, 0xcd,
+        0x00, 0x0e, 0xe6, 0xb2, 0x80, 0x00, 0x00, 0x00, 0x00, 0x07, 0x73, 0x59, 0x40, 0x01, 0x01,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xc1, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x0c, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xda, 0x7a, 0x00, 0x00,
+        0x00, 0x00, 0xb2, 0xd0, 0x5e, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x1d, 0xea, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0xc1, 0x7b, 0xfc, 0xcd,
     ];
 
     fn node(id: u8) -> NodeId {
@@ -460,6 +465,7 @@ mod tests {
             outcome,
             register: with_register.then_some(register),
             left: Duration::from_millis(250),
+            grace: Duration::from_millis(125),
         }
     }
 
@@ -559,9 +565,9 @@ mod tests {
         assert_eq!(with(25, 3), Err(DecodeError::Invalid("outcome")));
         assert_eq!(with(26, 0), Err(DecodeError::Invalid("refusal")));
         assert_eq!(with(26, 17), Err(DecodeError::Invalid("refusal")));
-        assert_eq!(with(35, 2), Err(DecodeError::Invalid("register mark")));
-        assert_eq!(with(35, 0), Err(DecodeError::Trailing));
-        assert_eq!(with(107, 0), Err(DecodeError::Invalid("register checksum")));
+        assert_eq!(with(43, 2), Err(DecodeError::Invalid("register mark")));
+        assert_eq!(with(43, 0), Err(DecodeError::Trailing));
+        assert_eq!(with(115, 0), Err(DecodeError::Invalid("register checksum")));
     }
 
     #[test]

@@ -136,6 +136,8 @@ pub enum Output {
         sent: Instant,
         /// How long the lease and the grace time keep anyone but the holder from holding.
         left: Duration,
+        /// How long the witness changes no holder at all, not even by Give.
+        grace: Duration,
         /// Which life of the witness answered.
         incarnation: Incarnation,
         /// That life is not the one that the node has saved: it saves the new one first, and
@@ -245,7 +247,9 @@ impl Voter {
         if self.wanted != Some(wanted) {
             self.wanted = Some(wanted);
             self.open = None;
-            self.next.arm(now);
+            // Whoever only watches has just been told: it needs no answer in a hurry.
+            let idle = wanted.wish == Wish::Watch && self.answering();
+            self.next.arm(if idle { now + self.config.poll() } else { now });
         }
     }
 
@@ -300,6 +304,7 @@ impl Voter {
             register: answer.register,
             sent: asked.sent,
             left: answer.left,
+            grace: answer.grace,
             incarnation: answer.incarnation,
             foreign: known && answer.incarnation != self.incarnation,
         });

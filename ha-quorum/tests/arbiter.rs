@@ -28,7 +28,32 @@ fn say(arbiter: &mut Arbiter, millis: u64, input: Input) -> Vec<Output> {
     let mut out = Outbox::new(Arbiter::OUTPUTS_MAX);
     arbiter.handle(at(millis), input, &mut out);
     assert_eq!(arbiter.deadline(), None);
-    std::iter::from_fn(|| out.pop()).collect()
+    std::iter::from_fn(|| out.pop()).map(without_grace).collect()
+}
+
+/// The grace time has a test of its own; everywhere else it is a part of the time left.
+fn without_grace(mut said: Output) -> Output {
+    if let Output::Answer { answer, .. } = &mut said {
+        assert!(answer.grace <= answer.left);
+        answer.grace = Duration::ZERO;
+    }
+    said
+}
+
+#[test]
+fn an_answer_tells_the_grace_apart_from_the_lease() {
+    let first = register(1, 0, 0b01);
+    let mut w = arbiter(&[first]);
+    let mut graces = [1000, 3002, 3003].map(|millis| {
+        let mut out = Outbox::new(Arbiter::OUTPUTS_MAX);
+        let ask = ask(0, first.membership.epoch, Request::Renew);
+        w.handle(at(millis), Input::Ask { cluster: CLUSTER, module: MODULE, ask }, &mut out);
+        let Some(Output::Answer { answer, .. }) = out.pop() else { panic!("no answer") };
+        assert_eq!(answer.left, Duration::from_millis(LONGER), "the lease was just renewed");
+        answer.grace.as_millis()
+    });
+    graces.reverse();
+    assert_eq!(graces, [0, 1, 2003]);
 }
 
 fn put(arbiter: &mut Arbiter, millis: u64, ask: Ask) -> Vec<Output> {
@@ -55,6 +80,7 @@ fn answer(to: u8, outcome: Outcome, register: Option<Register>, left: u64) -> Ou
             outcome,
             register,
             left: Duration::from_millis(left),
+            grace: Duration::ZERO,
         },
     }
 }

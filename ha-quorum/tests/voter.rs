@@ -48,6 +48,7 @@ fn answer(number: u64, outcome: Outcome, left: u64) -> Answer {
         outcome,
         register: Some(now()),
         left: Duration::from_millis(left),
+        grace: Duration::ZERO,
     }
 }
 
@@ -63,6 +64,7 @@ fn answered(request: Request, outcome: Outcome, sent: u64, left: u64) -> Output 
         register: Some(now()),
         sent: at(sent),
         left: Duration::from_millis(left),
+        grace: Duration::ZERO,
         incarnation: LIFE,
         foreign: false,
     }
@@ -199,6 +201,7 @@ fn another_life_of_the_witness_is_marked_unless_none_is_known() {
             register: Some(now()),
             sent: at(0),
             left: Duration::ZERO,
+            grace: Duration::ZERO,
             incarnation: Incarnation(3),
             foreign,
         };

@@ -385,8 +385,18 @@ const RESERVED_LEN: usize = 6;
 const CLUSTER_AT: usize = 8;
 const MODULE_AT: usize = 16;
 const INSECURE: &[u8; 32] = b"insecure: everyone has this key.";
-const NAMES: [&str; Reject::COUNT] =
-    ["truncated", "oversized", "magic", "version", "cluster", "mac", "kind", "reserved", "misplaced", "decode"];
+const NAMES: [&str; Reject::COUNT] = [
+    "truncated",
+    "oversized",
+    "magic",
+    "version",
+    "cluster",
+    "mac",
+    "kind",
+    "reserved",
+    "misplaced",
+    "decode",
+];
 
 const _: () = assert!(BODY_MAX == 448, "another room for bodies is another wire version");
 const _: () = assert!(Header::LEN == MODULE_AT + 2 + RESERVED_LEN + 3 * 8, "fields would overlap");

@@ -2,8 +2,8 @@
 
 use ha_proto::wire::{self, Header, Kind};
 use ha_proto::{DataState, Incarnation, Instant, Machine, Outbox};
-use ha_quorum::{Ask, Grantor, Outcome, Refusal, Register, Request};
 use ha_quorum::voter::{Input as VoterInput, Output as VoterOutput};
+use ha_quorum::{Ask, Grantor, Outcome, Refusal, Register, Request};
 
 use crate::io::{Destination, Output};
 use crate::{Event, Mirror};
@@ -16,6 +16,7 @@ struct Answered {
     register: Option<Register>,
     sent: Instant,
     left: core::time::Duration,
+    grace: core::time::Duration,
     incarnation: Incarnation,
     foreign: bool,
 }
@@ -36,11 +37,20 @@ impl Mirror {
                     register,
                     sent,
                     left,
+                    grace,
                     incarnation,
                     foreign,
                 } => {
-                    let answered =
-                        Answered { request, outcome, register, sent, left, incarnation, foreign };
+                    let answered = Answered {
+                        request,
+                        outcome,
+                        register,
+                        sent,
+                        left,
+                        grace,
+                        incarnation,
+                        foreign,
+                    };
                     self.answered(now, &answered);
                 }
                 VoterOutput::Silent => self.event(Event::WitnessSilent),
@@ -81,7 +91,7 @@ impl Mirror {
         let empty = answered.outcome == Outcome::Empty;
         self.witness.empty = empty.then_some(answered.incarnation);
         self.witness.held_until = Some(now + answered.left);
-        self.witness.grace = answered.outcome == Outcome::Refused(Refusal::Grace);
+        self.witness.grace_until = Some(now + answered.grace);
         self.refused_lease(answered);
         let Some(register) = answered.register else { return };
         if counts {
@@ -140,7 +150,7 @@ impl Mirror {
     }
 
     /// Whether the witness says that it changes no holder yet (R9, R13).
-    pub(super) fn witness_in_grace(&self, _now: Instant) -> bool {
-        self.witness.grace
+    pub(super) fn witness_in_grace(&self, now: Instant) -> bool {
+        self.witness.grace_until.is_some_and(|until| now < until)
     }
 }

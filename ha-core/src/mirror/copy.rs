@@ -63,13 +63,16 @@ impl Mirror {
             Said::Committed(_) => {}
             Said::Writable => self.event(Event::LogWritable),
             Said::Peer(event) => self.log_peer(event),
-            Said::Event(event) => self.log_event(event),
+            Said::Event(event) => self.log_event(&event),
         }
     }
 
     fn append(&mut self, batch: Batch) {
         let appends = &self.log_tickets.appends;
-        assert!(appends.len() < Self::OUTPUTS_MAX, "appends that are never answered fill the memory");
+        assert!(
+            appends.len() < Self::OUTPUTS_MAX,
+            "appends that are never answered fill the memory"
+        );
         let ticket = self.effect(Effect::Append(batch.clone()));
         self.log_tickets.appends.push_back((ticket, batch));
     }
@@ -113,7 +116,7 @@ impl Mirror {
         common.epoch.owner()
     }
 
-    fn log_event(&mut self, event: ha_replicate::Event) {
+    fn log_event(&mut self, event: &ha_replicate::Event) {
         match event {
             ha_replicate::Event::NoSpace => self.event(Event::LogFull),
             ha_replicate::Event::Unreadable { .. } => self.fail_storage(),
@@ -139,7 +142,8 @@ impl Mirror {
 
     fn stored_input(&mut self, ticket: Ticket, answer: Answer) -> Option<Input> {
         let tickets = &mut self.log_tickets;
-        if let Some(seq) = tickets.apply.take_if(|(apply, _)| *apply == ticket).map(|(_, seq)| seq) {
+        if let Some(seq) = tickets.apply.take_if(|(apply, _)| *apply == ticket).map(|(_, seq)| seq)
+        {
             return Some(Input::Applied { seq });
         }
         if tickets.reset.take_if(|reset| *reset == ticket).is_some() {
@@ -155,7 +159,8 @@ impl Mirror {
                 Some(Input::Truncated { head, bytes })
             }
             Answer::Records(batch) => {
-                let at = tickets.reads.iter().position(|read| read.is_some_and(|r| r.0 == ticket))?;
+                let at =
+                    tickets.reads.iter().position(|read| read.is_some_and(|r| r.0 == ticket))?;
                 let (_, from) = tickets.reads[at].take()?;
                 Some(Input::Read { what: READS[at], from, batch })
             }
@@ -179,7 +184,7 @@ impl Mirror {
 
     /// Writes again what the full disk refused, once it is time.
     pub(super) fn settle_full_disk(&mut self, now: Instant) {
-        if !self.log_tickets.retry.is_some_and(|at| at <= now) {
+        if self.log_tickets.retry.is_none_or(|at| at > now) {
             return;
         }
         self.log_tickets.retry = None;

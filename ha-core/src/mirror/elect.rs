@@ -2,7 +2,7 @@
 
 use ha_proto::{DataState, Instant, Role};
 use ha_quorum::voter::Input as VoterInput;
-use ha_quorum::{Grantor, Vote, Wish};
+use ha_quorum::{Grantor, Wish};
 
 use crate::event::Exclusion;
 use crate::{Event, Mirror};
@@ -21,7 +21,11 @@ impl Mirror {
             self.tell_exclusion(now);
         }
         let saved = self.memory.saved();
-        let (expected, incarnation) = (saved.membership.epoch, saved.incarnation);
+        let (mut expected, incarnation) = (saved.membership.epoch, saved.incarnation);
+        if let (Wish::Force { .. }, Some(register)) = (wish, self.witness.register) {
+            // The override is above anything that the witness has.
+            expected = register.membership.epoch;
+        }
         self.ask(now, VoterInput::Wish { wish, expected, incarnation });
     }
 
@@ -41,7 +45,8 @@ impl Mirror {
             let incarnation = saved.incarnation;
             return Wish::Adopt { incarnation, membership, state: saved.state };
         }
-        if self.plan.force && membership.epoch.is_override() {
+        let known = self.witness.register.is_some();
+        if self.plan.force && membership.epoch.is_override() && known {
             return Wish::Force { membership };
         }
         if membership.holder == self.me() {
@@ -121,7 +126,9 @@ impl Mirror {
     pub(super) fn peer_may_join(&self) -> bool {
         let Some(facts) = self.peer else { return false };
         let peer = self.log.peer();
-        let complete = facts.told.state == DataState::Complete
+        let known = self.memory.saved().membership.epoch == facts.told.membership.epoch;
+        let complete = known
+            && facts.told.state == DataState::Complete
             && peer.state == Some(DataState::Complete)
             && !facts.told.broken;
         let wanted = self.wants_to_serve(self.now) && self.service.is_up();
@@ -154,11 +161,10 @@ impl Mirror {
     }
 
     fn tell_exclusion(&mut self, now: Instant) {
-        if let Some(why) = self.why_exclude(now) {
-            if self.excluding != Some(why) {
-                self.excluding = Some(why);
-                self.event(Event::Excluded(why));
-            }
+        let why = self.why_exclude(now);
+        if let Some(why) = why.filter(|why| self.excluding != Some(*why)) {
+            self.excluding = Some(why);
+            self.event(Event::Excluded(why));
         }
     }
 
@@ -178,10 +184,7 @@ impl Mirror {
 
     /// R8: by delay before asking; the holder itself does not wait.
     pub(super) fn candidate_at(&self) -> Option<Instant> {
-        let delay = match self.config.policy.vote {
-            Vote::Arbiter => self.config.timing.heartbeat,
-            Vote::None | Vote::Manual | Vote::Ping => self.config.timing.heartbeat,
-        };
+        let delay = self.config.timing.heartbeat;
         Some(if self.plan.prim { self.vacant? } else { self.vacant? + delay })
     }
 

@@ -59,9 +59,9 @@ impl Mirror {
     /// A beat was accepted. Whatever it says of epochs counts (R3); what it says of its sender
     /// counts only if it proves that the sender lives, and is the newest such word.
     fn heard(&mut self, now: Instant, beat: &Beat, fresh: bool, promised: Option<Instant>) {
-        let newest = self.peer.is_none_or(|peer| {
-            peer.echo.boot != beat.boot || peer.echo.number <= beat.number
-        });
+        let newest = self
+            .peer
+            .is_none_or(|peer| peer.echo.boot != beat.boot || peer.echo.number <= beat.number);
         if fresh && newest {
             self.peer = Some(Facts { told: beat.status, echo: beat.to_echo() });
         }

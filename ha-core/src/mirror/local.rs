@@ -63,6 +63,10 @@ impl Mirror {
 
     /// The holder's exclusion and re-admission.
     fn lead_alone_or_together(&mut self, now: Instant) {
+        if self.may_resume_alone(now) {
+            self.agreed = true;
+            return self.mint(now, NodeSet::only(self.me()));
+        }
         if self.why_exclude(now).is_some() && self.may_serve(now) && self.wants_to_serve(now) {
             if let Some(why) = self.why_exclude(now) {
                 self.event(Event::Excluded(why));
@@ -74,6 +78,18 @@ impl Mirror {
         if self.growing && self.peer_has_all() {
             self.mint(now, self.pair());
         }
+    }
+
+    /// A holder that booted as part of a pair goes on without its peer only by order, or after as
+    /// long as the operator configured.
+    fn may_resume_alone(&self, now: Instant) -> bool {
+        let waits = self.local_right().is_none() && self.is_able(now);
+        let late = self.resume_alone_at().is_some_and(|at| now >= at);
+        waits && !self.peer_is_alive() && (self.plan.prim || late)
+    }
+
+    pub(super) fn resume_alone_at(&self) -> Option<Instant> {
+        self.config.policy.alone_after.map(|patience| self.booted + patience)
     }
 
     /// R1 without leases: alone in the set, agreed with the peer, or serving already.

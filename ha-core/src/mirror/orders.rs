@@ -8,6 +8,7 @@ use crate::{Event, Mirror, Order, Saved};
 
 /// What operators want, and what follows from it over several steps.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "wishes that do not exclude each other")]
 pub(super) struct Plan {
     /// The module takes part.
     started: bool,
@@ -50,7 +51,8 @@ impl Plan {
 
     pub(super) fn resource(&mut self, index: u8, up: bool) {
         let bit = 1_u64.checked_shl(u32::from(index)).unwrap_or(0);
-        self.resources_down = if up { self.resources_down & !bit } else { self.resources_down | bit };
+        self.resources_down =
+            if up { self.resources_down & !bit } else { self.resources_down | bit };
     }
 
     /// Takes part, with every resource up.
@@ -297,7 +299,8 @@ impl Mirror {
     pub(super) fn peer_is_ready(&self) -> bool {
         let Some(peer) = self.peer else { return false };
         let member = self.memory.saved().membership.set.contains(self.peer_id());
-        let follows = !self.reign.leads() || (self.log.peer().following && !self.log.peer().stalled);
+        let follows =
+            !self.reign.leads() || (self.log.peer().following && !self.log.peer().stalled);
         let able = peer.told.able && peer.told.state == DataState::Complete;
         self.peer_is_alive() && member && follows && able && peer.told.role != Role::Stop
     }

@@ -12,6 +12,10 @@ use crate::{Config, Mirror, Saved};
 
 /// How a module is doing on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, as an operator asks for them"
+)]
 pub struct Status {
     /// The announced role.
     pub role: Role,

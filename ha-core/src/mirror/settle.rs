@@ -48,7 +48,11 @@ impl Mirror {
             return Wish::Rest;
         }
         let head = self.log.head().seq;
-        Wish::Serve { epoch: self.memory.saved().membership.epoch, head, lifetime: self.lifetime(now) }
+        Wish::Serve {
+            epoch: self.memory.saved().membership.epoch,
+            head,
+            lifetime: self.lifetime(now),
+        }
     }
 
     fn settle_service(&mut self, now: Instant) {
@@ -170,6 +174,7 @@ impl Mirror {
             (Some(self.booted + timing.timeout), "boot grace"),
             (self.yield_due(), "hand-over late"),
             (self.home_due(), "home"),
+            (self.resume_alone_at(), "alone after"),
             (self.disk_retry_at(), "disk retry"),
         ];
         let later = |(at, why): (Option<Instant>, &'static str)| {
