@@ -357,8 +357,7 @@ impl Pair {
             self.step(Step::Tell { who: 1 - self.holder() });
             self.run_until_idle();
             let holder = self.holder();
-            let wants = std::mem::take(&mut self.nodes[holder].wants_exclusion);
-            if wants && self.register.set.len() == 2 {
+            if std::mem::take(&mut self.nodes[holder].wants_exclusion) {
                 self.step(Step::Exclude);
             }
             if std::mem::take(&mut self.nodes[holder].caught_up) {
