@@ -231,7 +231,8 @@ impl Mirror {
         self.answer_log_save(now);
     }
 
-    fn answer_log_save(&mut self, now: Instant) {
+    /// Also when nothing had to be written, because the log's save equals what is on disk.
+    pub(super) fn answer_log_save(&mut self, now: Instant) {
         if self.memory.is_settled() && core::mem::take(&mut self.log_tickets.saving) {
             self.replicate(now, Input::Saved);
         }

@@ -21,6 +21,7 @@ impl Mirror {
             self.settle_local(now);
             self.settle_wish(now);
             self.settle_memory();
+            self.answer_log_save(now);
             self.settle_failure(now);
             self.settle_log(now);
             self.settle_full_disk(now);
