@@ -57,6 +57,8 @@ pub struct Node {
     pub lost_storage: bool,
     /// Whether the storage failed in this boot.
     pub storage_failed: bool,
+    /// The log's writer failed in this boot, and refuses everything.
+    pub log_failed: bool,
     /// What ails it.
     pub ailments: Ailments,
 }

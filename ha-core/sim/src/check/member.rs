@@ -19,6 +19,10 @@ impl Member {
         if !register.membership.set.contains(here.id) || here.lost_storage {
             return Ok(());
         }
+        // Bootstrap: W creates first, then the node saves. There is nothing yet that could be lost.
+        if self.acknowledged.0 == Seq::ZERO && !here.disk.saved.is_initialised() {
+            return Ok(());
+        }
         if here.disk.saved.state != DataState::Complete {
             return Err(format!("node {node} is in W's set and {:?}", here.disk.saved.state));
         }

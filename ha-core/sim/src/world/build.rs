@@ -114,6 +114,7 @@ impl World {
         here.life += 1;
         here.clock = here.clock.restarted(now);
         here.storage_failed = false;
+        here.log_failed = false;
         let local = here.clock.local(now);
         let alone = here.disk.saved.may_run_alone();
         here.rights = Rights::new(here.id, boot, lease, local, alone);
@@ -204,6 +205,7 @@ fn blank_node(node: usize, weather: &Weather, store: u64) -> Node {
         excused_until: 0,
         lost_storage: false,
         storage_failed: false,
+        log_failed: false,
         ailments: Ailments::default(),
     }
 }

@@ -49,10 +49,11 @@ impl World {
     }
 
     fn perform(&mut self, node: usize, pending: &Pending) -> Answer {
-        if pending.fate == Fate::Full {
+        if pending.fate == Fate::Full || self.is_behind_a_full_disk(node, &pending.effect) {
             return Answer::Full;
         }
-        if pending.fate == Fate::Failed {
+        let dead = self.scene.nodes[node].log_failed && is_of_log(&pending.effect);
+        if pending.fate == Fate::Failed || dead {
             self.note(Column::of(node), || format!("failed: {:?}", kind(&pending.effect)));
             self.perform_failing(node, &pending.effect);
             return Answer::Failed;
@@ -82,12 +83,25 @@ impl World {
         Answer::Done
     }
 
+    /// Once a batch found no room, those behind it are refused likewise: the log has no gaps.
+    fn is_behind_a_full_disk(&self, node: usize, effect: &Effect) -> bool {
+        let here = &self.scene.nodes[node];
+        match effect {
+            Effect::Append(batch) => {
+                !here.log_failed && batch.first > here.disk.log.head().seq.next()
+            }
+            _ => false,
+        }
+    }
+
     /// An effect that fails has happened in part, or not at all.
     fn perform_failing(&mut self, node: usize, effect: &Effect) {
         let partly = self.prng.chance(500_000);
+        let dead = std::mem::replace(&mut self.scene.nodes[node].log_failed, is_of_log(effect));
+        self.scene.nodes[node].log_failed |= dead;
         match effect {
             Effect::Save(saved) if partly => self.save(node, saved),
-            Effect::Append(batch) => {
+            Effect::Append(batch) if !dead => {
                 let len = self.prng.below(batch.bytes.len() as u64 + 1) as usize;
                 self.append(node, &batch.bytes[..len]);
             }
@@ -95,6 +109,7 @@ impl World {
             Effect::StartApp { .. } => self.app_ends(node, true),
             Effect::KeepAddress { .. } => self.scene.nodes[node].address.shaken = true,
             Effect::Save(_)
+            | Effect::Append(_)
             | Effect::SetAside { .. }
             | Effect::Truncate { .. }
             | Effect::Read { .. }
@@ -109,7 +124,7 @@ impl World {
 
     /// What the storage had under way when its process ended: a prefix of it happened.
     pub(super) fn crash_effects(&mut self, node: usize) {
-        let (mut saves, mut logs) = (true, true);
+        let (mut saves, mut logs) = (true, !self.scene.nodes[node].log_failed);
         for pending in self.scene.nodes[node].effects.drain() {
             if pending.answer.is_some() || pending.fate != Fate::Done {
                 continue;
@@ -121,6 +136,7 @@ impl World {
                         self.save(node, saved);
                     }
                 }
+                Effect::Append(_) if self.is_behind_a_full_disk(node, &pending.effect) => logs = false,
                 Effect::Append(batch) if logs => {
                     logs = self.prng.chance(500_000);
                     let len = batch.bytes.len() as u64;
@@ -278,6 +294,11 @@ impl World {
         let at = self.scene.now;
         self.violation.get_or_insert(crate::check::Violation { rule, text, at });
     }
+}
+
+/// Whether the log's writer performs it: after a failure it refuses everything (never retried).
+fn is_of_log(effect: &Effect) -> bool {
+    matches!(effect, Effect::Append(_) | Effect::SetAside { .. } | Effect::Truncate { .. })
 }
 
 /// An effect's name alone.

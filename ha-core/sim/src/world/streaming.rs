@@ -64,6 +64,7 @@ impl World {
             return;
         }
         let Some(message) = self.stream.toward[to].pop() else { return };
+        self.note(Column::of(to), || format!("stream: {}", name(&message)));
         self.feed(to, Input::Stream { message });
         self.schedule_stream(to);
         if self.scene.nodes[1 - to].runs() {
@@ -144,6 +145,19 @@ impl World {
     pub fn clear_stream(&mut self, to: usize) {
         self.stream.toward[to] = Lane::default();
     }
+}
+
+/// A message's name, by its first byte.
+fn name(message: &[u8]) -> String {
+    let kind = match message.first() {
+        Some(1) => "Hello",
+        Some(2) => "Sync",
+        Some(3) => "Frames",
+        Some(4) => "Ack",
+        Some(5) => "Commit",
+        Some(_) | None => "?",
+    };
+    format!("{kind}, {} bytes", message.len())
 }
 
 /// How soon a lost segment is sent again.
