@@ -4,7 +4,12 @@
 //! nanoseconds), then a table of the large ones, each beside what the machine does without us in
 //! the same run. The ratio is the figure; absolute numbers say more about the disk than about us.
 #![forbid(unsafe_code)]
+// A bench is about real time.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod bare;
+mod figures;
 mod pair;
 
+pub use figures::{Figure, Figures};
 pub use pair::Pair;
