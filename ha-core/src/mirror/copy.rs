@@ -11,7 +11,9 @@ use crate::{Answer, Effect, Event, Mirror};
 /// Which effect of the log a ticket belongs to.
 #[derive(Debug, Default)]
 pub(super) struct LogTickets {
-    appends: VecDeque<(Ticket, Batch)>,
+    /// Batches that are not durable yet. One without a ticket was refused by a full disk, or stands
+    /// behind one that was, and is still to be asked for.
+    appends: VecDeque<(Option<Ticket>, Batch)>,
     aside: Option<Ticket>,
     truncate: Option<Ticket>,
     reads: [Option<(Ticket, Seq)>; 3],
@@ -73,7 +75,8 @@ impl Mirror {
             appends.len() < Self::OUTPUTS_MAX,
             "appends that are never answered fill the memory"
         );
-        let ticket = self.effect(Effect::Append(batch.clone()));
+        let room = !self.log_tickets.full;
+        let ticket = room.then(|| self.effect(Effect::Append(batch.clone())));
         self.log_tickets.appends.push_back((ticket, batch));
     }
 
@@ -130,7 +133,7 @@ impl Mirror {
     /// An effect of the log ended.
     pub(super) fn stored(&mut self, now: Instant, ticket: Ticket, answer: Answer) {
         if answer == Answer::Full {
-            return self.disk_full(now, ticket);
+            return self.disk_full(ticket);
         }
         if answer == Answer::Failed {
             return self.fail_storage();
@@ -169,29 +172,41 @@ impl Mirror {
         }
     }
 
-    /// The disk took nothing of a batch, and nothing is lost: the batches wait here, unanswered,
-    /// and are written again after a while, all from the first one on.
-    fn disk_full(&mut self, now: Instant, ticket: Ticket) {
-        if !self.log_tickets.appends.iter().any(|(append, _)| *append == ticket) {
+    /// The disk took nothing of a batch, and nothing is lost: it waits here with all behind it, and
+    /// is written again after a while.
+    fn disk_full(&mut self, ticket: Ticket) {
+        let tickets = &mut self.log_tickets;
+        let refused = tickets.appends.iter_mut().find(|(append, _)| *append == Some(ticket));
+        let Some((append, _)) = refused else {
             // No room to set records aside or for the saved file: nothing goes on without it.
             return self.fail_storage();
-        }
-        self.log_tickets.retry = Some(now + self.config.timing.timeout);
-        if !core::mem::replace(&mut self.log_tickets.full, true) {
+        };
+        *append = None;
+        if !core::mem::replace(&mut tickets.full, true) {
             self.event(Event::LogFull);
         }
     }
 
-    /// Writes again what the full disk refused, once it is time.
+    /// Writes again what the full disk refused, all from the first one on: a while after the last
+    /// of them was refused, or as soon as one was taken.
     pub(super) fn settle_full_disk(&mut self, now: Instant) {
-        if self.log_tickets.retry.is_none_or(|at| at > now) {
+        let tickets = &mut self.log_tickets;
+        let waits = tickets.appends.front().is_some_and(|(ticket, _)| ticket.is_none());
+        let asked = tickets.appends.iter().any(|(ticket, _)| ticket.is_some());
+        if !waits || asked {
             return;
         }
-        self.log_tickets.retry = None;
+        if tickets.full {
+            let at = *tickets.retry.get_or_insert(now + self.config.timing.timeout);
+            if at > now {
+                return;
+            }
+        }
+        tickets.retry = None;
         for at in 0..self.log_tickets.appends.len() {
             let batch = self.log_tickets.appends[at].1.clone();
             let ticket = self.effect(Effect::Append(batch));
-            self.log_tickets.appends[at].0 = ticket;
+            self.log_tickets.appends[at].0 = Some(ticket);
         }
     }
 
@@ -242,11 +257,13 @@ impl Mirror {
 impl LogTickets {
     /// One append ended, and with it all earlier ones: the last record that is durable now.
     fn appended(&mut self, ticket: Ticket) -> Option<Seq> {
+        let covered = |append: &Option<Ticket>| append.is_some_and(|append| append <= ticket);
         let mut durable = None;
-        while let Some((_, batch)) = self.appends.pop_front_if(|(append, _)| *append <= ticket) {
+        while let Some((_, batch)) = self.appends.pop_front_if(|(append, _)| covered(append)) {
             durable = Some(batch.last);
         }
-        if self.appends.is_empty() {
+        if durable.is_some() {
+            // There is room again, as long as nothing that was asked for later was refused.
             self.full = false;
             self.retry = None;
         }

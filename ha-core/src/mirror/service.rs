@@ -46,6 +46,8 @@ enum Fence {
 /// and may overlap a step that is under way, whose result is then undone.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
+    /// A killed process may have left its addresses behind: they are dropped before anything else.
+    leftover: bool,
     address: bool,
     app: Option<Epoch>,
     doing: Option<(Ticket, Doing)>,
@@ -73,9 +75,11 @@ pub(crate) enum Step {
 }
 
 impl Service {
-    /// Nothing runs; a step that failed is tried again after `pause`.
+    /// Nothing runs, but for addresses of an earlier boot; a step that failed is tried again after
+    /// `pause`.
     pub(crate) fn new(pause: Duration) -> Self {
         Self {
+            leftover: true,
             address: false,
             app: None,
             doing: None,
@@ -107,12 +111,17 @@ impl Service {
     /// Whether nothing runs, is being started or could still be answering.
     pub(crate) fn is_down(&self) -> bool {
         let quiet = self.app.is_none() && !self.address && self.doing.is_none();
-        quiet && self.fence == Fence::Open
+        quiet && !self.leftover && self.fence == Fence::Open
     }
 
-    /// Whether nothing can serve: down, or fenced off.
+    /// Whether the application runs or is being started, wherever it is in that.
+    pub(crate) fn has_app(&self) -> bool {
+        self.app.is_some() || matches!(self.doing, Some((_, Doing::Start(_))))
+    }
+
+    /// Whether nothing can serve: down, but for addresses of an earlier boot, or fenced off.
     pub(crate) fn is_harmless(&self) -> bool {
-        self.is_down() || self.fence == Fence::Closed
+        self.is_down() || self.leftover || self.fence == Fence::Closed
     }
 
     /// Whether a step failed a moment ago, so that the other node had better serve.
@@ -144,6 +153,14 @@ impl Service {
         wish: Wish,
         ticket: &mut impl FnMut() -> Ticket,
     ) -> Option<(Ticket, Effect)> {
+        if self.leftover {
+            if self.doing.is_some() || self.retry.at().is_some() {
+                return None;
+            }
+            let ticket = ticket();
+            self.doing = Some((ticket, Doing::Drop));
+            return Some((ticket, Effect::DropAddress));
+        }
         let fencing = wish == Wish::Fence && self.fence_retry.at().is_none();
         if fencing && self.fence == Fence::Open && !self.is_down() {
             return Some(self.begin_fence(ticket()));
@@ -244,6 +261,7 @@ impl Service {
             }
             (Doing::Drop, true) => {
                 self.address = false;
+                self.leftover = false;
                 Step::Quiet
             }
             (Doing::Keep, true) => Step::Quiet,
