@@ -169,6 +169,11 @@ impl Effects {
         self.slots.len() - 1
     }
 
+    /// Whether a step of the application or the addresses is under way: there is one at a time.
+    pub fn is_moving(&self, now: u64) -> bool {
+        self.ends[3].max(self.ends[4]) > now
+    }
+
     /// One under way.
     pub fn at(&mut self, slot: usize) -> &mut Pending {
         self.slots[slot].as_mut().expect("an effect ends once")

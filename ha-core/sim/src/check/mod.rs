@@ -174,7 +174,7 @@ impl Checks {
             Box::new(g1::EpochSafety::default()),
             Box::new(r1::Serving),
             Box::new(r3::SavedEpoch),
-            Box::new(r4::Acknowledgement),
+            Box::new(r4::Acknowledgement::default()),
             Box::new(r10::AddressLife),
             Box::new(r11::MutualLife),
             Box::new(r14::KeptAside),

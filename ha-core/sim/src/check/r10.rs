@@ -25,10 +25,12 @@ impl Check for AddressLife {
             }
             Seen::AddressExpired { node } => {
                 let here = &scene.nodes[node];
-                let well = here.serves() && !here.address.excused && !here.address.shaken;
+                let well = here.runs() && here.host.answers() && !here.address.shaken;
                 let alone = scene.may_run_alone(node) || !scene.has_arbiter();
                 let entitled = alone || here.rights.is_leased(here.local(scene.now) + scene.stop);
-                if well && entitled && !here.is_excused(scene.now) {
+                let excused = here.address.excused || here.is_excused(scene.now);
+                let busy = here.effects.is_moving(scene.now);
+                if well && entitled && !excused && !busy {
                     return Err(format!("node {node} serves and its address expires"));
                 }
                 Ok(())

@@ -1,12 +1,38 @@
 //! R4: a primary acknowledges a write once every member of its saved set has it, and W's set is a
 //! subset of that.
 
+use ha_core::Saved;
+use ha_proto::Seq;
+
 use super::{Check, Seen};
 use crate::scene::Scene;
 
-/// Looks at every acknowledgement.
-#[derive(Debug)]
-pub(super) struct Acknowledgement;
+/// For each node the last record that all members of a set had while that was its set: such a
+/// record is committed, whatever is saved before its acknowledgement leaves.
+#[derive(Debug, Default)]
+pub(super) struct Acknowledgement {
+    covered: [Seq; 2],
+}
+
+impl Acknowledgement {
+    fn set_changes(&mut self, scene: &Scene, node: usize, old: &Saved) {
+        let log = &scene.nodes[node].disk.log;
+        if old.membership == scene.nodes[node].disk.saved.membership
+            || old.membership.holder != old.node
+        {
+            return;
+        }
+        let common = old.membership.set.iter().map(|member| {
+            let head = scene.nodes[scene.index(member)].disk.log.head();
+            if log.has(head.seq, head.chain) || head.seq > log.head().seq {
+                head.seq.min(log.head().seq)
+            } else {
+                Seq::ZERO
+            }
+        });
+        self.covered[node] = common.min().unwrap_or_default().max(self.covered[node]);
+    }
+}
 
 impl Check for Acknowledgement {
     fn rule(&self) -> &'static str {
@@ -14,7 +40,13 @@ impl Check for Acknowledgement {
     }
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        if let Seen::Saved { node, old } = *seen {
+            self.set_changes(scene, node, old);
+        }
         let Seen::Acknowledged { node, record: (seq, chain) } = *seen else { return Ok(()) };
+        if seq <= self.covered[node] {
+            return Ok(());
+        }
         let saved = &scene.nodes[node].disk.saved.membership;
         if saved.holder != scene.nodes[node].id {
             return Err(format!("node {node} acknowledges {seq} and holds nothing: {saved}"));
