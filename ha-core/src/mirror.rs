@@ -211,8 +211,12 @@ impl Mirror {
     /// Takes one fact: routes it, lets the others see the time, and brings wish and fact together.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         let now = now.max(self.now);
+        let due = self.next_deadline().is_some_and(|deadline| deadline.at <= now);
         self.now = now;
-        self.tick(now);
+        if due {
+            // R10: what ended while this node did not run ends before anything else is believed.
+            self.tick(now);
+        }
         self.route(now, input);
         self.settle(now);
         self.check(now);
@@ -244,6 +248,10 @@ impl Mirror {
         if !self.outputs.is_empty() {
             return Some(Deadline { at: self.now, why: "outputs wait" });
         }
+        self.next_deadline()
+    }
+
+    fn next_deadline(&self) -> Option<Deadline> {
         let machines = [
             self.detector.deadline(),
             self.voter.as_ref().and_then(Machine::deadline),
@@ -265,7 +273,6 @@ impl Mirror {
         self.ask(now, ha_quorum::voter::Input::Tick);
         self.replicate(now, ha_replicate::Input::Tick);
         self.service.tick(now);
-        // R10: what ended while this node did not run ends before anything else is believed.
         self.settle(now);
     }
 

@@ -16,11 +16,12 @@ pub(crate) struct Memory {
     /// Whether `wanted` was touched since the last write began.
     dirty: bool,
     failed: bool,
+    version: u64,
 }
 
 impl Memory {
     pub(crate) fn new(saved: Saved) -> Self {
-        Self { wanted: saved.clone(), saved, writing: None, dirty: false, failed: false }
+        Self { wanted: saved.clone(), saved, writing: None, dirty: false, failed: false, version: 0 }
     }
 
     /// What a restart would find.
@@ -59,7 +60,7 @@ impl Memory {
             return false;
         }
         self.wanted.membership = membership;
-        self.dirty = true;
+        self.touch();
         true
     }
 
@@ -72,34 +73,44 @@ impl Memory {
             "a set that shrinks before W's would acknowledge what W's members lack"
         );
         own.set = membership.set;
-        self.dirty = true;
+        self.touch();
     }
 
     pub(crate) fn set_incarnation(&mut self, incarnation: Incarnation) {
         self.wanted.incarnation = incarnation;
-        self.dirty = true;
+        self.touch();
     }
 
     pub(crate) fn set_data(&mut self, data: ha_proto::DataId) {
         assert!(self.wanted.membership.epoch == Epoch::NONE, "data are named once, at bootstrap");
         self.wanted.membership.data = data;
-        self.dirty = true;
+        self.touch();
     }
 
     pub(crate) fn set_log(&mut self, lineage: Lineage, state: DataState) {
         self.wanted.lineage = lineage;
         self.wanted.state = state;
-        self.dirty = true;
+        self.touch();
     }
 
     pub(crate) fn set_lineage(&mut self, lineage: Lineage) {
         self.wanted.lineage = lineage;
-        self.dirty = true;
+        self.touch();
     }
 
     pub(crate) fn set_state(&mut self, state: DataState) {
         self.wanted.state = state;
+        self.touch();
+    }
+
+    fn touch(&mut self) {
         self.dirty = true;
+        self.version += 1;
+    }
+
+    /// Rises with everything that is learned or written here.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// The next write, if one is needed and none is under way.
@@ -108,6 +119,7 @@ impl Memory {
             return None;
         }
         self.dirty = false;
+        self.version += 1;
         if self.saved == self.wanted {
             return None;
         }

@@ -7,7 +7,7 @@ use crate::config::{DefaultPrim, Policy};
 use crate::{Event, Mirror, Order, Saved};
 
 /// What operators want, and what follows from it over several steps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "wishes that do not exclude each other")]
 pub(super) struct Plan {
     /// The module takes part.
@@ -116,7 +116,7 @@ impl Mirror {
             return false;
         }
         // What runs goes on although it could not be started now, unless the peer can do better.
-        let running = self.reign.leads() && !self.service.is_down();
+        let running = self.reign.leads() && self.service.has_app();
         self.is_able(now) || (running && !self.service.is_cooling(now) && !self.peer_is_ready())
     }
 

@@ -8,11 +8,13 @@ use crate::mirror::service::Wish;
 use crate::{Effect, Event, Mirror};
 
 impl Mirror {
-    /// Rounds after which nothing may be left to settle: a decision, its save and its effect.
-    const ROUNDS: usize = 3;
+    /// Rounds after which nothing may be left to settle: each decision lets a few others follow.
+    const ROUNDS: usize = 16;
 
     pub(super) fn settle(&mut self, now: Instant) {
-        for _ in 0..Self::ROUNDS {
+        for round in 0.. {
+            assert!(round < Self::ROUNDS, "decisions that undo each other would never end");
+            let before = self.marks();
             self.settle_plan(now);
             self.settle_vacancy(now);
             self.settle_reign(now);
@@ -25,8 +27,18 @@ impl Mirror {
             self.settle_failure(now);
             self.settle_log(now);
             self.settle_full_disk(now);
+            if self.marks() == before {
+                break;
+            }
         }
         self.settle_status(now);
+    }
+
+    /// Whatever a round of decisions can change.
+    fn marks(&self) -> impl PartialEq + use<> {
+        let local = (self.growing, self.agreed, self.lost_contest, self.vacant);
+        let said = (self.tickets, self.outputs.len(), self.memory.version());
+        (local, said, self.reign, self.log_mode, self.plan)
     }
 
     fn settle_memory(&mut self) {
