@@ -119,9 +119,12 @@ impl Service {
         self.app.is_some() || matches!(self.doing, Some((_, Doing::Start(_))))
     }
 
-    /// Whether nothing can serve: down, but for addresses of an earlier boot, or fenced off.
+    /// Whether nothing can serve: down, but for addresses of an earlier boot, or fenced off and
+    /// without addresses. Only then may the peer learn that it need not wait (R6).
     pub(crate) fn is_harmless(&self) -> bool {
-        self.is_down() || self.leftover || self.fence == Fence::Closed
+        let taking = matches!(self.doing, Some((_, Doing::Take | Doing::Keep)));
+        let fenced = self.fence == Fence::Closed && !self.address && !taking;
+        self.is_down() || self.leftover || fenced
     }
 
     /// Whether a step failed a moment ago, so that the other node had better serve.
@@ -227,8 +230,13 @@ impl Service {
 
     fn step_down(&mut self) -> Option<(Doing, Effect)> {
         self.restart = false;
+        let fenced = self.fence != Fence::Open;
+        // R5: the addresses go at once; the orderly end of what is fenced has time.
+        if fenced && self.address {
+            return Some((Doing::Drop, Effect::DropAddress));
+        }
         if self.app.is_some() {
-            let force = self.stop_failed || self.fence != Fence::Open;
+            let force = self.stop_failed || fenced;
             return Some((Doing::Stop, Effect::StopApp { force }));
         }
         if self.address {
