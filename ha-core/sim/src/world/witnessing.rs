@@ -72,6 +72,12 @@ impl World {
         let witness = &mut self.scene.witness;
         witness.sequence += 1;
         let epoch = answer.register.map_or(Epoch::NONE, |register| register.membership.epoch);
+        if let Some(register) = answer.register {
+            // Only what is told is so: a store that failed may be undone.
+            for node in &mut self.scene.nodes {
+                node.lost_storage &= register.membership.set.contains(node.id);
+            }
+        }
         let header = Header {
             kind: Kind::Answer,
             sender: NodeId::new(NodeId::MAX).expect("the highest id is one"),
@@ -118,9 +124,6 @@ impl World {
 
     fn store(&mut self, register: ha_quorum::Register) {
         let old = self.scene.witness.stored.replace(register);
-        for node in &mut self.scene.nodes {
-            node.lost_storage &= register.membership.set.contains(node.id);
-        }
         self.see(&Seen::Stored { old: old.as_ref() });
     }
 
