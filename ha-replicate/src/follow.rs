@@ -65,9 +65,11 @@ impl Follower {
 impl Log {
     pub(crate) fn follow(&mut self, membership: Membership, out: &mut Outbox<Output>) {
         assert!(membership.holder == self.config.peer, "only the other node can be followed");
-        if self.refuses(membership.epoch, out) {
+        let outdated = self.freeze.is_some_and(|frozen| frozen > membership.epoch);
+        if self.refuses(membership.epoch, out) || outdated {
             return;
         }
+        self.freeze = None;
         let known = self.membership.is_some_and(|ours| ours.epoch == membership.epoch);
         if known && matches!(self.mode, Mode::Following(_)) {
             return;

@@ -148,9 +148,10 @@ impl Log {
         assert!(run.epoch == membership.epoch, "records would be stamped with another epoch");
         assert!(run.first == head.seq.next(), "the run would not begin where the log ends");
         assert!(run.chain == head.chain, "the run would continue another history");
+        // One of a still higher epoch may be on its way to the disk.
+        self.freeze = self.freeze.filter(|&frozen| frozen > run.epoch);
         self.lineage = lineage;
         self.state = DataState::Complete;
-        self.freeze = None;
     }
 
     fn begin_to_lead(&mut self, out: &mut Outbox<Output>) {

@@ -75,10 +75,7 @@ impl Log {
     /// When [`Config::check`] fails.
     pub fn new(config: Config, recovered: Recovered) -> Self {
         assert!(config.check().is_ok(), "limits that cannot be kept would stop every writer");
-        let Recovered { position, mut lineage, state, membership, store, applied, bytes } =
-            recovered;
-        // A lost tail takes the entries behind it along; the one that begins next may stay.
-        lineage.clip(position.seq.next());
+        let Recovered { position, lineage, state, membership, store, applied, bytes } = recovered;
         Self {
             config,
             store,
@@ -137,13 +134,17 @@ impl Log {
     }
 
     /// Closes the open batch and answers the lineage to save before serving in `epoch`: this log's,
-    /// and an entry that begins behind its last record. Until [`Input::Lead`], `Follow` or `Detach`
-    /// nothing can be proposed.
+    /// and an entry that begins behind its last record. The log stays as it is until
+    /// [`Input::Lead`], or `Follow` in a higher epoch: a leader proposes nothing, a follower no
+    /// longer follows.
     ///
     /// # Panics
     /// When not [settled](Self::is_settled), or `epoch` is lower than one that wrote here.
     pub fn next_lineage(&mut self, epoch: Epoch) -> Lineage {
         assert!(self.is_settled(), "the entry would begin behind records that are being removed");
+        if matches!(self.mode, Mode::Following(_)) {
+            self.detach();
+        }
         self.seal();
         self.freeze = Some(epoch);
         let Position { seq, chain, .. } = self.journal.head();
@@ -250,7 +251,6 @@ impl Log {
     /// Takes up another mode. What was proposed stays in the log.
     pub(crate) fn leave_mode(&mut self, next: Mode) {
         self.seal();
-        self.freeze = None;
         self.peer_read_is_stale();
         if self.leads() {
             // The peer's picture of this log is as old as our last greeting.
@@ -260,6 +260,7 @@ impl Log {
     }
 
     fn detach(&mut self) {
+        self.freeze = None;
         self.abandon_job();
         self.leave_mode(Mode::Detached);
     }

@@ -24,9 +24,10 @@ pub(crate) enum Step {
         len: usize,
     },
     Tick,
-    /// Everything goes on undisturbed for a while.
+    /// Everything goes on for a while, but for one thing that is stuck.
     Run {
         rounds: usize,
+        stuck: usize,
     },
     Finish {
         who: usize,
@@ -55,6 +56,10 @@ pub(crate) enum Step {
         who: usize,
     },
     Elect {
+        who: usize,
+    },
+    /// The holder serves again, in the epoch that it has saved (R12: on its peer's promise).
+    Resume {
         who: usize,
     },
     Tell {
@@ -103,7 +108,8 @@ impl Pair {
         pair.nodes[0].disk.state = DataState::Complete;
         pair.nodes[0].start(true);
         pair.nodes[1].start(true);
-        pair.nodes[0].lead(pair.now, register);
+        pair.nodes[0].lead(register);
+        pair.finish_all();
         pair.recover();
         pair
     }
@@ -114,7 +120,7 @@ impl Pair {
         match step {
             Step::Propose { who, len } => self.propose(who, len),
             Step::Tick => self.tick(),
-            Step::Run { rounds } => self.run(rounds),
+            Step::Run { rounds, stuck } => self.run(rounds, stuck),
             Step::Finish { who, lane } => {
                 self.nodes[who].finish(now, LANES[lane]);
             }
@@ -132,8 +138,9 @@ impl Pair {
             }
             Step::Restart { who, keep_applied } => self.restart(who, keep_applied),
             Step::Replace { who } => self.replace(who),
-            Step::Detach { who } => self.nodes[who].tell(now, Input::Detach),
+            Step::Detach { who } => self.nodes[who].detach(now),
             Step::Elect { who } => self.elect(who),
+            Step::Resume { who } => self.resume(who),
             Step::Tell { who } => self.inform(who),
             Step::Exclude => self.exclude(),
             Step::Grow => self.grow(),
@@ -219,8 +226,17 @@ impl Pair {
             holder: node.id,
             ..self.register
         };
-        if able && node.lead(self.now, taken) {
+        if able && node.lead(taken) {
             self.register = taken;
+        }
+    }
+
+    fn resume(&mut self, who: usize) {
+        let register = self.register;
+        let node = &mut self.nodes[who];
+        let saved = node.disk.membership.filter(|saved| saved.epoch == register.epoch);
+        if let Some(saved) = saved.filter(|saved| saved.holder == node.id && !node.leads()) {
+            node.lead(saved);
         }
     }
 
@@ -229,7 +245,7 @@ impl Pair {
         let register = self.register;
         let node = &mut self.nodes[who];
         if register.holder == node.peer {
-            node.follow(self.now, register);
+            node.follow(register);
         }
     }
 
@@ -248,7 +264,7 @@ impl Pair {
         let node = &mut self.nodes[usize::from(self.register.holder.as_u8())];
         let epoch = self.register.epoch.next(node.id);
         let changed = Membership { epoch, set, ..self.register };
-        if node.lead(self.now, changed) {
+        if node.lead(changed) {
             self.register = changed;
         }
     }
@@ -269,7 +285,7 @@ impl Pair {
             let set = set.with(NodeId::new(1).unwrap());
             let grown = Membership { set, ..self.register };
             let holder = self.holder();
-            self.nodes[holder].lead(self.now, grown);
+            self.nodes[holder].lead(grown);
         }
     }
 
@@ -359,6 +375,7 @@ impl Pair {
             let holder = self.holder();
             if std::mem::take(&mut self.nodes[holder].wants_exclusion) {
                 self.step(Step::Exclude);
+                self.run_until_idle();
             }
             if std::mem::take(&mut self.nodes[holder].caught_up) {
                 self.step(Step::Grow);
@@ -369,27 +386,26 @@ impl Pair {
     }
 
     fn elect_anyone(&mut self) {
-        if self.serves() {
-            return;
-        }
-        let before = self.register.epoch;
         for who in [self.holder(), 1 - self.holder()] {
-            for _ in 0..20 {
-                if self.register.epoch == before {
-                    self.step(Step::Elect { who });
-                    self.finish_all();
-                }
+            if !self.serves() {
+                self.run_until_idle();
+                self.step(Step::Elect { who });
+                self.run_until_idle();
             }
         }
         assert!(self.serves(), "nobody can be elected: {}", self.describe());
     }
 
     fn finish_all(&mut self) -> bool {
+        self.finish_but(NOTHING_STUCK)
+    }
+
+    /// One of each lane finishes, but for the lane that is stuck.
+    fn finish_but(&mut self, stuck: usize) -> bool {
         let mut moved = false;
-        for who in 0..2 {
-            for lane in LANES {
-                moved |= self.nodes[who].finish(self.now, lane);
-            }
+        for at in (0..2 * LANES.len()).filter(|&at| at != stuck) {
+            let (who, lane) = (at / LANES.len(), LANES[at % LANES.len()]);
+            moved |= self.nodes[who].finish(self.now, lane);
         }
         self.check();
         moved
@@ -397,26 +413,26 @@ impl Pair {
 
     fn run_until_idle(&mut self) {
         for _ in 0..2_000 {
-            if !self.round() {
+            if !self.round(NOTHING_STUCK) {
                 return;
             }
         }
         panic!("the pair talks without end: {}", self.describe());
     }
 
-    fn run(&mut self, rounds: usize) {
+    fn run(&mut self, rounds: usize, stuck: usize) {
         for _ in 0..rounds {
-            self.round();
+            self.round(stuck);
         }
     }
 
     /// One of everything; whether anything happened.
-    fn round(&mut self) -> bool {
+    fn round(&mut self, stuck: usize) -> bool {
         self.tick();
-        let mut moved = self.finish_all();
+        let mut moved = self.finish_but(stuck);
         for who in 0..2 {
             moved |= self.send(who);
-            moved |= self.deliver(who);
+            moved |= stuck != 2 * LANES.len() + who && self.deliver(who);
             self.check();
         }
         moved
@@ -442,6 +458,9 @@ impl Pair {
         format!("{:?}\n0: {}\n1: {}", self.register, node(&self.nodes[0]), node(&self.nodes[1]))
     }
 }
+
+/// Which thing [`Step::Run`] leaves out: lanes, then wires, then nothing.
+const NOTHING_STUCK: usize = 2 * LANES.len() + 2;
 
 /// How many steps of histories saw each interesting thing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -509,7 +528,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (who.clone(), 0..300_usize).prop_map(|(who, len)| Step::Propose { who, len }),
         6 => Just(Step::Tick),
-        6 => (1..12_usize).prop_map(|rounds| Step::Run { rounds }),
+        8 => (1..12_usize, 0..20_usize).prop_map(|(rounds, stuck)| Step::Run { rounds, stuck }),
         30 => (who.clone(), 0..4_usize).prop_map(|(who, lane)| Step::Finish { who, lane }),
         30 => who.clone().prop_map(|who| Step::Send { who }),
         30 => who.clone().prop_map(|to| Step::Deliver { to }),
@@ -521,6 +540,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
         1 => who.clone().prop_map(|who| Step::Replace { who }),
         1 => who.clone().prop_map(|who| Step::Detach { who }),
         2 => who.clone().prop_map(|who| Step::Elect { who }),
+        3 => who.clone().prop_map(|who| Step::Resume { who }),
         8 => who.prop_map(|who| Step::Tell { who }),
         2 => Just(Step::Exclude),
         5 => Just(Step::Grow),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ha_proto::{
-    DataState, Instant, Lineage, Machine, Membership, NodeId, Outbox, Position, Seq, StoreId,
+    DataState, Epoch, Instant, Lineage, Machine, Membership, NodeId, Outbox, Position, Seq, StoreId,
 };
 use ha_replicate::{
-    Batch, Config, Event, Input, Log, MESSAGE_MAX, Output, PeerEvent, ReadFor, Recovered,
+    Batch, Config, Event, Input, Log, MESSAGE_MAX, Output, PeerEvent, ProposeError, ReadFor,
+    Recovered,
 };
 
 use super::disk::Disk;
@@ -21,8 +22,10 @@ enum Op {
     Truncate(Seq),
     Read(ReadFor, Seq, usize),
     Save(Box<(Membership, Lineage, DataState)>),
-    /// The save was done early, because the node itself saved behind it.
-    SaveDone,
+    /// The node saves, then serves.
+    Lead(Box<(Membership, Lineage)>),
+    /// The node saves, then follows.
+    Follow(Membership),
     Apply(Batch),
 }
 
@@ -179,7 +182,24 @@ impl Node {
                 self.disk.save(membership, lineage, state);
                 Input::Saved
             }
-            Op::SaveDone => Input::Saved,
+            Op::Lead(saved) => {
+                let (membership, lineage) = *saved;
+                if self.epoch() > Some(membership.epoch) {
+                    return true;
+                }
+                self.disk.save(membership, lineage.clone(), DataState::Complete);
+                Input::Lead { membership, lineage }
+            }
+            Op::Follow(membership) => {
+                if self.epoch() < Some(membership.epoch) {
+                    self.disk.membership = Some(membership);
+                }
+                let membership = self.disk.membership.unwrap();
+                if membership.holder != self.peer {
+                    return true;
+                }
+                Input::Follow { membership }
+            }
             Op::Apply(batch) => {
                 let applied = self.applied.len() as u64;
                 assert_eq!(batch.first, Seq(applied + 1), "records are applied in order");
@@ -191,55 +211,36 @@ impl Node {
         true
     }
 
-    /// The node saves something itself: what the log asked to save before is done by then.
-    fn flush_saves(&mut self) {
-        for op in &mut self.lanes[Lane::Save as usize] {
-            if let Op::Save(saved) = op {
-                let (membership, lineage, state) = saved.as_ref().clone();
-                self.disk.save(membership, lineage, state);
-                *op = Op::SaveDone;
-            }
-        }
-    }
-
-    /// Serves with `membership`; false when it cannot just now.
-    pub(crate) fn lead(&mut self, now: Instant, membership: Membership) -> bool {
-        if !self.log.as_ref().is_some_and(Log::is_settled) {
-            return false;
-        }
-        self.flush_saves();
-        let raised = self.disk.membership.is_none_or(|ours| ours.epoch < membership.epoch);
-        let leads = self.leads();
-        let Some(log) = &mut self.log else { return false };
-        let lineage = match raised || !leads {
-            true => log.next_lineage(membership.epoch),
-            false => log.lineage().clone(),
-        };
-        self.disk.membership = Some(membership);
-        (self.disk.lineage, self.disk.state) = (lineage.clone(), DataState::Complete);
-        self.tell(now, Input::Lead { membership, lineage });
+    /// Saves `membership`, then serves with it; false when it cannot just now.
+    pub(crate) fn lead(&mut self, membership: Membership) -> bool {
+        let leads_it = self.leads() && self.epoch() == Some(membership.epoch);
+        let Some(log) = self.log.as_mut().filter(|log| log.is_settled()) else { return false };
+        let lineage =
+            if leads_it { log.lineage().clone() } else { log.next_lineage(membership.epoch) };
+        self.push(Lane::Save, Op::Lead(Box::new((membership, lineage))));
         true
     }
 
-    pub(crate) fn follow(&mut self, now: Instant, membership: Membership) {
+    /// Saves `membership` of the peer, then follows it.
+    pub(crate) fn follow(&mut self, membership: Membership) {
         if self.log.is_some() {
-            self.flush_saves();
-            if self.disk.membership.is_none_or(|ours| ours.epoch < membership.epoch) {
-                self.disk.membership = Some(membership);
-            }
-            let membership = self.disk.membership.unwrap();
-            if membership.holder == self.peer {
-                self.tell(now, Input::Follow { membership });
-            }
+            self.push(Lane::Save, Op::Follow(membership));
         }
     }
 
-    pub(crate) fn leads(&self) -> bool {
-        self.log.as_ref().is_some_and(|log| log.peer().lag > 0 || self.proposes(log))
+    /// Serves no more, nor is about to.
+    pub(crate) fn detach(&mut self, now: Instant) {
+        self.lanes[Lane::Save as usize].retain(|op| !matches!(op, Op::Lead(_)));
+        self.tell(now, Input::Detach);
     }
 
-    fn proposes(&self, log: &Log) -> bool {
-        log.clone().propose(Instant::ZERO, b"") != Err(ha_replicate::ProposeError::NotLeader)
+    fn epoch(&self) -> Option<Epoch> {
+        self.disk.membership.map(|saved| saved.epoch)
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        let proposes = |log: &Log| log.clone().propose(Instant::ZERO, b"");
+        self.log.as_ref().is_some_and(|log| proposes(log) != Err(ProposeError::NotLeader))
     }
 
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Bytes> {
