@@ -2,12 +2,14 @@
 
 mod client;
 mod load;
+mod memory;
 mod server;
 mod state;
 mod wire;
 
 pub use client::{Client, ClientError, Patience, Receipt};
 pub use load::{Load, LoadReport};
+pub use memory::MemoryLog;
 pub use server::{Application, Proposer, Refused, Server, ServerError};
 pub use state::{Applied, Ledger, Outcome};
 pub use wire::{

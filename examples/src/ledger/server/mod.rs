@@ -179,6 +179,11 @@ impl Application {
         }
     }
 
+    /// A record that was taken will not be committed after all.
+    pub fn refuse(&self, record: Bytes, why: Refused) {
+        self.send(Command::Refuse(record, why));
+    }
+
     /// Forgets the state: it will be applied again from the first record.
     pub fn reset(&self) {
         self.send(Command::Reset);
@@ -230,6 +235,7 @@ enum Command {
     },
     Cease(oneshot::Sender<()>),
     Apply(Seq, Bytes),
+    Refuse(Bytes, Refused),
     Reset,
     Dump {
         path: PathBuf,

@@ -155,6 +155,7 @@ impl Worker {
                 let _ = reply.send(());
             }
             Command::Apply(seq, record) => self.apply(seq, record),
+            Command::Refuse(record, why) => self.refuse(&record, why),
             Command::Reset => {
                 self.ledger = Ledger::default();
                 self.applied = Seq::ZERO;
@@ -306,20 +307,26 @@ impl Worker {
         while !self.proposals.is_empty() {
             match proposer.propose(&mut self.proposals) {
                 Ok(()) => break,
-                // Clients find the one that serves by connecting again.
-                Err(Refused::NotServing) => self.close_all(),
-                Err(Refused::NoSpace) => self.refuse_first(),
+                Err(why) => {
+                    let record = self.proposals.pop_front().expect("the first one was refused");
+                    self.refuse(&record, why);
+                }
             }
         }
         self.proposer = Some(proposer);
     }
 
-    /// Tells the client of the first waiting record that the log is full.
-    fn refuse_first(&mut self) {
-        let record = self.proposals.pop_front().expect("the proposer refused the first one");
-        let append = Append::decode(&record).expect("it was encoded here");
+    /// A record of a client will not be committed.
+    fn refuse(&mut self, record: &[u8], why: Refused) {
+        let append = Append::decode(record).expect("it was encoded here");
         let (client, number) = (append.client, append.number);
-        self.answer(client, number, &Response::Refused { number, why: Refusal::NoSpace });
+        match why {
+            // Clients find the one that serves by connecting again.
+            Refused::NotServing => self.close_all(),
+            Refused::NoSpace => {
+                self.answer(client, number, &Response::Refused { number, why: Refusal::NoSpace });
+            }
+        }
     }
 
     fn apply(&mut self, seq: Seq, record: Bytes) {
