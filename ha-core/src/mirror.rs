@@ -109,8 +109,8 @@ struct Facts {
 struct Greeting {
     /// The holder of the last reign that both logs know; `None` when they know none.
     former: Option<NodeId>,
-    /// The peer's epoch.
-    epoch: Option<Epoch>,
+    /// The peer's epoch, of which it is the holder.
+    epoch: Epoch,
 }
 
 /// What is known of the witness.

@@ -89,6 +89,7 @@ impl Log {
     }
 
     pub(crate) fn on_sync(&mut self, sync: Sync, out: &mut Outbox<Output>) {
+        self.meet_rival();
         let refused = self.refuses(sync.membership.epoch, out);
         let Mode::Following(follower) = &mut self.mode else {
             self.counters.ignored += 1;
@@ -330,6 +331,7 @@ impl Log {
     }
 
     pub(crate) fn on_frames(&mut self, frames: Frames, out: &mut Outbox<Output>) {
+        self.meet_rival();
         let refused = self.refuses(frames.epoch, out);
         let Mode::Following(follower) = &mut self.mode else {
             self.counters.ignored += 1;
@@ -364,6 +366,7 @@ impl Log {
     }
 
     pub(crate) fn on_commit(&mut self, commit: Commit, out: &mut Outbox<Output>) {
+        self.meet_rival();
         let refused = self.refuses(commit.epoch, out);
         let saved = self.membership.is_some_and(|ours| ours.epoch == commit.epoch);
         match &mut self.mode {

@@ -132,6 +132,7 @@ impl Log {
         self.membership = Some(membership);
         if starts {
             self.begin_run(&membership, lineage);
+            self.session.greets |= self.session.rival;
         }
         match &mut self.mode {
             Mode::Leading(leader) if starts => leader.raise(),

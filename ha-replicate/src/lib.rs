@@ -17,6 +17,8 @@ mod message;
 pub mod record;
 pub mod scan;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, BatchError};
 pub use config::{Config, ConfigError, Recovered};

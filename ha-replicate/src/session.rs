@@ -27,6 +27,11 @@ pub(crate) struct Session {
     /// An order answered it, so that the peer's log may differ from it by now.
     pub(crate) used: bool,
     pub(crate) comparison: Option<Comparison>,
+    /// The peer leads too, as this node does or did on this stream: two primaries have met. Each
+    /// greets the other anew in each of its reigns, since only then do lineages tell who goes on.
+    pub(crate) rival: bool,
+    /// The reign in which this node last greeted as a leader.
+    greeted_in: Option<Epoch>,
     /// A refused epoch was told since our last greeting.
     told_refusal: bool,
 }
@@ -114,6 +119,7 @@ impl Log {
         }
         self.counters.hellos += 1;
         self.session.number = hello.number;
+        self.session.greeted_in = hello.membership.filter(|_| hello.leading).map(|ours| ours.epoch);
         self.session.greets = false;
         self.session.again = false;
         self.session.answered = false;
@@ -137,10 +143,22 @@ impl Log {
         if hello.again && !leads {
             self.greet_again();
         }
+        if hello.leading {
+            self.meet_rival();
+        }
         self.session.greeting = Some(hello);
         self.session.used = false;
         if leads {
             self.judge_greeting(out);
+        }
+    }
+
+    /// A message that only a leader sends has come.
+    pub(crate) fn meet_rival(&mut self) {
+        if self.leads() {
+            self.session.rival = true;
+            let ours = self.membership.map(|ours| ours.epoch);
+            self.session.greets |= self.session.greeted_in != ours;
         }
     }
 

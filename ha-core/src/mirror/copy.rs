@@ -94,8 +94,9 @@ impl Mirror {
         match event {
             PeerEvent::Hello { comparison, membership, lineage, .. } => {
                 let former = self.former_holder(&lineage);
-                let epoch = membership.map(|membership| membership.epoch);
-                self.greeting = Some(Greeting { former, epoch });
+                // Only one that claims a reign of its own is compared with this node's.
+                let claim = membership.filter(|told| told.holder == self.peer_id());
+                self.greeting = claim.map(|told| Greeting { former, epoch: told.epoch });
                 if let Comparison::Diverged { common } = comparison {
                     self.event(Event::Diverged { common });
                 }

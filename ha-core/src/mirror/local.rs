@@ -50,7 +50,7 @@ impl Mirror {
     /// The highest counter that was ever seen here: minting goes above it.
     pub(super) fn above(&self, epoch: Epoch) -> Epoch {
         let seen = self.peer.map_or(Epoch::NONE, |peer| peer.told.membership.epoch);
-        let greeted = self.greeting.and_then(|greeting| greeting.epoch).unwrap_or(Epoch::NONE);
+        let greeted = self.greeting.map_or(Epoch::NONE, |greeting| greeting.epoch);
         epoch.max(seen).max(greeted)
     }
 
@@ -139,7 +139,7 @@ impl Mirror {
         let Some(facts) = self.peer else { return };
         let theirs = facts.told.membership;
         let rival = theirs.set == NodeSet::only(self.peer_id()) || facts.told.role.serves();
-        if !self.is_contested(theirs) || !rival {
+        if !self.is_contested(theirs) || !rival || greeting.epoch != theirs.epoch {
             return;
         }
         let Some(former) = greeting.former else {
