@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::*;
 use crate::batch::BatchError;
-use crate::event::{Event, PeerEvent, Run};
+use crate::event::{Event, PeerEvent, ReadFor, Run};
 use crate::message::Commit;
 
 /// B follows A, in A's first reign, and has greeted.
@@ -51,6 +51,11 @@ fn synced() -> (Log, Sync) {
     say(&mut log, 0, Input::Saved);
     told(&mut log);
     (log, sync)
+}
+
+/// The host begins again.
+fn rebuild() -> Output {
+    Output::Read { what: ReadFor::Apply, from: Seq(1), max: 256 << 10 }
 }
 
 /// Record 3, by the second reign.
@@ -114,8 +119,7 @@ fn what_only_it_has_is_kept_aside_before_it_is_cut() {
     let cut = Input::Truncated { head: head(2), bytes: 120 };
     let target = save(&sync, sync.lineage.clone(), DataState::Target);
     let next = say(&mut log, 0, cut);
-    assert_eq!(next, [target, Output::Reset], "the host had applied record 3");
-    let rebuild = Output::Read { what: crate::ReadFor::Apply, from: Seq(1), max: 256 << 10 };
+    assert_eq!(next, [target, Output::Reset, rebuild()], "the host had applied record 3");
     assert_eq!(say(&mut log, 0, Input::Saved), []);
     assert_eq!(log.applied(), Seq(0));
     assert_eq!(told(&mut log), [ack(&sync, DataState::Target, 2, 2)]);
@@ -125,7 +129,6 @@ fn what_only_it_has_is_kept_aside_before_it_is_cut() {
     assert_eq!(told(&mut log), [ack(&sync, DataState::Target, 3, 3)]);
     say(&mut log, 0, Input::Saved);
     assert_eq!(told(&mut log), [ack(&sync, DataState::Complete, 3, 3)]);
-    drop(rebuild);
 }
 
 #[test]
@@ -181,7 +184,8 @@ fn another_record_at_the_cut_is_reported_to_the_leader() {
     say(&mut log, 0, Input::SetAside { bytes: 60 });
     say(&mut log, 0, Input::Saved);
     let other = Position { chain: Chain(1), ..head(2) };
-    assert_eq!(say(&mut log, 0, Input::Truncated { head: other, bytes: 120 }), [Output::Reset]);
+    let said = say(&mut log, 0, Input::Truncated { head: other, bytes: 120 });
+    assert_eq!(said, [Output::Reset, rebuild()]);
     let [Message::Hello(hello)] = &told(&mut log)[..] else { panic!("no greeting") };
     assert_eq!((hello.position, hello.state), (other, DataState::Target));
 }
@@ -202,7 +206,7 @@ fn the_cut_waits_for_the_host() {
     assert_eq!(ordered(&mut log, &sync), [Output::SetAside { from: Seq(3) }]);
     say(&mut log, 0, Input::SetAside { bytes: 60 });
     assert_eq!(say(&mut log, 0, Input::Saved), [], "the host still reads");
-    let read = Input::Read { what: crate::ReadFor::Apply, from: Seq(2), batch: batch(2, 3).bytes };
+    let read = Input::Read { what: ReadFor::Apply, from: Seq(2), batch: batch(2, 3).bytes };
     assert_eq!(say(&mut log, 0, read), [Output::Apply(batch(2, 2))]);
     let cut = [Output::Truncate { keep: Seq(2) }];
     assert_eq!(say(&mut log, 0, Input::Applied { seq: Seq(2) }), cut);
@@ -269,7 +273,7 @@ fn keeps_the_laws() {
         Input::Follow { membership: both(1) },
         message(&Message::Hello(greeting(2))),
         message(&frames(1, 2, &third())),
-        message(&Message::Commit(Commit { epoch: epoch(0 + 1), commit: Seq(2) })),
+        message(&Message::Commit(Commit { epoch: epoch(1), commit: Seq(2) })),
         Input::Message(Bytes::new()),
         Input::Detach,
         Input::Disconnected,

@@ -114,7 +114,8 @@ fn the_host_is_brought_up_to_date_from_the_log() {
 #[test]
 fn a_host_with_more_than_the_log_begins_again() {
     let mut log = Log::new(config(A), Recovered { applied: Seq(9), ..recovered(3) });
-    assert_eq!(say(&mut log, 0, Input::Tick), [Output::Reset]);
+    let read = Output::Read { what: ReadFor::Apply, from: Seq(1), max: 256 << 10 };
+    assert_eq!(say(&mut log, 0, Input::Tick), [Output::Reset, read]);
     assert_eq!((log.applied(), log.committed()), (Seq(0), Seq(3)));
 }
 

@@ -156,7 +156,8 @@ fn what_memory_has_forgotten_is_read_and_sent() {
     let mine = ack(&log, 0);
     let read = Output::Read { what: ReadFor::Peer, from: Seq(1), max: 256 << 10 };
     assert_eq!(acked(&mut log, mine), [read]);
-    assert_eq!(told(&mut log), []);
+    let commit = Commit { epoch: epoch(2), commit: Seq(3) };
+    assert_eq!(told(&mut log), [Message::Commit(commit)]);
     let read = |from, batch: Batch| Input::Read { what: ReadFor::Peer, from, batch: batch.bytes };
     let more = Output::Read { what: ReadFor::Peer, from: Seq(3), max: 256 << 10 };
     assert_eq!(say(&mut log, 0, read(Seq(1), batch(1, 2))), [more]);
@@ -190,7 +191,7 @@ fn a_blank_member_is_copied_to_only_once_it_is_excluded() {
     assert!(log.peer().needs_exclusion);
     told(&mut log);
     assert_eq!(log.counters().hellos, 1);
-    assert_eq!(lead(&mut log, alone(3)), [Output::Committed(Seq(1))][..0]);
+    assert_eq!(lead(&mut log, alone(3)), []);
     assert!(!log.peer().needs_exclusion);
     assert_eq!(told(&mut log), [order(&log, true, Position::default())]);
     let target = Ack { state: DataState::Target, ..ack(&log, 0) };
@@ -311,6 +312,15 @@ fn a_greeting_that_was_answered_is_not_used_twice() {
     lead(&mut log, both(3));
     let [Message::Hello(hello)] = &told(&mut log)[..] else { panic!("no greeting") };
     assert!(hello.again && hello.leading);
+}
+
+#[test]
+fn two_leaders_greet_each_other_in_each_reign() {
+    let mut log = leader_of(0, alone(2), &Hello { leading: true, ..greeting(0) });
+    assert_eq!(log.counters().hellos, 1);
+    lead(&mut log, alone(3));
+    let [Message::Hello(hello)] = &told(&mut log)[..] else { panic!("no greeting") };
+    assert_eq!((hello.leading, hello.membership), (true, Some(alone(3))));
 }
 
 #[test]

@@ -335,9 +335,9 @@ impl Pair {
     /// G4: every member of W's set that has storage is complete and has what was acknowledged.
     fn check_member(&self, who: usize) {
         let node = &self.nodes[who];
-        let lost = node.disk.state == DataState::Blank;
+        let is_blank = node.disk.state == DataState::Blank;
         let Some((last, chain)) = self.acknowledged.last_key_value() else { return };
-        if lost || !self.register.set.contains(node.id) {
+        if is_blank || !self.register.set.contains(node.id) {
             return;
         }
         assert_eq!(node.disk.state, DataState::Complete, "G4: node {who} is overwritten");

@@ -151,7 +151,6 @@ impl Node {
             Output::Peer(PeerEvent::CaughtUp) => self.caught_up = true,
             Output::Peer(PeerEvent::NeedsExclusion) => self.wants_exclusion = true,
             Output::Event(Event::Malformed(error)) => panic!("{error}"),
-            Output::Event(Event::Corrupt(_) | Event::Overrun) => {}
             Output::Event(Event::Unreadable { .. }) => self.unreadable += 1,
             Output::Peer(_) | Output::Event(_) | Output::Writable => {}
         }
