@@ -53,6 +53,9 @@ pub(crate) struct Service {
     doing: Option<(Ticket, Doing)>,
     fence: Fence,
     stop_failed: bool,
+    /// A step up, or an orderly stop, failed half-way: what it left is taken down before anything
+    /// is started, however long that takes.
+    spoiled: bool,
     restart: bool,
     kept_until: Instant,
     retry: Timer,
@@ -85,6 +88,7 @@ impl Service {
             doing: None,
             fence: Fence::Open,
             stop_failed: false,
+            spoiled: false,
             restart: false,
             kept_until: Instant::ZERO,
             retry: Timer::IDLE,
@@ -96,7 +100,8 @@ impl Service {
 
     /// Whether the application runs, here and now, as far as it was ever told to.
     pub(crate) fn is_up(&self) -> bool {
-        self.app.is_some() && self.address && self.fence == Fence::Open && self.doing_quiet()
+        let whole = self.app.is_some() && self.address && !self.spoiled;
+        whole && self.fence == Fence::Open && self.doing_quiet()
     }
 
     fn doing_quiet(&self) -> bool {
@@ -201,8 +206,11 @@ impl Service {
         head: Seq,
         lifetime: Duration,
     ) -> Option<(Doing, Effect)> {
-        if self.is_cooling(now) {
-            return self.step_down();
+        if self.spoiled || self.is_cooling(now) {
+            let step = self.step_down();
+            if step.is_some() || self.is_cooling(now) {
+                return step;
+            }
         }
         if self.restart && self.app.is_some() {
             self.restart = false;
@@ -243,6 +251,7 @@ impl Service {
             return Some((Doing::Drop, Effect::DropAddress));
         }
         self.fence = Fence::Open;
+        self.spoiled = false;
         None
     }
 
@@ -265,6 +274,7 @@ impl Service {
             }
             (Doing::Stop, false) => {
                 self.stop_failed = true;
+                self.spoiled = true;
                 self.fail(now)
             }
             (Doing::Drop, true) => {
@@ -293,6 +303,7 @@ impl Service {
     }
 
     fn cool(&mut self, now: Instant) -> Step {
+        self.spoiled = true;
         self.cooling = Some(now + self.pause * 4);
         Step::Failed
     }
