@@ -47,6 +47,7 @@ pub fn run(world: &mut World) -> Verdict {
     match stop {
         _ if world.violation.is_some() => broken(world),
         Stop::Whole => Verdict::Good,
+        Stop::Time if world.is_excused() => Verdict::Good,
         Stop::Time | Stop::Violation => Verdict::Stuck(world.describe()),
     }
 }

@@ -161,7 +161,7 @@ impl Rights {
         self.unbind();
         let sent = self.beats.iter().find(|(number, _)| *number == promise.number);
         if let Some((number, sent)) = sent
-            && told.epoch <= epoch
+            && (told.epoch <= epoch || told.holder == self.me)
             && *number > self.beats_void
         {
             self.peer = self.peer.max(Some(*sent + shorter(self.lease)));

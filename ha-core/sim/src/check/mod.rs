@@ -72,6 +72,11 @@ pub enum Seen<'a> {
         /// What was dropped.
         dropped: &'a [(Seq, Chain)],
     },
+    /// A node is about to be lost with its storage.
+    Lost {
+        /// Which node.
+        node: usize,
+    },
     /// An application is being started, and may serve from now on.
     AppStarts {
         /// Which node.

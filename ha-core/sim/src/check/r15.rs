@@ -30,7 +30,7 @@ impl Check for AdmitsWhole {
                 let Request::Admit { peer } = ask.request else { return Ok(()) };
                 let (seq, chain) = self.acknowledged;
                 let there = &scene.nodes[scene.index(peer)];
-                if there.disk.log.has(seq, chain) {
+                if there.lost_storage || there.disk.log.has(seq, chain) {
                     return Ok(());
                 }
                 Err(format!("node {node} asks to admit {peer}, which lacks record {seq}"))

@@ -2,7 +2,7 @@
 //! subset of that.
 
 use ha_core::Saved;
-use ha_proto::Seq;
+use ha_proto::{NodeSet, Seq};
 
 use super::{Check, Seen};
 use crate::scene::Scene;
@@ -16,13 +16,16 @@ pub(super) struct Acknowledgement {
 
 impl Acknowledgement {
     fn set_changes(&mut self, scene: &Scene, node: usize, old: &Saved) {
-        let log = &scene.nodes[node].disk.log;
-        if old.membership == scene.nodes[node].disk.saved.membership
-            || old.membership.holder != old.node
-        {
-            return;
+        let changed = old.membership != scene.nodes[node].disk.saved.membership;
+        if changed && old.membership.holder == old.node {
+            self.cover(scene, node, old.membership.set);
         }
-        let common = old.membership.set.iter().map(|member| {
+    }
+
+    /// What every member of `set` has of the log of `node`.
+    fn cover(&mut self, scene: &Scene, node: usize, set: NodeSet) {
+        let log = &scene.nodes[node].disk.log;
+        let common = set.iter().map(|member| {
             let head = scene.nodes[scene.index(member)].disk.log.head();
             if log.has(head.seq, head.chain) || head.seq > log.head().seq {
                 head.seq.min(log.head().seq)
@@ -42,6 +45,11 @@ impl Check for Acknowledgement {
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         if let Seen::Saved { node, old } = *seen {
             self.set_changes(scene, node, old);
+        }
+        if let Seen::Lost { .. } = *seen {
+            for node in 0..2 {
+                self.cover(scene, node, NodeSet::from_bits(3));
+            }
         }
         let Seen::Acknowledged { node, record: (seq, chain) } = *seen else { return Ok(()) };
         if seq <= self.covered[node] {

@@ -254,6 +254,7 @@ impl World {
             return;
         }
         self.kill(node, true, down);
+        self.see(&Seen::Lost { node });
         let store = self.prng.next_u64();
         let here = &mut self.scene.nodes[node];
         here.disk = Disk::blank(blank_saved(here.id, store));

@@ -118,6 +118,17 @@ impl World {
         self.whole.is_some_and(|whole| self.acknowledged >= whole.acknowledged + enough)
     }
 
+    /// Whether the contract excuses that the pair is not whole (G7): a set with no `Complete`
+    /// member, as when an Exclude of a node that is lost meanwhile arrives late.
+    pub fn is_excused(&self) -> bool {
+        let complete = |id: ha_proto::NodeId| {
+            let node = &self.scene.nodes[self.scene.index(id)];
+            node.disk.saved.state == DataState::Complete
+        };
+        let register = self.scene.register();
+        register.is_some_and(|register| !register.membership.set.iter().any(complete))
+    }
+
     /// Why the pair is not whole, for the report.
     pub fn describe(&self) -> String {
         let node = |node: &Node| {
