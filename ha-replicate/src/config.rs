@@ -24,8 +24,8 @@ pub struct Config {
     /// An open batch is closed at this size even before the next tick. 1 to 1 MiB; default 64 KiB,
     /// which measured best.
     pub batch_bytes: usize,
-    /// How long a member of the set may make no progress before its exclusion is proposed (R4). Above
-    /// zero; default 1 s, the heartbeat timeout of the default profile.
+    /// How long a member of the set may make no progress before its exclusion is proposed (R4).
+    /// Above zero; default 1 s, the heartbeat timeout of the default profile.
     pub stall: Duration,
     /// Most bytes of the whole log. Default 64 GiB. Beyond it nothing is proposed any more.
     pub log_max_bytes: u64,
@@ -89,7 +89,7 @@ pub enum ConfigError {
 /// What was found on the storage at the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
-    /// The last durable record, as [`Scan`](crate::record::Scan) finds it.
+    /// The last durable record, as [`Scan`](crate::scan::Scan) finds it.
     pub position: Position,
     /// The saved lineage.
     pub lineage: Lineage,

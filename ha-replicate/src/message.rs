@@ -288,7 +288,6 @@ const MEMBERSHIP: u8 = 4;
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::String;
     use alloc::vec::Vec;
 
     use ha_proto::{Chain, DataId, LineageEntry, NodeId, NodeSet};
@@ -356,8 +355,8 @@ mod tests {
     fn check(encode: impl FnOnce(&mut BytesMut), golden: &[&str], message: Message) {
         let mut out = BytesMut::new();
         encode(&mut out);
-        let hex: String = out.iter().map(|byte| alloc::format!("{byte:02x}")).collect();
-        assert_eq!(hex, golden.concat());
+        let hex: Vec<_> = out.iter().map(|byte| alloc::format!("{byte:02x}")).collect();
+        assert_eq!(hex.concat(), golden.concat());
         let bytes = out.freeze();
         assert_eq!(Message::decode(&bytes), Ok(message));
         for len in 0..bytes.len() {

@@ -27,7 +27,7 @@ pub(crate) struct Session {
     /// An order answered it, so that the peer's log may differ from it by now.
     pub(crate) used: bool,
     pub(crate) comparison: Option<Comparison>,
-    /// The peer leads too, as this node does or did on this stream: two primaries have met. Each
+    /// The peer holds a reign too, as this node does or did on this stream: two have met. Each
     /// greets the other anew in each of its reigns, since only then do lineages tell who goes on.
     pub(crate) rival: bool,
     /// The reign in which this node last greeted as a leader.
@@ -143,7 +143,7 @@ impl Log {
         if hello.again && !leads {
             self.greet_again();
         }
-        if hello.leading {
+        if hello.leading || hello.membership.is_some_and(|told| told.holder == self.config.peer) {
             self.meet_rival();
         }
         self.session.greeting = Some(hello);
@@ -153,7 +153,7 @@ impl Log {
         }
     }
 
-    /// A message that only a leader sends has come.
+    /// A message has come that only another holder sends.
     pub(crate) fn meet_rival(&mut self) {
         if self.leads() {
             self.session.rival = true;

@@ -11,7 +11,7 @@ use disk::Disk;
 use ha_proto::{
     Chain, DataId, DataState, Epoch, Instant, Membership, NodeId, NodeSet, Seq, StoreId,
 };
-use ha_replicate::Input;
+use ha_replicate::{Input, Log};
 pub(crate) use node::LANES;
 use node::Node;
 use proptest::prelude::*;
@@ -175,9 +175,9 @@ impl Pair {
         let Some(message) = self.wires[to].pop_front() else { return false };
         let node = &mut self.nodes[to];
         let lower = lower_frames(&message, node.disk.membership);
-        let before = node.log.as_ref().map(|log| log.head());
+        let before = node.log.as_ref().map(Log::head);
         node.tell(self.now, Input::Message(message));
-        let after = node.log.as_ref().map(|log| log.head());
+        let after = node.log.as_ref().map(Log::head);
         assert!(!lower || before == after, "R3: frames of a lower epoch were accepted");
         true
     }
@@ -481,7 +481,7 @@ pub(crate) struct Reached {
 impl Reached {
     pub(crate) fn note(&mut self, pair: &Pair) {
         let logs = || pair.nodes.iter().filter_map(|node| node.log.as_ref());
-        let counters = || logs().map(ha_replicate::Log::counters);
+        let counters = || logs().map(Log::counters);
         self.acknowledged = self.acknowledged.max(pair.acknowledged.len() as u64);
         self.two_leaders += u64::from(pair.nodes.iter().all(Node::leads));
         self.cut += u64::from(pair.nodes.iter().map(|node| node.truncated).sum::<u32>());
@@ -494,7 +494,7 @@ impl Reached {
         let admitted = pair.register.set.len() == 2;
         self.admitted += u64::from(admitted);
         self.led_by_the_other += u64::from(pair.holder() == 1);
-        let both = logs().map(|log| log.committed()).min().filter(|_| logs().count() == 2);
+        let both = logs().map(Log::committed).min().filter(|_| logs().count() == 2);
         self.acknowledged_by_both += both.map_or(0, |seq| u64::from(admitted && seq > Seq::ZERO));
     }
 
