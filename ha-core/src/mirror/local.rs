@@ -135,13 +135,12 @@ impl Mirror {
     /// Both compare lineages, and come to the same answer: the loser stops and says so, the winner
     /// mints above both.
     fn settle_contest(&mut self) {
-        let Some(greeting) = self.greeting.filter(|_| self.peer_is_alive()) else { return };
-        let Some(facts) = self.peer else { return };
-        let theirs = facts.told.membership;
-        let rival = theirs.set == NodeSet::only(self.peer_id()) || facts.told.role.serves();
-        if !self.is_contested(theirs) || !rival || greeting.epoch != theirs.epoch {
+        let Some(theirs) = self.rival() else {
+            self.lost_contest = false;
             return;
-        }
+        };
+        let greeting = self.greeting.filter(|greeting| greeting.epoch == theirs.epoch);
+        let Some(greeting) = greeting.filter(|_| self.is_contested(theirs)) else { return };
         let Some(former) = greeting.former else {
             if !core::mem::replace(&mut self.witness.data_told, true) {
                 self.event(Event::NoCommonHistory);
@@ -159,6 +158,14 @@ impl Mirror {
         } else if self.memory.epoch() < theirs.epoch {
             self.mint(self.now, NodeSet::only(self.me()));
         }
+    }
+
+    /// What the peer holds, in a reign of its own that is not this node's, if it serves or could.
+    fn rival(&self) -> Option<Membership> {
+        let told = self.peer.filter(|_| self.peer_is_alive())?.told;
+        let theirs = told.membership;
+        let own = theirs.holder == self.peer_id() && theirs.epoch != self.memory.epoch();
+        (own && (theirs.is_alone(self.peer_id()) || told.role.serves())).then_some(theirs)
     }
 
     /// Whether a hand-over is to be told: everything here is down and flushed.

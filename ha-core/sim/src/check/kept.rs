@@ -25,6 +25,14 @@ impl Check for Kept {
                 self.acknowledged.insert(record);
                 Ok(())
             }
+            Seen::Lost { node } => {
+                let other = &scene.nodes[1 - node].disk;
+                let kept = |record: &(Seq, Chain)| {
+                    other.log.has(record.0, record.1) || other.aside.contains(record)
+                };
+                self.acknowledged.retain(kept);
+                Ok(())
+            }
             Seen::End => {
                 let kept = |record: &(Seq, Chain)| {
                     scene.nodes.iter().any(|node| {
