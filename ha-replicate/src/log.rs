@@ -343,6 +343,21 @@ impl Log {
         }
     }
 
+    fn assert_invariants(&self) {
+        let (head, durable) = (self.journal.head().seq, self.journal.durable().seq);
+        assert!(!self.journal.is_due(), "records would wait for a call that nobody owes");
+        assert!(durable <= self.journal.written(), "records would be durable before written");
+        assert!(self.journal.written() <= head, "the disk would hold what was never appended");
+        assert!(self.committed <= durable, "a crash would lose what was acknowledged (G4)");
+        assert!(self.apply.applied() <= self.committed, "the host would have what may be undone");
+        if let Mode::Leading(leader) = &self.mode {
+            assert!(leader.durable <= head, "the peer would have what does not exist (R15)");
+            let ours = self.membership.map(|ours| ours.epoch);
+            let run = self.lineage.last().map(|run| run.epoch);
+            assert!(ours == run, "records would be stamped with an epoch that no lineage knows");
+        }
+    }
+
     fn append(&mut self, out: &mut Outbox<Output>) {
         self.seal();
         while let Some(batch) = self.journal.take_fresh() {
@@ -392,7 +407,7 @@ impl Machine for Log {
         self.route(input, out);
         if !self.failed {
             self.settle(now, out);
-            assert!(!self.journal.is_due(), "records would wait for a call that nobody owes");
+            self.assert_invariants();
         }
     }
 

@@ -107,6 +107,17 @@ fn a_commit_counts_as_far_as_the_log_is_durable() {
 }
 
 #[test]
+fn a_commit_of_an_older_order_counts_no_more() {
+    let (mut log, _) = synced();
+    let commit = message(&Message::Commit(Commit { epoch: epoch(2), commit: Seq(9) }));
+    say(&mut log, 0, commit);
+    ordered(&mut log, &order(2, both(2)));
+    say(&mut log, 0, Input::Saved);
+    say(&mut log, 0, message(&frames(2, 2, &third())));
+    assert_eq!(say(&mut log, 0, durable(3)), []);
+}
+
+#[test]
 fn what_only_it_has_is_kept_aside_before_it_is_cut() {
     let mut log = follower(recovered(3));
     let sync = Sync { copy: true, goal: Seq(3), ..order(2, alone(2)) };
@@ -166,6 +177,19 @@ fn a_late_order_is_ignored() {
     told(&mut log);
     assert_eq!(ordered(&mut log, &late), [], "a newer greeting is on its way");
     assert_eq!(log.counters().ignored, 2);
+}
+
+#[test]
+fn a_greeting_allows_one_order_to_overwrite() {
+    let mut log = follower(recovered(3));
+    let first = order(3, alone(2));
+    ordered(&mut log, &first);
+    say(&mut log, 0, Input::Saved);
+    let second = Sync { copy: true, ..order(2, alone(2)) };
+    assert_eq!(ordered(&mut log, &second), []);
+    let told = told(&mut log);
+    let [Message::Hello(hello)] = &told[..] else { panic!("no greeting: {told:?}") };
+    assert_eq!((hello.number, hello.position), (2, head(3)));
 }
 
 #[test]
