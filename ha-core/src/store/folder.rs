@@ -2,6 +2,7 @@
 //! was synced.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::prelude::rust_2024::*;
 
@@ -32,4 +33,15 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
         Some(folder) => sync(folder),
         None => Ok(()),
     }
+}
+
+/// Replaces the small file `name` in `folder`, durably: after a crash at any step it is the old one
+/// or the new one.
+pub(crate) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let path = folder.join(name);
+    let next = path.with_extension("next");
+    let mut file = File::create(&next).map_err(StoreError::io("create", &next))?;
+    file.write_all(bytes).map_err(StoreError::io("write", &next))?;
+    file.sync_all().map_err(StoreError::io("sync", &next))?;
+    rename(&next, &path)
 }

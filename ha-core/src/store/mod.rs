@@ -30,11 +30,12 @@ use std::prelude::rust_2024::*;
 use ha_proto::{ClusterId, DataState, Lineage, ModuleId, NodeId, Position, StoreId};
 use tracing::warn;
 
-use self::lock::Lock;
 use self::log::LogFiles;
 use crate::Saved;
 
 pub use self::error::StoreError;
+pub(crate) use self::folder::replace;
+pub(crate) use self::lock::Lock;
 pub use self::saved_file::SavedFile;
 pub use self::segment::SegmentHeader;
 pub use self::threads::Storage;

@@ -1,7 +1,7 @@
 //! The file of what a node must remember.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 
@@ -32,6 +32,7 @@ use crate::Saved;
 /// | 68 + 24 n | 4 | CRC-32C of all before it |
 #[derive(Clone, Debug)]
 pub struct SavedFile {
+    folder: PathBuf,
     path: PathBuf,
     ids: Ids,
 }
@@ -44,7 +45,7 @@ impl SavedFile {
 
     /// The file in `folder`, of `ids`.
     pub fn new(folder: &Path, ids: Ids) -> Self {
-        Self { path: folder.join(Self::NAME), ids }
+        Self { folder: folder.to_path_buf(), path: folder.join(Self::NAME), ids }
     }
 
     /// What was saved last; `None` when nothing was.
@@ -75,11 +76,7 @@ impl SavedFile {
     /// # Errors
     /// When any step fails; the file is then the old one, or the new one.
     pub fn replace(&self, saved: &Saved) -> Result<(), StoreError> {
-        let next = self.path.with_extension("next");
-        let mut file = File::create(&next).map_err(StoreError::io("create", &next))?;
-        file.write_all(&encode(saved)).map_err(StoreError::io("write", &next))?;
-        file.sync_all().map_err(StoreError::io("sync", &next))?;
-        folder::rename(&next, &self.path)
+        folder::replace(&self.folder, Self::NAME, &encode(saved))
     }
 }
 

@@ -1,0 +1,262 @@
+//! A witness: the pure arbiter behind a socket, with its registers on disk.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::format;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::prelude::rust_2024::*;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use ha_proto::wire::{self, DATAGRAM_MAX, Header, Keys, Kind};
+use ha_proto::{ClusterId, Epoch, Incarnation, Machine, ModuleId, NodeId, Outbox};
+use ha_quorum::arbiter::{Input, Output};
+use ha_quorum::{Answer, Ask, Register};
+use tracing::{debug, error, info, info_span, warn};
+
+use super::key::Secrets;
+use super::{Clock, StartError, random};
+use crate::raw::Key;
+use crate::store::{Lock, StoreError, replace};
+
+/// What an arbiter is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArbiterConfig {
+    /// Address and UDP port to be asked at; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where it keeps its registers. A lost folder is another witness to the nodes: they adopt it
+    /// by themselves. A folder restored from a copy must never be used.
+    pub folder: PathBuf,
+    /// The key of the clusters that ask.
+    pub key: Key,
+}
+
+/// A running arbiter; it ends when this is dropped.
+///
+/// One thread does it all, its disk included: while one register is stored, which takes a few
+/// milliseconds, other pairs wait. The configured `round_trip` of the nodes has room for that.
+#[derive(Debug)]
+pub struct Arbiter {
+    address: SocketAddr,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Arbiter {
+    /// Opens the folder and the socket, and answers.
+    ///
+    /// # Errors
+    /// [`StartError`] when the key, the folder or the socket cannot be used.
+    pub fn start(config: &ArbiterConfig) -> Result<Self, StartError> {
+        let keys = Secrets::load(&config.key)?.datagrams;
+        let shelf = Shelf::open(&config.folder)?;
+        let (field, address) = ("listen", config.listen);
+        let failed = |source| StartError::Bind { field, address, source };
+        let socket = UdpSocket::bind(address).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        let machine = shelf.machine()?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let mut desk = Desk { machine, keys, socket, shelf, clock: Clock::start() };
+        let seen = Arc::clone(&ended);
+        let thread = thread::Builder::new().name("ha-arbiter".into()).spawn(move || {
+            let _span = info_span!("arbiter", %address).entered();
+            desk.serve(&seen);
+        })?;
+        info!(%address, folder = %config.folder.display(), "the arbiter answers");
+        Ok(Self { address, ended, thread: Some(thread) })
+    }
+
+    /// Where it is asked.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until it ends: only a failure ends it.
+    pub fn wait(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the arbiter has panicked");
+        }
+    }
+}
+
+impl Drop for Arbiter {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        // An empty datagram to itself, so that it looks.
+        let woken = UdpSocket::bind(super::udp::any_for(self.address))
+            .and_then(|socket| socket.send_to(&[], local(self.address)));
+        if woken.is_ok() {
+            self.join();
+        }
+    }
+}
+
+/// The arbiter with all that it needs.
+struct Desk {
+    machine: ha_quorum::Arbiter,
+    keys: Keys,
+    socket: UdpSocket,
+    shelf: Shelf,
+    clock: Clock,
+}
+
+impl Desk {
+    fn serve(&mut self, ended: &AtomicBool) {
+        let mut buffer = [0; DATAGRAM_MAX + 1];
+        loop {
+            let received = self.socket.recv_from(&mut buffer);
+            if ended.load(Ordering::Acquire) {
+                return;
+            }
+            match received {
+                Ok((len, from)) => self.handle(&buffer[..len], from),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) => return error!(%error, "the arbiter's socket failed"),
+            }
+        }
+    }
+
+    fn handle(&mut self, bytes: &[u8], from: SocketAddr) {
+        let Some((cluster, module, ask)) = self.open(bytes, from) else { return };
+        let mut out = Outbox::new(ha_quorum::Arbiter::OUTPUTS_MAX);
+        self.machine.handle(self.clock.now(), Input::Ask { cluster, module, ask }, &mut out);
+        while let Some(output) = out.pop() {
+            match output {
+                Output::Answer { cluster, module, answer } => {
+                    self.answer(cluster, module, &answer, from);
+                }
+                Output::Store { ticket, register } => {
+                    let input = match self.shelf.store(&register) {
+                        Ok(()) => Input::Stored { ticket },
+                        Err(error) => {
+                            error!(%error, "a register could not be stored");
+                            Input::StoreFailed { ticket }
+                        }
+                    };
+                    self.machine.handle(self.clock.now(), input, &mut out);
+                }
+                Output::Event(event) => info!(?event),
+            }
+        }
+    }
+
+    /// The ask in a datagram that belongs to a cluster of our key.
+    fn open(&self, bytes: &[u8], from: SocketAddr) -> Option<(ClusterId, ModuleId, Ask)> {
+        // One key may serve many clusters: the header says which, and the seal covers it.
+        let cluster = bytes.get(CLUSTER_AT..)?.first_chunk()?;
+        let cluster = ClusterId(u64::from_be_bytes(*cluster));
+        let packet = match wire::open(bytes, &self.keys, cluster) {
+            Ok(packet) if packet.header.kind == Kind::Ask => packet,
+            Ok(_) => return None,
+            Err(reject) => {
+                debug!(%from, %reject, "a datagram is refused");
+                return None;
+            }
+        };
+        match Ask::decode(packet.header.sender, packet.body) {
+            Ok(ask) => Some((cluster, packet.header.module, ask)),
+            Err(error) => {
+                warn!(%from, %error, "an ask is not understood");
+                None
+            }
+        }
+    }
+
+    fn answer(&self, cluster: ClusterId, module: ModuleId, answer: &Answer, to: SocketAddr) {
+        let epoch = answer.register.map_or(Epoch::NONE, |register| register.membership.epoch);
+        let header = Header {
+            kind: Kind::Answer,
+            sender: NodeId::new(NodeId::MAX).expect("the highest id is one"),
+            flags: 0,
+            cluster,
+            module,
+            epoch,
+            sequence: answer.number,
+            echo: answer.number,
+        };
+        let datagram = wire::seal(&header, |body| answer.encode(body), &self.keys);
+        if let Err(error) = self.socket.send_to(datagram.as_bytes(), to) {
+            debug!(%to, %error, "an answer is lost here");
+        }
+    }
+}
+
+/// The arbiter's folder: a file for each register, and one for the incarnation.
+struct Shelf {
+    folder: PathBuf,
+    incarnation: Incarnation,
+    _lock: Lock,
+}
+
+impl Shelf {
+    fn open(folder: &Path) -> Result<Self, StartError> {
+        fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
+        let lock = Lock::take(folder)?;
+        let path = folder.join("incarnation");
+        let incarnation = match fs::read(&path) {
+            Ok(bytes) => {
+                let damaged = || io::Error::other("it does not hold eight bytes");
+                let bytes = bytes.try_into().map_err(|_| damaged());
+                u64::from_be_bytes(bytes.map_err(StoreError::io("use", &path))?)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let fresh = random()?.max(1);
+                replace(folder, "incarnation", &fresh.to_be_bytes())?;
+                fresh
+            }
+            Err(error) => return Err(StoreError::io("read", &path)(error).into()),
+        };
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            incarnation: Incarnation(incarnation),
+            _lock: lock,
+        })
+    }
+
+    /// The arbiter with everything that it stored.
+    fn machine(&self) -> Result<ha_quorum::Arbiter, StoreError> {
+        let mut registers = Vec::new();
+        let list = fs::read_dir(&self.folder).map_err(StoreError::io("list", &self.folder))?;
+        for entry in list {
+            let path = entry.map_err(StoreError::io("list", &self.folder))?.path();
+            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+                let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
+                let damaged = |why| StoreError::Damaged { path: path.clone(), why };
+                registers.push(Register::decode(&bytes).map_err(damaged)?);
+            }
+        }
+        let now = Clock::start().now();
+        let refused = |error| StoreError::io("use", &self.folder)(io::Error::other(error));
+        ha_quorum::Arbiter::new(now, self.incarnation, registers).map_err(refused)
+    }
+
+    fn store(&self, register: &Register) -> Result<(), StoreError> {
+        let (cluster, module) = (register.cluster, register.module.0);
+        replace(&self.folder, &format!("{cluster}-{module}.{EXTENSION}"), &register.encode())
+    }
+}
+
+/// Where a socket bound to any address is reached from here.
+fn local(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            (std::net::Ipv4Addr::LOCALHOST, v4.port()).into()
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
+        }
+        bound => bound,
+    }
+}
+
+/// Where the header names the cluster.
+const CLUSTER_AT: usize = 8;
+const EXTENSION: &str = "register";

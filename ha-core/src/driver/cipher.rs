@@ -1,0 +1,247 @@
+//! What makes the replication stream the cluster's own: a handshake, then chunks.
+
+use std::io;
+use std::prelude::rust_2024::*;
+use std::vec;
+
+use bytes::{BufMut, BytesMut};
+use ha_proto::codec::{DecodeError, Reader};
+use ha_proto::{ClusterId, NodeId};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use snow::{Builder, HandshakeState, TransportState};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The two ends of a stream and the secret that they share.
+#[derive(Clone)]
+pub(super) struct Ends {
+    pub(super) cluster: ClusterId,
+    pub(super) me: NodeId,
+    pub(super) peer: NodeId,
+    /// Derived from the cluster's key; `None` when the stream is neither encrypted nor authentic.
+    pub(super) secret: Option<[u8; 32]>,
+}
+
+/// One direction-pair of an established stream.
+pub(super) enum Cipher {
+    /// Bytes as they are (`insecure`).
+    Plain,
+    /// Noise messages of at most [`CHUNK_MAX`] bytes, each behind its length as u16.
+    Noise(Box<TransportState>),
+}
+
+/// Why a connection is not the peer's.
+#[derive(Debug, Error)]
+pub(super) enum HandshakeError {
+    /// It broke, or ended.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It has another key, or none.
+    #[error("another key, or not a node of this cluster: {0}")]
+    Noise(#[from] snow::Error),
+    /// It says something else than a greeting.
+    #[error("not a greeting: {0}")]
+    Greeting(#[from] DecodeError),
+    /// It is not the node that is expected.
+    #[error("not the peer of this node: cluster {cluster}, from node {from} to node {to}")]
+    Stranger {
+        /// Its cluster.
+        cluster: ClusterId,
+        /// Its id.
+        from: NodeId,
+        /// Whom it expects here.
+        to: NodeId,
+    },
+}
+
+/// The secret of replication streams under the cluster's `key`; no other use of the key gives it.
+pub(super) fn derive(key: &[u8; 32]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(b"ha-core replication stream 1");
+    mac.finalize().into_bytes().into()
+}
+
+impl Ends {
+    /// Greets as the one who dialled.
+    pub(super) async fn dial(&self, stream: &mut TcpStream) -> Result<Cipher, HandshakeError> {
+        let mut noise = self.builder()?.map(Builder::build_initiator).transpose()?;
+        self.say(stream, noise.as_mut()).await?;
+        self.hear(stream, noise.as_mut()).await?;
+        Self::finish(noise)
+    }
+
+    /// Greets as the one who was dialled.
+    pub(super) async fn accept(&self, stream: &mut TcpStream) -> Result<Cipher, HandshakeError> {
+        let mut noise = self.builder()?.map(Builder::build_responder).transpose()?;
+        self.hear(stream, noise.as_mut()).await?;
+        self.say(stream, noise.as_mut()).await?;
+        Self::finish(noise)
+    }
+
+    fn builder(&self) -> Result<Option<Builder<'_>>, snow::Error> {
+        let Some(secret) = &self.secret else { return Ok(None) };
+        let builder = Builder::new(PATTERN.parse()?);
+        Ok(Some(builder.psk(0, secret)?.prologue(PROLOGUE)?))
+    }
+
+    fn finish(noise: Option<HandshakeState>) -> Result<Cipher, HandshakeError> {
+        match noise {
+            Some(noise) => Ok(Cipher::Noise(Box::new(noise.into_transport_mode()?))),
+            None => Ok(Cipher::Plain),
+        }
+    }
+
+    async fn say(
+        &self,
+        stream: &mut TcpStream,
+        noise: Option<&mut HandshakeState>,
+    ) -> Result<(), HandshakeError> {
+        let greeting = self.greeting();
+        let mut message = vec![0; GREETING_MAX];
+        let len = if let Some(noise) = noise {
+            noise.write_message(&greeting, &mut message)?
+        } else {
+            message[..greeting.len()].copy_from_slice(&greeting);
+            greeting.len()
+        };
+        let mut framed = (len as u16).to_be_bytes().to_vec();
+        framed.extend_from_slice(&message[..len]);
+        stream.write_all(&framed).await?;
+        Ok(())
+    }
+
+    async fn hear(
+        &self,
+        stream: &mut TcpStream,
+        noise: Option<&mut HandshakeState>,
+    ) -> Result<(), HandshakeError> {
+        let len = usize::from(stream.read_u16().await?);
+        if len > GREETING_MAX {
+            return Err(DecodeError::Invalid("the greeting's length").into());
+        }
+        let mut message = vec![0; len];
+        stream.read_exact(&mut message).await?;
+        let mut greeting = vec![0; GREETING_MAX];
+        let greeting = match noise {
+            Some(noise) => {
+                let len = noise.read_message(&message, &mut greeting)?;
+                &greeting[..len]
+            }
+            None => &message,
+        };
+        self.check(greeting)
+    }
+
+    /// Layout, 16 bytes, big-endian: magic `0x48535452` ("HSTR"), version u8 (1), from u8, to u8,
+    /// zero u8, cluster u64.
+    fn greeting(&self) -> [u8; GREETING_LEN] {
+        let mut bytes = [0; GREETING_LEN];
+        let mut out = &mut bytes[..];
+        out.put_u32(MAGIC);
+        out.put_u8(VERSION);
+        out.put_u8(self.me.as_u8());
+        out.put_u8(self.peer.as_u8());
+        out.put_u8(0);
+        out.put_u64(self.cluster.0);
+        assert!(out.is_empty(), "a gap in the greeting would be read as a field");
+        bytes
+    }
+
+    fn check(&self, greeting: &[u8]) -> Result<(), HandshakeError> {
+        let mut reader = Reader::new(greeting);
+        if reader.u32("the magic number")? != MAGIC {
+            return Err(DecodeError::Invalid("the magic number").into());
+        }
+        if reader.u8("the version")? != VERSION {
+            return Err(DecodeError::Invalid("the version").into());
+        }
+        let (from, to) = (reader.node("the sender")?, reader.node("the receiver")?);
+        reader.u8("the reserved byte")?;
+        let cluster = ClusterId(reader.u64("the cluster")?);
+        reader.finish()?;
+        if (cluster, from, to) == (self.cluster, self.peer, self.me) {
+            Ok(())
+        } else {
+            Err(HandshakeError::Stranger { cluster, from, to })
+        }
+    }
+}
+
+impl Cipher {
+    /// Moves `plain` to the end of `wire`, ready to be sent.
+    pub(super) fn seal(&mut self, plain: &mut BytesMut, wire: &mut BytesMut) -> io::Result<()> {
+        match self {
+            Self::Plain if wire.is_empty() => std::mem::swap(plain, wire),
+            Self::Plain => {
+                wire.extend_from_slice(plain);
+                plain.clear();
+            }
+            Self::Noise(noise) => {
+                for chunk in plain.chunks(CHUNK_MAX) {
+                    let at = wire.len();
+                    wire.put_u16((chunk.len() + TAG_LEN) as u16);
+                    wire.resize(at + 2 + chunk.len() + TAG_LEN, 0);
+                    noise.write_message(chunk, &mut wire[at + 2..]).map_err(io::Error::other)?;
+                }
+                plain.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what is whole in `wire` to the end of `plain`.
+    pub(super) fn open(&mut self, wire: &mut BytesMut, plain: &mut BytesMut) -> io::Result<()> {
+        let Self::Noise(noise) = self else {
+            if plain.is_empty() {
+                std::mem::swap(wire, plain);
+            } else {
+                plain.extend_from_slice(wire);
+                wire.clear();
+            }
+            return Ok(());
+        };
+        let mut taken = 0;
+        while let Some(len) = wire.get(taken..taken + 2) {
+            let len = usize::from(u16::from_be_bytes([len[0], len[1]]));
+            let Some(sealed) = wire.get(taken + 2..taken + 2 + len) else { break };
+            let at = plain.len();
+            plain.resize(at + len, 0);
+            let opened = noise.read_message(sealed, &mut plain[at..]).map_err(io::Error::other)?;
+            plain.truncate(at + opened);
+            taken += 2 + len;
+        }
+        bytes::Buf::advance(wire, taken);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Cipher {
+    /// Which kind; never what is in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "Plain",
+            Self::Noise(_) => "Noise",
+        })
+    }
+}
+
+impl std::fmt::Debug for Ends {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ends({} to {} of {})", self.me, self.peer, self.cluster)
+    }
+}
+
+/// No certificates: who has the cluster's key is of the cluster. Fresh keys for each connection.
+const PATTERN: &str = "Noise_NNpsk0_25519_AESGCM_SHA256";
+const PROLOGUE: &[u8] = b"ha-core replication stream 1";
+const MAGIC: u32 = u32::from_be_bytes(*b"HSTR");
+const VERSION: u8 = 1;
+const GREETING_LEN: usize = 16;
+/// A greeting with what Noise adds: an ephemeral key and a tag.
+const GREETING_MAX: usize = GREETING_LEN + 32 + TAG_LEN;
+/// The most that fits into one Noise message with its tag.
+pub(super) const CHUNK_MAX: usize = 65_535 - TAG_LEN;
+const TAG_LEN: usize = 16;

@@ -1,0 +1,138 @@
+//! What a program that wants to be highly available implements.
+
+use core::error::Error;
+use core::fmt;
+use core::future::{Future, ready};
+use core::time::Duration;
+use std::prelude::rust_2024::*;
+
+use bytes::Bytes;
+use ha_proto::{Epoch, Seq};
+use ha_replicate::{Batch, ProposeError};
+
+use crate::Event;
+
+/// The application behind one module: a state machine that applies committed records, and a service
+/// that runs where the module is primary.
+///
+/// All methods are called on a thread of their own, one at a time, in the order in which the node
+/// asked; none of them delays the node, other modules, or the [`Guard`]. An error is told to the
+/// node, which stops the application, or counts the copy here as lost.
+pub trait Host: Send + 'static {
+    /// What keeps the application in bounds at once, whatever the host is doing.
+    type Guard: Guard;
+
+    /// The guard, asked for once before anything else.
+    fn guard(&mut self) -> Self::Guard;
+
+    /// Starts to serve in `epoch`. Nobody may be answered before the record `head` is applied: what
+    /// was acknowledged before is read again only then.
+    fn start(
+        &mut self,
+        epoch: Epoch,
+        head: Seq,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Ceases to serve, in order; with `force` without waiting for anyone.
+    fn stop(&mut self, force: bool) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Applies one committed record. Records come in the order of their sequence, each once in the
+    /// life of the state, on primary and secondary alike.
+    fn apply(
+        &mut self,
+        seq: Seq,
+        record: Bytes,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Applies committed records; the default applies one after the other. A host that can take
+    /// many at a time is faster with its own.
+    fn apply_batch(&mut self, batch: &Batch) -> impl Future<Output = Result<(), HostError>> + Send {
+        async move {
+            for record in batch.records() {
+                let payload = batch.bytes.slice_ref(record.body.payload);
+                self.apply(record.position.seq, payload).await?;
+            }
+            Ok(())
+        }
+    }
+
+    /// Forgets the state: all records will be applied again from the first.
+    fn reset(&mut self) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// The last record in the host's own durable state, asked once at the start; zero, the default,
+    /// when the state is rebuilt from the log.
+    fn applied(&self) -> Seq {
+        Seq::ZERO
+    }
+
+    /// A record of [`Handle::submit`](super::Handle::submit) was not taken, and why.
+    fn refused(&mut self, record: Bytes, why: ProposeError) {
+        let _ = (record, why);
+    }
+
+    /// Something happened. Each event is in the log (`tracing`) already.
+    fn observe(&mut self, event: &Event) {
+        let _ = event;
+    }
+}
+
+/// What must not wait behind the application: its methods are called on another thread than the
+/// [`Host`]'s, even while the host starts, stops or applies. One at a time, in order.
+pub trait Guard: Send + 'static {
+    /// Keeps the application from doing anything any more: no answers, no writes (R5). Must end
+    /// within the configured `stop`; an orderly [`Host::stop`] follows.
+    fn fence(&mut self, epoch: Epoch) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Sets the virtual addresses here, to vanish by themselves after `lifetime`. The default has
+    /// none.
+    fn take_address(
+        &mut self,
+        epoch: Epoch,
+        lifetime: Duration,
+    ) -> impl Future<Output = Result<(), HostError>> + Send {
+        let _ = (epoch, lifetime);
+        ready(Ok(()))
+    }
+
+    /// Lets the virtual addresses live for `lifetime` from now.
+    fn keep_address(
+        &mut self,
+        lifetime: Duration,
+    ) -> impl Future<Output = Result<(), HostError>> + Send {
+        let _ = lifetime;
+        ready(Ok(()))
+    }
+
+    /// Removes the virtual addresses.
+    fn drop_address(&mut self) -> impl Future<Output = Result<(), HostError>> + Send {
+        ready(Ok(()))
+    }
+}
+
+/// Why a host could not do what it was asked, in its own words.
+pub struct HostError(Box<dyn Error + Send + Sync>);
+
+impl HostError {
+    /// The reason, a text or an error.
+    pub fn new(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(why.into())
+    }
+}
+
+impl fmt::Debug for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for HostError {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}

@@ -1,0 +1,211 @@
+//! The threads on which hosts and their guards are called.
+
+use core::future::Future;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+use std::format;
+use std::io;
+use std::prelude::rust_2024::*;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use ha_proto::{Epoch, ModuleId, Seq, Ticket};
+use ha_replicate::{Batch, ProposeError};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tracing::{Instrument, error, info_span, warn};
+
+use super::host::{Guard, Host, HostError};
+use crate::{Answer, Event};
+
+/// A host and its guard at work, each on a thread of its own with a runtime of its own.
+///
+/// Their queues hold the few effects that a node has in flight for one module, and at most
+/// [`NOTES_MAX`] notes.
+#[derive(Debug)]
+pub(super) struct Hosting {
+    host: Caller<HostJob>,
+    guard: Caller<GuardJob>,
+    notes: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Caller<T> {
+    jobs: Option<UnboundedSender<T>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+pub(super) enum HostJob {
+    Start { ticket: Ticket, epoch: Epoch, head: Seq },
+    Stop { ticket: Ticket, force: bool },
+    Apply { ticket: Ticket, batch: Batch },
+    Reset { ticket: Ticket },
+    Refused { record: Bytes, why: ProposeError },
+    Observe(Event),
+}
+
+#[derive(Debug)]
+pub(super) enum GuardJob {
+    Fence { ticket: Ticket, epoch: Epoch },
+    Take { ticket: Ticket, epoch: Epoch, lifetime: Duration },
+    Keep { ticket: Ticket, lifetime: Duration },
+    Drop { ticket: Ticket },
+}
+
+impl Hosting {
+    pub(super) fn start<H: Host>(
+        module: ModuleId,
+        mut host: H,
+        answer: impl Fn(Ticket, Answer) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let answer = Arc::new(answer);
+        let to = Arc::clone(&answer);
+        let guard = host.guard();
+        let guard = Caller::start(format!("ha-guard-{}", module.0), module, move |jobs| {
+            guard_loop(guard, jobs, move |ticket, answer| to(ticket, answer))
+        })?;
+        let notes = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&notes);
+        let host = Caller::start(format!("ha-host-{}", module.0), module, move |jobs| {
+            host_loop(host, jobs, seen, move |ticket, result| answer(ticket, result))
+        })?;
+        Ok(Self { host, guard, notes })
+    }
+
+    pub(super) fn host(&self, job: HostJob) {
+        self.host.ask(job);
+    }
+
+    pub(super) fn guard(&self, job: GuardJob) {
+        self.guard.ask(job);
+    }
+
+    /// Tells the host something that needs no answer; dropped when too much of that waits.
+    pub(super) fn note(&self, job: HostJob) {
+        if self.notes.fetch_add(1, Ordering::Relaxed) < NOTES_MAX {
+            self.host.ask(job);
+        } else {
+            self.notes.fetch_sub(1, Ordering::Relaxed);
+            warn!("the host is too slow to be told everything");
+        }
+    }
+}
+
+impl<T: Send + 'static> Caller<T> {
+    fn start<F: Future<Output = ()>>(
+        name: String,
+        module: ModuleId,
+        work: impl FnOnce(UnboundedReceiver<T>) -> F + Send + 'static,
+    ) -> io::Result<Self> {
+        let (jobs, todo) = unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let span = info_span!("host", module = module.0);
+        let thread = thread::Builder::new()
+            .name(name)
+            .spawn(move || runtime.block_on(work(todo).instrument(span)))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    fn ask(&self, job: T) {
+        let jobs = self.jobs.as_ref().expect("the queue lives as long as its thread");
+        // A host that panicked has said so; what it owed stays unanswered, and the node stops by
+        // its own clock.
+        let _ = jobs.send(job);
+    }
+}
+
+impl<T> Drop for Caller<T> {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn host_loop<H: Host>(
+    mut host: H,
+    mut jobs: UnboundedReceiver<HostJob>,
+    notes: Arc<AtomicUsize>,
+    answer: impl Fn(Ticket, Answer),
+) {
+    let mut runs = false;
+    while let Some(job) = jobs.recv().await {
+        match job {
+            HostJob::Start { ticket, epoch, head } => {
+                runs = true;
+                let result = host.start(epoch, head).await;
+                answer(ticket, told("start", result));
+            }
+            HostJob::Stop { ticket, force } => {
+                let result = host.stop(force).await;
+                runs &= result.is_err();
+                answer(ticket, told("stop", result));
+            }
+            HostJob::Apply { ticket, batch } => {
+                let result = host.apply_batch(&batch).await;
+                answer(ticket, told("apply", result));
+            }
+            HostJob::Reset { ticket } => {
+                let result = host.reset().await;
+                answer(ticket, told("reset", result));
+            }
+            HostJob::Refused { record, why } => host.refused(record, why),
+            HostJob::Observe(event) => {
+                notes.fetch_sub(1, Ordering::Relaxed);
+                host.observe(&event);
+            }
+        }
+    }
+    if runs {
+        // A driver that ends leaves no application behind that nobody watches.
+        told("stop", host.stop(true).await);
+    }
+}
+
+async fn guard_loop<G: Guard>(
+    mut guard: G,
+    mut jobs: UnboundedReceiver<GuardJob>,
+    answer: impl Fn(Ticket, Answer),
+) {
+    let mut taken = false;
+    while let Some(job) = jobs.recv().await {
+        match job {
+            GuardJob::Fence { ticket, epoch } => {
+                let result = guard.fence(epoch).await;
+                answer(ticket, told("fence", result));
+            }
+            GuardJob::Take { ticket, epoch, lifetime } => {
+                taken = true;
+                let result = guard.take_address(epoch, lifetime).await;
+                answer(ticket, told("take the address of", result));
+            }
+            GuardJob::Keep { ticket, lifetime } => {
+                let result = guard.keep_address(lifetime).await;
+                answer(ticket, told("keep the address of", result));
+            }
+            GuardJob::Drop { ticket } => {
+                let result = guard.drop_address().await;
+                taken &= result.is_err();
+                answer(ticket, told("drop the address of", result));
+            }
+        }
+    }
+    if taken {
+        told("drop the address of", guard.drop_address().await);
+    }
+}
+
+fn told(what: &'static str, result: Result<(), HostError>) -> Answer {
+    match result {
+        Ok(()) => Answer::Done,
+        Err(error) => {
+            error!(%error, "could not {what} the application");
+            Answer::Failed
+        }
+    }
+}
+
+/// Notes that may wait for one host: far more than a healthy one ever has, some megabyte at most.
+const NOTES_MAX: usize = 4096;

@@ -1,0 +1,103 @@
+//! The cluster's key.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::prelude::rust_2024::*;
+
+use ha_proto::wire::Keys;
+use tracing::warn;
+
+use super::StartError;
+use super::cipher::derive;
+use crate::raw::Key;
+
+/// What the one key of a cluster gives to each use.
+#[derive(Clone)]
+pub(super) struct Secrets {
+    pub(super) datagrams: Keys,
+    /// `None` without a key.
+    pub(super) stream: Option<[u8; 32]>,
+}
+
+impl Secrets {
+    /// Reads what `key` names. A file that others may read is a warning.
+    pub(super) fn load(key: &Key) -> Result<Self, StartError> {
+        match key {
+            Key::Insecure => {
+                warn!("insecure = true: whoever reaches the ports can stop this cluster");
+                Ok(Self { datagrams: Keys::insecure(), stream: None })
+            }
+            Key::File(path) => {
+                let path = PathBuf::from(path);
+                let bytes = read(&path)?;
+                let key = parse(&bytes).ok_or(StartError::KeyFormat { path })?;
+                Ok(Self { datagrams: Keys::new(&key), stream: Some(derive(&key)) })
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StartError> {
+    let failed = |source| StartError::Key { path: path.to_path_buf(), source };
+    let data = fs::metadata(path).map_err(failed)?;
+    if data.mode() & 0o077 != 0 {
+        let mode = data.mode() & 0o777;
+        warn!(key_file = %path.display(), "others may read the key (mode {mode:03o}): chmod 400");
+    }
+    fs::read(path).map_err(failed)
+}
+
+/// 64 hexadecimal digits with any white space around them, or 32 bytes.
+fn parse(bytes: &[u8]) -> Option<[u8; 32]> {
+    if let Ok(key) = bytes.try_into() {
+        return Some(key);
+    }
+    let digits = bytes.trim_ascii();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut key = [0; 32];
+    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = (high << 4 | low) as u8;
+    }
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_hexadecimal_or_raw() {
+        let mut key = [0xab; 32];
+        key[0] = 1;
+        let hex = format!("01{}", "aB".repeat(31));
+        assert_eq!(parse(hex.as_bytes()), Some(key));
+        assert_eq!(parse(format!(" {hex}\n").as_bytes()), Some(key));
+        assert_eq!(parse(&key), Some(key));
+    }
+
+    #[test]
+    fn anything_else_is_no_key() {
+        for bytes in [&b""[..], &[0; 31], &[0; 33], &[b'g'; 64], &[b'0'; 63], &[b'0'; 65]] {
+            assert_eq!(parse(bytes), None);
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_field() {
+        let missing = Secrets::load(&Key::File("/nowhere/key".into()));
+        let Err(error) = missing else { panic!("there is no such file") };
+        assert!(error.to_string().contains("key_file"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let empty = Secrets::load(&Key::File(file.path().to_str().unwrap().into()));
+        let Err(error) = empty else { panic!("there is no key") };
+        assert!(error.to_string().contains("64 hexadecimal digits"));
+    }
+}

@@ -1,0 +1,388 @@
+//! Runs mirrors: sockets, timers, log files and the host around the pure [`Mirror`](crate::Mirror).
+//!
+//! One thread owns all modules of a process and everything that they share: a UDP socket for each
+//! link and witness, and one replication stream to the peer's process. What may block (disk, host,
+//! guard) runs on threads of its own and comes back as a fact.
+//!
+//! ```no_run
+//! use bytes::Bytes;
+//! use ha_core::driver::{Driver, Guard, Host, HostError};
+//! use ha_core::proto::{Epoch, Seq};
+//! use ha_core::raw::{Link, NodeConfig, RawConfig, RawVote, Replication};
+//!
+//! struct Counter(u64);
+//! struct Fence;
+//!
+//! impl Guard for Fence {
+//!     async fn fence(&mut self, _: Epoch) -> Result<(), HostError> {
+//!         Ok(()) // answer nobody any more
+//!     }
+//! }
+//!
+//! impl Host for Counter {
+//!     type Guard = Fence;
+//!     fn guard(&mut self) -> Fence {
+//!         Fence
+//!     }
+//!     async fn start(&mut self, _: Epoch, _: Seq) -> Result<(), HostError> {
+//!         Ok(()) // open the service
+//!     }
+//!     async fn stop(&mut self, _: bool) -> Result<(), HostError> {
+//!         Ok(()) // close it
+//!     }
+//!     async fn apply(&mut self, _: Seq, _: Bytes) -> Result<(), HostError> {
+//!         self.0 += 1; // committed: acknowledge it where it was asked for
+//!         Ok(())
+//!     }
+//!     async fn reset(&mut self) -> Result<(), HostError> {
+//!         self.0 = 0;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let link = Link { local: "10.0.0.1:7400".parse()?, peer: "10.0.0.2:7400".parse()? };
+//! let stream = Replication {
+//!     listen: "10.0.0.1:7401".parse()?,
+//!     connect: "10.0.0.2:7401".parse()?,
+//! };
+//! let mut raw = RawConfig::new("shop", (0, 1), vec![link], stream, "/var/lib/shop");
+//! raw.vote = RawVote::None;
+//! raw.key_file = Some("/etc/shop.key".into());
+//!
+//! let mut driver = Driver::new();
+//! let handle = driver.add(NodeConfig::try_from(raw)?, Counter(0))?;
+//! let running = driver.start()?;
+//! handle.submit(Bytes::from_static(b"one more"))?;
+//! running.wait();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod arbiter;
+mod cipher;
+mod clock;
+mod dial;
+mod error;
+mod handle;
+mod host;
+mod hosting;
+mod key;
+mod mailbox;
+mod module;
+mod session;
+mod turn;
+mod udp;
+mod watched;
+
+use core::future::poll_fn;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::prelude::rust_2024::*;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use ha_proto::{Boot, StoreId};
+use ha_replicate::Recovered;
+use rustix::rand::{GetRandomFlags, getrandom};
+use tokio::sync::{Semaphore, watch};
+use tracing::{error, info, info_span};
+
+use self::cipher::Ends;
+use self::clock::Alarm;
+use self::dial::Patience;
+use self::handle::{PROPOSALS_MAX, Shared};
+use self::hosting::Hosting;
+use self::key::Secrets;
+use self::mailbox::{Letter, Mailbox};
+use self::module::{Module, Ports};
+use self::turn::Loop;
+use self::udp::Port;
+use crate::raw::NodeConfig;
+use crate::store::{Ids, Storage, Store, StoreLimits};
+use crate::{Answer, Mirror, Saved, Status};
+
+pub use self::arbiter::{Arbiter, ArbiterConfig};
+pub use self::clock::Clock;
+pub use self::error::StartError;
+pub use self::handle::{Handle, ProposeError, Watch};
+pub use self::host::{Guard, Host, HostError};
+
+/// The modules of a process, before they run.
+#[derive(Debug, Default)]
+pub struct Driver {
+    mailbox: Arc<Mailbox>,
+    modules: Vec<Prepared>,
+}
+
+/// A driver at work. It ends when this is dropped, or when any [`Handle`] says so.
+#[derive(Debug)]
+pub struct Running {
+    mailbox: Arc<Mailbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A module with its folder open and its threads at work.
+#[derive(Debug)]
+struct Prepared {
+    config: NodeConfig,
+    saved: Saved,
+    recovered: Recovered,
+    shared: Arc<Shared>,
+    status: watch::Sender<Option<Status>>,
+    storage: Storage,
+    hosting: Hosting,
+}
+
+impl Driver {
+    /// A driver without modules.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a module: opens its folder and recovers its log. Nothing is sent before
+    /// [`Driver::start`].
+    ///
+    /// # Errors
+    /// [`StartError`] when the module does not fit the others, or its folder cannot be used.
+    pub fn add<H: Host>(&mut self, config: NodeConfig, host: H) -> Result<Handle, StartError> {
+        self.check(&config)?;
+        let identity = *config.config.identity();
+        let ids = Ids { cluster: identity.cluster, module: identity.module, node: identity.me };
+        let limits =
+            StoreLimits { segment_bytes: config.segment_bytes, aside_bytes: config.aside_bytes };
+        let store = Store::open(Path::new(&config.folder), ids, limits, StoreId(random()?))?;
+        let saved = store.saved().clone();
+        let recovered = Recovered {
+            position: store.position(),
+            lineage: saved.lineage.clone(),
+            state: saved.state,
+            membership: saved.is_initialised().then_some(saved.membership),
+            store: saved.store,
+            applied: host.applied(),
+            bytes: store.bytes(),
+        };
+        let place = self.modules.len();
+        let storage = Storage::start(store, self.answers(place))?;
+        let hosting = Hosting::start(identity.module, host, self.answers(place))?;
+        let (status, seen) = watch::channel(None);
+        let shared = Arc::new(Shared {
+            id: identity.module,
+            place,
+            mailbox: Arc::clone(&self.mailbox),
+            permits: Semaphore::new(PROPOSALS_MAX),
+            status: seen,
+        });
+        let handle = Handle { shared: Arc::clone(&shared) };
+        let prepared = Prepared { config, saved, recovered, shared, status, storage, hosting };
+        self.modules.push(prepared);
+        Ok(handle)
+    }
+
+    /// Opens the sockets and runs all modules, on a thread of its own.
+    ///
+    /// # Errors
+    /// [`StartError`] when there is no module, or the key, a socket or a thread is not to be had.
+    pub fn start(self) -> Result<Running, StartError> {
+        let Some(first) = self.modules.first() else { return Err(StartError::Modules(0)) };
+        let secrets = Secrets::load(&first.config.key)?;
+        let sockets = Sockets::bind(&self.modules)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mailbox = Arc::clone(&self.mailbox);
+        let node = first.config.config.identity().me.as_u8();
+        let thread = thread::Builder::new().name("ha-node".into()).spawn(move || {
+            let _span = info_span!("node", node).entered();
+            runtime.block_on(run(self, secrets, sockets));
+        })?;
+        Ok(Running { mailbox, thread: Some(thread) })
+    }
+
+    /// What the threads of a module do with the results of its effects.
+    fn answers(&self, module: usize) -> impl Fn(ha_proto::Ticket, Answer) + Send + Sync + 'static {
+        let mailbox = Arc::clone(&self.mailbox);
+        move |ticket, answer| {
+            // A driver that has ended needs no answers.
+            let _ = mailbox.post(Letter::Done { module, ticket, answer });
+        }
+    }
+
+    /// Whether `config` fits the modules that are there already.
+    fn check(&self, config: &NodeConfig) -> Result<(), StartError> {
+        if self.modules.len() == MODULES_MAX {
+            return Err(StartError::Modules(MODULES_MAX + 1));
+        }
+        let second = config.config.identity();
+        for other in &self.modules {
+            let first = other.config.config.identity();
+            if first.module == second.module {
+                return Err(StartError::Twice(second.module));
+            }
+            let rows = [
+                ("cluster", first.cluster == second.cluster),
+                ("node", first.me == second.me),
+                ("peer", first.peer == second.peer),
+                ("links", other.config.links == config.links),
+                ("replication", other.config.replication == config.replication),
+                ("key_file", other.config.key == config.key),
+            ];
+            if let Some((field, _)) = rows.into_iter().find(|(_, same)| !same) {
+                let (first, second) = (first.module, second.module);
+                return Err(StartError::Differ { field, first, second });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    /// Ends the driver: no datagram is sent any more, the hosts' applications are stopped by force,
+    /// and what was being written is durable when this returns. A service that should go on
+    /// elsewhere at once is handed over before, by [`Order::Stop`](crate::Order::Stop).
+    pub fn shutdown(self) {
+        drop(self);
+    }
+
+    /// Waits until the driver ends.
+    pub fn wait(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the node's thread has panicked");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended already takes no letters.
+        let _ = self.mailbox.post(Letter::Shutdown);
+        self.join();
+    }
+}
+
+/// The process's sockets, bound on the caller's thread so that errors come back to it.
+#[derive(Debug)]
+struct Sockets {
+    links: Vec<UdpSocket>,
+    witnesses: BTreeMap<SocketAddr, UdpSocket>,
+    /// At the node that is dialled.
+    listener: Option<TcpListener>,
+}
+
+impl Sockets {
+    fn bind(modules: &[Prepared]) -> Result<Self, StartError> {
+        let first = &modules.first().expect("a driver without modules does not start").config;
+        let links = first.links.iter().map(|link| udp::bind("links", link.local));
+        let links = links.collect::<Result<_, _>>()?;
+        let mut witnesses = BTreeMap::new();
+        for witness in modules.iter().filter_map(|module| module.config.witness) {
+            if let Entry::Vacant(place) = witnesses.entry(witness) {
+                place.insert(udp::bind("witness", udp::any_for(witness))?);
+            }
+        }
+        let identity = first.config.identity();
+        let listener = if identity.me > identity.peer {
+            let address = first.replication.listen;
+            let field = "replication.listen";
+            let bound = TcpListener::bind(address).and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            });
+            Some(bound.map_err(|source| StartError::Bind { field, address, source })?)
+        } else {
+            None
+        };
+        Ok(Self { links, witnesses, listener })
+    }
+}
+
+/// The node's thread.
+async fn run(driver: Driver, secrets: Secrets, sockets: Sockets) {
+    match assemble(driver, &secrets, sockets) {
+        Ok(mut node) => {
+            if let Err(error) = poll_fn(|cx| node.poll(cx)).await {
+                error!(%error, "the node ends");
+            }
+            info!("the driver ends");
+        }
+        Err(error) => error!(%error, "the node could not be put together"),
+    }
+}
+
+/// Puts the loop together, inside its runtime.
+fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<Loop> {
+    let Driver { mailbox, modules } = driver;
+    let clock = Clock::start();
+    let boot = Boot(random()?);
+    let first = &modules.first().expect("a driver without modules does not start").config;
+    connect(first, secrets.stream, sockets.listener, &mailbox);
+    let witnesses: Vec<SocketAddr> = sockets.witnesses.keys().copied().collect();
+    let ports = Ports {
+        links: sockets.links.into_iter().map(Port::new).collect::<io::Result<_>>()?,
+        witnesses: sockets.witnesses.into_values().map(Port::new).collect::<io::Result<_>>()?,
+    };
+    let places = modules.iter().map(|module| (module.shared.id, module.shared.place)).collect();
+    let made = modules.into_iter().map(|module| {
+        let keys = secrets.datagrams.clone();
+        let Prepared { config, saved, recovered, shared, status, storage, hosting } = module;
+        let now = clock.now();
+        let mirror = Mirror::new(config.config, keys, saved, recovered, boot, random()?, now);
+        let witness = config.witness.and_then(|address| {
+            let place = witnesses.binary_search(&address).ok()?;
+            Some((place, address))
+        });
+        Ok(Module {
+            mirror,
+            shared,
+            status,
+            storage,
+            hosting,
+            peers: config.links.iter().map(|link| link.peer).collect(),
+            witness,
+            proposals: std::collections::VecDeque::new(),
+            due: None,
+            touched: true,
+        })
+    });
+    let modules = made.collect::<io::Result<_>>()?;
+    let alarm = Alarm::new(clock)?;
+    Ok(Loop { clock, alarm, ports, mailbox, modules, places, session: None, letters: Vec::new() })
+}
+
+/// Begins to dial, or to listen: the lower id dials.
+fn connect(
+    config: &NodeConfig,
+    secret: Option<[u8; 32]>,
+    listener: Option<TcpListener>,
+    mailbox: &Arc<Mailbox>,
+) {
+    let (identity, timing) = (config.config.identity(), config.config.timing());
+    let ends = Ends { cluster: identity.cluster, me: identity.me, peer: identity.peer, secret };
+    let patience = Patience::new(timing.heartbeat, timing.timeout);
+    let mailbox = Arc::clone(mailbox);
+    match listener {
+        Some(listener) => {
+            tokio::spawn(dial::listen(ends, listener, patience, mailbox));
+        }
+        None => {
+            tokio::spawn(dial::dial(ends, config.replication.connect, patience, mailbox));
+        }
+    }
+}
+
+/// A random number of the system's.
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Modules of one process: each has threads of its own.
+const MODULES_MAX: usize = 256;
+
+const _: () = assert!(MODULES_MAX <= 1 << 16, "a module's number has sixteen bits");

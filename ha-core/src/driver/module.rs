@@ -1,0 +1,191 @@
+//! One module in the node's loop.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::prelude::rust_2024::*;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ha_proto::{Instant, LinkId, Ticket};
+use ha_replicate::ProposeError;
+use tokio::sync::watch;
+use tracing::{debug, error, info, warn};
+
+use super::handle::Shared;
+use super::hosting::{GuardJob, HostJob, Hosting};
+use super::mailbox::Proposal;
+use super::udp::Port;
+use crate::store::Storage;
+use crate::{Destination, Effect, Event, Input, Mirror, Output, Status};
+
+/// A module's machine and whatever performs its effects.
+#[derive(Debug)]
+pub(super) struct Module {
+    pub(super) mirror: Mirror,
+    pub(super) shared: Arc<Shared>,
+    pub(super) status: watch::Sender<Option<Status>>,
+    pub(super) storage: Storage,
+    pub(super) hosting: Hosting,
+    /// Where the peer hears, link by link.
+    pub(super) peers: Vec<SocketAddr>,
+    /// The place of its witness's socket, and where the witness hears.
+    pub(super) witness: Option<(usize, SocketAddr)>,
+    pub(super) proposals: VecDeque<Proposal>,
+    /// When it wants to be called although nothing happens.
+    pub(super) due: Option<Instant>,
+    /// Whether it was told something since its outputs were polled.
+    pub(super) touched: bool,
+}
+
+/// The sockets that all modules share.
+#[derive(Debug)]
+pub(super) struct Ports {
+    pub(super) links: Vec<Port>,
+    pub(super) witnesses: Vec<Port>,
+}
+
+impl Module {
+    /// Whether it asks the witness at this place.
+    pub(super) fn asks(&self, witness: usize) -> bool {
+        self.witness.is_some_and(|(place, _)| place == witness)
+    }
+
+    /// Tells the machine one fact.
+    pub(super) fn tell(&mut self, now: Instant, input: Input<'_>) {
+        self.mirror.handle_input(now, input);
+        self.touched = true;
+    }
+
+    /// Proposes what waits, as much as the window takes and one turn allows; whether more could
+    /// follow at once.
+    pub(super) fn propose(&mut self, now: Instant) -> bool {
+        let mut taken = 0;
+        while let Some(proposal) = self.proposals.front() {
+            if taken == PROPOSE_MAX {
+                break;
+            }
+            let result = self.mirror.propose(now, &proposal.record);
+            if result == Err(ProposeError::Full) {
+                break;
+            }
+            taken += 1;
+            let proposal = self.proposals.pop_front().expect("it was looked at above");
+            match (proposal.reply, result) {
+                // Who proposed may have gone.
+                (Some(reply), result) => drop(reply.send(result)),
+                (None, Ok(_)) => {}
+                (None, Err(why)) => self.refuse(proposal.record, why),
+            }
+        }
+        if taken > 0 {
+            self.shared.permits.add_permits(taken);
+            // Closes the batch.
+            self.tell(now, Input::Timeout);
+        }
+        taken == PROPOSE_MAX
+    }
+
+    /// Performs all that the machine wants done.
+    pub(super) fn perform(&mut self, ports: &Ports) {
+        while let Some(output) = self.mirror.poll_output() {
+            match output {
+                Output::Transmit { to, datagram } => self.send(ports, to, datagram.as_bytes()),
+                Output::Effect { ticket, effect } => self.effect(ticket, effect),
+                Output::Event(event) => self.event(event),
+            }
+        }
+        self.touched = false;
+        self.due = self.mirror.poll_timeout().map(|deadline| deadline.at);
+        let status = self.mirror.status();
+        self.status.send_if_modified(|last| {
+            let changed = *last != Some(status);
+            *last = Some(status);
+            changed
+        });
+    }
+
+    fn send(&self, ports: &Ports, to: Destination, bytes: &[u8]) {
+        let sent = match to {
+            Destination::Peer(LinkId(link)) => {
+                let link = usize::from(link);
+                ports.links[link].send(bytes, self.peers[link])
+            }
+            Destination::Witness => match self.witness {
+                Some((place, address)) => ports.witnesses[place].send(bytes, address),
+                None => false,
+            },
+        };
+        if !sent {
+            debug!(module = self.shared.id.0, ?to, "a datagram is lost here");
+        }
+    }
+
+    fn effect(&self, ticket: Ticket, effect: Effect) {
+        let (storage, hosting) = (&self.storage, &self.hosting);
+        match effect {
+            Effect::Save(saved) => storage.save(ticket, saved),
+            Effect::Append(batch) => storage.append(ticket, batch),
+            Effect::SetAside { from } => storage.set_aside(ticket, from),
+            Effect::Truncate { keep } => storage.truncate(ticket, keep),
+            Effect::Read { what: _, from, max } => storage.read(ticket, from, max),
+            Effect::Apply(batch) => hosting.host(HostJob::Apply { ticket, batch }),
+            Effect::Reset => hosting.host(HostJob::Reset { ticket }),
+            Effect::StartApp { epoch, head } => {
+                hosting.host(HostJob::Start { ticket, epoch, head });
+            }
+            Effect::StopApp { force } => hosting.host(HostJob::Stop { ticket, force }),
+            Effect::Fence { epoch } => hosting.guard(GuardJob::Fence { ticket, epoch }),
+            Effect::TakeAddress { epoch, lifetime } => {
+                hosting.guard(GuardJob::Take { ticket, epoch, lifetime });
+            }
+            Effect::KeepAddress { lifetime } => hosting.guard(GuardJob::Keep { ticket, lifetime }),
+            Effect::DropAddress => hosting.guard(GuardJob::Drop { ticket }),
+        }
+    }
+
+    fn event(&self, event: Event) {
+        log(self.shared.id.0, self.mirror.saved_state().membership.epoch, &event);
+        self.hosting.note(HostJob::Observe(event));
+    }
+
+    fn refuse(&self, record: Bytes, why: ProposeError) {
+        self.hosting.host(HostJob::Refused { record, why });
+    }
+}
+
+/// Each event once, at the level that says who should look at it.
+fn log(module: u16, epoch: ha_proto::Epoch, event: &Event) {
+    match event {
+        Event::StorageFailed
+        | Event::ApplicationFailed
+        | Event::NoCommonHistory
+        | Event::DataLossPossible(_) => error!(module, %epoch, ?event),
+        Event::PeerDown(_)
+        | Event::LinkDown(_)
+        | Event::WitnessSilent
+        | Event::WitnessReplaced
+        | Event::LeaseDiffers { .. }
+        | Event::Paused(_)
+        | Event::Rejected(_)
+        | Event::Replayed
+        | Event::Excluded(_)
+        | Event::Diverged { .. }
+        | Event::KeptAside { .. }
+        | Event::LogFull
+        | Event::Refused(..) => warn!(module, %epoch, ?event),
+        Event::Role { .. }
+        | Event::Membership(_)
+        | Event::Serving(_)
+        | Event::Stopped(_)
+        | Event::LinkUp(_)
+        | Event::PeerUp(_)
+        | Event::PeerRestarted(_)
+        | Event::WitnessBack
+        | Event::InSync
+        | Event::LogWritable => info!(module, %epoch, ?event),
+        Event::Progress { .. } => debug!(module, %epoch, ?event),
+    }
+}
+
+/// Records that one module may propose in one turn: some hundred microseconds of work.
+const PROPOSE_MAX: usize = 1024;

@@ -1,0 +1,825 @@
+//! The configuration as it is written, and the checked one that a driver starts from.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+use core::str::FromStr;
+use core::time::Duration;
+
+use ha_proto::{ClusterId, ModuleId, NodeId};
+use ha_quorum::Vote;
+use thiserror::Error;
+
+use crate::config::{ConfigError, DefaultPrim, Identity, Limits, Policy, Winner};
+use crate::{Config, Profile, Timing};
+
+/// One module on one node, as an administrator writes it. Both nodes are configured alike but for
+/// `node` and `peer`, the sides of each link and of the stream, and `bootstrap`.
+///
+/// With the feature `serde` it is read from any format; unknown fields are refused.
+///
+/// ```
+/// # #[cfg(feature = "serde")] {
+/// use ha_core::raw::{NodeConfig, RawConfig};
+///
+/// let raw: RawConfig = toml::from_str(
+///     r#"
+///     cluster = "shop"
+///     node = 0
+///     peer = 1
+///     links = [{ local = "10.0.0.1:7400", peer = "10.0.0.2:7400" }]
+///     replication = { listen = "10.0.0.1:7401", connect = "10.0.0.2:7401" }
+///     witness = "10.0.0.3:7402"
+///     folder = "/var/lib/ha-node/shop"
+///     key_file = "/etc/ha-node/key"
+///     "#,
+/// )?;
+/// let config = NodeConfig::try_from(raw)?;
+/// assert_eq!(config.links.len(), 1);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
+pub struct RawConfig {
+    /// The cluster's name: any text that is not empty, the same on every node and at the witness.
+    /// Two clusters that share a network or a witness need two names.
+    pub cluster: String,
+    /// Which module of the process: 0 to 65,535, default 0, the same on both nodes. One that moves
+    /// by itself (its own primary, log and address) is a module of its own.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub module: u16,
+    /// This node: 0 to 127, unique in the cluster.
+    pub node: u8,
+    /// The other node: 0 to 127.
+    pub peer: u8,
+    /// The networks that both share, 1 to 8, in the same order on both. Two that fail independently
+    /// (another card, another switch) keep a cable from looking like a dead node.
+    pub links: Vec<Link>,
+    /// Where records go from node to node, over TCP: the faster network.
+    pub replication: Replication,
+    /// Address of the arbiter; needed with `vote = "arbiter"`, and only there.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub witness: Option<SocketAddr>,
+    /// Who decides: `arbiter` (default; one primary at any time), `none` (always available, and two
+    /// primaries when the nodes lose each other), `manual` (an operator does).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub vote: RawVote,
+    /// Named durations: `fast` (one quiet local network), `lan` (default), `wan` (two sites).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub profile: RawProfile,
+    /// How often a beat is sent on each link, e.g. `"100ms"`; default from the profile. Shorter
+    /// finds a loss sooner and costs packets.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub heartbeat: Option<Span>,
+    /// D: without a beat for so long the peer is lost. At least three heartbeats, and longer than
+    /// the worst pause that should cause no takeover; default from the profile.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub timeout: Option<Span>,
+    /// L: how long the right to serve lasts unrenewed; about as long takes a takeover. The same on
+    /// both nodes; default from the profile.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub lease: Option<Span>,
+    /// R: the worst round trip to the witness with its disk; default from the profile.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub round_trip: Option<Span>,
+    /// S: the longest that ceasing to serve takes (addresses off, application frozen); default from
+    /// the profile.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub stop: Option<Span>,
+    /// A secondary in sync without progress for so long is excluded, so that writes go on. Default
+    /// 2 s; longer than the slowest fsync of its disk.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub stall: Option<Span>,
+    /// Where the application goes home to: `alone` (default; it stays), `last`, or a node's id.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub default_prim: RawDefaultPrim,
+    /// With `vote = "none"`, who goes on when two primaries meet: `former_prim` (default),
+    /// `former_second`, `most_recent`, or `wait` (an operator decides).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub winner: RawWinner,
+    /// Whether the module takes part as soon as the process runs (default), or waits for `start`.
+    #[cfg_attr(feature = "serde", serde(default = "yes"))]
+    pub autostart: bool,
+    /// Whether this node may make a pair out of two blank nodes by itself; on one node at most.
+    /// Default false: an operator orders `prim` once.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub bootstrap: bool,
+    /// With `vote = "none"`: after so long without its peer a booted node starts alone, perhaps
+    /// with stale data. Default: never.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub alone_after: Option<Span>,
+    /// Among equal candidates the higher one asks first: 0 to 255, default 0.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub preference: u8,
+    /// Whether a secondary takes over by itself (default).
+    #[cfg_attr(feature = "serde", serde(default = "yes"))]
+    pub failover: bool,
+    /// The module's folder: its log, and what it must remember. On a local disk; of this module of
+    /// this node alone.
+    pub folder: String,
+    /// Bytes of proposed records that may wait for a copy to be durable; default 8 MiB, at least
+    /// 2 MiB. Bandwidth times round trip is the least that keeps a long link busy.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub window_bytes: Option<u64>,
+    /// Size of the log at which records are refused, in bytes; default 16 GiB, at least 4 MiB.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub log_bytes: Option<u64>,
+    /// Size of one file of the log, in bytes; default 64 MiB, 4 MiB to 1 GiB. Its space is reserved.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub segment_bytes: Option<u64>,
+    /// Bytes of records that may be set aside at a time; default 1 GiB.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub aside_bytes: Option<u64>,
+    /// File with the cluster's key, 64 hexadecimal digits or 32 bytes, readable by its owner only.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub key_file: Option<String>,
+    /// `true`: run without a key. Whoever reaches the ports can then stop the cluster, or read and
+    /// change its data.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub insecure: bool,
+}
+
+/// One network between the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+pub struct Link {
+    /// Address and UDP port here.
+    pub local: SocketAddr,
+    /// Address and UDP port at the peer.
+    pub peer: SocketAddr,
+}
+
+/// The ends of the replication stream; the node with the lower id dials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+pub struct Replication {
+    /// Address and TCP port here.
+    pub listen: SocketAddr,
+    /// Address and TCP port at the peer.
+    pub connect: SocketAddr,
+}
+
+/// [`Vote`] as it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum RawVote {
+    /// A stateful witness.
+    #[default]
+    Arbiter,
+    /// No witness.
+    None,
+    /// Addresses outside the cluster: not available yet.
+    Ping,
+    /// An operator.
+    Manual,
+}
+
+/// [`Profile`] as it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum RawProfile {
+    /// One quiet local network.
+    Fast,
+    /// A local network.
+    #[default]
+    Lan,
+    /// Two sites.
+    Wan,
+}
+
+/// [`DefaultPrim`] as it is written: `"alone"`, `"last"`, or a node's id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RawDefaultPrim {
+    /// It stays where it is.
+    #[default]
+    Alone,
+    /// To the node that was primary before the last failover.
+    Last,
+    /// To this node.
+    Node(u8),
+}
+
+/// [`Winner`] as it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum RawWinner {
+    /// The holder of the last common reign.
+    #[default]
+    FormerPrim,
+    /// The other one.
+    FormerSecond,
+    /// The one with the higher reign.
+    MostRecent,
+    /// An operator decides.
+    Wait,
+}
+
+/// A duration as it is written: a whole number and `us`, `ms`, `s`, `m` or `h`.
+///
+/// ```
+/// use core::time::Duration;
+/// use ha_core::raw::Span;
+///
+/// assert_eq!("10ms".parse::<Span>()?.0, Duration::from_millis(10));
+/// assert!("10".parse::<Span>().is_err());
+/// # Ok::<(), ha_core::raw::SpanError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+/// A text that is no duration.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?} is no duration: write a whole number and us, ms, s, m or h, as in \"250ms\"")]
+pub struct SpanError(String);
+
+impl FromStr for Span {
+    type Err = SpanError;
+
+    fn from_str(text: &str) -> Result<Self, SpanError> {
+        let error = || SpanError(text.to_string());
+        let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
+        let (number, unit) = text.split_at(split);
+        let number: u64 = number.parse().map_err(|_| error())?;
+        let micros: u64 = match unit.trim_start() {
+            "us" => 1,
+            "ms" => 1_000,
+            "s" => 1_000_000,
+            "m" => 60_000_000,
+            "h" => 3_600_000_000,
+            _ => return Err(error()),
+        };
+        number.checked_mul(micros).map(Duration::from_micros).map(Self).ok_or_else(error)
+    }
+}
+
+/// One module on one node, checked: what a driver starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// What the pure machine needs.
+    pub config: Config,
+    /// The networks, in order.
+    pub links: Vec<Link>,
+    /// The ends of the stream.
+    pub replication: Replication,
+    /// The arbiter.
+    pub witness: Option<SocketAddr>,
+    /// The module's folder.
+    pub folder: String,
+    /// Size of one file of the log.
+    pub segment_bytes: u64,
+    /// Bytes that may be set aside at a time.
+    pub aside_bytes: u64,
+    /// The cluster's key.
+    pub key: Key,
+}
+
+/// Where the cluster's key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// In this file.
+    File(String),
+    /// There is none, and the administrator said so.
+    Insecure,
+}
+
+/// What is wrong with a configuration: the field, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RawError {
+    /// No name.
+    #[error("cluster is empty: give the cluster a name, the same on every node")]
+    Cluster,
+    /// An id out of range.
+    #[error("{field} is {value}: ids go from 0 to 127")]
+    Id {
+        /// `node` or `peer`.
+        field: &'static str,
+        /// As written.
+        value: u8,
+    },
+    /// No network.
+    #[error("links is empty: a pair needs at least one network, better two")]
+    NoLinks,
+    /// More networks than there are numbers for.
+    #[error("links names {0} networks: at most 8")]
+    Links(usize),
+    /// Two networks on one socket.
+    #[error("links uses {0} twice: each network needs an address, or a port, of its own")]
+    SameLink(SocketAddr),
+    /// A link or stream to itself.
+    #[error("{field} is {address} on both sides: name the peer's address there")]
+    SameSide {
+        /// `links` or `replication`.
+        field: &'static str,
+        /// As written.
+        address: SocketAddr,
+    },
+    /// An arbiter is needed.
+    #[error("vote = \"arbiter\" needs witness, the arbiter's address and port")]
+    NoWitness,
+    /// An arbiter that nobody asks.
+    #[error("witness is set, but only vote = \"arbiter\" asks it: leave one of them out")]
+    Witness,
+    /// No folder.
+    #[error("folder is empty: name a folder on a local disk")]
+    Folder,
+    /// A size that does not work.
+    #[error("{field} is {value}: it must be {least} to {most} bytes")]
+    Size {
+        /// Which.
+        field: &'static str,
+        /// As written.
+        value: u64,
+        /// The least that works.
+        least: u64,
+        /// The most that works.
+        most: u64,
+    },
+    /// Neither a key nor the word that there is none.
+    #[error("key_file is missing: name the file with the cluster's key, or set insecure = true")]
+    NoKey,
+    /// Both.
+    #[error("key_file and insecure = true contradict each other: leave one of them out")]
+    KeyAndInsecure,
+    /// A setting of another kind of vote.
+    #[error("alone_after works with vote = \"none\" only: leave it out")]
+    AloneAfter,
+    /// What the pure configuration says.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl TryFrom<RawConfig> for NodeConfig {
+    type Error = RawError;
+
+    fn try_from(raw: RawConfig) -> Result<Self, RawError> {
+        let identity = raw.identity()?;
+        raw.check_addresses()?;
+        let vote = raw.vote();
+        match (vote, raw.witness) {
+            (Vote::Arbiter, None) => return Err(RawError::NoWitness),
+            (Vote::None | Vote::Manual | Vote::Ping, Some(_)) => return Err(RawError::Witness),
+            (Vote::Arbiter, Some(_)) | (Vote::None | Vote::Manual | Vote::Ping, None) => {}
+        }
+        if raw.alone_after.is_some() && vote != Vote::None {
+            return Err(RawError::AloneAfter);
+        }
+        if raw.folder.is_empty() {
+            return Err(RawError::Folder);
+        }
+        let config = Config::new(identity, raw.timing(), raw.policy()?, raw.limits()?)?;
+        let segment_bytes =
+            size("segment_bytes", raw.segment_bytes, SEGMENT_DEFAULT, SEGMENT_MIN, SEGMENT_MAX)?;
+        let aside_bytes = size("aside_bytes", raw.aside_bytes, ASIDE_DEFAULT, 0, u64::MAX)?;
+        let key = match (raw.key_file, raw.insecure) {
+            (Some(_), true) => return Err(RawError::KeyAndInsecure),
+            (None, false) => return Err(RawError::NoKey),
+            (Some(file), false) => Key::File(file),
+            (None, true) => Key::Insecure,
+        };
+        Ok(Self {
+            config,
+            links: raw.links,
+            replication: raw.replication,
+            witness: raw.witness,
+            folder: raw.folder,
+            segment_bytes,
+            aside_bytes,
+            key,
+        })
+    }
+}
+
+impl RawConfig {
+    /// What cannot be left out, with every other field at its default, for programs that configure
+    /// themselves.
+    pub fn new(
+        cluster: impl Into<String>,
+        (node, peer): (u8, u8),
+        links: Vec<Link>,
+        replication: Replication,
+        folder: impl Into<String>,
+    ) -> Self {
+        Self {
+            cluster: cluster.into(),
+            module: 0,
+            node,
+            peer,
+            links,
+            replication,
+            witness: None,
+            vote: RawVote::default(),
+            profile: RawProfile::default(),
+            heartbeat: None,
+            timeout: None,
+            lease: None,
+            round_trip: None,
+            stop: None,
+            stall: None,
+            default_prim: RawDefaultPrim::default(),
+            winner: RawWinner::default(),
+            autostart: true,
+            bootstrap: false,
+            alone_after: None,
+            preference: 0,
+            failover: true,
+            folder: folder.into(),
+            window_bytes: None,
+            log_bytes: None,
+            segment_bytes: None,
+            aside_bytes: None,
+            key_file: None,
+            insecure: false,
+        }
+    }
+
+    fn identity(&self) -> Result<Identity, RawError> {
+        if self.cluster.is_empty() {
+            return Err(RawError::Cluster);
+        }
+        if self.links.is_empty() {
+            return Err(RawError::NoLinks);
+        }
+        let links = u8::try_from(self.links.len()).unwrap_or(u8::MAX);
+        if links > Config::LINKS_MAX {
+            return Err(RawError::Links(self.links.len()));
+        }
+        Ok(Identity {
+            cluster: cluster_id(&self.cluster),
+            module: ModuleId(self.module),
+            me: node("node", self.node)?,
+            peer: node("peer", self.peer)?,
+            links,
+        })
+    }
+
+    fn check_addresses(&self) -> Result<(), RawError> {
+        for (at, link) in self.links.iter().enumerate() {
+            if link.local == link.peer {
+                return Err(RawError::SameSide { field: "links", address: link.local });
+            }
+            if self.links[..at].iter().any(|other| other.local == link.local) {
+                return Err(RawError::SameLink(link.local));
+            }
+        }
+        let Replication { listen, connect } = self.replication;
+        if listen == connect {
+            return Err(RawError::SameSide { field: "replication", address: listen });
+        }
+        Ok(())
+    }
+
+    fn vote(&self) -> Vote {
+        match self.vote {
+            RawVote::Arbiter => Vote::Arbiter,
+            RawVote::None => Vote::None,
+            RawVote::Ping => Vote::Ping,
+            RawVote::Manual => Vote::Manual,
+        }
+    }
+
+    fn timing(&self) -> Timing {
+        let profile = match self.profile {
+            RawProfile::Fast => Profile::Fast,
+            RawProfile::Lan => Profile::Lan,
+            RawProfile::Wan => Profile::Wan,
+        };
+        let default = profile.timing();
+        let or = |span: Option<Span>, default| span.map_or(default, |span| span.0);
+        Timing {
+            heartbeat: or(self.heartbeat, default.heartbeat),
+            timeout: or(self.timeout, default.timeout),
+            lease: or(self.lease, default.lease),
+            round_trip: or(self.round_trip, default.round_trip),
+            stop: or(self.stop, default.stop),
+        }
+    }
+
+    fn policy(&self) -> Result<Policy, RawError> {
+        Ok(Policy {
+            vote: self.vote(),
+            default_prim: match self.default_prim {
+                RawDefaultPrim::Alone => DefaultPrim::Alone,
+                RawDefaultPrim::Last => DefaultPrim::Last,
+                RawDefaultPrim::Node(id) => DefaultPrim::Node(node("default_prim", id)?),
+            },
+            winner: match self.winner {
+                RawWinner::FormerPrim => Winner::FormerPrim,
+                RawWinner::FormerSecond => Winner::FormerSecond,
+                RawWinner::MostRecent => Winner::MostRecent,
+                RawWinner::Wait => Winner::Wait,
+            },
+            autostart: self.autostart,
+            bootstrap: self.bootstrap,
+            alone_after: self.alone_after.map(|span| span.0),
+            preference: self.preference,
+            failover: self.failover,
+        })
+    }
+
+    fn limits(&self) -> Result<Limits, RawError> {
+        let default = Limits::default();
+        let window = default.window_bytes as u64;
+        let window = size("window_bytes", self.window_bytes, window, 1, WINDOW_MAX)?;
+        Ok(Limits {
+            window_bytes: window as usize,
+            stall: self.stall.map_or(default.stall, |span| span.0),
+            log_bytes: self.log_bytes.unwrap_or(default.log_bytes),
+            ..default
+        })
+    }
+}
+
+impl fmt::Display for Span {
+    /// As it would be written, in the largest unit that keeps it whole.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        let units = [(3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
+        let found = units.iter().find(|(size, _)| micros >= *size && micros.is_multiple_of(*size));
+        let (size, unit) = found.copied().unwrap_or((1, "us"));
+        write!(f, "{}{unit}", micros / size)
+    }
+}
+
+/// The number of a cluster's name: FNV-1a, 64 bits. It keeps clusters apart that share a network by
+/// mistake; the key keeps strangers out.
+pub fn cluster_id(name: &str) -> ClusterId {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    ClusterId(hash)
+}
+
+fn node(field: &'static str, value: u8) -> Result<NodeId, RawError> {
+    NodeId::new(value).ok_or(RawError::Id { field, value })
+}
+
+fn size(
+    field: &'static str,
+    value: Option<u64>,
+    default: u64,
+    least: u64,
+    most: u64,
+) -> Result<u64, RawError> {
+    let value = value.unwrap_or(default);
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(RawError::Size { field, value, least, most })
+    }
+}
+
+const SEGMENT_DEFAULT: u64 = 64 << 20;
+const SEGMENT_MIN: u64 = 4 << 20;
+const SEGMENT_MAX: u64 = 1 << 30;
+const ASIDE_DEFAULT: u64 = 1 << 30;
+/// What waits is in memory.
+const WINDOW_MAX: u64 = 1 << 30;
+
+#[cfg(feature = "serde")]
+mod read {
+    use core::fmt;
+
+    use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+    use super::{RawDefaultPrim, Span};
+
+    pub(super) const fn yes() -> bool {
+        true
+    }
+
+    impl<'de> Deserialize<'de> for Span {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            struct Text;
+            impl Visitor<'_> for Text {
+                type Value = Span;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("a duration as \"250ms\"")
+                }
+
+                fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
+                    text.parse().map_err(E::custom)
+                }
+            }
+            from.deserialize_str(Text)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for RawDefaultPrim {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            struct Either;
+            impl Visitor<'_> for Either {
+                type Value = RawDefaultPrim;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("\"alone\", \"last\" or a node's id")
+                }
+
+                fn visit_str<E: Error>(self, text: &str) -> Result<RawDefaultPrim, E> {
+                    match text {
+                        "alone" => Ok(RawDefaultPrim::Alone),
+                        "last" => Ok(RawDefaultPrim::Last),
+                        _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                    }
+                }
+
+                fn visit_u64<E: Error>(self, id: u64) -> Result<RawDefaultPrim, E> {
+                    let unexpected = serde::de::Unexpected::Unsigned(id);
+                    let id = u8::try_from(id).map_err(|_| E::invalid_value(unexpected, &self))?;
+                    Ok(RawDefaultPrim::Node(id))
+                }
+
+                fn visit_i64<E: Error>(self, id: i64) -> Result<RawDefaultPrim, E> {
+                    let unexpected = serde::de::Unexpected::Signed(id);
+                    let id = u8::try_from(id).map_err(|_| E::invalid_value(unexpected, &self))?;
+                    Ok(RawDefaultPrim::Node(id))
+                }
+            }
+            from.deserialize_any(Either)
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+use read::yes;
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::vec;
+
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], port))
+    }
+
+    fn raw() -> RawConfig {
+        let links = vec![Link { local: address(1), peer: address(2) }];
+        let replication = Replication { listen: address(3), connect: address(4) };
+        RawConfig {
+            witness: Some(address(5)),
+            insecure: true,
+            ..RawConfig::new("shop", (0, 1), links, replication, "/tmp/shop")
+        }
+    }
+
+    fn refused(change: impl FnOnce(&mut RawConfig)) -> String {
+        let mut raw = raw();
+        change(&mut raw);
+        NodeConfig::try_from(raw).expect_err("it cannot work").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let node = NodeConfig::try_from(raw()).unwrap();
+        assert_eq!(node.config.timing(), &Profile::Lan.timing());
+        assert_eq!(node.config.policy(), &Policy::default());
+        assert_eq!(node.config.limits(), &Limits::default());
+        assert_eq!(node.config.identity().cluster, cluster_id("shop"));
+        assert_eq!(node.key, Key::Insecure);
+        assert_eq!((node.segment_bytes, node.aside_bytes), (64 << 20, 1 << 30));
+    }
+
+    #[test]
+    fn every_refusal_names_the_field_and_what_would_be_right() {
+        let span = |millis| Some(Span(Duration::from_millis(millis)));
+        let rows: [(String, &[&str]); 21] = [
+            (refused(|raw| raw.cluster = String::new()), &["cluster", "name"]),
+            (refused(|raw| raw.node = 128), &["node is 128", "0 to 127"]),
+            (refused(|raw| raw.peer = 200), &["peer is 200", "0 to 127"]),
+            (refused(|raw| raw.peer = 0), &["node and peer", "id of its own"]),
+            (refused(|raw| raw.links = vec![]), &["links", "at least one"]),
+            (refused(|raw| raw.links = vec![raw.links[0]; 9]), &["links", "9", "at most 8"]),
+            (refused(|raw| raw.links = vec![raw.links[0]; 2]), &["links", "twice", "10.0.0.1:1"]),
+            (refused(|raw| raw.links[0].peer = address(1)), &["links", "both sides"]),
+            (refused(|raw| raw.replication.connect = address(3)), &["replication", "both sides"]),
+            (refused(|raw| raw.witness = None), &["vote", "needs witness"]),
+            (refused(|raw| raw.vote = RawVote::None), &["witness is set", "leave one"]),
+            (
+                refused(|raw| (raw.vote, raw.witness) = (RawVote::Ping, None)),
+                &["ping", "not available", "arbiter"],
+            ),
+            (refused(|raw| raw.alone_after = span(1)), &["alone_after", "none"]),
+            (refused(|raw| raw.folder = String::new()), &["folder", "local disk"]),
+            (refused(|raw| raw.segment_bytes = Some(1)), &["segment_bytes is 1", "4194304 to"]),
+            (refused(|raw| raw.window_bytes = Some(1)), &["window_bytes is 1", "at least"]),
+            (refused(|raw| raw.log_bytes = Some(1)), &["log_bytes is 1", "at least"]),
+            (refused(|raw| raw.insecure = false), &["key_file", "insecure = true"]),
+            (refused(|raw| raw.key_file = Some("k".to_string())), &["key_file and insecure"]),
+            (refused(|raw| raw.timeout = span(200)), &["timeout", "3 heartbeats", "300ms"]),
+            (
+                refused(|raw| raw.default_prim = RawDefaultPrim::Node(7)),
+                &["default_prim", "7", "neither"],
+            ),
+        ];
+        for (message, words) in rows {
+            for word in words {
+                assert!(message.contains(word), "{message:?} does not say {word:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_span_is_read_and_written_alike() {
+        for text in ["1us", "250ms", "3s", "90s", "2m", "24h", "1500ms", "0us"] {
+            let span: Span = text.parse().unwrap();
+            let again: Span = format!("{span}").parse().unwrap();
+            assert_eq!(span, again, "{text}");
+        }
+        assert_eq!("90s".parse(), Ok(Span(Duration::from_secs(90))));
+        assert_eq!(Span(Duration::from_mins(2)).to_string(), "2m");
+        for text in ["", "1", "ms", "1.5s", "-1s", "1 parsec", "99999999999999999999s", "1h1m"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+        assert!("18446744073709551615h".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn a_name_keeps_its_number() {
+        // The published vectors of FNV-1a.
+        assert_eq!(cluster_id(""), ClusterId(0xcbf2_9ce4_8422_2325));
+        assert_eq!(cluster_id("a"), ClusterId(0xaf63_dc4c_8601_ec8c));
+        assert_eq!(cluster_id("foobar"), ClusterId(0x8594_4171_f739_67e8));
+    }
+
+    #[cfg(feature = "serde")]
+    mod text {
+        use super::*;
+
+        const TEXT: &str = r#"
+            cluster = "shop"
+            node = 0
+            peer = 1
+            links = [{ local = "10.0.0.1:1", peer = "10.0.0.1:2" }]
+            replication = { listen = "10.0.0.1:3", connect = "10.0.0.1:4" }
+            folder = "/tmp/shop"
+        "#;
+
+        fn read(more: &str) -> Result<RawConfig, String> {
+            toml::from_str(&format!("{TEXT}{more}")).map_err(|error| error.to_string())
+        }
+
+        #[test]
+        fn what_is_left_out_is_the_default() {
+            let expected = RawConfig { witness: None, insecure: false, ..raw() };
+            assert_eq!(read(""), Ok(expected));
+        }
+
+        #[test]
+        fn everything_can_be_written() {
+            let more = r#"
+                module = 3
+                vote = "none"
+                profile = "fast"
+                heartbeat = "5ms"
+                stall = "1s"
+                default_prim = 1
+                winner = "most_recent"
+                autostart = false
+                bootstrap = true
+                alone_after = "2m"
+                preference = 9
+                failover = false
+                window_bytes = 4194304
+                insecure = true
+            "#;
+            let node = NodeConfig::try_from(read(more).unwrap()).unwrap();
+            assert_eq!(node.config.identity().module, ModuleId(3));
+            assert_eq!(node.config.timing().heartbeat, Duration::from_millis(5));
+            assert_eq!(node.config.timing().timeout, Duration::from_millis(30));
+            assert_eq!(node.config.limits().window_bytes, 4 << 20);
+            let policy = Policy {
+                vote: Vote::None,
+                default_prim: DefaultPrim::Node(NodeId::new(1).unwrap()),
+                winner: Winner::MostRecent,
+                autostart: false,
+                bootstrap: true,
+                alone_after: Some(Duration::from_mins(2)),
+                preference: 9,
+                failover: false,
+            };
+            assert_eq!(node.config.policy(), &policy);
+        }
+
+        #[test]
+        fn what_is_unknown_or_no_value_is_refused_by_name() {
+            for (more, words) in [
+                ("heartbeet = 1", ["heartbeet", "unknown field"]),
+                ("heartbeat = \"1 day\"", ["1 day", "250ms"]),
+                ("heartbeat = 5", ["250ms", "integer"]),
+                ("vote = \"majority\"", ["majority", "arbiter"]),
+                ("default_prim = 300", ["300", "node's id"]),
+                ("default_prim = \"first\"", ["first", "alone"]),
+            ] {
+                let error = read(more).unwrap_err();
+                for word in words {
+                    assert!(error.contains(word), "{error:?} does not say {word:?}");
+                }
+            }
+        }
+    }
+}
