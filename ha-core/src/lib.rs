@@ -81,9 +81,12 @@ extern crate alloc;
 extern crate std;
 
 pub mod config;
+#[cfg(feature = "tokio")]
+pub mod driver;
 pub mod event;
 pub mod io;
 mod mirror;
+pub mod raw;
 mod saved;
 #[cfg(feature = "tokio")]
 pub mod store;
