@@ -183,18 +183,8 @@ impl Log {
     /// The step that is done, if the chain goes on; the chain ends here otherwise.
     fn take_step(&mut self) -> (Step, bool) {
         let job = self.job.take().expect("a step's result comes once, after the step");
-        let lower =
-            |sync: &Sync| self.membership.is_some_and(|ours| sync.membership.epoch < ours.epoch);
-        let goes_on = match &job.step {
-            Step::SetAside { sync, .. }
-            | Step::SaveTarget { sync }
-            | Step::AwaitHost { sync }
-            | Step::Truncate { sync }
-            | Step::SaveRun { sync, .. } => !lower(sync),
-            Step::SaveComplete => true,
-        };
         let follows = matches!(self.mode, Mode::Following(_));
-        (job.step, job.wanted && goes_on && follows)
+        (job.step, job.wanted && follows)
     }
 
     pub(crate) fn on_set_aside(&mut self, bytes: u64, out: &mut Outbox<Output>) {

@@ -276,6 +276,18 @@ fn the_data_of_another_bootstrap_are_kept() {
 }
 
 #[test]
+fn a_save_that_ends_after_it_began_to_lead_changes_nothing() {
+    let mut log = follower(recovered(2));
+    ordered(&mut log, &order(2, both(2)));
+    let (epoch, holder) = (epoch(2).next(node(B)), node(B));
+    let lineage = log.next_lineage(epoch);
+    let membership = Membership { epoch, holder, ..both(2) };
+    say(&mut log, 0, Input::Lead { membership, lineage: lineage.clone() });
+    assert_eq!(say(&mut log, 0, Input::Saved), []);
+    assert_eq!((log.lineage(), log.is_settled()), (&lineage, true));
+}
+
+#[test]
 fn a_chain_of_steps_ends_with_the_stream() {
     let mut log = follower(recovered(3));
     ordered(&mut log, &Sync { copy: true, ..order(2, alone(2)) });
