@@ -76,6 +76,8 @@ pub struct Mirror {
     was_second: bool,
     /// Two primaries met, and this one gives way.
     lost_contest: bool,
+    /// The highest reign of the peer that gives way to this node's.
+    won_over: Epoch,
     peer: Option<Facts>,
     greeting: Option<Greeting>,
     witness: Witness,
@@ -183,6 +185,7 @@ impl Mirror {
             agreed: false,
             was_second: false,
             lost_contest: false,
+            won_over: Epoch::NONE,
             peer: None,
             greeting: None,
             witness: Witness::default(),

@@ -132,7 +132,8 @@ impl Log {
         self.membership = Some(membership);
         if starts {
             self.begin_run(&membership, lineage);
-            self.session.greets |= self.session.rival;
+            // A peer that leads too must hear of it, or neither would ever learn that they met.
+            self.session.greets |= self.session.connected && self.knows_holder();
         }
         match &mut self.mode {
             Mode::Leading(leader) if starts => leader.raise(),
@@ -141,6 +142,12 @@ impl Log {
             }
             Mode::Detached | Mode::Following(_) => self.begin_to_lead(out),
         }
+    }
+
+    /// Whether the peer held a reign of its own when it greeted last.
+    fn knows_holder(&self) -> bool {
+        let told = self.session.greeting.as_ref().and_then(|hello| hello.membership);
+        self.session.rival || told.is_some_and(|told| told.holder == self.config.peer)
     }
 
     fn begin_run(&mut self, membership: &Membership, lineage: Lineage) {

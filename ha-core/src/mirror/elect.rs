@@ -1,6 +1,6 @@
 //! With a witness: what to ask it for (R2, R4, R6, R7, R8, R12, R13).
 
-use ha_proto::{DataState, Instant, Role};
+use ha_proto::{DataState, Incarnation, Instant, Role};
 use ha_quorum::voter::Input as VoterInput;
 use ha_quorum::{Grantor, Wish};
 
@@ -36,7 +36,10 @@ impl Mirror {
             return Wish::Watch;
         }
         if self.is_founding() {
-            return Wish::Create { data: membership.data };
+            return match saved.incarnation {
+                Incarnation(0) => Wish::Watch,
+                incarnation => Wish::Create { incarnation, data: membership.data },
+            };
         }
         if !saved.is_initialised() {
             return Wish::Watch;

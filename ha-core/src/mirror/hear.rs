@@ -123,7 +123,8 @@ impl Mirror {
         if told.epoch == Epoch::NONE || told.epoch <= known.epoch {
             return false;
         }
-        if known.epoch != Epoch::NONE && known.data != told.data {
+        let strange = known.epoch != Epoch::NONE && known.data != told.data;
+        if strange && !told.epoch.is_override() {
             if !core::mem::replace(&mut self.witness.data_told, true) {
                 self.event(Event::NoCommonHistory);
             }

@@ -129,7 +129,10 @@ impl Mirror {
         let own = saved.membership.holder == self.me() && wanted.membership.holder == self.me();
         let claims = own && (self.reign.leads() || saved.may_run_alone());
         let rival = told.holder == self.peer_id() && told.epoch != saved.membership.epoch;
-        claims && rival && told.set.contains(told.holder) && !self.lost_contest
+        // An operator's override has decided already.
+        let decided = told.epoch.is_override() || told.epoch <= self.won_over;
+        let open = !decided && !self.lost_contest;
+        claims && rival && told.set.contains(told.holder) && open
     }
 
     /// Both compare lineages, and come to the same answer: the loser stops and says so, the winner
@@ -137,7 +140,7 @@ impl Mirror {
     fn settle_contest(&mut self) {
         let Some(theirs) = self.rival() else {
             self.lost_contest = false;
-            return;
+            return self.settle_stranded();
         };
         let greeting = self.greeting.filter(|greeting| greeting.epoch == theirs.epoch);
         let Some(greeting) = greeting.filter(|_| self.is_contested(theirs)) else { return };
@@ -153,15 +156,31 @@ impl Mirror {
             Winner::MostRecent => self.memory.epoch() > theirs.epoch,
             Winner::Wait => false,
         };
-        if !wins {
-            self.lost_contest = true;
-        } else if self.memory.epoch() < theirs.epoch {
+        self.lost_contest = !wins;
+        if wins {
+            self.won_over = theirs.epoch;
+            if self.memory.epoch() < theirs.epoch {
+                self.mint(self.now, NodeSet::only(self.me()));
+            }
+        }
+    }
+
+    /// The peer holds a higher reign that never began: a hand-over to it that was given up here. It
+    /// needs this node's acks for anything, and this node goes on alone: above it.
+    fn settle_stranded(&mut self) {
+        let Some(told) = self.peer.filter(|_| self.peer_is_alive()).map(|peer| peer.told) else {
+            return;
+        };
+        let theirs = told.membership;
+        let waits = theirs.set.contains(self.me()) && theirs.epoch > self.memory.epoch();
+        if waits && self.is_contested(theirs) {
+            self.won_over = theirs.epoch;
             self.mint(self.now, NodeSet::only(self.me()));
         }
     }
 
     /// What the peer holds, in a reign of its own that is not this node's, if it serves or could.
-    fn rival(&self) -> Option<Membership> {
+    pub(super) fn rival(&self) -> Option<Membership> {
         let told = self.peer.filter(|_| self.peer_is_alive())?.told;
         let theirs = told.membership;
         let own = theirs.holder == self.peer_id() && theirs.epoch != self.memory.epoch();

@@ -218,7 +218,7 @@ impl Mirror {
         if self.is_bound(now) {
             return self.refuse(Order::PrimForce, "this node's promise to the peer still stands");
         }
-        if self.reign.leads() {
+        if self.reign.leads() && self.rival().is_none() {
             return self.refuse(Order::PrimForce, "this node serves already");
         }
         let known = self.memory.wanted().membership;

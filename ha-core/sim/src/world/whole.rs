@@ -119,14 +119,26 @@ impl World {
     }
 
     /// Whether the contract excuses that the pair is not whole (G7): a set with no `Complete`
-    /// member, as when an Exclude of a node that is lost meanwhile arrives late.
+    /// member, as when an Exclude of a node that is lost meanwhile arrives late; without a witness,
+    /// no common lineage.
     pub fn is_excused(&self) -> bool {
         let complete = |id: ha_proto::NodeId| {
             let node = &self.scene.nodes[self.scene.index(id)];
             node.disk.saved.state == DataState::Complete
         };
+        if self.options.vote != Vote::Arbiter && self.are_strangers() {
+            return true;
+        }
         let register = self.scene.register();
         register.is_some_and(|register| !register.membership.set.iter().any(complete))
+    }
+
+    /// Whether the two logs have no reign in common: an operator must decide.
+    fn are_strangers(&self) -> bool {
+        let [one, other] = [0, 1].map(|node| &self.scene.nodes[node].disk.saved);
+        let known = |entry| other.lineage.entries().contains(entry);
+        let common = one.lineage.entries().iter().any(known);
+        one.membership.data != other.membership.data || !common
     }
 
     /// Why the pair is not whole, for the report.
