@@ -38,7 +38,7 @@ pub fn apply(register: Option<&Register>, ask: &Ask, facts: &Facts) -> Result<Re
     assert!(register.module == facts.module, "a pair would change another pair's register");
     match ask.request {
         Request::Read => Ok(*register),
-        Request::Create { data } => repeat(register, ask, data),
+        Request::Create { data, .. } => repeat(register, ask, data),
         Request::Adopt { .. } => Err(Refusal::Exists),
         Request::Renew => renew(register, ask),
         Request::Take => take(register, ask, facts),
@@ -129,7 +129,10 @@ pub(crate) fn adoptable(ask: &Ask, facts: &Facts) -> Result<(Membership, DataSta
 
 fn begin(ask: &Ask, facts: &Facts) -> Result<Register, Refusal> {
     match ask.request {
-        Request::Create { data } => create(ask, data, facts),
+        Request::Create { incarnation, .. } if incarnation != facts.incarnation => {
+            Err(Refusal::Incarnation)
+        }
+        Request::Create { data, .. } => create(ask, data, facts),
         Request::Adopt { .. } => {
             let (membership, _) = adoptable(ask, facts)?;
             if may_run_alone(ask) {

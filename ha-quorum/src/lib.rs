@@ -29,8 +29,9 @@
 //! let mut node = Voter::new(voter::Config::new(me, Boot(42), lease, round_trip)?);
 //! let mut witness = Arbiter::new(now, Incarnation(7), [])?;
 //!
-//! let wish = Wish::Create { data: DataId(1) };
-//! let (expected, incarnation) = (Epoch::NONE, Incarnation::default());
+//! // Its incarnation comes with the answer to a Read.
+//! let (expected, incarnation) = (Epoch::NONE, Incarnation(7));
+//! let wish = Wish::Create { incarnation, data: DataId(1) };
 //! let mut said = Outbox::new(Voter::OUTPUTS_MAX);
 //! node.handle(now, voter::Input::Wish { wish, expected, incarnation }, &mut said);
 //! let Some(voter::Output::Ask(ask)) = said.pop() else { panic!("a wish is asked at once") };

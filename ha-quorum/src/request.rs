@@ -18,6 +18,9 @@ pub enum Request {
     Read,
     /// A first register: held by the sender, alone.
     Create {
+        /// The life of the witness that answered `Empty`: one that was meant for another life, and
+        /// comes late, must not found the pair anew over its data.
+        incarnation: Incarnation,
         /// Which data; not zero.
         data: DataId,
     },
@@ -64,7 +67,7 @@ pub enum Request {
 /// | 16 | 8 | expected epoch |
 /// | 24 | 8 | configured lease, nanoseconds |
 /// | 32 | 1 | request, from 0 in the order of [`Request`] |
-/// | 33 | 8 | Create: data |
+/// | 33 | 16 | Create: incarnation 8, data 8 |
 /// | 33 | 1 | Admit, Give: the other node |
 /// | 33 | 42 | Adopt: incarnation 8, record 33, state 1 (0 Blank, 1 Target, 2 Complete) |
 /// | 33 | 33 | Force: record |
@@ -128,7 +131,7 @@ pub enum Refusal {
     /// The peer that is named is the sender itself, or a third node.
     #[error("not a peer of the sender")]
     Peer,
-    /// Adopt: meant for another life of this witness.
+    /// Create, Adopt: meant for another life of this witness.
     #[error("meant for another life of the witness")]
     Incarnation,
     /// Adopt: a blank node does not count.
@@ -222,8 +225,9 @@ impl Request {
     fn encode(&self, out: &mut impl BufMut) {
         match self {
             Self::Read => out.put_u8(0),
-            Self::Create { data } => {
+            Self::Create { incarnation, data } => {
                 out.put_u8(1);
+                out.put_u64(incarnation.0);
                 out.put_u64(data.0);
             }
             Self::Renew => out.put_u8(2),
@@ -247,7 +251,10 @@ impl Request {
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match reader.u8("request")? {
             0 => Self::Read,
-            1 => Self::Create { data: DataId(reader.u64("data")?) },
+            1 => Self::Create {
+                incarnation: Incarnation(reader.u64("incarnation")?),
+                data: DataId(reader.u64("data")?),
+            },
             2 => Self::Renew,
             3 => Self::Take,
             4 => Self::Exclude,
@@ -489,7 +496,7 @@ mod tests {
         };
         [
             Request::Read,
-            Request::Create { data: DataId(5) },
+            Request::Create { incarnation: Incarnation(0x1dea), data: DataId(5) },
             Request::Renew,
             Request::Take,
             Request::Exclude,

@@ -79,6 +79,8 @@ pub enum Wish {
     },
     /// To begin.
     Create {
+        /// The life of the witness that answered `Empty`.
+        incarnation: Incarnation,
         /// Which data; not zero.
         data: DataId,
     },
@@ -213,7 +215,7 @@ impl Wish {
             Self::Exclude => Request::Exclude,
             Self::Admit { peer } => Request::Admit { peer },
             Self::Give { to } => Request::Give { to },
-            Self::Create { data } => Request::Create { data },
+            Self::Create { incarnation, data } => Request::Create { incarnation, data },
             Self::Adopt { incarnation, membership, state } => {
                 Request::Adopt { incarnation, membership, state }
             }

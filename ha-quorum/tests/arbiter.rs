@@ -123,7 +123,7 @@ fn without_a_register_it_says_that_it_is_empty() {
 #[test]
 fn a_change_is_answered_once_it_is_stored() {
     let mut w = arbiter(&[]);
-    let create = Request::Create { data: DATA };
+    let create = Request::Create { incarnation: LIFE, data: DATA };
     let first = register(1, 0, 0b01);
     assert_eq!(put(&mut w, 5000, ask(0, Epoch::NONE, create)), [store(1, first)]);
     assert_eq!(w.registers().count(), 0);
@@ -216,7 +216,7 @@ fn a_failed_store_is_undone_before_anything_is_granted() {
 #[test]
 fn a_failed_first_store_leaves_nothing() {
     let mut w = arbiter(&[]);
-    put(&mut w, 0, ask(0, Epoch::NONE, Request::Create { data: DATA }));
+    put(&mut w, 0, ask(0, Epoch::NONE, Request::Create { incarnation: LIFE, data: DATA }));
     assert_eq!(failed(&mut w, 1, 1), [store_failed()]);
     let said = put(&mut w, 2, ask(0, Epoch::NONE, Request::Read));
     assert_eq!(said, [answer(0, Outcome::Empty, None, 0)]);
@@ -265,7 +265,7 @@ fn a_blank_node_takes_back_what_it_had_said() {
 fn pairs_know_nothing_of_each_other() {
     let mut w = arbiter(&[register(4, 0, 0b11)]);
     let (cluster, module) = (ClusterId(9), ModuleId(0));
-    let create = ask(1, Epoch::NONE, Request::Create { data: DATA });
+    let create = ask(1, Epoch::NONE, Request::Create { incarnation: LIFE, data: DATA });
     let made = Register { cluster, module, ..register(1, 1, 0b10) };
     assert_eq!(say(&mut w, 0, Input::Ask { cluster, module, ask: create }), [store(1, made)]);
     let renewed = put(&mut w, 1, ask(0, epoch(4, 0), Request::Renew));
@@ -279,7 +279,7 @@ fn a_full_arbiter_turns_new_pairs_away() {
         .map(|id| Register { cluster: ClusterId(1), module: ModuleId(id), ..register(1, 0, 0b01) })
         .collect();
     let mut w = arbiter(&all);
-    let create = ask(0, Epoch::NONE, Request::Create { data: DATA });
+    let create = ask(0, Epoch::NONE, Request::Create { incarnation: LIFE, data: DATA });
     assert_eq!(put(&mut w, 0, create), [refused(0, Refusal::Full, None, 0)]);
     let more = all.into_iter().chain([register(1, 0, 0b01)]);
     assert_eq!(Arbiter::new(at(0), LIFE, more).err(), Some(ArbiterError::Full));

@@ -164,7 +164,7 @@ fn requests() -> impl Strategy<Value = Request> {
         (1..9_u64, 0..2_u8).prop_map(|(counter, holder)| membership(counter, holder, 1 << holder));
     prop_oneof![
         1 => Just(Request::Read),
-        1 => Just(Request::Create { data: DATA }),
+        1 => Just(Request::Create { incarnation: LIFE, data: DATA }),
         3 => Just(Request::Renew),
         4 => Just(Request::Take),
         1 => Just(Request::Exclude),

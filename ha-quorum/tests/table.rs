@@ -77,7 +77,7 @@ fn give_moves_the_holder_within_the_set_but_not_in_grace() {
 
 #[test]
 fn create_needs_no_register_or_the_very_same() {
-    let create = |data| ask(1, Epoch::NONE, Request::Create { data });
+    let create = |data| ask(1, Epoch::NONE, Request::Create { incarnation: LIFE, data });
     let first = apply(None, &create(DATA), &facts(true, false));
     assert_eq!(first, Ok(register(1, 1, 0b10)));
     let mine = register(6, 1, 0b11);
@@ -86,6 +86,9 @@ fn create_needs_no_register_or_the_very_same() {
     assert_eq!(apply(Some(&mine), &create(DataId(1)), &facts(true, true)), exists);
     assert_eq!(apply(Some(&register(6, 0, 0b11)), &create(DATA), &facts(true, true)), exists);
     assert_eq!(apply(None, &create(DataId(0)), &facts(true, true)), Err(Refusal::Data));
+    let stray = Request::Create { incarnation: Incarnation(3), data: DATA };
+    let stray = apply(None, &ask(1, Epoch::NONE, stray), &facts(true, true));
+    assert_eq!(stray, Err(Refusal::Incarnation), "it was meant for a witness that is gone");
     let later = Ask { expected: Epoch::new(8, node(0)), ..create(DATA) };
     assert_eq!(apply(None, &later, &facts(true, true)), Ok(register(9, 1, 0b10)));
 }
@@ -137,11 +140,11 @@ fn another_lease_is_refused_to_all_but_a_read() {
     let other = Duration::from_secs(4);
     let ask = |request| Ask { lease: other, ..ask(0, old.membership.epoch, request) };
     assert_eq!(apply(Some(&old), &ask(Request::Read), &facts(true, true)), Ok(old));
-    for request in [Request::Renew, Request::Take, Request::Create { data: DATA }] {
+    for request in [Request::Renew, Request::Take, Request::Create { incarnation: LIFE, data: DATA }] {
         let outcome = apply(Some(&old), &ask(request), &facts(true, true));
         assert_eq!(outcome, Err(Refusal::LeaseDiffers));
     }
-    let silly = Ask { lease: Duration::ZERO, ..ask(Request::Create { data: DATA }) };
+    let silly = Ask { lease: Duration::ZERO, ..ask(Request::Create { incarnation: LIFE, data: DATA }) };
     assert_eq!(apply(None, &silly, &facts(true, true)), Err(Refusal::LeaseDiffers));
 }
 
@@ -150,7 +153,7 @@ fn the_last_counter_is_a_refusal_and_no_panic() {
     let last = register(Epoch::COUNTER_MAX, 0, 0b11);
     let take = ask(0, last.membership.epoch, Request::Take);
     assert_eq!(apply(Some(&last), &take, &facts(true, true)), Err(Refusal::Counter));
-    let create = ask(0, last.membership.epoch, Request::Create { data: DATA });
+    let create = ask(0, last.membership.epoch, Request::Create { incarnation: LIFE, data: DATA });
     assert_eq!(apply(None, &create, &facts(true, true)), Err(Refusal::Counter));
 }
 
@@ -161,7 +164,7 @@ fn requests() -> impl Strategy<Value = Request> {
         });
     prop_oneof![
         Just(Request::Read),
-        (0..2_u64).prop_map(|data| Request::Create { data: DataId(data * DATA.0) }),
+        (0..2_u64).prop_map(|data| Request::Create { incarnation: LIFE, data: DataId(data * DATA.0) }),
         Just(Request::Renew),
         Just(Request::Take),
         Just(Request::Exclude),
@@ -183,7 +186,7 @@ fn table(old: &Membership, ask: &Ask, facts: &Facts) -> Option<(u8, u128, u64)> 
     if ask.lease != LEASE {
         return None;
     }
-    if let Request::Create { data } = ask.request {
+    if let Request::Create { data, .. } = ask.request {
         return (data == old.data && from == holder).then_some((holder, set, counter));
     }
     if ask.expected != old.epoch {

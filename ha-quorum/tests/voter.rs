@@ -230,7 +230,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         Wish::Exclude,
         Wish::Admit { peer: node(0) },
         Wish::Give { to: node(0) },
-        Wish::Create { data: DATA },
+        Wish::Create { incarnation: LIFE, data: DATA },
     ]);
     let outcomes = prop::sample::select(vec![
         Outcome::Ok,
