@@ -30,6 +30,7 @@ pub mod options;
 pub mod queue;
 pub mod rights;
 pub mod scene;
+pub mod script;
 pub mod stream;
 pub mod trace;
 pub mod weather;

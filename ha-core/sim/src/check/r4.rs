@@ -12,6 +12,7 @@ use crate::scene::Scene;
 #[derive(Debug, Default)]
 pub(super) struct Acknowledgement {
     covered: [Seq; 2],
+    acknowledged: Seq,
 }
 
 impl Acknowledgement {
@@ -52,13 +53,19 @@ impl Check for Acknowledgement {
             }
         }
         let Seen::Acknowledged { node, record: (seq, chain) } = *seen else { return Ok(()) };
-        if seq <= self.covered[node] {
+        // What was acknowledged before may be told again, after whatever happened since.
+        if seq <= self.covered[0].max(self.covered[1]).max(self.acknowledged) {
             return Ok(());
         }
-        let saved = &scene.nodes[node].disk.saved.membership;
-        if saved.holder != scene.nodes[node].id {
-            return Err(format!("node {node} acknowledges {seq} and holds nothing: {saved}"));
-        }
+        self.acknowledged = seq;
+        // A former holder may still tell what is committed in its successor's reign.
+        let holders = scene.nodes.iter().map(|node| &node.disk.saved).filter(|saved| {
+            saved.membership.holder == saved.node && saved.is_initialised()
+        });
+        let Some(saved) = holders.map(|saved| &saved.membership).max_by_key(|saved| saved.epoch)
+        else {
+            return Err(format!("node {node} acknowledges {seq} and nobody holds"));
+        };
         for member in saved.set.iter() {
             let there = &scene.nodes[scene.index(member)];
             if !there.disk.log.has(seq, chain) && !there.lost_storage {

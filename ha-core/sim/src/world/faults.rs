@@ -208,7 +208,11 @@ impl World {
         let known = |node: &crate::node::Node| {
             node.disk.saved.incarnation == self.scene.witness.incarnation && !node.lost_storage
         };
-        self.scene.has_arbiter()
+        // A blank node does not count at an adoption: then the other must be able to go alone.
+        let blank = |node: &crate::node::Node| node.disk.saved.state == DataState::Blank;
+        let alone = (0..2).any(|node| self.scene.may_run_alone(node));
+        (alone || !self.scene.nodes.iter().any(blank))
+            && self.scene.has_arbiter()
             && self.scene.register().is_some()
             && self.scene.nodes.iter().all(known)
     }

@@ -1,0 +1,23 @@
+//! The schedules that broke earlier versions of the contract, one file each, numbered as there.
+
+mod scenario_01_readmission_witness_first;
+mod scenario_02_interrupted_readmission;
+mod scenario_03_node_before_witness;
+mod scenario_04_former_primary_starts;
+mod scenario_05_promise_forgotten;
+mod scenario_06_no_grace_after_restart;
+mod scenario_07_renewal_after_handover;
+mod scenario_08_answer_of_another_request;
+mod scenario_09_late_resync_order;
+mod scenario_10_resync_of_a_member;
+mod scenario_11_proposed_epochs;
+mod scenario_12_change_without_witness;
+mod scenario_13_none_fencing_before_lineages;
+mod scenario_14_none_former_primary_boots;
+mod scenario_15_none_half_resynchronised;
+mod scenario_16_promotion_in_one_step;
+mod scenario_17_renewal_at_one_place;
+mod scenario_18_grace_that_refuses_the_holder;
+mod scenario_19_replaced_witness;
+mod scenario_20_replaced_node;
+mod scenario_22_address_of_a_lone_primary;
