@@ -182,7 +182,8 @@ impl Mirror {
         let saved = self.memory.saved();
         let member = saved.membership.set.contains(self.me());
         let able = self.is_able(now) && saved.is_initialised();
-        member && able && self.plan.may_take_over() && self.memory.is_settled()
+        let asked = self.plan.may_take_over() || self.is_handed_over();
+        member && able && asked && self.memory.is_settled()
     }
 
     /// R8: by delay before asking; the holder itself does not wait.

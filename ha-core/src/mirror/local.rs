@@ -27,7 +27,7 @@ impl Mirror {
         if self.holds() {
             self.lead_alone_or_together(now);
         } else if self.is_local_candidate(now) {
-            let together = self.peer.is_some_and(|peer| peer.told.yields) && self.peer_is_alive();
+            let together = self.is_handed_over();
             let set = if together { self.pair() } else { NodeSet::only(self.me()) };
             self.plan.took_over = !together;
             self.agreed = true;
@@ -112,7 +112,7 @@ impl Mirror {
     }
 
     pub(super) fn local_candidate_at(&self) -> Option<Instant> {
-        if self.peer.is_some_and(|peer| peer.told.yields) && self.peer_is_alive() {
+        if self.is_handed_over() {
             return Some(self.now);
         }
         let vacant = self.candidate_at()?;
@@ -185,6 +185,11 @@ impl Mirror {
         let theirs = told.membership;
         let own = theirs.holder == self.peer_id() && theirs.epoch != self.memory.epoch();
         (own && (theirs.is_alone(self.peer_id()) || told.role.serves())).then_some(theirs)
+    }
+
+    /// The peer has stopped and waits for this node to serve in its place.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.peer.is_some_and(|peer| peer.told.yields) && self.peer_is_alive()
     }
 
     /// Whether a hand-over is to be told: everything here is down and flushed.

@@ -256,9 +256,17 @@ impl Mirror {
             return;
         }
         let late = self.yield_due().is_some_and(|due| now >= due);
-        let hopeless = !self.peer_is_ready() && self.reign.leads() && !self.plan.has_given();
+        let local = self.voter.is_none();
+        // Nobody but the peer itself can take over then; a register would remember the Give.
+        let kept = local || (self.reign.leads() && !self.plan.has_given());
+        let hopeless = !self.peer_is_ready() && kept;
         if !self.holds() || late || hopeless {
             self.plan.stop_yielding();
+            if local {
+                self.plan.taken();
+            }
+        } else if self.is_yielding_locally(now) {
+            self.plan.give(now);
         }
     }
 
