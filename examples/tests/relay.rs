@@ -31,6 +31,21 @@ fn a_cut_cable_loses_datagrams_in_the_directions_that_are_cut() {
 }
 
 #[test]
+fn an_answer_finds_whoever_asked_last() {
+    let [old, new, witness] = [0, 1, 2].map(|_| UdpSocket::bind((HERE, 0)).unwrap());
+    let mut network = Network::new().unwrap();
+    let cable = network.questions(HERE, witness.local_addr().unwrap()).unwrap();
+    let _relay = network.start().unwrap();
+    let mut bytes = [0; 16];
+    for node in [&old, &new] {
+        node.send_to(b"ask", cable.far).unwrap();
+        let (_, from) = witness.recv_from(&mut bytes).unwrap();
+        witness.send_to(b"answer", from).unwrap();
+        assert_eq!(node.recv_from(&mut bytes).unwrap(), (6, cable.far));
+    }
+}
+
+#[test]
 fn a_cut_cable_holds_a_stream_still_and_a_closed_end_closes_the_other() {
     let listener = TcpListener::bind((HERE, 0)).unwrap();
     let mut network = Network::new().unwrap();

@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
-use ha_core::driver::{Guard, Host, HostError};
-use ha_core::replicate::{Batch, ProposeError};
 use ha_core::Event;
+use ha_core::driver::{Guard, Handle, Host, HostError, ProposeError as HandleError};
+use ha_core::replicate::{Batch, ProposeError};
 use ha_proto::{Epoch, Seq};
 
-use super::server::{Application, Refused};
+use super::server::{Application, Proposer, Refused};
 
 /// The ledger, for a [`Host`] of a driver. Its state is in memory and rebuilt from the log.
 #[derive(Clone, Debug)]
@@ -55,9 +57,11 @@ impl<O: FnMut(&Event) + Send + 'static> Host for LedgerHost<O> {
 
     async fn apply_batch(&mut self, batch: &Batch) -> Result<(), HostError> {
         // One lock and one wake-up for all of them.
-        self.application.apply(batch.records().map(|record| {
-            (record.position.seq, batch.bytes.slice_ref(record.body.payload))
-        }));
+        self.application.apply(
+            batch
+                .records()
+                .map(|record| (record.position.seq, batch.bytes.slice_ref(record.body.payload))),
+        );
         Ok(())
     }
 
@@ -98,5 +102,20 @@ impl Guard for LedgerGuard {
 
     async fn drop_address(&mut self) -> Result<(), HostError> {
         Ok(self.application.drop_address().await?)
+    }
+}
+
+impl Proposer for Handle {
+    fn propose(&mut self, records: &mut VecDeque<Bytes>) -> Result<(), Refused> {
+        while let Some(record) = records.front() {
+            match self.submit(record.clone()) {
+                Ok(()) => records.pop_front(),
+                Err(HandleError::Busy) => return Ok(()),
+                Err(HandleError::Refused(_) | HandleError::Closed) => {
+                    return Err(Refused::NotServing);
+                }
+            };
+        }
+        Ok(())
     }
 }

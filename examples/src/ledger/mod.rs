@@ -1,6 +1,7 @@
 //! A ledger: append a line, read it back. One acknowledgement for each line, once it is committed.
 
 mod client;
+mod host;
 mod load;
 mod memory;
 mod server;
@@ -8,6 +9,7 @@ mod state;
 mod wire;
 
 pub use client::{Client, ClientError, Patience, Receipt};
+pub use host::{LedgerGuard, LedgerHost};
 pub use load::{Load, LoadReport};
 pub use memory::MemoryLog;
 pub use server::{Application, Proposer, Refused, Server, ServerError};

@@ -13,7 +13,9 @@ use super::Passing;
 pub(super) struct Datagrams {
     first: usize,
     sockets: [UdpSocket; 2],
-    ends: [SocketAddr; 2],
+    ends: [Option<SocketAddr>; 2],
+    /// Whether the left end is whoever was heard there last.
+    learns: bool,
 }
 
 impl Datagrams {
@@ -21,14 +23,15 @@ impl Datagrams {
         poll: &Poll,
         first: usize,
         address: IpAddr,
-        ends: [SocketAddr; 2],
+        left: Option<SocketAddr>,
+        right: SocketAddr,
     ) -> io::Result<Self> {
         let mut sockets =
             [UdpSocket::bind((address, 0).into())?, UdpSocket::bind((address, 0).into())?];
         for (side, socket) in sockets.iter_mut().enumerate() {
             poll.registry().register(socket, Token(first + side), Interest::READABLE)?;
         }
-        Ok(Self { first, sockets, ends })
+        Ok(Self { first, sockets, ends: [left, Some(right)], learns: left.is_none() })
     }
 
     /// The socket that faces the left end, and the one that faces the right one.
@@ -46,14 +49,19 @@ impl Datagrams {
         let to = 1 - side;
         let passes = if side == 0 { passing.forth } else { passing.back };
         loop {
-            match from.recv(buffer) {
-                Ok(len) if passes => {
-                    // A network may lose any datagram, and nobody is told.
-                    let _ = self.sockets[to].send_to(&buffer[..len], self.ends[to]);
+            match from.recv_from(buffer) {
+                Ok((len, sender)) => {
+                    if self.learns && side == 0 {
+                        self.ends[0] = Some(sender);
+                    }
+                    if let (true, Some(end)) = (passes, self.ends[to]) {
+                        // A network may lose any datagram, and nobody is told.
+                        let _ = self.sockets[to].send_to(&buffer[..len], end);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // Cut; or the other end is not there (ECONNREFUSED for an earlier datagram).
-                Ok(_) | Err(_) => {}
+                // The other end is not there (ECONNREFUSED for an earlier datagram).
+                Err(_) => {}
             }
         }
     }

@@ -114,11 +114,29 @@ impl Network {
         left: SocketAddr,
         right: SocketAddr,
     ) -> io::Result<Cable> {
+        self.datagram_cable(address, Some(left), right)
+    }
+
+    fn datagram_cable(
+        &mut self,
+        address: IpAddr,
+        left: Option<SocketAddr>,
+        right: SocketAddr,
+    ) -> io::Result<Cable> {
         let (id, first) = self.lay();
-        let cable = Datagrams::new(&self.poll, first, address, [left, right])?;
+        let cable = Datagrams::new(&self.poll, first, address, left, right)?;
         let (far, near) = cable.addresses()?;
         self.datagrams.push(cable);
         Ok(Cable { id, near, far })
+    }
+
+    /// Lays a cable for datagrams from whoever asks to the socket `right`; what comes back goes to
+    /// the last who asked. It has no `near` that anyone needs to know.
+    ///
+    /// # Errors
+    /// Those of the sockets.
+    pub fn questions(&mut self, address: IpAddr, right: SocketAddr) -> io::Result<Cable> {
+        self.datagram_cable(address, None, right)
     }
 
     /// Lays a cable for streams to the listener `to`; the relay listens at `address`.

@@ -1,0 +1,133 @@
+//! Whether the copies hold what was acknowledged, once each.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use ha_core::store::SegmentHeader;
+use ha_node::ledger::{Append, Ledger};
+use ha_replicate::record::Record;
+
+use crate::feed::Fed;
+
+/// What was found at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// Lines acknowledged to clients.
+    pub acknowledged: usize,
+    /// Those of them that both copies hold.
+    pub kept: usize,
+    /// Those of them that only the records set aside hold.
+    pub aside: usize,
+    /// Requests that a copy holds more than once.
+    pub twice: usize,
+    /// Whether both copies are equal, byte for byte.
+    pub equal: bool,
+    /// Where records were set aside.
+    pub places: Vec<PathBuf>,
+}
+
+impl Verdict {
+    /// Acknowledged lines that are nowhere.
+    pub(crate) fn lost(&self) -> usize {
+        self.acknowledged - self.kept - self.aside
+    }
+
+    /// Whether nothing is lost, nothing applied twice, and the copies are equal.
+    pub(crate) fn is_good(&self) -> bool {
+        self.lost() == 0 && self.twice == 0 && self.equal
+    }
+}
+
+/// Client and request number, and the line.
+struct Requests(BTreeMap<(u64, u64), Bytes>);
+
+/// Compares the two copies, and what was set aside, with what was acknowledged.
+///
+/// # Errors
+/// When a file cannot be read, or is not what it should be.
+pub(crate) fn verify(
+    fed: &Fed,
+    dumps: &[PathBuf; 2],
+    folders: &[PathBuf; 2],
+) -> io::Result<Verdict> {
+    let read = |path: &PathBuf| fs::read(path).map(Bytes::from);
+    let [one, other] = [read(&dumps[0])?, read(&dumps[1])?];
+    let equal = one == other;
+    let mut twice = 0;
+    let mut copies = Vec::new();
+    for dump in [one, other] {
+        let records = Ledger::read_dump(dump)?;
+        let requests = Requests::of(&records)?;
+        twice += records.len() - requests.0.len();
+        copies.push(requests);
+    }
+    let places = folders.iter().map(|folder| aside(folder)).collect::<io::Result<Vec<_>>>()?;
+    let places = places.concat();
+    let mut records = Vec::new();
+    for place in &places {
+        records.extend(payloads(place)?);
+    }
+    let set_aside = Requests::of(&records)?;
+    let mut verdict =
+        Verdict { acknowledged: fed.acked.len(), kept: 0, aside: 0, twice, equal, places };
+    for acked in &fed.acked {
+        let key = (acked.client.0, acked.number.0);
+        let line = &fed.lines[acked.line];
+        if copies.iter().all(|copy| copy.holds(key, line)) {
+            verdict.kept += 1;
+        } else if set_aside.holds(key, line) {
+            verdict.aside += 1;
+        }
+    }
+    Ok(verdict)
+}
+
+impl Requests {
+    fn of(records: &[Bytes]) -> io::Result<Self> {
+        let mut requests = BTreeMap::new();
+        for record in records {
+            let append = Append::decode(record).map_err(io::Error::other)?;
+            let line = record.slice(Append::HEAD..);
+            requests.insert((append.client.0, append.number.0), line);
+        }
+        Ok(Self(requests))
+    }
+
+    fn holds(&self, key: (u64, u64), line: &[u8]) -> bool {
+        self.0.get(&key).is_some_and(|held| held == line)
+    }
+}
+
+/// The folders in which a node keeps records that only it had.
+fn aside(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut places = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() && name.starts_with("aside-") {
+            places.push(path);
+        } else if path.is_dir() && !name.starts_with("log") {
+            // A folder for each module.
+            places.extend(aside(&path)?);
+        }
+    }
+    places.sort();
+    Ok(places)
+}
+
+/// The payloads of the records in one of them: files of a log, each a head and records.
+fn payloads(place: &Path) -> io::Result<Vec<Bytes>> {
+    let mut payloads = Vec::new();
+    for entry in fs::read_dir(place)? {
+        let file = Bytes::from(fs::read(entry?.path())?);
+        let mut at = SegmentHeader::LEN;
+        while let Ok((record, len)) = Record::decode(file.get(at..).unwrap_or_default()) {
+            payloads.push(file.slice_ref(record.body.payload));
+            at += len;
+        }
+    }
+    Ok(payloads)
+}

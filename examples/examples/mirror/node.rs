@@ -1,0 +1,119 @@
+//! A node's process: a driver with one module, the ledger.
+
+use std::error::Error;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+
+use ha_core::driver::{Driver, Handle};
+use ha_core::raw::{NodeConfig, RawConfig};
+use ha_core::{Event, Order};
+use ha_node::ledger::{Application, LedgerHost, Server};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::control::{Ask, Say, die_with_parent, next_ask, say};
+
+/// What it is started with.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration
+    #[arg(long)]
+    config: PathBuf,
+    /// The ledger's virtual address
+    #[arg(long)]
+    vip: SocketAddr,
+    /// Whether another process may listen there at the same time
+    #[arg(long)]
+    share_vip: bool,
+}
+
+/// Runs until the parent is gone.
+///
+/// # Errors
+/// Why it cannot start.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    die_with_parent()?;
+    log_to_stderr();
+    let raw: RawConfig = toml::from_str(&fs::read_to_string(&args.config)?)?;
+    let config = NodeConfig::try_from(raw)?;
+    let server = Server::start()?;
+    let application = server.application();
+    let mut driver = Driver::new();
+    let host = LedgerHost {
+        application: application.clone(),
+        vip: args.vip,
+        share_vip: args.share_vip,
+        observer: tell,
+    };
+    let handle = driver.add(config, host)?;
+    application.connect(handle.clone());
+    let _running = driver.start()?;
+    let runtime = Builder::new_current_thread().build()?;
+    let follower = (Builder::new_current_thread().build()?, handle.clone());
+    thread::spawn(move || follow(&follower.0, &follower.1));
+    while let Some(ask) = next_ask() {
+        let done = ask.map_err(|unknown| unknown.to_string());
+        let done = done.and_then(|ask| obey(ask, &handle, &application, &runtime));
+        say(&done.map_or_else(Say::Failed, |()| Say::Done))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What happens goes to the process's log; `RUST_LOG` says how much.
+pub(crate) fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn obey(
+    ask: Ask,
+    handle: &Handle,
+    application: &Application,
+    runtime: &Runtime,
+) -> Result<(), String> {
+    match ask {
+        Ask::Swap => {
+            handle.order(Order::Swap);
+            Ok(())
+        }
+        Ask::Dump(path) => {
+            let dumped = runtime.block_on(application.dump(path));
+            dumped.map(drop).map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// Tells the parent every change of role.
+fn follow(runtime: &Runtime, handle: &Handle) {
+    let mut watch = handle.status();
+    let mut told = None;
+    while let Some(status) = runtime.block_on(watch.changed()) {
+        let now = (status.role, status.ready, status.witness_up);
+        if told == Some(now) {
+            continue;
+        }
+        told = Some(now);
+        let (role, ready, witness) = (status.role.to_string(), status.ready, status.witness_up);
+        if say(&Say::Role { role, ready, witness }).is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the parent what the audience wants to see.
+fn tell(event: &Event) {
+    let what = match event {
+        Event::Progress { done, goal } => Say::Progress { done: done.0, goal: goal.0 },
+        Event::KeptAside { from, to, .. } => Say::SetAside(to.0 + 1 - from.0),
+        _ => return,
+    };
+    // A parent that is gone ends this process, too.
+    let _ = say(&what);
+}

@@ -1,0 +1,377 @@
+//! What happens to the pair, and in which order.
+
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ha_node::relay::Passing;
+
+use crate::check::{Verdict, verify};
+use crate::control::Ask;
+use crate::feed::{Feed, Lines};
+use crate::member::Member;
+use crate::plan::{Plan, random};
+use crate::table::{Row, Table};
+use crate::view::{Board, View, Views};
+use crate::{Profile, Show, Vote};
+
+/// The pair, its clients, and what happened so far.
+struct World {
+    show: Show,
+    plan: Plan,
+    board: Arc<Board>,
+    nodes: [Member; 2],
+    arbiter: Option<Member>,
+    feed: Feed,
+    began: Instant,
+    table: Table,
+}
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// The names of the nodes, by their place.
+const NAMES: [&str; 2] = ["A", "B"];
+
+/// Runs the whole demonstration and prints what came of it.
+///
+/// # Errors
+/// When something could not be done, or the pair did not do what it should; where its files are.
+pub(crate) fn run(show: &Show) -> Result<ExitCode, Box<dyn Error>> {
+    let folder = std::env::temp_dir().join(format!("mirror-{:016x}", random()));
+    std::fs::create_dir(&folder)?;
+    println!("everything is written below {}", folder.display());
+    match play(show, &folder) {
+        Ok(verdict) if verdict.is_good() => {
+            // Records set aside are somebody's work: they stay where the table says that they are.
+            if !show.keep && verdict.places.is_empty() {
+                std::fs::remove_dir_all(&folder)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(_) => Ok(ExitCode::FAILURE),
+        Err(error) => Err(format!("{error}\nsee the logs in {}", folder.display()).into()),
+    }
+}
+
+fn play(show: &Show, folder: &std::path::Path) -> Result<Verdict, Box<dyn Error>> {
+    let mut world = World::start(show, folder)?;
+    let told = world.tell();
+    println!("\n{}", world.table);
+    told?;
+    let verdict = world.finish()?;
+    print_verdict(&verdict);
+    Ok(verdict)
+}
+
+impl World {
+    fn start(show: &Show, folder: &std::path::Path) -> Result<Self, Box<dyn Error>> {
+        let lines = Lines::read(show.file.as_deref())?;
+        let plan = Plan::new(show, folder.to_owned())?;
+        let board = Arc::new(Board::default());
+        let mut arbiter = plan.arbiter.map(|address| {
+            let words = ["__arbiter", "--listen", &address.to_string(), "--folder"];
+            let mut arguments: Vec<String> = words.map(String::from).into();
+            arguments.push(folder.join("arbiter").display().to_string());
+            arguments.extend(["--key-file".into(), folder.join("key").display().to_string()]);
+            Member::new("arbiter", None, arguments, folder, &board)
+        });
+        let mut nodes = [0, 1].map(|at| {
+            let config = plan.configs[at].display().to_string();
+            let words = ["__node", "--config", &config, "--vip", &plan.vip.to_string()];
+            let mut arguments: Vec<String> = words.map(String::from).into();
+            if show.vote == Vote::None {
+                arguments.push("--share-vip".into());
+            }
+            Member::new(["node a", "node b"][at], Some(at), arguments, folder, &board)
+        });
+        if let Some(arbiter) = &mut arbiter {
+            arbiter.start()?;
+        }
+        for node in &mut nodes {
+            node.start()?;
+        }
+        println!(
+            "two nodes{}, {:?} timings, the ledger at {}, {} clients, {} lines",
+            if arbiter.is_some() { " and an arbiter" } else { ", no witness" },
+            show.profile,
+            plan.vip,
+            show.clients,
+            lines.len(),
+        );
+        wait(&board, limit(show.profile), "A to be PRIM and B to be SECOND", |views| {
+            views[0].is("PRIM") && views[1].is("SECOND")
+        })?;
+        let feed = Feed::start(plan.vip, show.clients, lines);
+        let (show, table) = (show.clone(), Table::default());
+        Ok(Self { show, plan, board, nodes, arbiter, feed, began: Instant::now(), table })
+    }
+
+    /// All events, in order.
+    fn tell(&mut self) -> Outcome {
+        self.event("the pair is whole", |_| Ok(()), |views| whole(views, 0))?;
+        self.event("primary A killed (SIGKILL)", |world| world.kill(0), |views| alone(views, 1))?;
+        self.event(
+            "A restarted and reintegrated",
+            |world| world.revive(0),
+            |views| whole(views, 1),
+        )?;
+        self.event("swapped back", |world| world.swap(1), |views| whole(views, 0))?;
+        match self.show.vote {
+            Vote::Arbiter => {
+                self.cut_with_arbiter()?;
+                self.lose_arbiter()?;
+            }
+            Vote::None => self.cut_without_witness()?,
+        }
+        self.stale_first()
+    }
+
+    fn cut_with_arbiter(&mut self) -> Outcome {
+        let cut = |world: &mut Self| {
+            world.plan.between(Passing::NOTHING);
+            Ok(())
+        };
+        self.event("link A-B cut, both reach the arbiter", cut, |views| alone(views, 0))?;
+        let heal = |world: &mut Self| {
+            world.plan.between(Passing::ALL);
+            Ok(())
+        };
+        self.event("link A-B healed", heal, |views| whole(views, 0))?;
+        let cut_off = |world: &mut Self| {
+            world.plan.between(Passing::NOTHING);
+            world.plan.witness(0, Passing::NOTHING);
+            Ok(())
+        };
+        self.event("primary A cut off from B and the arbiter", cut_off, |views| {
+            alone(views, 1) && !views[0].serves()
+        })?;
+        let heal = |world: &mut Self| {
+            world.plan.between(Passing::ALL);
+            world.plan.witness(0, Passing::ALL);
+            Ok(())
+        };
+        self.event("A's links healed", heal, |views| whole(views, 1))?;
+        self.event("swapped back", |world| world.swap(1), |views| whole(views, 0))
+    }
+
+    fn lose_arbiter(&mut self) -> Outcome {
+        self.event(
+            "arbiter killed",
+            |world| Ok(world.arbiter().kill()?),
+            |views| whole(views, 0) && views.iter().all(|view| !view.witness),
+        )?;
+        self.event(
+            "arbiter restarted",
+            |world| Ok(world.arbiter().start()?),
+            |views| whole(views, 0) && views.iter().all(|view| view.witness),
+        )
+    }
+
+    fn cut_without_witness(&mut self) -> Outcome {
+        let cut = |world: &mut Self| {
+            world.plan.between(Passing::NOTHING);
+            Ok(())
+        };
+        self.event("link A-B cut: two primaries", cut, |views| alone(views, 0) && alone(views, 1))?;
+        let some = |_: &mut Self| {
+            std::thread::sleep(Duration::from_secs(1));
+            Ok(())
+        };
+        self.event("both write alone", some, |views| alone(views, 0) && alone(views, 1))?;
+        let heal = |world: &mut Self| {
+            world.plan.between(Passing::ALL);
+            Ok(())
+        };
+        self.event("link A-B healed: A goes on, B follows", heal, |views| whole(views, 0))
+    }
+
+    /// A node with old data must not serve although nobody else does.
+    fn stale_first(&mut self) -> Outcome {
+        self.event("secondary B killed", |world| world.kill(1), |views| alone(views, 0))?;
+        let some = |_: &mut Self| {
+            std::thread::sleep(Duration::from_secs(1));
+            Ok(())
+        };
+        self.event("A writes alone", some, |views| alone(views, 0))?;
+        let stale = |world: &mut Self| {
+            world.kill(0)?;
+            world.revive(1)?;
+            let served =
+                world.board.wait(patience(world.show.profile), |views| views[1].serves(), |_| {});
+            match served {
+                None => Ok(()),
+                Some(_) => Err("B has old data, and served them".into()),
+            }
+        };
+        self.event_without_service("A killed; B, whose data are old, started", stale)?;
+        self.event("A started, B follows", |world| world.revive(0), |views| whole(views, 0))
+    }
+
+    /// Does something, waits until the pair is as it should be and all clients go on, and notes
+    /// what they saw.
+    fn event(
+        &mut self,
+        what: &str,
+        act: impl FnOnce(&mut Self) -> Outcome,
+        until: impl Fn(&Views) -> bool,
+    ) -> Outcome {
+        print!("{what} … ");
+        io::stdout().flush()?;
+        let (started, lines) = (Instant::now(), self.feed.lines());
+        act(self)?;
+        let limit = limit(self.show.profile);
+        wait(&self.board, limit, what, until)?;
+        let settled = started.elapsed();
+        self.feed.all_go_on(limit)?;
+        self.note(what, started, settled, lines);
+        Ok(())
+    }
+
+    /// Does something during which nobody is served.
+    fn event_without_service(
+        &mut self,
+        what: &str,
+        act: impl FnOnce(&mut Self) -> Outcome,
+    ) -> Outcome {
+        print!("{what} … ");
+        io::stdout().flush()?;
+        let (started, lines) = (Instant::now(), self.feed.lines());
+        act(self)?;
+        self.note(what, started, started.elapsed(), lines);
+        Ok(())
+    }
+
+    fn note(&mut self, what: &str, started: Instant, settled: Duration, lines_before: u64) {
+        let roles = self.board.now().map(|view| if view.up { view.role } else { "down".into() });
+        let worst = self.feed.worst();
+        println!("A {}, B {}, after {:.2} s", roles[0], roles[1], settled.as_secs_f64());
+        self.table.0.push(Row {
+            at: started.duration_since(self.began),
+            what: what.into(),
+            settled,
+            worst,
+            lines: self.feed.lines() - lines_before,
+            roles,
+        });
+    }
+
+    fn kill(&mut self, node: usize) -> Outcome {
+        Ok(self.nodes[node].kill()?)
+    }
+
+    fn revive(&mut self, node: usize) -> Outcome {
+        Ok(self.nodes[node].start()?)
+    }
+
+    fn swap(&mut self, from: usize) -> Outcome {
+        Ok(self.nodes[from].ask(&Ask::Swap)?)
+    }
+
+    fn arbiter(&mut self) -> &mut Member {
+        self.arbiter.as_mut().expect("this part is told with an arbiter only")
+    }
+
+    /// Stops the clients and compares the copies with what was acknowledged.
+    fn finish(mut self) -> Result<Verdict, Box<dyn Error>> {
+        let fed = self.feed.stop()?;
+        let dumps = NAMES.map(|name| self.plan.folder.join(format!("copy-{name}")));
+        let dump = |node: &mut Member, path: &PathBuf| node.ask(&Ask::Dump(path.clone()));
+        // The secondary applies what the primary tells it: soon, not at once.
+        let end = Instant::now() + limit(self.show.profile);
+        loop {
+            for (node, path) in self.nodes.iter_mut().zip(&dumps) {
+                dump(node, path)?;
+            }
+            let lens = [std::fs::metadata(&dumps[0])?.len(), std::fs::metadata(&dumps[1])?.len()];
+            if lens[0] == lens[1] || Instant::now() > end {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let folders = ["node-a", "node-b"].map(|name| self.plan.folder.join(name));
+        Ok(verify(&fed, &dumps, &folders)?)
+    }
+}
+
+fn print_verdict(verdict: &Verdict) {
+    println!("lines acknowledged  {:>8}", verdict.acknowledged);
+    println!("lines kept          {:>8}", verdict.kept);
+    println!("lines set aside     {:>8}", verdict.aside);
+    for place in &verdict.places {
+        println!("                    in {}", place.display());
+    }
+    println!("lines lost          {:>8}", verdict.lost());
+    println!("applied twice       {:>8}", verdict.twice);
+    println!("copies              {:>8}", if verdict.equal { "equal" } else { "DIFFER" });
+}
+
+/// Whether that node is the primary of a whole pair.
+fn whole(views: &Views, primary: usize) -> bool {
+    views[primary].is("PRIM") && views[1 - primary].is("SECOND")
+}
+
+/// Whether that node serves without the other.
+fn alone(views: &Views, node: usize) -> bool {
+    views[node].is("ALONE")
+}
+
+/// How long anything may take: several times what the contract promises.
+fn limit(profile: Profile) -> Duration {
+    match profile {
+        Profile::Fast => Duration::from_secs(15),
+        Profile::Lan => Duration::from_secs(30),
+        Profile::Wan => Duration::from_secs(120),
+    }
+}
+
+/// Longer than a takeover would take.
+fn patience(profile: Profile) -> Duration {
+    match profile {
+        Profile::Fast => Duration::from_secs(1),
+        Profile::Lan => Duration::from_secs(5),
+        Profile::Wan => Duration::from_secs(20),
+    }
+}
+
+/// Waits, with a bar while a node catches up.
+fn wait(
+    board: &Board,
+    limit: Duration,
+    what: &str,
+    until: impl Fn(&Views) -> bool,
+) -> Result<(), Box<dyn Error>> {
+    let seen = board.wait(limit, until, |views| {
+        let progress =
+            views.iter().find_map(|view| view.progress.filter(|(done, goal)| done < goal));
+        if let (Some((done, goal)), true) = (progress, io::stdout().is_terminal()) {
+            show_progress(done, goal);
+        }
+    });
+    match seen {
+        Some(_) => Ok(()),
+        None => {
+            let [a, b] = board.now().map(|view| describe(&view));
+            Err(format!("waited {limit:?} for: {what}; A is {a}, B is {b}").into())
+        }
+    }
+}
+
+fn show_progress(done: u64, goal: u64) {
+    const WIDTH: u64 = 40;
+    let full = usize::try_from(done * WIDTH / goal.max(1)).unwrap_or(0);
+    let empty = usize::try_from(WIDTH).unwrap_or(0).saturating_sub(full);
+    print!("\r[{}{}] {done} of {goal} records ", "#".repeat(full), ".".repeat(empty));
+    // Only for the eye.
+    let _ = io::stdout().flush();
+}
+
+fn describe(view: &View) -> String {
+    match (view.up, view.ready) {
+        (false, _) => "down".into(),
+        (true, true) => format!("{}, ready", view.role),
+        (true, false) => format!("{}, not ready", view.role),
+    }
+}

@@ -1,0 +1,70 @@
+//! The table at the end.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What happened at one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// When it began, since the clients began.
+    pub at: Duration,
+    /// What happened.
+    pub what: String,
+    /// Until the pair was as it should be.
+    pub settled: Duration,
+    /// The longest interruption that a client saw.
+    pub worst: Duration,
+    /// Lines acknowledged meanwhile.
+    pub lines: u64,
+    /// The nodes' roles after it.
+    pub roles: [String; 2],
+}
+
+/// The rows, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Table(pub Vec<Row>);
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:>8}  {:<46} {:>9} {:>12} {:>8}  {:<6} {:<6}",
+            "when", "what", "settled", "interruption", "lines", "A", "B"
+        )?;
+        for row in &self.0 {
+            writeln!(
+                f,
+                "{:>6.1} s  {:<46} {:>7.2} s {:>9.0} ms {:>8}  {:<6} {:<6}",
+                row.at.as_secs_f64(),
+                row.what,
+                row.settled.as_secs_f64(),
+                row.worst.as_secs_f64() * 1e3,
+                row.lines,
+                row.roles[0],
+                row.roles[1],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_aligned() {
+        let row = Row {
+            at: Duration::from_millis(1250),
+            what: "primary killed".into(),
+            settled: Duration::from_millis(320),
+            worst: Duration::from_millis(312),
+            lines: 42,
+            roles: ["down".into(), "ALONE".into()],
+        };
+        let text = Table(vec![row]).to_string();
+        let rows: Vec<&str> = text.lines().collect();
+        assert_eq!(rows[0].find("lines").map(|at| at + 5), rows[1].find("42").map(|at| at + 2));
+        assert!(rows[1].ends_with("down   ALONE "), "{}", rows[1]);
+    }
+}
