@@ -187,8 +187,8 @@ impl Checks {
         ];
         match vote {
             Vote::Arbiter => all.extend(arbiter()),
-            Vote::Manual => all.extend(one_history()),
-            Vote::None => all.push(Box::new(kept::Kept::default())),
+            // With `manual` an operator may choose the stale side: kept aside, not kept in force.
+            Vote::Manual | Vote::None => all.push(Box::new(kept::Kept::default())),
             Vote::Ping => unreachable!("no configuration has this vote"),
         }
         Self { all }

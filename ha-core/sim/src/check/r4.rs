@@ -3,6 +3,7 @@
 
 use ha_core::Saved;
 use ha_proto::{NodeSet, Seq};
+use ha_quorum::Vote;
 
 use super::{Check, Seen};
 use crate::scene::Scene;
@@ -12,7 +13,9 @@ use crate::scene::Scene;
 #[derive(Debug, Default)]
 pub(super) struct Acknowledgement {
     covered: [Seq; 2],
-    acknowledged: Seq,
+    /// What each node had when it was lost with its storage.
+    lost: [Seq; 2],
+    acknowledged: [Seq; 2],
 }
 
 impl Acknowledgement {
@@ -47,28 +50,31 @@ impl Check for Acknowledgement {
         if let Seen::Saved { node, old } = *seen {
             self.set_changes(scene, node, old);
         }
-        if let Seen::Lost { .. } = *seen {
-            for node in 0..2 {
-                self.cover(scene, node, NodeSet::from_bits(3));
-            }
+        if let Seen::Lost { node } = *seen {
+            self.lost[node] = scene.nodes[node].disk.log.head().seq;
         }
         let Seen::Acknowledged { node, record: (seq, chain) } = *seen else { return Ok(()) };
         // What was acknowledged before may be told again, after whatever happened since.
-        if seq <= self.covered[0].max(self.covered[1]).max(self.acknowledged) {
+        let known = [0, 1].map(|at| self.covered[at].max(self.acknowledged[at]));
+        let one_history = scene.vote != Vote::None;
+        if seq <= known[node] || one_history && seq <= known[1 - node] {
             return Ok(());
         }
-        self.acknowledged = seq;
+        self.acknowledged[node] = seq;
         // A former holder may still tell what is committed in its successor's reign.
-        let holders = scene.nodes.iter().map(|node| &node.disk.saved).filter(|saved| {
+        // Without a witness each of two primaries answers for itself.
+        let own = |saved: &&Saved| scene.has_arbiter() || saved.node == scene.nodes[node].id;
+        let holders = scene.nodes.iter().map(|node| &node.disk.saved).filter(own).filter(|saved| {
             saved.membership.holder == saved.node && saved.is_initialised()
         });
-        let Some(saved) = holders.map(|saved| &saved.membership).max_by_key(|saved| saved.epoch)
-        else {
+        let rank = |saved: &&Saved| (saved.node == scene.nodes[node].id, saved.membership.epoch);
+        let Some(saved) = holders.max_by_key(rank).map(|saved| &saved.membership) else {
             return Err(format!("node {node} acknowledges {seq} and nobody holds"));
         };
         for member in saved.set.iter() {
-            let there = &scene.nodes[scene.index(member)];
-            if !there.disk.log.has(seq, chain) && !there.lost_storage {
+            let at = scene.index(member);
+            let had = scene.nodes[at].lost_storage || seq <= self.lost[at];
+            if !scene.nodes[at].disk.log.has(seq, chain) && !had {
                 return Err(format!("node {node} acknowledges {seq}, which {member} lacks"));
             }
         }
