@@ -9,7 +9,11 @@
 
 pub mod bare;
 mod figures;
+mod live;
 mod pair;
+mod pump;
 
 pub use figures::{Figure, Figures};
+pub use live::{Live, Privacy, free_tcp};
 pub use pair::Pair;
+pub use pump::{Pump, Pumped, Unguarded};
