@@ -27,7 +27,8 @@ impl World {
         let options = Options { trace: true, ..Options::new(1, vote) };
         let mut world = Self::new(options, Weather::calm(), Vec::new());
         assert!(world.until(20_000, Self::is_whole), "not whole: {}", world.describe());
-        assert!(world.until(1_000, |world| world.primary() == Some(A)), "A does not serve");
+        let served = world.until(2_000, |world| world.acknowledged >= 5);
+        assert!(served && world.primary() == Some(A), "A does not serve");
         world
     }
 
