@@ -1,0 +1,33 @@
+//! Seeds that once failed, each with what it found. They are histories of the simulator of their
+//! day: a change of what is drawn makes others of them, and they stay as cheap as any.
+
+use ha_quorum::Vote;
+use ha_sim::history::{Verdict, draw, run};
+use ha_sim::options::Options;
+
+const PINNED: [(u64, Vote, &str); 16] = [
+    (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
+    (42, Vote::Arbiter, "an address expires while a slow start is under way"),
+    (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
+    (68, Vote::Arbiter, "an address of an earlier boot was left while the node gave"),
+    (74, Vote::Arbiter, "an application was started after a save had failed"),
+    (75, Vote::Arbiter, "a full disk was never tried again under load"),
+    (188, Vote::Arbiter, "a fenced holder told its peer while its address was still set"),
+    (410, Vote::Arbiter, "a promise comes together with the record that it is for"),
+    (1045, Vote::Arbiter, "a resumed primary tells what its successor has"),
+    (1874, Vote::Arbiter, "a late Exclude of a node that is gone leaves no complete member"),
+    (2318, Vote::Arbiter, "the right to run alone takes longer to save than the lease lasts"),
+    (2513, Vote::Arbiter, "a failed start was taken for a running application"),
+    (10474, Vote::Arbiter, "a blank node and a blank witness are two losses"),
+    (12747, Vote::Arbiter, "a stray Create founded the pair anew at a replaced witness"),
+    (53, Vote::None, "two primaries outbid each other for ever"),
+    (8, Vote::Manual, "a blank node was left alone with the choice"),
+];
+
+#[test]
+fn what_failed_once_does_not_fail_again() {
+    for (seed, vote, why) in PINNED {
+        let verdict = run(&mut draw(Options::new(seed, vote)));
+        assert_eq!(verdict, Verdict::Good, "seed {seed}, vote {vote}: {why}");
+    }
+}

@@ -1,0 +1,116 @@
+//! G3, G6: from a whole pair, one fault; who serves, and how soon.
+
+use ha_quorum::Vote;
+use ha_sim::fault::Fault;
+use ha_sim::network::Channel;
+use ha_sim::script::{A, B, LONG};
+use ha_sim::weather::MS;
+use ha_sim::world::World;
+
+/// `max(D, L(1+2ρ)) + 2 RTT(W) + start` in the profile `lan`, in the calm world of a script, where
+/// a round trip takes below a millisecond, an application starts within 31 and is polled every 20.
+const TAKEOVER: u64 = 3_006 + 60;
+/// D and one round trip to W.
+const STALL: u64 = 1_000 + 110;
+
+/// A whole pair in the middle of its life: W's grace time is over.
+fn pair() -> World {
+    let mut world = World::scripted(Vote::Arbiter);
+    world.pass(5_000);
+    world
+}
+
+/// The fault changes nothing for clients but a stall, and the pair becomes whole again.
+fn stays(fault: Fault) {
+    let mut world = pair();
+    let epoch = world.scene.nodes[A].host.run.map(|run| run.epoch);
+    world.inject(fault);
+    let moved = world.until(STALL, |world| world.primary() != Some(A));
+    assert!(!moved, "{fault:?}: A serves on");
+    assert!(world.acknowledged_within(600) > 0, "{fault:?}: writes go on");
+    let moved = world.until(10_000, |world| world.primary() != Some(A));
+    assert!(!moved, "{fault:?}: A serves on");
+    assert_eq!(world.scene.nodes[A].host.run.map(|run| run.epoch), epoch, "no restart");
+    world.conclude();
+}
+
+/// B takes over in time.
+fn moves(fault: Fault) {
+    let mut world = pair();
+    world.inject(fault);
+    assert!(world.until(TAKEOVER, |world| world.primary() == Some(B)), "{fault:?}: B takes over");
+    assert!(world.acknowledged_within(1_000) > 0, "{fault:?}: writes go on");
+    world.conclude();
+}
+
+#[test]
+fn the_loss_of_the_primary_moves_the_service() {
+    moves(Fault::PowerCut { node: A, down: LONG });
+    moves(Fault::Kill { node: A, down: LONG });
+    moves(Fault::NodeReplace { node: A, down: LONG });
+}
+
+#[test]
+fn a_paused_primary_is_replaced() {
+    moves(Fault::Pause { node: A, lasts: 20_000 * MS });
+}
+
+#[test]
+fn the_loss_of_the_secondary_stalls_writes_and_moves_nothing() {
+    stays(Fault::PowerCut { node: B, down: LONG });
+    stays(Fault::Pause { node: B, lasts: LONG });
+    stays(Fault::NodeReplace { node: B, down: 200 * MS });
+}
+
+#[test]
+fn the_loss_of_the_witness_is_not_noticed() {
+    stays(Fault::WitnessKill { down: LONG });
+    stays(Fault::WitnessPause { lasts: LONG });
+    stays(Fault::WitnessReplace { down: 500 * MS });
+}
+
+#[test]
+fn the_loss_of_one_link_moves_nothing() {
+    let to_w = [Channel::A_W | Channel::W_A, Channel::B_W | Channel::W_B];
+    let one_way = [Channel::A_W, Channel::W_A, Channel::B_W, Channel::W_B];
+    let stream = Channel::A_B0 | Channel::B_A0;
+    for channels in to_w.into_iter().chain(one_way).chain([Channel::AB, stream]) {
+        let mut world = pair();
+        world.cut(channels);
+        let moved = world.until(8_000, |world| world.primary() != Some(A));
+        assert!(!moved, "{channels:08b}: A serves on");
+        assert!(world.acknowledged_within(600) > 0, "{channels:08b}: writes go on");
+        world.conclude();
+    }
+}
+
+#[test]
+fn a_one_way_cut_between_the_nodes_moves_nothing() {
+    for channels in [Channel::A_B0 | Channel::A_B1, Channel::B_A0 | Channel::B_A1] {
+        let mut world = pair();
+        world.cut(channels);
+        let moved = world.until(8_000, |world| world.primary() != Some(A));
+        assert!(!moved, "{channels:08b}: A serves on");
+        assert!(world.acknowledged_within(600) > 0);
+        world.conclude();
+    }
+}
+
+#[test]
+fn a_primary_that_reaches_nobody_stops_within_l() {
+    let mut world = pair();
+    world.cut(Channel::AB | Channel::A_W | Channel::W_A);
+    assert!(world.until(3_000, |world| !world.scene.nodes[A].serves()), "G6");
+    assert!(world.until(TAKEOVER, |world| world.primary() == Some(B)));
+    world.conclude();
+}
+
+#[test]
+fn a_secondary_that_reaches_nobody_waits() {
+    let mut world = pair();
+    world.cut(Channel::AB | Channel::B_W | Channel::W_B);
+    let moved = world.until(10_000, |world| world.primary() != Some(A));
+    assert!(!moved);
+    assert!(world.acknowledged_within(600) > 0, "A goes on alone");
+    world.conclude();
+}
