@@ -33,6 +33,12 @@ pub enum Input {
         /// Saved at this node.
         membership: Membership,
     },
+    /// Hold a reign without serving yet, and say so to the peer: without a witness two holders
+    /// compare lineages before either serves.
+    Hold {
+        /// Saved at this node, which holds it.
+        membership: Membership,
+    },
     /// Neither serve nor follow. What was proposed stays in the log as an unacknowledged tail.
     Detach,
     /// A stream to the peer is open; whatever an older one carried is lost.

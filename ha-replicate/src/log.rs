@@ -259,6 +259,14 @@ impl Log {
         self.mode = next;
     }
 
+    fn hold(&mut self, membership: Membership) {
+        let ours = self.membership.map(|ours| ours.epoch);
+        assert!(ours.is_none_or(|ours| ours <= membership.epoch), "a saved epoch would fall (R3)");
+        self.detach();
+        self.membership = Some(membership);
+        self.session.greets = self.session.connected;
+    }
+
     fn detach(&mut self) {
         self.freeze = None;
         self.abandon_job();
@@ -305,6 +313,7 @@ impl Log {
             Input::Tick => {}
             Input::Lead { membership, lineage } => self.lead(membership, lineage, out),
             Input::Follow { membership } => self.follow(membership, out),
+            Input::Hold { membership } => self.hold(membership),
             Input::Detach => self.detach(),
             Input::Connected => self.on_connection(true),
             Input::Disconnected => self.on_connection(false),

@@ -120,7 +120,8 @@ impl Mirror {
             | Request::Admit { .. }
             | Request::Create { .. }
             | Request::Force { .. } => {
-                if mine {
+                // R12: an answer that is late leaves a Give of its own epoch in flight.
+                if mine && membership.epoch > self.witness.given {
                     self.witness.minted = Some(membership.epoch);
                     self.plan.taken();
                     self.minted(now, answered.request);

@@ -14,8 +14,11 @@ impl Mirror {
             return;
         }
         let wish = self.wish(now);
-        if matches!(wish, Wish::Give { .. }) && self.plan.give(now) {
-            self.drop_tenure(now);
+        if let Wish::Give { .. } = wish {
+            self.witness.given = self.memory.saved().membership.epoch;
+            if self.plan.give(now) {
+                self.drop_tenure(now);
+            }
         }
         if let Wish::Exclude = wish {
             self.tell_exclusion(now);

@@ -34,6 +34,8 @@ pub(super) enum LogMode {
     Detached,
     Leading(Membership),
     Following(Membership),
+    /// Without a witness: this node holds, and does not serve yet.
+    Holding(Membership),
 }
 
 impl Mirror {
@@ -127,6 +129,7 @@ impl Mirror {
                 let lineage = self.memory.saved().lineage.clone();
                 ha_replicate::Input::Lead { membership, lineage }
             }
+            LogMode::Holding(membership) => ha_replicate::Input::Hold { membership },
             LogMode::Following(membership) => ha_replicate::Input::Follow { membership },
         };
         self.replicate(now, input);
@@ -142,6 +145,7 @@ impl Mirror {
                 LogMode::Detached
             }
             Reign::None if saved.holder == self.peer_id() => LogMode::Following(saved),
+            Reign::None if self.voter.is_none() => LogMode::Holding(saved),
             Reign::None => LogMode::Detached,
         }
     }
