@@ -121,6 +121,8 @@ struct Witness {
     register: Option<Register>,
     /// The epoch that it gave to this node in this boot, unless given away since (R12).
     minted: Option<Epoch>,
+    /// The highest epoch that this boot asked to give away: the Give may still be on its way (R12).
+    given: Epoch,
     /// The life that answered that it has no register.
     empty: Option<Incarnation>,
     /// Until when it lets nobody but the holder hold, as it said last.
