@@ -131,3 +131,65 @@ fn payloads(place: &Path) -> io::Result<Vec<Bytes>> {
     }
     Ok(payloads)
 }
+
+#[cfg(test)]
+mod tests {
+    use ha_node::ledger::{ClientId, RequestNumber};
+
+    use super::*;
+    use crate::feed::Acked;
+
+    /// The verdict on copies that hold these requests (client, number, line).
+    fn judge(copies: [&[(u64, u64, &str)]; 2], acked: &[(u64, u64)]) -> Verdict {
+        let folder = std::env::temp_dir().join(format!("check-{:016x}", crate::plan::random()));
+        let paths = ["a", "b"].map(|name| folder.join(name));
+        let homes = ["home-a", "home-b"].map(|name| folder.join(name));
+        for home in &homes {
+            fs::create_dir_all(home).unwrap();
+        }
+        for (path, copy) in paths.iter().zip(copies) {
+            let mut dump = Vec::new();
+            for &(client, number, line) in copy {
+                let (client, number) = (ClientId(client), RequestNumber(number));
+                let record = Append { client, number, line: line.as_bytes() }.to_record();
+                dump.extend(u32::try_from(record.len()).unwrap().to_be_bytes());
+                dump.extend(record);
+            }
+            fs::write(path, dump).unwrap();
+        }
+        let acked = acked.iter().map(|&(client, number)| Acked {
+            client: ClientId(client),
+            number: RequestNumber(number),
+            line: 0,
+        });
+        let fed = Fed { lines: vec![b"x".to_vec()], acked: acked.collect() };
+        let verdict = verify(&fed, &paths, &homes).unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        verdict
+    }
+
+    #[test]
+    fn equal_copies_with_all_that_was_acknowledged_are_good() {
+        let copy = &[(1, 1, "x"), (2, 1, "x"), (2, 2, "not acknowledged")][..];
+        let verdict = judge([copy, copy], &[(1, 1), (2, 1)]);
+        assert!(verdict.is_good());
+        assert_eq!((verdict.acknowledged, verdict.kept, verdict.lost()), (2, 2, 0));
+    }
+
+    #[test]
+    fn a_line_that_one_copy_lacks_or_changed_is_lost() {
+        let whole = &[(1, 1, "x"), (2, 1, "x")][..];
+        let verdict = judge([whole, &whole[..1]], &[(1, 1), (2, 1)]);
+        assert_eq!((verdict.lost(), verdict.equal, verdict.is_good()), (1, false, false));
+        let changed = &[(1, 1, "y")][..];
+        let verdict = judge([changed, changed], &[(1, 1)]);
+        assert_eq!((verdict.lost(), verdict.equal, verdict.is_good()), (1, true, false));
+    }
+
+    #[test]
+    fn a_request_that_is_there_twice_is_counted() {
+        let copy = &[(1, 1, "x"), (1, 1, "x")][..];
+        let verdict = judge([copy, copy], &[(1, 1)]);
+        assert_eq!((verdict.twice, verdict.lost(), verdict.is_good()), (2, 0, false));
+    }
+}

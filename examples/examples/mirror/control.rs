@@ -37,8 +37,8 @@ pub(crate) enum Say {
         /// Records that it needs.
         goal: u64,
     },
-    /// Records are set aside.
-    SetAside(u64),
+    /// It does not serve any more.
+    Stopped,
 }
 
 /// A line that is none of ours.
@@ -79,7 +79,7 @@ impl fmt::Display for Say {
             Self::Failed(why) => write!(f, "failed {why}"),
             Self::Role { role, ready, witness } => write!(f, "role {role} {ready} {witness}"),
             Self::Progress { done, goal } => write!(f, "progress {done} {goal}"),
-            Self::SetAside(records) => write!(f, "set-aside {records}"),
+            Self::Stopped => f.write_str("stopped"),
         }
     }
 }
@@ -89,8 +89,10 @@ impl FromStr for Say {
 
     fn from_str(line: &str) -> Result<Self, Unknown> {
         let unknown = || Unknown(line.into());
-        if line == "done" {
-            return Ok(Self::Done);
+        match line {
+            "done" => return Ok(Self::Done),
+            "stopped" => return Ok(Self::Stopped),
+            _ => {}
         }
         let (kind, rest) = line.split_once(' ').ok_or_else(unknown)?;
         let words: Vec<&str> = rest.split(' ').collect();
@@ -106,7 +108,6 @@ impl FromStr for Say {
             ("progress", [done, goal]) => {
                 Ok(Self::Progress { done: number(done)?, goal: number(goal)? })
             }
-            ("set-aside", [records]) => Ok(Self::SetAside(number(records)?)),
             _ => Err(unknown()),
         }
     }
@@ -138,4 +139,34 @@ pub(crate) fn next_ask() -> Option<Result<Ask, Unknown>> {
 pub(crate) fn die_with_parent() -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_and_said_comes_back_from_its_line() {
+        for ask in [Ask::Swap, Ask::Dump("/tmp/a file".into())] {
+            assert_eq!(ask.to_string().parse(), Ok(ask));
+        }
+        let says = [
+            Say::Done,
+            Say::Failed("for two reasons".into()),
+            Say::Role { role: "PRIM".into(), ready: true, witness: false },
+            Say::Progress { done: 3, goal: 14 },
+            Say::Stopped,
+        ];
+        for say in says {
+            assert_eq!(say.to_string().parse(), Ok(say));
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_none_of_ours_is_refused() {
+        for line in ["", "dance", "role PRIM", "role PRIM yes no", "progress 1", "progress 1 x"] {
+            assert_eq!(line.parse::<Say>(), Err(Unknown(line.into())));
+            assert_eq!(line.parse::<Ask>(), Err(Unknown(line.into())));
+        }
+    }
 }

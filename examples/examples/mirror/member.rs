@@ -102,9 +102,7 @@ impl Member {
 
     fn forget(&self) {
         if let Some(node) = self.node {
-            self.board.change(node, |view| {
-                *view = View { set_aside: view.set_aside, ..View::default() };
-            });
+            self.board.change(node, |view| *view = View::default());
         }
     }
 }
@@ -133,7 +131,7 @@ fn listen(
         let answer = match say {
             Say::Done => Ok(()),
             Say::Failed(why) => Err(why),
-            Say::Role { .. } | Say::Progress { .. } | Say::SetAside(_) => {
+            Say::Role { .. } | Say::Progress { .. } | Say::Stopped => {
                 if let Some(node) = node {
                     board.change(node, |view| note(view, say));
                 }
@@ -155,7 +153,7 @@ fn note(view: &mut View, say: Say) {
             (view.role, view.ready, view.witness) = (role, ready, witness);
         }
         Say::Progress { done, goal } => view.progress = Some((done, goal)),
-        Say::SetAside(records) => view.set_aside += records,
+        Say::Stopped => view.stops += 1,
         Say::Done | Say::Failed(_) => {}
     }
 }

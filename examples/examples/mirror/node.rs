@@ -111,7 +111,7 @@ fn follow(runtime: &Runtime, handle: &Handle) {
 fn tell(event: &Event) {
     let what = match event {
         Event::Progress { done, goal } => Say::Progress { done: done.0, goal: goal.0 },
-        Event::KeptAside { from, to, .. } => Say::SetAside(to.0 + 1 - from.0),
+        Event::Stopped(_) => Say::Stopped,
         _ => return,
     };
     // A parent that is gone ends this process, too.

@@ -34,49 +34,28 @@ impl Plan {
     /// Those of sockets and files.
     pub(crate) fn new(show: &Show, folder: PathBuf) -> io::Result<Self> {
         let draw = random();
-        let net = |host: u8| {
-            let [high, low] = [draw as u8, (draw >> 8) as u8].map(|byte| byte % 254 + 1);
-            IpAddr::V4(Ipv4Addr::new(127, high, low, host))
-        };
-        let (nodes, relay) = ([net(1), net(2)], net(9));
-        let vip = free_tcp(net(100))?;
+        let [high, low] = [draw as u8, (draw >> 8) as u8].map(|byte| byte % 254 + 1);
+        let host = |host: u8| IpAddr::V4(Ipv4Addr::new(127, high, low, host));
+        let vip = free_tcp(host(100))?;
         let arbiter = match show.vote {
             Vote::None => None,
-            Vote::Arbiter => Some(free_udp(net(3))?),
+            Vote::Arbiter => Some(free_udp(host(3))?),
         };
-        let mut network = Network::new()?;
-        let mut files = nodes.map(|_| String::new());
-        let mut between = Vec::new();
-        for _ in 0..2 {
-            let ends = [free_udp(nodes[0])?, free_udp(nodes[1])?];
-            let cable = network.datagrams(relay, ends[0], ends[1])?;
-            between.push(cable.id);
-            for (file, (local, peer)) in
-                files.iter_mut().zip([(ends[0], cable.far), (ends[1], cable.near)])
-            {
-                *file += &format!("[[links]]\nlocal = \"{local}\"\npeer = \"{peer}\"\n\n");
-            }
+        let mut cables = Cables::new([host(1), host(2)], host(9))?;
+        cables.links()?;
+        cables.links()?;
+        cables.streams()?;
+        if let Some(arbiter) = arbiter {
+            cables.witness(arbiter)?;
         }
-        let listen = [free_tcp(nodes[0])?, free_tcp(nodes[1])?];
-        let dial = [network.streams(relay, listen[1])?, network.streams(relay, listen[0])?];
-        between.extend(dial.map(|cable| cable.id));
-        let (mut witness, mut heads) = (Vec::new(), [String::new(), String::new()]);
-        for (at, file) in files.iter_mut().enumerate() {
-            let (listen, connect) = (listen[at], dial[at].dial);
-            *file += &format!("[replication]\nlisten = \"{listen}\"\nconnect = \"{connect}\"\n\n");
-            let Some(arbiter) = arbiter else { continue };
-            let cable = network.questions(relay, arbiter)?;
-            witness.push(cable.id);
-            heads[at] = format!("witness = \"{}\"\n", cable.far);
-        }
-        let key = folder.join("key");
-        write_key(&key)?;
         let configs = [folder.join("a.toml"), folder.join("b.toml")];
-        for (at, (path, cables)) in configs.iter().zip(files).enumerate() {
-            fs::write(path, general(show, &folder, at) + &heads[at] + "\n" + &cables)?;
+        for (at, path) in configs.iter().enumerate() {
+            let Settings { fields, tables } = &cables.settings[at];
+            fs::write(path, general(show, &folder, at) + fields + "\n" + tables)?;
         }
-        let relay = network.start()?;
-        Ok(Self { folder, vip, arbiter, configs, relay, between, witness })
+        write_key(&folder.join("key"))?;
+        let Cables { network, between, witness, .. } = cables;
+        Ok(Self { folder, vip, arbiter, configs, relay: network.start()?, between, witness })
     }
 
     /// The links between the nodes, and the replication stream.
@@ -88,6 +67,69 @@ impl Plan {
     pub(crate) fn witness(&self, node: usize, passing: Passing) {
         self.witness.get(node).into_iter().for_each(|&cable| self.relay.set(cable, passing));
     }
+}
+
+/// The cables while they are laid, and what each node is told of them.
+struct Cables {
+    network: Network,
+    nodes: [IpAddr; 2],
+    relay: IpAddr,
+    settings: [Settings; 2],
+    between: Vec<CableId>,
+    witness: Vec<CableId>,
+}
+
+/// Parts of a configuration: TOML wants fields before tables.
+#[derive(Default)]
+struct Settings {
+    fields: String,
+    tables: String,
+}
+
+impl Cables {
+    fn new(nodes: [IpAddr; 2], relay: IpAddr) -> io::Result<Self> {
+        let (network, settings) = (Network::new()?, <[Settings; 2]>::default());
+        Ok(Self { network, nodes, relay, settings, between: Vec::new(), witness: Vec::new() })
+    }
+
+    /// One more network between the nodes.
+    fn links(&mut self) -> io::Result<()> {
+        let [left, right] = [free_udp(self.nodes[0])?, free_udp(self.nodes[1])?];
+        let cable = self.network.datagrams(self.relay, left, right)?;
+        self.between.push(cable.id);
+        let sides = [(left, cable.far), (right, cable.near)];
+        for (settings, (local, peer)) in self.settings.iter_mut().zip(sides) {
+            settings.tables += &table("[links]", [("local", local), ("peer", peer)]);
+        }
+        Ok(())
+    }
+
+    /// The replication stream, whoever dials.
+    fn streams(&mut self) -> io::Result<()> {
+        let listen = [free_tcp(self.nodes[0])?, free_tcp(self.nodes[1])?];
+        for (settings, (here, there)) in
+            self.settings.iter_mut().zip([(listen[0], listen[1]), (listen[1], listen[0])])
+        {
+            let cable = self.network.streams(self.relay, there)?;
+            self.between.push(cable.id);
+            settings.tables += &table("replication", [("listen", here), ("connect", cable.dial)]);
+        }
+        Ok(())
+    }
+
+    fn witness(&mut self, arbiter: SocketAddr) -> io::Result<()> {
+        for settings in &mut self.settings {
+            let cable = self.network.questions(self.relay, arbiter)?;
+            self.witness.push(cable.id);
+            settings.fields += &format!("witness = \"{}\"\n", cable.far);
+        }
+        Ok(())
+    }
+}
+
+fn table(name: &str, fields: [(&str, SocketAddr); 2]) -> String {
+    let [one, other] = fields.map(|(field, address)| format!("{field} = \"{address}\"\n"));
+    format!("[{name}]\n{one}{other}\n")
 }
 
 /// What a node's configuration says beside its cables.
@@ -120,9 +162,9 @@ pub(crate) fn random() -> u64 {
 }
 
 fn write_key(path: &Path) -> io::Result<()> {
-    let key: String = (0..4).map(|_| format!("{:016x}", random())).collect();
+    let [a, b, c, d] = [(); 4].map(|()| random());
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(path)?;
-    writeln!(file, "{key}")
+    writeln!(file, "{a:016x}{b:016x}{c:016x}{d:016x}")
 }
 
 /// An address with a port that is free now; nobody else uses this run's addresses.

@@ -45,8 +45,8 @@ pub(crate) fn run(show: &Show) -> Result<ExitCode, Box<dyn Error>> {
     println!("everything is written below {}", folder.display());
     match play(show, &folder) {
         Ok(verdict) if verdict.is_good() => {
-            // Records set aside are somebody's work: they stay where the table says that they are.
-            if !show.keep && verdict.places.is_empty() {
+            // Acknowledged lines set aside are somebody's work: they stay where they are said to be.
+            if !show.keep && verdict.aside == 0 {
                 std::fs::remove_dir_all(&folder)?;
             }
             Ok(ExitCode::SUCCESS)
@@ -134,12 +134,16 @@ impl World {
             world.plan.between(Passing::NOTHING);
             Ok(())
         };
+        let stops = self.board.now()[0].stops;
         self.event("link A-B cut, both reach the arbiter", cut, |views| alone(views, 0))?;
         let heal = |world: &mut Self| {
             world.plan.between(Passing::ALL);
             Ok(())
         };
         self.event("link A-B healed", heal, |views| whole(views, 0))?;
+        if self.board.now()[0].stops != stops {
+            return Err("A stopped serving although it reached the arbiter".into());
+        }
         let cut_off = |world: &mut Self| {
             world.plan.between(Passing::NOTHING);
             world.plan.witness(0, Passing::NOTHING);
@@ -226,11 +230,13 @@ impl World {
         wait(&self.board, limit, what, until)?;
         let settled = started.elapsed();
         self.feed.all_go_on(limit)?;
-        self.note(what, started, settled, lines);
+        let worst = self.feed.worst();
+        self.note(what, started, settled, lines, Some(worst));
         Ok(())
     }
 
-    /// Does something during which nobody is served.
+    /// Does something during which nobody is served: what the clients see of it comes to its end in
+    /// the next event.
     fn event_without_service(
         &mut self,
         what: &str,
@@ -240,13 +246,20 @@ impl World {
         io::stdout().flush()?;
         let (started, lines) = (Instant::now(), self.feed.lines());
         act(self)?;
-        self.note(what, started, started.elapsed(), lines);
+        let settled = started.elapsed();
+        self.note(what, started, settled, lines, None);
         Ok(())
     }
 
-    fn note(&mut self, what: &str, started: Instant, settled: Duration, lines_before: u64) {
+    fn note(
+        &mut self,
+        what: &str,
+        started: Instant,
+        settled: Duration,
+        lines_before: u64,
+        worst: Option<Duration>,
+    ) {
         let roles = self.board.now().map(|view| if view.up { view.role } else { "down".into() });
-        let worst = self.feed.worst();
         println!("A {}, B {}, after {:.2} s", roles[0], roles[1], settled.as_secs_f64());
         self.table.0.push(Row {
             at: started.duration_since(self.began),
@@ -300,8 +313,10 @@ fn print_verdict(verdict: &Verdict) {
     println!("lines acknowledged  {:>8}", verdict.acknowledged);
     println!("lines kept          {:>8}", verdict.kept);
     println!("lines set aside     {:>8}", verdict.aside);
-    for place in &verdict.places {
-        println!("                    in {}", place.display());
+    if verdict.aside > 0 {
+        for place in &verdict.places {
+            println!("                    in {}", place.display());
+        }
     }
     println!("lines lost          {:>8}", verdict.lost());
     println!("applied twice       {:>8}", verdict.twice);
@@ -323,7 +338,7 @@ fn limit(profile: Profile) -> Duration {
     match profile {
         Profile::Fast => Duration::from_secs(15),
         Profile::Lan => Duration::from_secs(30),
-        Profile::Wan => Duration::from_secs(120),
+        Profile::Wan => Duration::from_mins(2),
     }
 }
 
@@ -350,13 +365,11 @@ fn wait(
             show_progress(done, goal);
         }
     });
-    match seen {
-        Some(_) => Ok(()),
-        None => {
-            let [a, b] = board.now().map(|view| describe(&view));
-            Err(format!("waited {limit:?} for: {what}; A is {a}, B is {b}").into())
-        }
+    if seen.is_some() {
+        return Ok(());
     }
+    let [a, b] = board.now().map(|view| describe(&view));
+    Err(format!("waited {limit:?} for: {what}; A is {a}, B is {b}").into())
 }
 
 fn show_progress(done: u64, goal: u64) {

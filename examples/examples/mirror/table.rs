@@ -12,8 +12,8 @@ pub(crate) struct Row {
     pub what: String,
     /// Until the pair was as it should be.
     pub settled: Duration,
-    /// The longest interruption that a client saw.
-    pub worst: Duration,
+    /// The longest interruption that a client saw come to its end; `None` when nobody was served.
+    pub worst: Option<Duration>,
     /// Lines acknowledged meanwhile.
     pub lines: u64,
     /// The nodes' roles after it.
@@ -32,13 +32,16 @@ impl fmt::Display for Table {
             "when", "what", "settled", "interruption", "lines", "A", "B"
         )?;
         for row in &self.0 {
+            let worst = match row.worst {
+                Some(worst) => format!("{:.0} ms", worst.as_secs_f64() * 1e3),
+                None => "no service".into(),
+            };
             writeln!(
                 f,
-                "{:>6.1} s  {:<46} {:>7.2} s {:>9.0} ms {:>8}  {:<6} {:<6}",
+                "{:>6.1} s  {:<46} {:>7.2} s {worst:>12} {:>8}  {:<6} {:<6}",
                 row.at.as_secs_f64(),
                 row.what,
                 row.settled.as_secs_f64(),
-                row.worst.as_secs_f64() * 1e3,
                 row.lines,
                 row.roles[0],
                 row.roles[1],
@@ -58,7 +61,7 @@ mod tests {
             at: Duration::from_millis(1250),
             what: "primary killed".into(),
             settled: Duration::from_millis(320),
-            worst: Duration::from_millis(312),
+            worst: Some(Duration::from_millis(312)),
             lines: 42,
             roles: ["down".into(), "ALONE".into()],
         };

@@ -14,10 +14,10 @@ pub(crate) struct View {
     pub ready: bool,
     /// Whether the witness answers it.
     pub witness: bool,
+    /// How often it stopped serving, in this life.
+    pub stops: u64,
     /// Catching up: records that it has, and needs.
     pub progress: Option<(u64, u64)>,
-    /// Records that it set aside, in all its lives.
-    pub set_aside: u64,
 }
 
 impl View {
