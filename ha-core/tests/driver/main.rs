@@ -1,0 +1,8 @@
+//! Whole nodes on loopback: sockets, threads and files around the machines.
+#![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
+
+mod modules;
+mod pair;
+mod rig;
+mod start;

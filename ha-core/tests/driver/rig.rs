@@ -1,0 +1,263 @@
+//! A pair of nodes with an arbiter, and a host that remembers what it was told.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ha_core::driver::{
+    Arbiter, ArbiterConfig, Driver, Guard, Handle, Host, HostError, ProposeError, Running,
+    StartError,
+};
+use ha_core::raw::{
+    Key, Link, NodeConfig, RawConfig, RawDefaultPrim, RawProfile, RawVote, Replication,
+};
+use ha_core::{Event, Order, Status};
+use ha_proto::{Epoch, Seq};
+
+/// What one host saw, readable from the test.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) applied: Vec<(u64, Bytes)>,
+    pub(crate) serving: bool,
+    pub(crate) refused: u64,
+    pub(crate) fenced: u64,
+    pub(crate) address: bool,
+    pub(crate) events: Vec<Event>,
+}
+
+/// A host that keeps every record.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Toy {
+    seen: Arc<Mutex<Seen>>,
+}
+
+pub(crate) struct ToyGuard(Toy);
+
+impl Toy {
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+        look(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn records(&self) -> Vec<Bytes> {
+        self.look(|seen| seen.applied.iter().map(|(_, record)| record.clone()).collect())
+    }
+}
+
+impl Host for Toy {
+    type Guard = ToyGuard;
+
+    fn guard(&mut self) -> ToyGuard {
+        ToyGuard(self.clone())
+    }
+
+    async fn start(&mut self, _: Epoch, head: Seq) -> Result<(), HostError> {
+        self.look(|seen| {
+            assert!(seen.applied.last().map_or(0, |(seq, _)| *seq) <= head.0);
+            seen.serving = true;
+        });
+        Ok(())
+    }
+
+    async fn stop(&mut self, _: bool) -> Result<(), HostError> {
+        self.look(|seen| seen.serving = false);
+        Ok(())
+    }
+
+    async fn apply(&mut self, seq: Seq, record: Bytes) -> Result<(), HostError> {
+        self.look(|seen| {
+            let last = seen.applied.last().map_or(0, |(seq, _)| *seq);
+            assert_eq!(seq.0, last + 1, "each record once, in order");
+            seen.applied.push((seq.0, record));
+        });
+        Ok(())
+    }
+
+    async fn reset(&mut self) -> Result<(), HostError> {
+        self.look(|seen| seen.applied.clear());
+        Ok(())
+    }
+
+    fn refused(&mut self, _: Bytes, _: ha_core::replicate::ProposeError) {
+        self.look(|seen| seen.refused += 1);
+    }
+
+    fn observe(&mut self, event: &Event) {
+        self.look(|seen| seen.events.push(*event));
+    }
+}
+
+impl Guard for ToyGuard {
+    async fn fence(&mut self, _: Epoch) -> Result<(), HostError> {
+        self.0.look(|seen| {
+            seen.serving = false;
+            seen.fenced += 1;
+        });
+        Ok(())
+    }
+
+    async fn take_address(&mut self, _: Epoch, _: Duration) -> Result<(), HostError> {
+        self.0.look(|seen| seen.address = true);
+        Ok(())
+    }
+
+    async fn drop_address(&mut self) -> Result<(), HostError> {
+        self.0.look(|seen| seen.address = false);
+        Ok(())
+    }
+}
+
+/// Two nodes' configurations with free ports and folders of their own.
+pub(crate) struct Pair {
+    pub(crate) folder: tempfile::TempDir,
+    links: Vec<[SocketAddr; 2]>,
+    streams: [SocketAddr; 2],
+    pub(crate) witness: Option<SocketAddr>,
+    key: String,
+}
+
+impl Pair {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        fs::write(&key, "0123456789abcdef".repeat(4)).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
+        Self {
+            links: (0..2).map(|_| [udp_port(), udp_port()]).collect(),
+            streams: [tcp_port(), tcp_port()],
+            witness: None,
+            key: key.to_str().unwrap().into(),
+            folder,
+        }
+    }
+
+    pub(crate) fn arbiter(&mut self) -> Arbiter {
+        let listen = self.witness.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
+        let folder = self.folder.path().join("arbiter");
+        let key = Key::File(self.key.clone());
+        let arbiter = Arbiter::start(&ArbiterConfig { listen, folder, key }).unwrap();
+        self.witness = Some(arbiter.address());
+        arbiter
+    }
+
+    pub(crate) fn raw(&self, node: u8, module: u16) -> RawConfig {
+        let (here, there) = (usize::from(node), usize::from(1 - node));
+        let link = |sides: &[SocketAddr; 2]| Link { local: sides[here], peer: sides[there] };
+        let stream = Replication { listen: self.streams[here], connect: self.streams[there] };
+        let links = self.links.iter().map(link).collect();
+        let home = self.folder.path().join(format!("{node}-{module}"));
+        let vote = if self.witness.is_some() { RawVote::Arbiter } else { RawVote::None };
+        RawConfig {
+            module,
+            witness: self.witness,
+            vote,
+            profile: RawProfile::Fast,
+            // Two shared cores with other work: a pause is no death.
+            heartbeat: Some("20ms".parse().unwrap()),
+            timeout: Some("400ms".parse().unwrap()),
+            lease: Some("1500ms".parse().unwrap()),
+            round_trip: Some("200ms".parse().unwrap()),
+            stop: Some("200ms".parse().unwrap()),
+            default_prim: RawDefaultPrim::Alone,
+            bootstrap: node == 0,
+            segment_bytes: Some(4 << 20),
+            key_file: Some(self.key.clone()),
+            ..RawConfig::new("test", (node, 1 - node), links, stream, home.to_str().unwrap())
+        }
+    }
+
+    pub(crate) fn start(&self, node: u8) -> Node {
+        let host = Toy::default();
+        let mut driver = Driver::new();
+        let config = NodeConfig::try_from(self.raw(node, 0)).unwrap();
+        let handle = driver.add(config, host.clone()).unwrap();
+        Node { host, handle, running: driver.start().unwrap() }
+    }
+}
+
+/// A running node with one module.
+pub(crate) struct Node {
+    pub(crate) host: Toy,
+    pub(crate) handle: Handle,
+    pub(crate) running: Running,
+}
+
+impl Node {
+    pub(crate) async fn until(&self, what: &str, wanted: impl FnMut(&Status) -> bool) -> Status {
+        until(&self.handle, what, wanted).await
+    }
+
+    /// Gives an order until `at` shows what comes of it: an order is refused while, as far as this
+    /// node knows, the time is not right.
+    pub(crate) async fn insist(
+        &self,
+        order: Order,
+        at: &Self,
+        mut wanted: impl FnMut(&Status) -> bool,
+    ) {
+        let mut watch = at.handle.status();
+        let asked = tokio::time::timeout(PATIENCE, async {
+            loop {
+                self.handle.order(order);
+                let seen = watch.until(&mut wanted);
+                if tokio::time::timeout(Duration::from_millis(100), seen).await.is_ok() {
+                    return;
+                }
+            }
+        });
+        asked.await.expect("the order has its effect");
+    }
+
+    /// Proposes, waits for the node to serve if it does not.
+    pub(crate) async fn propose(&self, record: &[u8]) -> Seq {
+        match self.handle.propose(Bytes::copy_from_slice(record)).await {
+            Ok(seq) => seq,
+            Err(ProposeError::Refused(_) | ProposeError::Busy | ProposeError::Closed) => {
+                let status = self.handle.status().now();
+                panic!("not proposed: {status:#?}")
+            }
+        }
+    }
+}
+
+pub(crate) async fn until(
+    handle: &Handle,
+    what: &str,
+    wanted: impl FnMut(&Status) -> bool,
+) -> Status {
+    let mut watch = handle.status();
+    let Ok(status) = tokio::time::timeout(PATIENCE, watch.until(wanted)).await else {
+        panic!("never {what}: {:#?}", watch.now());
+    };
+    status.expect("the driver runs")
+}
+
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let _ = tracing_subscriber::fmt()
+        .with_test_writer()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .try_init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(work)
+}
+
+/// The error of a driver that must not start.
+pub(crate) fn refused(result: Result<impl Sized, StartError>) -> String {
+    match result {
+        Ok(_) => panic!("it must not start"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn udp_port() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn tcp_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Far more than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
