@@ -79,7 +79,7 @@ impl Request {
         let (&client, rest) = payload.split_first()?;
         let (number, padding) = rest.split_first_chunk()?;
         let number = u64::from_be_bytes(*number);
-        let whole = padding.iter().all(|&byte| byte == number as u8);
+        let whole = padding.iter().fold(0, |wrong, &byte| wrong | (byte ^ number as u8)) == 0;
         let client = usize::from(client);
         (whole && client < CLIENTS).then_some(Self { client, number })
     }

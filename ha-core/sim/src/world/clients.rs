@@ -16,7 +16,7 @@ impl World {
         let wake = if self.clients[client].acknowledged || self.clients[client].number == 0 {
             self.clients[client].number += 1;
             self.clients[client].acknowledged = false;
-            100 * MS + self.prng.below(200 * MS)
+            50 * MS + self.prng.below(self.weather.think_max)
         } else {
             50 * MS + self.prng.below(300 * MS)
         };

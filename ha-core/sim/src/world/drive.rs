@@ -77,7 +77,7 @@ impl World {
                         Destination::Peer(link) => (Site::Node(1 - node), link),
                         Destination::Witness => (Site::Witness, ha_proto::LinkId(0)),
                     };
-                    let fact = Fact::read(&datagram, &self.keys, super::build::CLUSTER);
+                    let fact = Fact::read(&datagram);
                     self.observe_sent(node, &fact);
                     self.send(Parcel { from: Site::Node(node), to, link, datagram, fact });
                 }

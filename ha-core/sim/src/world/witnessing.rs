@@ -89,7 +89,7 @@ impl World {
             echo: answer.number,
         };
         let datagram = wire::seal(&header, |body| answer.encode(body), &self.keys);
-        let fact = Fact::read(&datagram, &self.keys, CLUSTER);
+        let fact = Fact::read(&datagram);
         self.see(&Seen::Sent { from: Site::Witness, fact: &fact });
         let to = Site::Node(self.scene.index(answer.to));
         self.send(Parcel { from: Site::Witness, to, link: LinkId(0), datagram, fact });
