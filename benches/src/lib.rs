@@ -3,6 +3,7 @@
 //! `cargo bench -p ha-benches` prints all figures: first the small ones (`micro`, each in
 //! nanoseconds), then a table of the large ones, each beside what the machine does without us in
 //! the same run. The ratio is the figure; absolute numbers say more about the disk than about us.
+//! `cargo bench -p ha-benches --bench figures -- ledger` measures one part only.
 #![forbid(unsafe_code)]
 // A bench is about real time.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]

@@ -121,7 +121,7 @@ impl Cables {
         for settings in &mut self.settings {
             let cable = self.network.questions(self.relay, arbiter)?;
             self.witness.push(cable.id);
-            settings.fields += &format!("witness = \"{}\"\n", cable.far);
+            settings.fields = format!("witness = \"{}\"\n", cable.far);
         }
         Ok(())
     }
