@@ -90,6 +90,12 @@ impl NodeSet {
         Self(self.0 & !Self::only(node).0)
     }
 
+    /// The members of either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether every member is one of `other`'s.
     pub const fn is_subset_of(self, other: Self) -> bool {
         self.0 & !other.0 == 0
@@ -296,6 +302,7 @@ mod tests {
             prop_assert!(!set.without(node(id)).contains(node(id)));
             let subset = members.iter().all(|&member| other.contains(member));
             prop_assert_eq!(set.is_subset_of(other), subset);
+            prop_assert!(set.is_subset_of(set.union(other)) && other.is_subset_of(set.union(other)));
             let both = NodeSet::from_bits(set.bits() & other.bits());
             prop_assert!(both.is_subset_of(set) && both.is_subset_of(other));
         }

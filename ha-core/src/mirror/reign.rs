@@ -153,10 +153,7 @@ impl Mirror {
     /// R4: a set that grows counts before it is saved, one that shrinks only after.
     fn waiting_set(&self, saved: Membership) -> Membership {
         let wanted = self.memory.wanted().membership;
-        let mut set = saved.set;
-        for node in wanted.set.iter() {
-            set = set.with(node);
-        }
+        let mut set = saved.set.union(wanted.set);
         if self.growing {
             set = set.with(self.peer_id());
         }
