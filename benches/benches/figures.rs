@@ -22,6 +22,9 @@ use tempfile::TempDir;
 
 /// Bytes of a record, as in etcd's own benchmark with its keys.
 const RECORD: usize = 340;
+/// Bytes of a large record, as many in flight as half the window holds.
+const LARGE: usize = 64 << 10;
+const LARGE_IN_FLIGHT: usize = 64;
 /// How long each turn goes on.
 const TURN: Duration = Duration::from_secs(1);
 /// How many turns each of the two gets.
@@ -121,20 +124,47 @@ fn latency(figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
+/// On the disk, where both copies are written, beside the disk; and with the logs in memory, where
+/// only the stream is left, beside a bare copy.
 fn replication(figures: &mut Figures) -> Result<()> {
-    const LARGE: usize = 64 << 10;
-    for (privacy, what) in [(Privacy::Encrypted, "encrypted"), (Privacy::Insecure, "insecure")] {
-        let folder = folder()?;
-        let (live, pump) = pair(folder.path(), privacy)?;
-        let (ours, limit) = in_turns(
-            || Ok(pump.run(live.primary(), 64, LARGE, TURN).rate * 65_536.0 / 1e6),
-            || Ok(bare::tcp_copy(1 << 30)? / 1e6),
-        )?;
-        let what = format!("replication, 64 KiB records, {what}");
-        let beside = "bare TCP copy (ours is on both disks, too)";
+    for (privacy, name) in [(Privacy::Encrypted, "encrypted"), (Privacy::Insecure, "insecure")] {
+        let disk = folder()?;
+        let (ours, limit) = stream(disk.path(), privacy, || {
+            let records = bare::local_commits(disk.path(), LARGE_IN_FLIGHT, LARGE, TURN)?;
+            Ok(records * megabytes(LARGE))
+        })?;
+        let what = format!("replication to disk, {name}");
+        let beside = "local write + fdatasync of one copy";
         add(figures, Figure { what, ours, limit, beside, unit: "MB/s" });
+        let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
+            println!("skipped: replication with logs in memory needs /dev/shm");
+            continue;
+        };
+        let (ours, limit) = stream(memory.path(), privacy, || Ok(bare::tcp_copy(1 << 30)? / 1e6))?;
+        let what = format!("replication, logs in memory, {name}");
+        add(figures, Figure { what, ours, limit, beside: "bare TCP copy", unit: "MB/s" });
     }
     Ok(())
+}
+
+fn stream(
+    folder: &Path,
+    privacy: Privacy,
+    limit: impl FnMut() -> Result<f64>,
+) -> Result<(f64, f64)> {
+    let (live, pump) = pair(folder, privacy)?;
+    let run = || {
+        let pumped = pump.run(live.primary(), LARGE_IN_FLIGHT as u64, LARGE, TURN);
+        Ok(pumped.rate * megabytes(LARGE))
+    };
+    in_turns(run, limit)
+}
+
+fn megabytes(bytes: usize) -> f64 {
+    // Exact up to 2^53 bytes.
+    #[allow(clippy::cast_precision_loss)]
+    let bytes = bytes as f64;
+    bytes / 1e6
 }
 
 /// Both nodes, the arbiter and all clients on this machine's cores.
