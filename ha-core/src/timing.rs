@@ -41,7 +41,8 @@ pub enum TimingError {
     Range(&'static str),
     /// D must leave room for lost beats.
     #[error(
-        "timeout {timeout:?} must be at least 3 heartbeats ({least:?}), or one lost datagram is a lost peer"
+        "timeout {timeout:?} must be at least 3 heartbeats ({least:?}), or one lost datagram is a \
+         lost peer"
     )]
     TimeoutShort {
         /// As configured.
@@ -51,8 +52,9 @@ pub enum TimingError {
     },
     /// 2L/3 + R + S < L(1 − ρ): R5.
     #[error(
-        "lease {lease:?} is too short: a primary that renews every third of it, waits round_trip for the answer and needs \
-         stop to cease, must do so before it ends; with this round_trip and stop it must be at least {least:?}"
+        "lease {lease:?} is too short: a primary that renews every third of it, waits round_trip \
+         for the answer and needs stop to cease, must do so before it ends; with this round_trip \
+         and stop it must be at least {least:?}"
     )]
     LeaseShort {
         /// As configured.
@@ -62,8 +64,8 @@ pub enum TimingError {
     },
     /// D + R < L: an exclusion must be done before the lease ends.
     #[error(
-        "timeout plus round_trip ({sum:?}) must be below lease ({lease:?}), or a primary that loses its peer stops before \
-         the witness can let it go on alone"
+        "timeout plus round_trip ({sum:?}) must be below lease ({lease:?}), or a primary that \
+         loses its peer stops before the witness can let it go on alone"
     )]
     TimeoutLong {
         /// D + R.

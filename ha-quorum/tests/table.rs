@@ -140,11 +140,14 @@ fn another_lease_is_refused_to_all_but_a_read() {
     let other = Duration::from_secs(4);
     let ask = |request| Ask { lease: other, ..ask(0, old.membership.epoch, request) };
     assert_eq!(apply(Some(&old), &ask(Request::Read), &facts(true, true)), Ok(old));
-    for request in [Request::Renew, Request::Take, Request::Create { incarnation: LIFE, data: DATA }] {
+    for request in
+        [Request::Renew, Request::Take, Request::Create { incarnation: LIFE, data: DATA }]
+    {
         let outcome = apply(Some(&old), &ask(request), &facts(true, true));
         assert_eq!(outcome, Err(Refusal::LeaseDiffers));
     }
-    let silly = Ask { lease: Duration::ZERO, ..ask(Request::Create { incarnation: LIFE, data: DATA }) };
+    let silly =
+        Ask { lease: Duration::ZERO, ..ask(Request::Create { incarnation: LIFE, data: DATA }) };
     assert_eq!(apply(None, &silly, &facts(true, true)), Err(Refusal::LeaseDiffers));
 }
 
@@ -164,7 +167,8 @@ fn requests() -> impl Strategy<Value = Request> {
         });
     prop_oneof![
         Just(Request::Read),
-        (0..2_u64).prop_map(|data| Request::Create { incarnation: LIFE, data: DataId(data * DATA.0) }),
+        (0..2_u64)
+            .prop_map(|data| Request::Create { incarnation: LIFE, data: DataId(data * DATA.0) }),
         Just(Request::Renew),
         Just(Request::Take),
         Just(Request::Exclude),

@@ -21,7 +21,14 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new(saved: Saved) -> Self {
-        Self { wanted: saved.clone(), saved, writing: None, dirty: false, failed: false, version: 0 }
+        Self {
+            wanted: saved.clone(),
+            saved,
+            writing: None,
+            dirty: false,
+            failed: false,
+            version: 0,
+        }
     }
 
     /// What a restart would find.
