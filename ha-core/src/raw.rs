@@ -571,10 +571,12 @@ fn size(
     }
 }
 
-const SEGMENT_DEFAULT: u64 = 64 << 20;
-const SEGMENT_MIN: u64 = 4 << 20;
-const SEGMENT_MAX: u64 = 1 << 30;
-const ASIDE_DEFAULT: u64 = 1 << 30;
+pub(crate) const SEGMENT_DEFAULT: u64 = 64 << 20;
+/// The longest batch fits, with the longest record in it.
+pub(crate) const SEGMENT_MIN: u64 = 4 << 20;
+/// A start reads one file whole.
+pub(crate) const SEGMENT_MAX: u64 = 1 << 30;
+pub(crate) const ASIDE_DEFAULT: u64 = 1 << 30;
 /// What waits is in memory.
 const WINDOW_MAX: u64 = 1 << 30;
 

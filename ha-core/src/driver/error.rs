@@ -44,7 +44,7 @@ pub enum StartError {
         second: ModuleId,
     },
     /// Two modules with one number.
-    #[error("module = {} is used twice in this process: give each module a number of its own", .0.0)]
+    #[error("module = {} is used twice in this process: give each one a number of its own", .0.0)]
     Twice(ModuleId),
     /// No module, or too many.
     #[error("{0} modules: a driver runs 1 to {max}", max = super::MODULES_MAX)]

@@ -24,8 +24,9 @@ use crate::{Answer, Event};
 /// [`NOTES_MAX`] notes.
 #[derive(Debug)]
 pub(super) struct Hosting {
-    host: Caller<HostJob>,
+    /// Ends first: the addresses are off before the application is stopped.
     guard: Caller<GuardJob>,
+    host: Caller<HostJob>,
     notes: Arc<AtomicUsize>,
 }
 
@@ -70,7 +71,7 @@ impl Hosting {
         let host = Caller::start(format!("ha-host-{}", module.0), module, move |jobs| {
             host_loop(host, jobs, seen, move |ticket, result| answer(ticket, result))
         })?;
-        Ok(Self { host, guard, notes })
+        Ok(Self { guard, host, notes })
     }
 
     pub(super) fn host(&self, job: HostJob) {
@@ -209,3 +210,159 @@ fn told(what: &'static str, result: Result<(), HostError>) -> Answer {
 
 /// Notes that may wait for one host: far more than a healthy one ever has, some megabyte at most.
 const NOTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// A host that applies for as long as the test lets it, and notes what it is asked.
+    struct Slow {
+        calls: Sender<&'static str>,
+        go: Receiver<()>,
+    }
+
+    struct Quick(Sender<&'static str>);
+
+    impl Host for Slow {
+        type Guard = Quick;
+
+        fn guard(&mut self) -> Quick {
+            Quick(self.calls.clone())
+        }
+
+        async fn start(&mut self, _: Epoch, _: Seq) -> Result<(), HostError> {
+            self.calls.send("start")?;
+            Ok(())
+        }
+
+        async fn stop(&mut self, force: bool) -> Result<(), HostError> {
+            self.calls.send(if force { "stop by force" } else { "stop" })?;
+            Ok(())
+        }
+
+        async fn apply(&mut self, _: Seq, _: Bytes) -> Result<(), HostError> {
+            unreachable!("batches are applied whole")
+        }
+
+        async fn apply_batch(&mut self, _: &Batch) -> Result<(), HostError> {
+            self.calls.send("apply")?;
+            self.go.recv().map_err(HostError::from)
+        }
+
+        async fn reset(&mut self) -> Result<(), HostError> {
+            Err(HostError::new("it cannot"))
+        }
+
+        fn observe(&mut self, _: &Event) {
+            self.calls.send("observe").unwrap();
+        }
+    }
+
+    impl Guard for Quick {
+        async fn fence(&mut self, _: Epoch) -> Result<(), HostError> {
+            self.0.send("fence")?;
+            Ok(())
+        }
+
+        async fn drop_address(&mut self) -> Result<(), HostError> {
+            self.0.send("drop address")?;
+            Ok(())
+        }
+    }
+
+    struct Rig {
+        hosting: Hosting,
+        calls: Receiver<&'static str>,
+        go: Sender<()>,
+        answers: Receiver<(Ticket, Answer)>,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let (call, calls) = channel();
+            let (go, went) = channel();
+            let (answer, answers) = channel();
+            let answer = Mutex::new(answer);
+            let host = Slow { calls: call, go: went };
+            let hosting = Hosting::start(ModuleId(1), host, move |ticket, result| {
+                // The last answers come when nobody listens any more.
+                let _ = answer.lock().unwrap().send((ticket, result));
+            });
+            Self { hosting: hosting.unwrap(), calls, go, answers }
+        }
+
+        fn called(&self) -> &'static str {
+            self.calls.recv_timeout(Duration::from_mins(1)).unwrap()
+        }
+
+        fn answered(&self) -> (Ticket, Answer) {
+            self.answers.recv_timeout(Duration::from_mins(1)).unwrap()
+        }
+    }
+
+    fn batch() -> Batch {
+        let end = ha_proto::Position::default();
+        Batch { first: Seq(1), last: Seq(1), end, bytes: Bytes::new() }
+    }
+
+    #[test]
+    fn a_fence_does_not_wait_behind_the_application() {
+        let rig = Rig::new();
+        rig.hosting.host(HostJob::Apply { ticket: Ticket(1), batch: batch() });
+        assert_eq!(rig.called(), "apply");
+        rig.hosting.host(HostJob::Stop { ticket: Ticket(2), force: false });
+        rig.hosting.guard(GuardJob::Fence { ticket: Ticket(3), epoch: Epoch::NONE });
+        assert_eq!(rig.called(), "fence");
+        assert_eq!(rig.answered(), (Ticket(3), Answer::Done));
+        rig.go.send(()).unwrap();
+        assert_eq!(rig.answered(), (Ticket(1), Answer::Done));
+        assert_eq!(rig.answered(), (Ticket(2), Answer::Done));
+    }
+
+    #[test]
+    fn a_failure_is_an_answer() {
+        let rig = Rig::new();
+        rig.hosting.host(HostJob::Reset { ticket: Ticket(1) });
+        assert_eq!(rig.answered(), (Ticket(1), Answer::Failed));
+    }
+
+    #[test]
+    fn an_end_drops_the_addresses_and_then_stops_the_application() {
+        let Rig { hosting, calls, .. } = {
+            let rig = Rig::new();
+            let (epoch, lifetime) = (Epoch::NONE, Duration::from_secs(1));
+            rig.hosting.guard(GuardJob::Take { ticket: Ticket(1), epoch, lifetime });
+            rig.answered();
+            rig.hosting.host(HostJob::Start { ticket: Ticket(2), epoch, head: Seq::ZERO });
+            rig.answered();
+            rig
+        };
+        drop(hosting);
+        let calls: Vec<_> = calls.iter().collect();
+        assert_eq!(calls, ["start", "drop address", "stop by force"]);
+    }
+
+    #[test]
+    fn an_end_leaves_alone_what_does_not_run() {
+        let Rig { hosting, calls, .. } = Rig::new();
+        drop(hosting);
+        assert_eq!(calls.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_host_that_hangs_is_not_told_everything() {
+        let rig = Rig::new();
+        rig.hosting.host(HostJob::Apply { ticket: Ticket(1), batch: batch() });
+        assert_eq!(rig.called(), "apply");
+        for _ in 0..NOTES_MAX + 10 {
+            rig.hosting.note(HostJob::Observe(Event::InSync));
+        }
+        rig.go.send(()).unwrap();
+        let Rig { hosting, calls, .. } = rig;
+        drop(hosting);
+        assert_eq!(calls.iter().count(), NOTES_MAX);
+    }
+}

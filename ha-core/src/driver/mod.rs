@@ -1,4 +1,4 @@
-//! Runs mirrors: sockets, timers, log files and the host around the pure [`Mirror`](crate::Mirror).
+//! Runs mirrors: sockets, timers, log files and the host around the pure [`Mirror`].
 //!
 //! One thread owns all modules of a process and everything that they share: a UDP socket for each
 //! link and witness, and one replication stream to the peer's process. What may block (disk, host,

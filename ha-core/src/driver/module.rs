@@ -24,8 +24,9 @@ pub(super) struct Module {
     pub(super) mirror: Mirror,
     pub(super) shared: Arc<Shared>,
     pub(super) status: watch::Sender<Option<Status>>,
-    pub(super) storage: Storage,
+    /// Ends before the storage: an application that runs has somewhere to write.
     pub(super) hosting: Hosting,
+    pub(super) storage: Storage,
     /// Where the peer hears, link by link.
     pub(super) peers: Vec<SocketAddr>,
     /// The place of its witness's socket, and where the witness hears.

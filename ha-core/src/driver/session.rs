@@ -181,3 +181,213 @@ const FILL: usize = 256 << 10;
 const READ_SIZE: usize = 128 << 10;
 
 const _: () = assert!(size_of::<usize>() >= 4, "a frame's length would not fit");
+
+#[cfg(test)]
+mod tests {
+    use core::future::poll_fn;
+    use std::vec;
+
+    use ha_proto::{ClusterId, NodeId};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::cipher::{Ends, HandshakeError, derive};
+    use super::*;
+
+    fn ends(me: u8, key: Option<u8>) -> Ends {
+        let node = |id| NodeId::new(id).unwrap();
+        let secret = key.map(|key| derive(&[key; 32]));
+        Ends { cluster: ClusterId(1), me: node(me), peer: node(1 - me), secret }
+    }
+
+    async fn streams() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (dialled.unwrap(), accepted.unwrap().0)
+    }
+
+    async fn greet(
+        one: &Ends,
+        other: &Ends,
+    ) -> (Result<Cipher, HandshakeError>, Result<Cipher, HandshakeError>) {
+        let (mut dialled, mut accepted) = streams().await;
+        // Each end drops its stream when it gives up, so that the other one hears of it.
+        tokio::join!(async move { one.dial(&mut dialled).await }, async move {
+            other.accept(&mut accepted).await
+        })
+    }
+
+    async fn sessions(key: Option<u8>) -> (Session, Session) {
+        let (mut dialled, mut accepted) = streams().await;
+        let (one, other) = (ends(0, key), ends(1, key));
+        let (here, there) = tokio::join!(one.dial(&mut dialled), other.accept(&mut accepted));
+        (Session::new(dialled, here.unwrap(), None), Session::new(accepted, there.unwrap(), None))
+    }
+
+    /// Modules with messages of these lengths to send, each module's filled with its number.
+    struct Queues(Vec<Vec<usize>>);
+
+    impl Source for Queues {
+        fn count(&self) -> usize {
+            self.0.len()
+        }
+
+        fn poll(&mut self, place: usize, room: usize, buffer: &mut BytesMut) -> (ModuleId, usize) {
+            let id = ModuleId(place as u16);
+            match self.0[place].first().copied() {
+                Some(len) if len <= room => {
+                    self.0[place].remove(0);
+                    buffer.put_bytes(place as u8, len);
+                    (id, len)
+                }
+                Some(_) | None => (id, 0),
+            }
+        }
+    }
+
+    /// Moves all messages across; the order in which they came.
+    async fn transfer(queues: Vec<Vec<usize>>, key: Option<u8>) -> Vec<(u16, usize)> {
+        let (mut from, mut to) = sessions(key).await;
+        let total: usize = queues.iter().map(Vec::len).sum();
+        let mut queues = Queues(queues);
+        let mut came = Vec::new();
+        poll_fn(|cx| {
+            let more = from.write(cx, &mut queues).unwrap();
+            let mut deliver = |module: ModuleId, message: Bytes| {
+                assert!(message.iter().all(|&byte| u16::from(byte) == module.0));
+                came.push((module.0, message.len()));
+            };
+            let left = to.read(cx, &mut deliver).unwrap();
+            if came.len() == total {
+                return Poll::Ready(());
+            }
+            if more || left {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await;
+        came
+    }
+
+    fn block_on<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(work)
+    }
+
+    #[test]
+    fn messages_of_any_size_cross_whole_and_in_order() {
+        let sizes = vec![1, 65_513, 65_514, 3, MESSAGE_MAX, 200_000, 262_138, 262_139, 1, 70_000];
+        for key in [None, Some(7)] {
+            let came = block_on(transfer(vec![sizes.clone()], key));
+            assert_eq!(came, sizes.iter().map(|&len| (0, len)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn modules_take_turns_however_much_one_has_to_say() {
+        let came = block_on(transfer(vec![vec![60_000; 40], vec![10; 5], vec![]], Some(7)));
+        let last = came.iter().rposition(|&(module, _)| module == 1).unwrap();
+        assert!(last < 12, "the small ones wait behind {last} messages");
+    }
+
+    #[test]
+    fn the_longest_message_comes_to_its_turn() {
+        let queues = vec![vec![100; 20_000], vec![MESSAGE_MAX], vec![100; 20_000]];
+        let came = block_on(transfer(queues, None));
+        let longest = came.iter().position(|&(module, _)| module == 1).unwrap();
+        assert!(longest < 20_000, "it waits behind {longest} messages");
+    }
+
+    #[test]
+    fn only_the_peer_with_the_key_is_let_in() {
+        let stranger = |ends: Ends| Ends { cluster: ClusterId(2), ..ends };
+        let third = |ends: Ends| Ends { me: NodeId::new(5).unwrap(), ..ends };
+        block_on(async {
+            let fine = greet(&ends(0, Some(7)), &ends(1, Some(7))).await;
+            assert!(matches!(fine, (Ok(Cipher::Noise(_)), Ok(Cipher::Noise(_)))));
+            let plain = greet(&ends(0, None), &ends(1, None)).await;
+            assert!(matches!(plain, (Ok(Cipher::Plain), Ok(Cipher::Plain))));
+            let key = greet(&ends(0, Some(7)), &ends(1, Some(8))).await;
+            assert!(matches!(key, (Err(_), Err(HandshakeError::Noise(_)))));
+            let keyless = greet(&ends(0, None), &ends(1, Some(8))).await;
+            assert!(matches!(keyless, (Err(_), Err(HandshakeError::Noise(_)))));
+            let unwanted = greet(&ends(0, Some(7)), &ends(1, None)).await;
+            assert!(matches!(unwanted, (Err(_), Err(HandshakeError::Greeting(_)))));
+            for key in [None, Some(7)] {
+                let cluster = greet(&stranger(ends(0, key)), &ends(1, key)).await;
+                assert!(matches!(cluster, (Err(_), Err(HandshakeError::Stranger { .. }))));
+                let node = greet(&third(ends(0, key)), &ends(1, key)).await;
+                assert!(matches!(node, (Err(_), Err(HandshakeError::Stranger { .. }))));
+                let same = greet(&ends(0, key), &ends(0, key)).await;
+                assert!(matches!(same, (Err(_), Err(HandshakeError::Stranger { .. }))));
+            }
+        });
+    }
+
+    #[test]
+    fn a_greeting_that_is_none_is_refused() {
+        block_on(async {
+            for bytes in [&[0xff; 80][..], b"GET / HTTP/1.1\r\n\r\n", &[0, 1, 0], &[0, 0], &[]] {
+                for key in [None, Some(7)] {
+                    let (mut dialled, mut accepted) = streams().await;
+                    dialled.write_all(bytes).await.unwrap();
+                    dialled.shutdown().await.unwrap();
+                    assert!(ends(1, key).accept(&mut accepted).await.is_err());
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn one_changed_byte_ends_an_encrypted_stream() {
+        block_on(async {
+            let (mut from, mut to) = sessions(Some(7)).await;
+            from.filled.put_bytes(1, 100);
+            from.cipher.seal(&mut from.filled, &mut from.sealed).unwrap();
+            from.sealed[50] ^= 1;
+            let mut nothing = Queues(vec![]);
+            poll_fn(|cx| Poll::Ready(from.write(cx, &mut nothing))).await.unwrap();
+            let read = poll_fn(|cx| match to.read(cx, &mut |_, _| panic!("believed")) {
+                Ok(_) => Poll::Pending,
+                Err(error) => Poll::Ready(error),
+            });
+            assert_eq!(read.await.kind(), io::ErrorKind::Other);
+        });
+    }
+
+    #[test]
+    fn a_frame_longer_than_any_message_ends_the_stream_before_it_is_buffered() {
+        block_on(async {
+            let (from, mut to) = sessions(None).await;
+            let mut raw = from.stream;
+            raw.write_all(&[0xff; 6]).await.unwrap();
+            let read = poll_fn(|cx| match to.read(cx, &mut |_, _| panic!("believed")) {
+                Ok(_) => Poll::Pending,
+                Err(error) => Poll::Ready(error),
+            });
+            assert_eq!(read.await.kind(), io::ErrorKind::Other);
+            assert!(to.opened.capacity() <= 2 * READ_SIZE);
+        });
+    }
+
+    #[test]
+    fn an_encrypted_stream_does_not_show_what_is_on_it() {
+        block_on(async {
+            let (mut from, to) = sessions(Some(7)).await;
+            let mut queue = Queues(vec![vec![], vec![64]]);
+            poll_fn(|cx| Poll::Ready(from.write(cx, &mut queue))).await.unwrap();
+            let mut raw = to.stream;
+            let mut seen = vec![0; 64 + HEAD_LEN + 2 + 16];
+            raw.read_exact(&mut seen).await.unwrap();
+            assert!(!seen.windows(8).any(|window| window == [1; 8]));
+        });
+    }
+
+    #[test]
+    fn a_frames_head_is_golden() {
+        assert_eq!(encode_head(0x0001_0203, ModuleId(0x0405)), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(decode_head(&[0, 1, 2, 3, 4, 5]), (0x0001_0203, ModuleId(0x0405)));
+    }
+}

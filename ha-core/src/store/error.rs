@@ -41,8 +41,8 @@ pub enum StoreError {
     },
     /// The files belong to another node.
     #[error(
-        "{path} belongs to node {found}, this is node {expected}: a copied folder must not be used, \
-         a new node starts with an empty one"
+        "{path} belongs to node {found}, this is node {expected}: a copied folder must not be \
+         used, a new node starts with an empty one"
     )]
     OtherNode {
         /// The file.
@@ -74,8 +74,8 @@ pub enum StoreError {
     },
     /// What should be durable cannot be read back. It is never cut off: it may be acknowledged.
     #[error(
-        "{segment} is corrupt at byte {offset} (record {next} or before): the disk lost what it had \
-         made durable; move the folder away and start with an empty one to copy from the peer"
+        "{segment} is corrupt at byte {offset} (record {next} or before): the disk lost what it \
+         had made durable; move the folder away and start with an empty one to copy from the peer"
     )]
     Corrupt {
         /// The file.

@@ -16,12 +16,14 @@ pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
 
 /// Makes `folder`, and whatever leads to it, durably.
 pub(super) fn create(folder: &Path) -> Result<(), StoreError> {
-    if folder.is_dir() {
-        return Ok(());
-    }
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<_> = folder.ancestors().take_while(missing).collect();
     fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
-    for made in folder.ancestors().skip(1).filter(|path| path.is_dir()) {
-        sync(made)?;
+    for made in missing {
+        match made.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => sync(parent)?,
+            Some(_) | None => sync(Path::new("."))?,
+        }
     }
     Ok(())
 }

@@ -257,6 +257,13 @@ impl LogFiles {
         AppendError::Failed(StoreError::io(what, &path)(error))
     }
 
+    /// Every write fails from now on, as on a broken disk.
+    #[cfg(test)]
+    pub(super) fn break_disk(&mut self) {
+        let path = self.index().last().path.clone();
+        self.tail = File::open(path).expect("the last file is there");
+    }
+
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }

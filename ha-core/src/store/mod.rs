@@ -31,7 +31,7 @@ use ha_proto::{ClusterId, DataState, Lineage, ModuleId, NodeId, Position, StoreI
 use tracing::warn;
 
 use self::log::LogFiles;
-use crate::Saved;
+use crate::{Saved, raw};
 
 pub use self::error::StoreError;
 pub(crate) use self::folder::replace;
@@ -64,15 +64,15 @@ pub struct StoreLimits {
 }
 
 impl StoreLimits {
-    /// Two of the largest records with their batch fit.
-    pub const SEGMENT_MIN: u64 = 4 << 20;
+    /// The longest batch fits.
+    pub const SEGMENT_MIN: u64 = raw::SEGMENT_MIN;
     /// A start reads so much at most.
-    pub const SEGMENT_MAX: u64 = 1 << 30;
+    pub const SEGMENT_MAX: u64 = raw::SEGMENT_MAX;
 }
 
 impl Default for StoreLimits {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, aside_bytes: 1 << 30 }
+        Self { segment_bytes: raw::SEGMENT_DEFAULT, aside_bytes: raw::ASIDE_DEFAULT }
     }
 }
 
@@ -174,3 +174,12 @@ const LOG: &str = "log";
 const GROUP_MAX: usize = 4 << 20;
 /// How much is read at once for a copy.
 const READ_MAX: usize = 1 << 20;
+
+const _: () = assert!(
+    (GROUP_MAX as u64) >= 2 * ha_replicate::MESSAGE_MAX as u64,
+    "the longest batch would not fit one sync"
+);
+const _: () = assert!(
+    raw::SEGMENT_MIN > 2 * ha_replicate::MESSAGE_MAX as u64,
+    "the longest batch would not fit one file"
+);

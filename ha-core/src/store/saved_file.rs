@@ -136,6 +136,7 @@ mod tests {
     use std::vec;
 
     use ha_proto::{Chain, DataId, Epoch, LineageEntry, NodeId, NodeSet, Seq};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -244,5 +245,15 @@ mod tests {
         assert_eq!(file.load().unwrap(), Some(saved()));
         file.replace(&saved()).unwrap();
         assert_eq!(file.load().unwrap(), Some(saved()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_whole(bytes: Vec<u8>) {
+            let sealed = [&bytes[..], &checksum::of(&bytes).to_be_bytes()].concat();
+            if let Ok(saved) = decode(&sealed) {
+                prop_assert_eq!(encode(&saved), sealed);
+            }
+        }
     }
 }

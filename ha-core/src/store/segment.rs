@@ -154,3 +154,69 @@ pub(super) fn check_owner(found: Ids, expected: Ids, path: &Path) -> Result<(), 
 
 const MAGIC: u32 = u32::from_be_bytes(*b"HSEG");
 const VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use ha_proto::{Chain, Epoch, NodeId};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn header() -> SegmentHeader {
+        let node = NodeId::new(1).unwrap();
+        SegmentHeader {
+            ids: Ids { cluster: ClusterId(2), module: ModuleId(3), node },
+            store: StoreId(4),
+            start: Position { epoch: Epoch::new(5, node), seq: Seq(6), chain: Chain(7) },
+            previous_end: 8,
+            previous_checksum: 9,
+        }
+    }
+
+    fn decode(bytes: &[u8; SegmentHeader::LEN]) -> Result<SegmentHeader, StoreError> {
+        SegmentHeader::decode(bytes, Path::new("log-0000000000000007.seg"))
+    }
+
+    #[test]
+    fn bytes_are_golden() {
+        let mut golden = [0; SegmentHeader::LEN];
+        golden[..8].copy_from_slice(&[b'H', b'S', b'E', b'G', 1, 1, 0, 3]);
+        for (at, value) in [(15, 2), (23, 4), (30, 5), (31, 1), (39, 6), (47, 7), (55, 8), (59, 9)]
+        {
+            golden[at] = value;
+        }
+        golden[60..].copy_from_slice(&[181, 197, 46, 214]);
+        assert_eq!(header().encode(), golden);
+        assert_eq!(decode(&golden).unwrap(), header());
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let good = header().encode();
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&bytes).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn names_sort_as_their_records_do() {
+        let names = [1, 9, 16, 255, 1 << 40].map(|first| file_name(Seq(first)));
+        assert!(names.is_sorted());
+        assert_eq!(first_of(OsStr::new(&names[3])), Some(Seq(255)));
+        for name in ["log-1.seg", "log-000000000000000g.seg", "next.tmp", "durable"] {
+            assert_eq!(first_of(OsStr::new(name)), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_header_or_an_error(bytes in any::<[u8; 32]>(), more in any::<[u8; 32]>()) {
+            let mut whole = [0; SegmentHeader::LEN];
+            whole[..32].copy_from_slice(&bytes);
+            whole[32..].copy_from_slice(&more);
+            prop_assert!(decode(&whole).is_err());
+        }
+    }
+}

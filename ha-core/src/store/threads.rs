@@ -285,3 +285,69 @@ fn save(file: &SavedFile, saved: &Saved, failed: &mut bool) -> Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use bytes::BytesMut;
+    use ha_proto::{ClusterId, Epoch, ModuleId, NodeId, Position, StoreId};
+    use ha_replicate::record::Body;
+
+    use super::super::{Ids, StoreLimits};
+    use super::*;
+
+    fn open(folder: &std::path::Path) -> Store {
+        let node = NodeId::new(0).unwrap();
+        let ids = Ids { cluster: ClusterId(1), module: ModuleId(1), node };
+        Store::open(folder, ids, StoreLimits::default(), StoreId(1)).unwrap()
+    }
+
+    fn batch() -> Batch {
+        let mut bytes = BytesMut::new();
+        let epoch = Epoch::new(1, NodeId::new(0).unwrap());
+        let end = Body::data(b"record").encode(epoch, Position::default(), &mut bytes);
+        Batch { first: Seq(1), last: Seq(1), end, bytes: bytes.freeze() }
+    }
+
+    #[test]
+    fn after_a_failed_write_nothing_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        store.log.break_disk();
+        let (sender, answers) = channel();
+        let answer = move |ticket, answer| sender.send((ticket, answer)).unwrap();
+        let storage = Storage::start(store, answer).unwrap();
+        storage.append(Ticket(1), batch());
+        storage.append(Ticket(2), batch());
+        storage.set_aside(Ticket(3), Seq(1));
+        storage.truncate(Ticket(4), Seq(0));
+        for ticket in 1..=4 {
+            let answer = answers.recv_timeout(Duration::from_mins(1)).unwrap();
+            assert_eq!(answer, (Ticket(ticket), Answer::Failed));
+        }
+        drop(storage);
+        assert_eq!(open(folder.path()).position(), Position::default());
+    }
+
+    #[test]
+    fn after_a_failed_save_nothing_is_saved_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (home, away) = (folder.path().join("home"), folder.path().join("away"));
+        let store = open(&home);
+        let saved = store.saved().clone();
+        let (sender, answers) = channel();
+        let answer = move |ticket, answer| sender.send((ticket, answer)).unwrap();
+        let storage = Storage::start(store, answer).unwrap();
+        let save = |ticket| {
+            storage.save(Ticket(ticket), saved.clone());
+            answers.recv_timeout(Duration::from_mins(1)).unwrap()
+        };
+        assert_eq!(save(1), (Ticket(1), Answer::Done));
+        std::fs::rename(&home, &away).unwrap();
+        assert_eq!(save(2), (Ticket(2), Answer::Failed));
+        std::fs::rename(&away, &home).unwrap();
+        assert_eq!(save(3), (Ticket(3), Answer::Failed));
+    }
+}

@@ -11,7 +11,8 @@ use ha_proto::StoreId;
 use crate::rig::{LIMITS, Rig, batch, copy, filled, ids, open, segments};
 
 const HEAD: u64 = 64;
-const RECORD: u64 = 56 + 100;
+const LEN: usize = 10;
+const RECORD: u64 = 56 + LEN as u64;
 
 fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
     let file = OpenOptions::new().write(true).open(path).unwrap();
@@ -20,14 +21,14 @@ fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
 
 fn log_of(records: u64) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    Rig::start(folder.path()).fill(records, 100);
+    Rig::start(folder.path()).fill(records, LEN);
     folder
 }
 
 #[test]
 fn a_write_torn_at_any_byte_is_cut_off() {
     let folder = log_of(3);
-    let torn = batch(Rig::start(folder.path()).end, [&[3; 100][..], &[4; 100]]);
+    let torn = batch(Rig::start(folder.path()).end, [&[3; LEN][..], &[4; LEN]]);
     let end = HEAD + 3 * RECORD;
     for len in 1..torn.bytes.len() {
         let copied = tempfile::tempdir().unwrap();
@@ -37,7 +38,7 @@ fn a_write_torn_at_any_byte_is_cut_off() {
         let mut rig = Rig::start(copied.path());
         let whole = 3 + len as u64 / RECORD;
         assert_eq!(rig.all(), filled(whole), "torn after {len} bytes");
-        rig.fill(2, 100);
+        rig.fill(2, LEN);
         drop(rig);
         assert_eq!(Rig::start(copied.path()).all(), filled(whole + 2));
     }
@@ -46,14 +47,14 @@ fn a_write_torn_at_any_byte_is_cut_off() {
 #[test]
 fn a_write_of_which_only_a_later_part_reached_the_disk_is_cut_off() {
     let folder = log_of(3);
-    let torn = batch(Rig::start(folder.path()).end, [&[3; 100][..], &[4; 100], &[5; 100]]);
+    let torn = batch(Rig::start(folder.path()).end, [&[3; LEN][..], &[4; LEN], &[5; LEN]]);
     let [segment] = &segments(folder.path())[..] else { panic!("one file") };
     let second = RECORD as usize;
     overwrite(segment, HEAD + 4 * RECORD, &torn.bytes[second..]);
     let mut rig = Rig::start(folder.path());
     assert_eq!(rig.all(), filled(3));
     // What it left behind is never taken for a record again.
-    rig.fill(1, 100);
+    rig.fill(1, LEN);
     drop(rig);
     assert_eq!(Rig::start(folder.path()).all(), filled(4));
 }
