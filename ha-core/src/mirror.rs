@@ -45,6 +45,7 @@ pub use crate::mirror::report::{Counters, Status};
 /// Any order of calls is legal. Time may stand still but is never taken back: an earlier `now`
 /// counts as the latest one.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub struct Mirror {
     config: Config,
     keys: wire::Keys,
