@@ -40,10 +40,12 @@ const NAMES: [&str; 2] = ["A", "B"];
 /// # Errors
 /// When something could not be done, or the pair did not do what it should; where its files are.
 pub(crate) fn run(show: &Show) -> Result<ExitCode, Box<dyn Error>> {
+    // Before anything is written: a wrong name leaves nothing behind.
+    let lines = Lines::read(show.file.as_deref())?;
     let folder = std::env::temp_dir().join(format!("mirror-{:016x}", random()));
     std::fs::create_dir(&folder)?;
     println!("everything is written below {}", folder.display());
-    match play(show, &folder) {
+    match play(show, lines, &folder) {
         Ok(verdict) if verdict.is_good() => {
             // Acknowledged lines set aside are somebody's work: they stay where they are said to be.
             if !show.keep && verdict.aside == 0 {
@@ -56,8 +58,8 @@ pub(crate) fn run(show: &Show) -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-fn play(show: &Show, folder: &std::path::Path) -> Result<Verdict, Box<dyn Error>> {
-    let mut world = World::start(show, folder)?;
+fn play(show: &Show, lines: Lines, folder: &std::path::Path) -> Result<Verdict, Box<dyn Error>> {
+    let mut world = World::start(show, lines, folder)?;
     let told = world.tell();
     println!("\n{}", world.table);
     told?;
@@ -67,8 +69,7 @@ fn play(show: &Show, folder: &std::path::Path) -> Result<Verdict, Box<dyn Error>
 }
 
 impl World {
-    fn start(show: &Show, folder: &std::path::Path) -> Result<Self, Box<dyn Error>> {
-        let lines = Lines::read(show.file.as_deref())?;
+    fn start(show: &Show, lines: Lines, folder: &std::path::Path) -> Result<Self, Box<dyn Error>> {
         let plan = Plan::new(show, folder.to_owned())?;
         let board = Arc::new(Board::default());
         let mut arbiter = plan.arbiter.map(|address| {
