@@ -143,7 +143,12 @@ impl Network {
     }
 
     /// Decides what becomes of a datagram: the delays after which it arrives, none when lost.
-    pub fn fate(&mut self, prng: &mut Prng, weather: &Weather, parcel: &Parcel) -> [Option<u64>; 2] {
+    pub fn fate(
+        &mut self,
+        prng: &mut Prng,
+        weather: &Weather,
+        parcel: &Parcel,
+    ) -> [Option<u64>; 2] {
         let rule = self.rules.iter_mut().find(|rule| {
             let fits = rule.from == parcel.from && rule.to == parcel.to;
             fits && rule.times > 0 && (rule.wants)(&parcel.fact)

@@ -1,6 +1,7 @@
 //! G2: at any instant at most one node serves, but for the exceptions that the contract names.
 
 use super::{Check, Seen};
+use crate::node::{Node, Process};
 use crate::scene::Scene;
 
 /// Compares the two nodes whenever one of them gains something.
@@ -15,7 +16,7 @@ impl OneOwner {
             return Err(format!("node {node} takes over while node {} still serves", 1 - node));
         }
         let held = other.has_address(now) && !other.address.excused && !other.is_excused(now);
-        if held && other.process != crate::node::Process::Paused {
+        if held && other.process != Process::Paused {
             return Err(format!(
                 "node {node} takes over while node {} has the address for {} ms more",
                 1 - node,
@@ -37,7 +38,7 @@ impl Check for OneOwner {
             Seen::Address { node, .. } if !scene.nodes[node].is_excused(scene.now) => {
                 Self::against(scene, node)
             }
-            Seen::Recheck if scene.nodes.iter().all(|node| node.serves()) => {
+            Seen::Recheck if scene.nodes.iter().all(Node::serves) => {
                 let excused = scene.nodes.iter().any(|node| node.is_excused(scene.now));
                 if excused { Ok(()) } else { Err("both nodes serve".into()) }
             }

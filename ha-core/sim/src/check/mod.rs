@@ -18,6 +18,7 @@ mod r12;
 mod r13;
 mod r14;
 mod r15;
+mod r2;
 mod r3;
 mod r4;
 mod r5;
@@ -218,10 +219,7 @@ impl std::fmt::Debug for Checks {
 
 /// Where no two nodes may serve different data: all that is acknowledged is one history.
 fn one_history() -> Vec<Box<dyn Check>> {
-    vec![
-        Box::new(no_lost_ack::NoLostAck::default()),
-        Box::new(prefix::Prefix::default()),
-    ]
+    vec![Box::new(no_lost_ack::NoLostAck::default()), Box::new(prefix::Prefix::default())]
 }
 
 /// What only a stateful witness can promise.
@@ -231,6 +229,7 @@ fn arbiter() -> Vec<Box<dyn Check>> {
         Box::new(g2::OneOwner) as Box<dyn Check>,
         Box::new(g5::NoResurrection::default()),
         Box::new(member::Member::default()),
+        Box::new(r2::CompleteAsks),
         Box::new(r5::StopsInTime),
         Box::new(r6::Bound),
         Box::new(r7::GivesUpAlone),

@@ -23,9 +23,9 @@ impl Check for MutualLife {
         };
         // The proof is a beat of mine that arrived there within D, and its echo within D.
         let span = 3 * u64::try_from(scene.timeout.as_nanos()).expect("D is short");
-        let both = [toward(node), toward(1 - node)].into_iter().all(|at| {
-            at > 0 && scene.now.saturating_sub(at) <= span
-        });
+        let both = [toward(node), toward(1 - node)]
+            .into_iter()
+            .all(|at| at > 0 && scene.now.saturating_sub(at) <= span);
         if both || scene.nodes[node].is_excused(scene.now) {
             return Ok(());
         }

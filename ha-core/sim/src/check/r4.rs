@@ -64,9 +64,12 @@ impl Check for Acknowledgement {
         // A former holder may still tell what is committed in its successor's reign.
         // Without a witness each of two primaries answers for itself.
         let own = |saved: &&Saved| scene.has_arbiter() || saved.node == scene.nodes[node].id;
-        let holders = scene.nodes.iter().map(|node| &node.disk.saved).filter(own).filter(|saved| {
-            saved.membership.holder == saved.node && saved.is_initialised()
-        });
+        let holders = scene
+            .nodes
+            .iter()
+            .map(|node| &node.disk.saved)
+            .filter(own)
+            .filter(|saved| saved.membership.holder == saved.node && saved.is_initialised());
         let rank = |saved: &&Saved| (saved.node == scene.nodes[node].id, saved.membership.epoch);
         let Some(saved) = holders.max_by_key(rank).map(|saved| &saved.membership) else {
             return Err(format!("node {node} acknowledges {seq} and nobody holds"));

@@ -186,8 +186,7 @@ fn recovered(node: &Node) -> Recovered {
 fn blank_node(node: usize, weather: &Weather, store: u64) -> Node {
     let id = NodeId::new(node as u8).expect("0 and 1 are ids");
     let clock = Clock::new(0, weather.rates[node]);
-    let rights =
-        Rights::new(id, Boot(0), core::time::Duration::ZERO, clock.local(0), false);
+    let rights = Rights::new(id, Boot(0), core::time::Duration::ZERO, clock.local(0), false);
     Node {
         id,
         process: Process::Down,

@@ -33,9 +33,8 @@ impl World {
             Site::Node(node) => {
                 let here = &mut self.scene.nodes[node];
                 match here.process {
-                    Process::Down => {}
                     Process::Paused if here.inbox.len() < INBOX_MAX => here.inbox.push_back(parcel),
-                    Process::Paused => {}
+                    Process::Down | Process::Paused => {}
                     Process::Running => self.receive(node, &parcel),
                 }
             }

@@ -11,8 +11,8 @@ mod whole;
 mod witnessing;
 
 use bytes::BytesMut;
-use ha_proto::wire::Keys;
 use ha_proto::Prng;
+use ha_proto::wire::Keys;
 use ha_quorum::arbiter;
 
 use crate::check::{Checks, Seen, Violation};

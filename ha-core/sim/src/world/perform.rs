@@ -124,50 +124,51 @@ impl World {
 
     /// What the storage had under way when its process ended: a prefix of it happened.
     pub(super) fn crash_effects(&mut self, node: usize) {
-        let (mut saves, mut logs) = (true, !self.scene.nodes[node].log_failed);
+        let mut file = true;
+        let mut log = !self.scene.nodes[node].log_failed;
         for pending in self.scene.nodes[node].effects.drain() {
             if pending.answer.is_some() || pending.fate != Fate::Done {
                 continue;
             }
-            match &pending.effect {
-                Effect::Save(saved) => {
-                    saves &= self.prng.chance(500_000);
-                    if saves {
-                        self.save(node, saved);
-                    }
+            if let Effect::Save(saved) = &pending.effect {
+                file &= self.prng.chance(500_000);
+                if file {
+                    self.save(node, saved);
                 }
-                Effect::Append(_) if self.is_behind_a_full_disk(node, &pending.effect) => logs = false,
-                Effect::Append(batch) if logs => {
-                    logs = self.prng.chance(500_000);
-                    let len = batch.bytes.len() as u64;
-                    let len = if logs { len } else { self.prng.below(len) };
-                    self.append(node, &batch.bytes[..len as usize]);
-                }
-                Effect::SetAside { from } if logs => {
-                    logs = self.prng.chance(500_000);
-                    if logs {
-                        self.set_aside(node, *from);
-                    }
-                }
-                Effect::Truncate { keep } if logs => {
-                    logs = self.prng.chance(500_000);
-                    if logs {
-                        self.truncate(node, *keep);
-                    }
-                }
-                Effect::Append(_)
-                | Effect::SetAside { .. }
-                | Effect::Truncate { .. }
-                | Effect::Read { .. }
-                | Effect::Apply(_)
-                | Effect::Reset
-                | Effect::TakeAddress { .. }
-                | Effect::KeepAddress { .. }
-                | Effect::DropAddress
-                | Effect::StartApp { .. }
-                | Effect::StopApp { .. }
-                | Effect::Fence { .. } => {}
+            } else if log && is_of_log(&pending.effect) {
+                log = self.prng.chance(500_000);
+                self.crash_log_effect(node, &pending.effect, log);
             }
+        }
+    }
+
+    /// One step of the log's writer at a crash: it happened `whole`, or in part, or not at all.
+    fn crash_log_effect(&mut self, node: usize, effect: &Effect, whole: bool) {
+        match effect {
+            Effect::Append(_) if self.is_behind_a_full_disk(node, effect) => {}
+            Effect::Append(batch) if whole => self.append(node, &batch.bytes),
+            Effect::Append(batch) => {
+                let len = self.prng.below(batch.bytes.len() as u64) as usize;
+                self.append(node, &batch.bytes[..len]);
+            }
+            Effect::SetAside { from } if whole => {
+                self.set_aside(node, *from);
+            }
+            Effect::Truncate { keep } if whole => {
+                self.truncate(node, *keep);
+            }
+            Effect::Save(_)
+            | Effect::SetAside { .. }
+            | Effect::Truncate { .. }
+            | Effect::Read { .. }
+            | Effect::Apply(_)
+            | Effect::Reset
+            | Effect::TakeAddress { .. }
+            | Effect::KeepAddress { .. }
+            | Effect::DropAddress
+            | Effect::StartApp { .. }
+            | Effect::StopApp { .. }
+            | Effect::Fence { .. } => {}
         }
     }
 

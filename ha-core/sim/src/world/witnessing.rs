@@ -18,11 +18,10 @@ impl World {
     /// An ask arrives at the witness's socket.
     pub(super) fn deliver_to_witness(&mut self, parcel: Parcel) {
         match self.scene.witness.process {
-            Process::Down => {}
             Process::Paused if self.scene.witness.inbox.len() < INBOX_MAX => {
                 self.scene.witness.inbox.push_back(parcel);
             }
-            Process::Paused => {}
+            Process::Down | Process::Paused => {}
             Process::Running => self.witness_reads(&parcel),
         }
     }

@@ -1,9 +1,9 @@
 //! Counterexample 1 (R4 grow): W records the returning node before the primary waits for it.
 
 use ha_quorum::Vote;
+use ha_sim::fault::Fault;
 use ha_sim::network::{Act, Channel, Site};
 use ha_sim::script::{A, B, LONG, asks_admit, is_answer};
-use ha_sim::fault::Fault;
 use ha_sim::world::World;
 
 #[test]

@@ -2,6 +2,7 @@
 
 use ha_quorum::Vote;
 use ha_sim::network::Channel;
+use ha_sim::node::Node;
 use ha_sim::script::{A, B};
 use ha_sim::world::World;
 
@@ -9,7 +10,7 @@ use ha_sim::world::World;
 fn the_former_primary_goes_on_and_the_other_keeps_its_records_aside() {
     let mut world = World::scripted(Vote::None);
     world.cut(Channel::AB);
-    assert!(world.until(10_000, |world| world.scene.nodes.iter().all(|node| node.serves())));
+    assert!(world.until(10_000, |world| world.scene.nodes.iter().all(Node::serves)));
     world.pass(4_000);
     world.mend_channels(Channel::AB);
     assert!(world.until(20_000, World::is_whole), "{}", world.describe());

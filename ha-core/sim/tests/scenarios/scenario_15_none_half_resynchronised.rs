@@ -2,6 +2,7 @@
 
 use ha_quorum::Vote;
 use ha_sim::network::Channel;
+use ha_sim::node::Node;
 use ha_sim::script::{A, B};
 use ha_sim::world::World;
 
@@ -10,7 +11,7 @@ fn a_loser_that_is_half_overwritten_waits() {
     for after in [2, 4, 6, 8, 10, 14, 20, 30] {
         let mut world = World::scripted(Vote::None);
         world.cut(Channel::AB);
-        assert!(world.until(10_000, |world| world.scene.nodes.iter().all(|node| node.serves())));
+        assert!(world.until(10_000, |world| world.scene.nodes.iter().all(Node::serves)));
         world.pass(3_000);
         world.mend_channels(Channel::AB);
         let yields = |world: &World| {
