@@ -90,6 +90,7 @@ pub mod batch;
 pub mod config;
 pub mod event;
 mod flight;
+mod crc32c;
 mod follow;
 mod journal;
 mod lead;

@@ -1,10 +1,11 @@
 //! The record: the same bytes on disk and on the wire.
 
 use bytes::{BufMut, BytesMut};
-use crc::{CRC_32_ISCSI, Crc, Table};
 use ha_proto::codec::Reader;
 use ha_proto::{Chain, Epoch, Position, Seq};
 use thiserror::Error;
+
+use crate::crc32c::checksum as checksum_of;
 
 /// Bytes before the payload.
 pub const HEADER_LEN: usize = 56;
@@ -109,7 +110,7 @@ impl<'a> Body<'a> {
         assert!(epoch != Epoch::NONE, "a record of no reign could not be refused by anyone");
         assert!(epoch >= before.epoch, "a lower reign would write after a higher one (G1)");
         let seq = before.seq.next();
-        let checksum = CRC.checksum(self.payload);
+        let checksum = checksum_of(self.payload);
         let chain = self.chain(before.chain, epoch, seq, checksum);
         let mut header = [0; HEADER_LEN];
         let mut fields = &mut header[..];
@@ -123,7 +124,7 @@ impl<'a> Body<'a> {
         fields.put_u64(seq.0);
         fields.put_u64(chain.0);
         fields.put_u32(checksum);
-        let header_checksum = CRC.checksum(&header[..CHECKED_LEN]);
+        let header_checksum = checksum_of(&header[..CHECKED_LEN]);
         header[CHECKED_LEN..].copy_from_slice(&header_checksum.to_be_bytes());
         out.reserve(HEADER_LEN + self.payload.len());
         out.put_slice(&header);
@@ -149,7 +150,7 @@ impl<'a> Record<'a> {
         let header: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or(RecordError::Torn)?;
         let (body, position, len, checksum) = decode_header(header)?;
         let payload = bytes[HEADER_LEN..].get(..len).ok_or(RecordError::Torn)?;
-        if CRC.checksum(payload) != checksum {
+        if checksum_of(payload) != checksum {
             return Err(RecordError::Corrupt("the payload's checksum"));
         }
         let record = Self { body: Body { payload, ..body }, position, checksum };
@@ -174,8 +175,6 @@ const MAGIC: u16 = 0x4852;
 const VERSION: u8 = 1;
 /// The header but for its own checksum.
 const CHECKED_LEN: usize = HEADER_LEN - 4;
-/// Sixteen tables: 16 KiB of them, a third of the time of one.
-static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
 fn decode_header(
     header: &[u8; HEADER_LEN],
@@ -186,7 +185,7 @@ fn decode_header(
         return Err(RecordError::Corrupt("the magic number"));
     }
     let (checked, mut last) = (&header[..CHECKED_LEN], Reader::new(&header[CHECKED_LEN..]));
-    if last.u32("checksum").map_err(short)? != CRC.checksum(checked) {
+    if last.u32("checksum").map_err(short)? != checksum_of(checked) {
         return Err(RecordError::Corrupt("the header's checksum"));
     }
     if from.u8("version").map_err(short)? != VERSION {
@@ -275,7 +274,7 @@ mod tests {
     fn a_length_beyond_the_maximum_is_refused_before_it_is_used() {
         let (mut bytes, _) = encoded(Body::data(b""));
         bytes[4..8].copy_from_slice(&(RECORD_MAX as u32 + 1).to_be_bytes());
-        let checksum = CRC.checksum(&bytes[..CHECKED_LEN]);
+        let checksum = checksum_of(&bytes[..CHECKED_LEN]);
         bytes[CHECKED_LEN..].copy_from_slice(&checksum.to_be_bytes());
         assert_eq!(Record::decode(&bytes), Err(RecordError::Corrupt("the length")));
     }
