@@ -45,6 +45,7 @@ enum Fence {
 /// Up: addresses, then application. Down: application, then addresses; a fence overtakes both,
 /// and may overlap a step that is under way, whose result is then undone.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of several steps, each its own")]
 pub(crate) struct Service {
     /// A killed process may have left its addresses behind: they are dropped before anything else.
     leftover: bool,
