@@ -12,7 +12,7 @@ use super::StoreError;
 /// Held as long as it lives; the kernel frees it when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -26,7 +26,7 @@ impl Lock {
             .open(&path)
             .map_err(StoreError::io("open", &path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(error) => match io::Error::from(error) {
                 error if error.kind() == io::ErrorKind::WouldBlock => {
                     Err(StoreError::InUse { path: folder.to_path_buf() })
@@ -34,5 +34,14 @@ impl Lock {
                 error => Err(StoreError::io("lock", &path)(error)),
             },
         }
+    }
+}
+
+impl Drop for Lock {
+    /// Closing would not do: a child that was forked a moment ago holds the file, too, until it
+    /// runs its program.
+    fn drop(&mut self) {
+        // An unlock that fails leaves what the end of the process frees.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
