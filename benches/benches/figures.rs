@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p ha-benches --bench figures -- ledger` runs one part: `commits`, `latency`,
 //! `replication`, `ledger` or `histories`. What is ours and what it stands beside are measured in
-//! turns, and the median of each is shown, so that a disk that is slow for a while is slow for both.
+//! turns, and the median of each is shown: a disk that is slow for a while is slow for both.
 
 // A bench is about real time.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]

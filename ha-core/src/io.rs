@@ -146,7 +146,7 @@ pub enum Effect {
     /// Append these records to the log and make them durable. `Done` once they are; an answer for a
     /// later batch may come first only if it covers this one too.
     Append(Batch),
-    /// Copy the records from `from` on to a place beside the log, durably, and leave the log as it is.
+    /// Copy the records from `from` on to a place beside the log, durably; the log stays as it is.
     SetAside {
         /// The first record to keep.
         from: Seq,

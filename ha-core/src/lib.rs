@@ -22,7 +22,8 @@
 //! ```
 //! use core::time::Duration;
 //! use ha_core::config::{Config, Identity, Limits, Policy};
-//! use ha_core::proto::{Boot, ClusterId, DataState, Instant, ModuleId, NodeId, Position, Seq, StoreId, wire::Keys};
+//! use ha_core::proto::{Boot, ClusterId, DataState, Instant, ModuleId, NodeId};
+//! use ha_core::proto::{Position, Seq, StoreId, wire::Keys};
 //! use ha_core::{Answer, Effect, Event, Input, Mirror, Order, Output, Profile, Saved};
 //! use ha_core::{quorum::Vote, replicate::Recovered};
 //!

@@ -127,7 +127,7 @@ pub struct RawConfig {
     /// Size of the log at which records are refused, in bytes; default 16 GiB, at least 4 MiB.
     #[cfg_attr(feature = "serde", serde(default))]
     pub log_bytes: Option<u64>,
-    /// Size of one file of the log, in bytes; default 64 MiB, 4 MiB to 1 GiB. Its space is reserved.
+    /// Size of one file of the log, in bytes, reserved at once; default 64 MiB, 4 MiB to 1 GiB.
     #[cfg_attr(feature = "serde", serde(default))]
     pub segment_bytes: Option<u64>,
     /// Bytes of records that may be set aside at a time; default 1 GiB.

@@ -32,7 +32,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn with_and_without_std_it_is_the_same(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
+        fn with_and_without_std_it_is_the_same(
+            bytes in proptest::collection::vec(any::<u8>(), 0..3000),
+        ) {
             prop_assert_eq!(checksum(&bytes), TABLES.checksum(&bytes));
         }
     }

@@ -47,7 +47,7 @@ pub(crate) fn run(show: &Show) -> Result<ExitCode, Box<dyn Error>> {
     println!("everything is written below {}", folder.display());
     match play(show, lines, &folder) {
         Ok(verdict) if verdict.is_good() => {
-            // Acknowledged lines set aside are somebody's work: they stay where they are said to be.
+            // Acknowledged lines set aside are somebody's work: they stay where we said they are.
             if !show.keep && verdict.aside == 0 {
                 std::fs::remove_dir_all(&folder)?;
             }

@@ -371,7 +371,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_value_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn any_bytes_are_a_value_or_an_error(
+            bytes in proptest::collection::vec(any::<u8>(), 0..64),
+        ) {
             let _ = frame(&bytes);
             let _ = Append::decode(&bytes);
             if let Ok(request) = Request::decode(&bytes) {

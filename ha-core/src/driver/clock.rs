@@ -40,8 +40,8 @@ impl Clock {
     }
 }
 
-/// Wakes the node's loop at an instant, to the microsecond, and at once after a sleep of the machine
-/// that went past it.
+/// Wakes the node's loop at an instant, to the microsecond, and at once after a sleep of the
+/// machine that went past it.
 #[derive(Debug)]
 pub(super) struct Alarm {
     clock: Clock,

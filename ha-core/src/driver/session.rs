@@ -101,8 +101,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends what is due, at most [`BUDGET`] bytes; whether there may be more. Ready to be woken once
-    /// the socket takes more otherwise.
+    /// Sends what is due, at most [`BUDGET`] bytes; whether there may be more. Ready to be woken
+    /// once the socket takes more otherwise.
     pub(super) fn write(
         &mut self,
         cx: &mut Context<'_>,

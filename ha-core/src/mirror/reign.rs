@@ -110,7 +110,7 @@ impl Mirror {
         ends
     }
 
-    /// Whether the peer has all that was ever proposed here, or what is missing can never get there.
+    /// Whether the peer has all that was ever proposed here, or can never get what is missing.
     pub(super) fn is_flushed(&self) -> bool {
         self.broken || self.log_full() || self.log.committed() == self.log.head().seq
     }

@@ -212,7 +212,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_header_or_an_error(bytes in any::<[u8; 32]>(), more in any::<[u8; 32]>()) {
+        fn any_bytes_are_a_header_or_an_error(
+            bytes in any::<[u8; 32]>(),
+            more in any::<[u8; 32]>(),
+        ) {
             let mut whole = [0; SegmentHeader::LEN];
             whole[..32].copy_from_slice(&bytes);
             whole[32..].copy_from_slice(&more);
