@@ -31,6 +31,7 @@ impl Disk {
 pub struct LogFile {
     bytes: Vec<u8>,
     index: Vec<Indexed>,
+    torn: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,13 +69,13 @@ impl LogFile {
         self.index.is_empty()
     }
 
-    /// The bytes of all records.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// What recovery finds on the medium: all records, and a torn one behind them, which it drops.
+    pub fn recover(&mut self) -> Vec<u8> {
+        let torn = std::mem::take(&mut self.torn);
+        [&self.bytes[..], &torn].concat()
     }
 
-    /// Writes whole records behind the end; what is torn at their end is dropped, as recovery
-    /// would. Says how many were whole.
+    /// Writes records behind the end; the last one may be torn. Says how many were whole.
     ///
     /// # Errors
     /// When a record does not continue the log.
@@ -93,6 +94,8 @@ impl LogFile {
             rest = tail;
             whole += 1;
         }
+        self.torn.clear();
+        self.torn.extend_from_slice(rest);
         Ok(whole)
     }
 
@@ -114,6 +117,7 @@ impl LogFile {
     /// Drops everything behind `keep`.
     pub fn truncate(&mut self, keep: Seq) {
         let keep = usize::try_from(keep.0).expect("a sequence of the model fits");
+        self.torn.clear();
         self.index.truncate(keep);
         self.bytes.truncate(self.index.last().map_or(0, |entry| entry.end));
     }
@@ -195,7 +199,7 @@ mod tests {
         assert_eq!(log.read(Seq(4), 1), None);
         assert!(log.has(Seq(2), Chain(14)) && !log.has(Seq(2), Chain(15)));
         log.truncate(Seq(1));
-        assert_eq!(log.bytes(), record(1, b"one"));
+        assert_eq!(log.recover(), record(1, b"one"));
         assert_eq!(log.behind(Seq(0)).collect::<Vec<_>>(), [(Seq(1), Chain(7))]);
     }
 
@@ -204,6 +208,8 @@ mod tests {
         let mut log = LogFile::default();
         let bytes = [record(1, b"one"), record(2, b"two")].concat();
         assert_eq!(log.append(&bytes[..bytes.len() - 1]), Ok(1));
+        assert_eq!(log.recover(), bytes[..bytes.len() - 1]);
+        assert_eq!(log.recover(), record(1, b"one"), "recovery cuts it");
         assert!(log.append(&record(3, b"")).is_err());
     }
 }

@@ -20,6 +20,8 @@ pub struct Scene {
     pub lease: Duration,
     /// S.
     pub stop: Duration,
+    /// The time between two beats.
+    pub heartbeat: Duration,
     /// D.
     pub timeout: Duration,
     /// A and B.

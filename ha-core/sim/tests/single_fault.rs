@@ -1,17 +1,29 @@
 //! G3, G6: from a whole pair, one fault; who serves, and how soon.
 
+use std::time::Duration;
+
+use ha_core::Profile;
 use ha_quorum::Vote;
+use ha_sim::check::g3;
 use ha_sim::fault::Fault;
 use ha_sim::network::Channel;
 use ha_sim::script::{A, B, LONG};
 use ha_sim::weather::MS;
 use ha_sim::world::World;
 
-/// `max(D, L(1+2ρ)) + 2 RTT(W) + start` in the profile `lan`, in the calm world of a script, where
-/// a round trip takes below a millisecond, an application starts within 31 and is polled every 20.
-const TAKEOVER: u64 = 3_006 + 60;
-/// D and one round trip to W.
-const STALL: u64 = 1_000 + 110;
+/// G3 in the profile `lan` and the calm world of a script, in which a round trip takes below a
+/// millisecond and an application starts within 32.
+fn takeover() -> u64 {
+    let bound = g3::takeover(&Profile::Lan.timing(), MILLISECOND, 40 * MILLISECOND);
+    bound.as_millis() as u64
+}
+
+/// How long writes may stall: clients ask again within 350 ms.
+fn stall() -> u64 {
+    g3::stall(&Profile::Lan.timing(), MILLISECOND).as_millis() as u64
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A whole pair in the middle of its life: W's grace time is over.
 fn pair() -> World {
@@ -25,7 +37,7 @@ fn stays(fault: Fault) {
     let mut world = pair();
     let epoch = world.scene.nodes[A].host.run.map(|run| run.epoch);
     world.inject(fault);
-    let moved = world.until(STALL, |world| world.primary() != Some(A));
+    let moved = world.until(stall(), |world| world.primary() != Some(A));
     assert!(!moved, "{fault:?}: A serves on");
     assert!(world.acknowledged_within(600) > 0, "{fault:?}: writes go on");
     let moved = world.until(10_000, |world| world.primary() != Some(A));
@@ -38,7 +50,7 @@ fn stays(fault: Fault) {
 fn moves(fault: Fault) {
     let mut world = pair();
     world.inject(fault);
-    assert!(world.until(TAKEOVER, |world| world.primary() == Some(B)), "{fault:?}: B takes over");
+    assert!(world.until(takeover(), |world| world.primary() == Some(B)), "{fault:?}: B takes over");
     assert!(world.acknowledged_within(1_000) > 0, "{fault:?}: writes go on");
     world.conclude();
 }
@@ -101,7 +113,7 @@ fn a_primary_that_reaches_nobody_stops_within_l() {
     let mut world = pair();
     world.cut(Channel::AB | Channel::A_W | Channel::W_A);
     assert!(world.until(3_000, |world| !world.scene.nodes[A].serves()), "G6");
-    assert!(world.until(TAKEOVER, |world| world.primary() == Some(B)));
+    assert!(world.until(takeover(), |world| world.primary() == Some(B)));
     world.conclude();
 }
 

@@ -6,9 +6,12 @@
 mod applied_once;
 mod g1;
 mod g2;
+pub mod g3;
+mod g4;
 mod g5;
+mod g6;
+pub mod g7;
 mod kept;
-mod member;
 mod no_lost_ack;
 mod prefix;
 mod r1;
@@ -24,11 +27,12 @@ mod r4;
 mod r5;
 mod r6;
 mod r7;
+mod r8;
 mod r9;
 
 use core::time::Duration;
 
-use ha_core::{Event, Saved};
+use ha_core::{Event, Order, Saved};
 use ha_proto::{Chain, Epoch, Position, Seq};
 use ha_quorum::{Register, Vote};
 
@@ -46,6 +50,20 @@ pub enum Seen<'a> {
         from: Site,
         /// What it says.
         fact: &'a Fact,
+    },
+    /// A datagram arrived, and is about to be read.
+    Received {
+        /// At which node.
+        node: usize,
+        /// What it says.
+        fact: &'a Fact,
+    },
+    /// An operator is about to order something.
+    Ordered {
+        /// At which node.
+        node: usize,
+        /// What.
+        order: Order,
     },
     /// A node's saved file was replaced.
     Saved {
@@ -228,11 +246,13 @@ fn arbiter() -> Vec<Box<dyn Check>> {
     all.extend([
         Box::new(g2::OneOwner) as Box<dyn Check>,
         Box::new(g5::NoResurrection::default()),
-        Box::new(member::Member::default()),
+        Box::new(g4::Member::default()),
+        Box::new(g6::HonestStop::default()),
         Box::new(r2::CompleteAsks),
         Box::new(r5::StopsInTime),
         Box::new(r6::Bound),
         Box::new(r7::GivesUpAlone),
+        Box::new(r8::HolderFirst::default()),
         Box::new(r9::Grace::default()),
         Box::new(r12::RenewsItsOwn),
         Box::new(r13::Swap),

@@ -6,9 +6,12 @@ use bytes::BytesMut;
 use ha_core::config::{Identity, Limits, Policy};
 use ha_core::{Config, Input, Mirror, Saved};
 use ha_proto::wire::Keys;
-use ha_proto::{Boot, ClusterId, Incarnation, Machine, ModuleId, NodeId, Outbox, Prng, StoreId};
+use ha_proto::{
+    Boot, ClusterId, Incarnation, Machine, ModuleId, NodeId, Outbox, Position, Prng, StoreId,
+};
 use ha_quorum::Arbiter;
 use ha_replicate::Recovered;
+use ha_replicate::scan::Scan;
 
 use super::World;
 use crate::check::{Checks, Seen};
@@ -46,6 +49,7 @@ impl World {
             vote: options.vote,
             lease: timing.lease,
             stop: timing.stop,
+            heartbeat: timing.heartbeat,
             timeout: timing.timeout,
             nodes,
             witness: blank_witness(&weather, prng.next_u64()),
@@ -108,6 +112,7 @@ impl World {
         let config = self.config(node);
         let lease = self.scene.lease;
         let keys = self.keys.clone();
+        self.recover(node);
         let here = &mut self.scene.nodes[node];
         assert!(here.process == Process::Down, "a process starts once");
         here.process = Process::Running;
@@ -128,6 +133,18 @@ impl World {
             self.feed(node, Input::Resource { index: 0, up: false });
         }
         self.feed(node, Input::Timeout);
+    }
+
+    /// The library's own recovery must find what the model has, behind whatever was torn.
+    fn recover(&mut self, node: usize) {
+        let log = &mut self.scene.nodes[node].disk.log;
+        let bytes = log.recover();
+        let mut scan = Scan::new(&bytes, Position::default());
+        while scan.next().is_some() {}
+        let (found, head) = (scan.position(), log.head());
+        if found != head || scan.later().is_some() {
+            self.broken("storage", format!("node {node} recovers {found:?}, there is {head:?}"));
+        }
     }
 
     fn config(&self, node: usize) -> Config {

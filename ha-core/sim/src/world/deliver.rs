@@ -55,6 +55,7 @@ impl World {
 
     fn observe_received(&mut self, node: usize, fact: &Fact) {
         self.see(&Seen::RightsChange { node });
+        self.see(&Seen::Received { node, fact });
         let now = self.scene.now;
         let from = self.scene.nodes[1 - node].id;
         let here = &mut self.scene.nodes[node];

@@ -104,6 +104,7 @@ impl World {
     pub fn order(&mut self, node: usize, order: Order) {
         if self.scene.nodes[node].runs() {
             self.note(Column::of(node), || format!("order {order:?}"));
+            self.see(&Seen::Ordered { node, order });
             self.feed(node, Input::Order(order));
         }
     }

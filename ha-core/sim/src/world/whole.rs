@@ -1,10 +1,11 @@
 //! The operator, and the liveness phase: faults stop, and the pair must become whole (G7).
 
 use ha_core::{Input, Order};
-use ha_proto::{DataState, NodeSet, Role};
+use ha_proto::DataState;
 use ha_quorum::Vote;
 
 use super::{Whole, World};
+use crate::check::g7;
 use crate::host::CLIENTS;
 use crate::node::{Node, Process};
 use crate::queue::Event;
@@ -88,28 +89,14 @@ impl World {
         }
     }
 
-    /// One serves, the other is ready to, both have everything, and W knows.
+    /// Whether the pair is whole (G7).
     pub fn is_whole(&self) -> bool {
-        let both = NodeSet::from_bits(3);
-        let nodes = &self.scene.nodes;
-        let sound = |node: &Node| {
-            let saved = &node.disk.saved;
-            node.runs() && saved.state == DataState::Complete && saved.membership.set == both
-        };
-        let witnessed = !self.scene.has_arbiter()
-            || self.scene.register().is_some_and(|register| {
-                register.membership.set == both
-                    && nodes.iter().all(|node| node.disk.saved.membership == register.membership)
-            });
-        let same = nodes[0].disk.saved.membership == nodes[1].disk.saved.membership;
-        let roles = |node: &Node| {
-            let status = node.mirror.as_ref().map(ha_core::Mirror::status);
-            status.filter(|status| status.ready).map(|status| status.role)
-        };
-        let (one, other) = (roles(&nodes[0]), roles(&nodes[1]));
-        let pair = [(Role::Prim, Role::Second), (Role::Second, Role::Prim)];
-        let matched = pair.iter().any(|(a, b)| one == Some(*a) && other == Some(*b));
-        nodes.iter().all(sound) && witnessed && same && matched
+        g7::is_whole(&self.scene)
+    }
+
+    /// Whether the contract excuses that it is not.
+    pub fn is_excused(&self) -> bool {
+        g7::is_excused(&self.scene)
     }
 
     /// Whether writes went on for every client since the pair is whole.
@@ -118,45 +105,9 @@ impl World {
         self.whole.is_some_and(|whole| self.acknowledged >= whole.acknowledged + enough)
     }
 
-    /// Whether the contract excuses that the pair is not whole (G7): a set with no `Complete`
-    /// member, as when an Exclude of a node that is lost meanwhile arrives late; without a witness,
-    /// no common lineage.
-    pub fn is_excused(&self) -> bool {
-        let complete = |id: ha_proto::NodeId| {
-            let node = &self.scene.nodes[self.scene.index(id)];
-            node.disk.saved.state == DataState::Complete
-        };
-        if self.options.vote != Vote::Arbiter && self.are_strangers() {
-            return true;
-        }
-        let register = self.scene.register();
-        register.is_some_and(|register| !register.membership.set.iter().any(complete))
-    }
-
-    /// Whether the two logs have no reign in common: an operator must decide.
-    fn are_strangers(&self) -> bool {
-        let [one, other] = [0, 1].map(|node| &self.scene.nodes[node].disk.saved);
-        let known = |entry| other.lineage.entries().contains(entry);
-        let common = one.lineage.entries().iter().any(known);
-        one.membership.data != other.membership.data || !common
-    }
-
-    /// Why the pair is not whole, for the report.
+    /// What the pair looks like, for the report.
     pub fn describe(&self) -> String {
-        let node = |node: &Node| {
-            let status = node.mirror.as_ref().map(ha_core::Mirror::status);
-            let role = status.map(|status| (status.role, status.ready));
-            let saved = &node.disk.saved;
-            let head = node.disk.log.head().seq;
-            format!("{role:?} {} {:?} log {head}", saved.membership, saved.state)
-        };
-        let register = self.scene.register().map(|register| register.membership.to_string());
-        format!(
-            "A {}; B {}; W {}; {} requests acknowledged",
-            node(&self.scene.nodes[0]),
-            node(&self.scene.nodes[1]),
-            register.unwrap_or_else(|| "-".into()),
-            self.acknowledged
-        )
+        let text = g7::describe(&self.scene);
+        format!("{text}; {} requests acknowledged", self.acknowledged)
     }
 }
