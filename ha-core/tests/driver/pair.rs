@@ -61,7 +61,8 @@ async fn life_of(pair: &Pair) {
     first.until("primary again", |status| status.role == Role::Prim && status.ready).await;
     second.until("secondary again", |status| status.role == Role::Second && status.ready).await;
     first.propose(b"last").await;
-    second.until("applied at last", |status| status.applied.0 == 61).await;
+    first.until("applied at last", |status| status.applied.0 == 61).await;
+    second.until("applied there at last", |status| status.applied.0 == 61).await;
     assert_eq!(first.host.records(), second.host.records());
     let counters = first.handle.counters().await.unwrap();
     assert_eq!(counters.peer_rejections.total(), 0);
