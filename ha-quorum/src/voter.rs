@@ -166,6 +166,9 @@ pub enum Void {
     Boot,
     /// Its number was answered already, is long ago, or was never sent.
     Number,
+    /// A life of the witness gave it that was over when this one was saved: what it says was never
+    /// told to the present one.
+    Life,
 }
 
 impl Config {
@@ -267,7 +270,8 @@ impl Voter {
             newest < self.number,
             "one number for two asks would count an answer for the other"
         );
-        self.asked.push_back(Asked { number: self.number, wanted, sent: now });
+        let life = self.incarnation;
+        self.asked.push_back(Asked { number: self.number, wanted, sent: now, life });
         assert!(self.asked.len() <= ASKED_MAX, "numbers that nobody forgets would fill the memory");
         self.next.arm(now + self.config.resend());
         if self.standing != Standing::Silent && self.silence.at().is_none() {
@@ -288,6 +292,9 @@ impl Voter {
             Ok(asked) => asked,
             Err(why) => return out.push(Output::Void { why }),
         };
+        if asked.life != self.incarnation && answer.incarnation != self.incarnation {
+            return out.push(Output::Void { why: Void::Life });
+        }
         if self.standing == Standing::Silent {
             out.push(Output::Back);
         }
@@ -389,6 +396,9 @@ struct Asked {
     number: u64,
     wanted: Wanted,
     sent: Instant,
+    /// The witness's life that was saved when it was sent. Once a newer one is saved, whatever that
+    /// older one answered is late: the newer knows nothing of it.
+    life: Incarnation,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

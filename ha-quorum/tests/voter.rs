@@ -210,6 +210,19 @@ fn another_life_of_the_witness_is_marked_unless_none_is_known() {
 }
 
 #[test]
+fn a_life_that_was_over_when_the_present_one_was_saved_says_nothing() {
+    let mut voter = Voter::new(config());
+    say(&mut voter, 0, wish(Wish::Exclude, 4));
+    say(&mut voter, 100, Input::Tick);
+    let empty = Answer { incarnation: Incarnation(3), ..answer(2, Outcome::Empty, 0) };
+    say(&mut voter, 110, Input::Answer(empty));
+    let saved = Incarnation(3);
+    say(&mut voter, 120, Input::Wish { wish: Wish::Watch, expected: epoch(4), incarnation: saved });
+    let late = say(&mut voter, 130, Input::Answer(answer(1, Outcome::Ok, 0)));
+    assert_eq!(late, [Output::Void { why: Void::Life }]);
+}
+
+#[test]
 fn impossible_timings_are_refused() {
     let build = |lease, round_trip| {
         let (lease, round_trip) = (Duration::from_millis(lease), Duration::from_millis(round_trip));
