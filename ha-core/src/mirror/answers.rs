@@ -88,7 +88,8 @@ impl Mirror {
             }
         }
         let counts = !answered.foreign && known == answered.incarnation;
-        let empty = answered.outcome == Outcome::Empty;
+        // Also an Adopt that waits for the peer's: asking for anything else would be in vain.
+        let empty = answered.register.is_none();
         self.witness.empty = empty.then_some(answered.incarnation);
         self.witness.held_until = Some(now + answered.left);
         self.witness.grace_until = Some(now + answered.grace);

@@ -137,9 +137,11 @@ impl Mirror {
             && facts.told.state == DataState::Complete
             && peer.state == Some(DataState::Complete)
             && !facts.told.broken;
+        // Whatever would exclude it at once keeps it out: else the two would alternate for ever.
+        let stays = facts.told.role != Role::Stop && !peer.needs_exclusion && !peer.stalled;
         let wanted = self.wants_to_serve(self.now) && self.service.is_up();
         let close = peer.following && self.caught_up && peer.lag <= Self::JOIN_LAG;
-        complete && close && self.peer_is_alive() && wanted
+        complete && stays && close && self.peer_is_alive() && wanted
     }
 
     /// Records that a peer may lack when it is let in; it gets them within a round trip or two.
