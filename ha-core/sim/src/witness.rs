@@ -26,6 +26,8 @@ pub struct Witness {
     pub incarnation: Incarnation,
     /// The durable register.
     pub stored: Option<Register>,
+    /// Whether this life told of a register: only then the pair counts on it.
+    pub told: bool,
     /// What is being stored.
     pub storing: Option<(Ticket, Register)>,
     /// Whether that store ended while the process was paused.

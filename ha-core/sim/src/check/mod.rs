@@ -29,6 +29,7 @@ mod r6;
 mod r7;
 mod r8;
 mod r9;
+mod storm;
 
 use core::time::Duration;
 
@@ -248,6 +249,7 @@ fn arbiter() -> Vec<Box<dyn Check>> {
         Box::new(g5::NoResurrection::default()),
         Box::new(g4::Member::default()),
         Box::new(g6::HonestStop::default()),
+        Box::new(storm::Storm::default()),
         Box::new(r2::CompleteAsks),
         Box::new(r5::StopsInTime),
         Box::new(r6::Bound),

@@ -240,6 +240,7 @@ fn blank_witness(weather: &Weather, incarnation: u64) -> Witness {
         arbiter: None,
         incarnation: Incarnation(incarnation | 1),
         stored: None,
+        told: false,
         storing: None,
         store_waits: false,
         inbox: VecDeque::new(),

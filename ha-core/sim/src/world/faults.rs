@@ -214,7 +214,7 @@ impl World {
         let alone = (0..2).any(|node| self.scene.may_run_alone(node));
         (alone || !self.scene.nodes.iter().any(blank))
             && self.scene.has_arbiter()
-            && self.scene.register().is_some()
+            && self.scene.witness.told
             && self.scene.nodes.iter().all(known)
     }
 
@@ -222,6 +222,7 @@ impl World {
         self.witness_kill();
         let witness = &mut self.scene.witness;
         witness.stored = None;
+        witness.told = false;
         witness.disk_fail = false;
         witness.incarnation = Incarnation(self.prng.next_u64() | 1);
         let life = witness.life;
@@ -242,7 +243,10 @@ impl World {
                 let register = self.scene.register();
                 let life = self.scene.witness.incarnation;
                 let known = peer.disk.saved.incarnation == life;
-                sound && known && register.is_some_and(|register| register.membership.set == both)
+                sound
+                    && known
+                    && self.scene.witness.told
+                    && register.is_some_and(|register| register.membership.set == both)
             }
             Vote::None | Vote::Manual | Vote::Ping => {
                 let head = self.scene.nodes[node].disk.log.head();

@@ -72,6 +72,7 @@ impl World {
         witness.sequence += 1;
         let epoch = answer.register.map_or(Epoch::NONE, |register| register.membership.epoch);
         if let Some(register) = answer.register {
+            witness.told = true;
             // Only what is told is so: a store that failed may be undone.
             for node in &mut self.scene.nodes {
                 node.lost_storage &= register.membership.set.contains(node.id);
