@@ -83,8 +83,9 @@ pub trait Guard: Send + 'static {
     /// within the configured `stop`; an orderly [`Host::stop`] follows.
     fn fence(&mut self, epoch: Epoch) -> impl Future<Output = Result<(), HostError>> + Send;
 
-    /// Sets the virtual addresses here, to vanish by themselves after `lifetime`. The default has
-    /// none.
+    /// Sets the virtual addresses here, to vanish by themselves after `lifetime`, which is what is
+    /// left of it at the call: whatever is slower than that must make up for itself. The default
+    /// has none.
     fn take_address(
         &mut self,
         epoch: Epoch,

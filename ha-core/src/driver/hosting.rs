@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
-use ha_proto::{Epoch, ModuleId, Seq, Ticket};
+use ha_proto::{Epoch, Instant, ModuleId, Seq, Ticket};
 use ha_replicate::{Batch, ProposeError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{Instrument, error, info_span, warn};
 
+use super::Clock;
 use super::host::{Guard, Host, HostError};
 use crate::{Answer, Event};
 
@@ -25,9 +26,10 @@ use crate::{Answer, Event};
 #[derive(Debug)]
 pub(super) struct Hosting {
     /// Ends first: the addresses are off before the application is stopped.
-    guard: Caller<GuardJob>,
+    guard: Caller<(Instant, GuardJob)>,
     host: Caller<HostJob>,
     notes: Arc<AtomicUsize>,
+    clock: Clock,
 }
 
 #[derive(Debug)]
@@ -63,15 +65,16 @@ impl Hosting {
         let answer = Arc::new(answer);
         let to = Arc::clone(&answer);
         let guard = host.guard();
+        let clock = Clock::start();
         let guard = Caller::start(format!("ha-guard-{}", module.0), module, move |jobs| {
-            guard_loop(guard, jobs, move |ticket, answer| to(ticket, answer))
+            guard_loop(guard, jobs, clock, move |ticket, answer| to(ticket, answer))
         })?;
         let notes = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&notes);
         let host = Caller::start(format!("ha-host-{}", module.0), module, move |jobs| {
             host_loop(host, jobs, seen, move |ticket, result| answer(ticket, result))
         })?;
-        Ok(Self { guard, host, notes })
+        Ok(Self { guard, host, notes, clock })
     }
 
     pub(super) fn host(&self, job: HostJob) {
@@ -79,7 +82,7 @@ impl Hosting {
     }
 
     pub(super) fn guard(&self, job: GuardJob) {
-        self.guard.ask(job);
+        self.guard.ask((self.clock.now(), job));
     }
 
     /// Tells the host something that needs no answer; dropped when too much of that waits.
@@ -167,23 +170,37 @@ async fn host_loop<H: Host>(
 
 async fn guard_loop<G: Guard>(
     mut guard: G,
-    mut jobs: UnboundedReceiver<GuardJob>,
+    mut jobs: UnboundedReceiver<(Instant, GuardJob)>,
+    clock: Clock,
     answer: impl Fn(Ticket, Answer),
 ) {
     let mut taken = false;
-    while let Some(job) = jobs.recv().await {
+    // A lifetime counts from when it was asked for: it must not outlive the lease that it is for.
+    let left = |asked, lifetime: Duration| {
+        let left = lifetime.saturating_sub(clock.now().saturating_since(asked));
+        if left.is_zero() { Err(HostError::new("it was asked too long ago")) } else { Ok(left) }
+    };
+    while let Some((asked, job)) = jobs.recv().await {
         match job {
             GuardJob::Fence { ticket, epoch } => {
                 let result = guard.fence(epoch).await;
                 answer(ticket, told("fence", result));
             }
             GuardJob::Take { ticket, epoch, lifetime } => {
-                taken = true;
-                let result = guard.take_address(epoch, lifetime).await;
+                let result = match left(asked, lifetime) {
+                    Ok(lifetime) => {
+                        taken = true;
+                        guard.take_address(epoch, lifetime).await
+                    }
+                    Err(late) => Err(late),
+                };
                 answer(ticket, told("take the address of", result));
             }
             GuardJob::Keep { ticket, lifetime } => {
-                let result = guard.keep_address(lifetime).await;
+                let result = match left(asked, lifetime) {
+                    Ok(lifetime) => guard.keep_address(lifetime).await,
+                    Err(late) => Err(late),
+                };
                 answer(ticket, told("keep the address of", result));
             }
             GuardJob::Drop { ticket } => {
@@ -267,6 +284,12 @@ mod tests {
             Ok(())
         }
 
+        async fn keep_address(&mut self, lifetime: Duration) -> Result<(), HostError> {
+            assert!(lifetime < Duration::from_mins(1), "what has passed is taken off");
+            self.0.send("keep address")?;
+            Ok(())
+        }
+
         async fn drop_address(&mut self) -> Result<(), HostError> {
             self.0.send("drop address")?;
             Ok(())
@@ -320,6 +343,21 @@ mod tests {
         rig.go.send(()).unwrap();
         assert_eq!(rig.answered(), (Ticket(1), Answer::Done));
         assert_eq!(rig.answered(), (Ticket(2), Answer::Done));
+    }
+
+    #[test]
+    fn an_address_lives_no_longer_than_it_was_asked_to() {
+        let rig = Rig::new();
+        let minute = Duration::from_mins(1);
+        rig.hosting.guard(GuardJob::Keep { ticket: Ticket(1), lifetime: minute });
+        assert_eq!(rig.answered(), (Ticket(1), Answer::Done));
+        assert_eq!(rig.called(), "keep address");
+        let moment = Duration::from_nanos(1);
+        rig.hosting.guard(GuardJob::Keep { ticket: Ticket(2), lifetime: moment });
+        assert_eq!(rig.answered(), (Ticket(2), Answer::Failed));
+        let job = GuardJob::Take { ticket: Ticket(3), epoch: Epoch::NONE, lifetime: moment };
+        rig.hosting.guard(job);
+        assert_eq!(rig.answered(), (Ticket(3), Answer::Failed));
     }
 
     #[test]

@@ -108,6 +108,7 @@ pub use self::clock::Clock;
 pub use self::error::StartError;
 pub use self::handle::{Handle, ProposeError, Watch};
 pub use self::host::{Guard, Host, HostError};
+pub use self::session::{Session, Source};
 
 /// The modules of a process, before they run.
 #[derive(Debug, Default)]

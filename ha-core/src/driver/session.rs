@@ -1,21 +1,23 @@
 //! The one stream to the peer process, shared by all modules.
+//!
+//! The driver runs one. By itself it is for whoever measures it, or brings a driver of their own.
 
 use std::io;
 use std::prelude::rust_2024::*;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use ha_proto::ModuleId;
+use ha_proto::{ClusterId, ModuleId, NodeId};
 use ha_replicate::MESSAGE_MAX;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::cipher::Cipher;
+use super::cipher::{Cipher, Ends, derive};
 
 /// An established stream. Each message is framed by its length (u32, without the frame's head) and
 /// its module (u16).
 #[derive(Debug)]
-pub(super) struct Session {
+pub struct Session {
     stream: TcpStream,
     cipher: Cipher,
     received: BytesMut,
@@ -30,7 +32,7 @@ pub(super) struct Session {
 
 /// What the loop does with each module in turn: writes one message behind the buffer's content, if
 /// one is due and at most so long; its length and module.
-pub(super) trait Source {
+pub trait Source {
     /// How many modules take turns.
     fn count(&self) -> usize;
     /// The next message of the module at this place.
@@ -55,9 +57,45 @@ impl Session {
         }
     }
 
-    /// Reads what is there, at most [`BUDGET`] bytes; whether there may be more. Ready to be woken
-    /// for more otherwise.
-    pub(super) fn read(
+    /// Greets over a new connection, as the node `me` that dialled `peer`; with no `key` the stream is
+    /// neither encrypted nor authentic.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the other end is not that peer with that key.
+    pub async fn dial(
+        mut stream: TcpStream,
+        cluster: ClusterId,
+        me: NodeId,
+        peer: NodeId,
+        key: Option<&[u8; 32]>,
+    ) -> io::Result<Self> {
+        let ends = Ends { cluster, me, peer, secret: key.map(derive) };
+        let cipher = ends.dial(&mut stream).await.map_err(io::Error::other)?;
+        Ok(Self::new(stream, cipher, None))
+    }
+
+    /// Greets over a new connection, as the node `me` that `peer` dialled.
+    ///
+    /// # Errors
+    /// As for [`Session::dial`].
+    pub async fn accept(
+        mut stream: TcpStream,
+        cluster: ClusterId,
+        me: NodeId,
+        peer: NodeId,
+        key: Option<&[u8; 32]>,
+    ) -> io::Result<Self> {
+        let ends = Ends { cluster, me, peer, secret: key.map(derive) };
+        let cipher = ends.accept(&mut stream).await.map_err(io::Error::other)?;
+        Ok(Self::new(stream, cipher, None))
+    }
+
+    /// Reads what is there, at most 256 KiB; whether there may be more. Ready to be woken for more
+    /// otherwise.
+    ///
+    /// # Errors
+    /// When the stream is over: closed by the other end, broken, or not what the key seals.
+    pub fn read(
         &mut self,
         cx: &mut Context<'_>,
         deliver: &mut dyn FnMut(ModuleId, Bytes),
@@ -101,13 +139,12 @@ impl Session {
         Ok(())
     }
 
-    /// Sends what is due, at most [`BUDGET`] bytes; whether there may be more. Ready to be woken
-    /// once the socket takes more otherwise.
-    pub(super) fn write(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut dyn Source,
-    ) -> io::Result<bool> {
+    /// Sends what is due, at most 256 KiB; whether there may be more. Ready to be woken once the
+    /// socket takes more otherwise.
+    ///
+    /// # Errors
+    /// When the stream is over.
+    pub fn write(&mut self, cx: &mut Context<'_>, source: &mut dyn Source) -> io::Result<bool> {
         let mut budget = BUDGET;
         loop {
             while !self.sealed.is_empty() {
@@ -187,11 +224,10 @@ mod tests {
     use core::future::poll_fn;
     use std::vec;
 
-    use ha_proto::{ClusterId, NodeId};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use super::super::cipher::{Ends, HandshakeError, derive};
+    use super::super::cipher::HandshakeError;
     use super::*;
 
     fn ends(me: u8, key: Option<u8>) -> Ends {
