@@ -12,7 +12,7 @@ use crate::{Answer, Effect, Event, Mirror};
 #[derive(Debug, Default)]
 pub(super) struct LogTickets {
     /// Batches that are not durable yet. One without a ticket was refused by a full disk, or stands
-    /// behind one that was, and is still to be asked for.
+    /// behind one that was or behind many that wait, and is still to be asked for.
     appends: VecDeque<(Option<Ticket>, Batch)>,
     aside: Option<Ticket>,
     truncate: Option<Ticket>,
@@ -71,14 +71,15 @@ impl Mirror {
 
     fn append(&mut self, batch: Batch) {
         let appends = &self.log_tickets.appends;
-        assert!(
-            appends.len() < Self::OUTPUTS_MAX,
-            "appends that are never answered fill the memory"
-        );
-        let room = !self.log_tickets.full;
+        let in_order = appends.back().is_none_or(|(ticket, _)| ticket.is_some());
+        let room = !self.log_tickets.full && in_order && appends.len() < Self::APPENDS_MAX;
         let ticket = room.then(|| self.effect(Effect::Append(batch.clone())));
         self.log_tickets.appends.push_back((ticket, batch));
     }
+
+    /// Most appends that wait for the disk at once: more make none faster, and each is an output.
+    /// Those behind wait here, as many as the log's window allows, which bounds their bytes.
+    const APPENDS_MAX: usize = 1_024;
 
     /// The log changes what the data here are worth. The record that comes with it is taken over
     /// like any other (R3); under a newer one the log starts again.
@@ -188,8 +189,8 @@ impl Mirror {
         }
     }
 
-    /// Writes again what the full disk refused, all from the first one on: a while after the last
-    /// of them was refused, or as soon as one was taken.
+    /// Writes again what the full disk refused, from the first one on: a while after the last of
+    /// them was refused, or as soon as one was taken. So too what had to wait behind many others.
     pub(super) fn settle_full_disk(&mut self, now: Instant) {
         let tickets = &mut self.log_tickets;
         let waits = tickets.appends.front().is_some_and(|(ticket, _)| ticket.is_none());
@@ -204,7 +205,7 @@ impl Mirror {
             }
         }
         tickets.retry = None;
-        for at in 0..self.log_tickets.appends.len() {
+        for at in 0..self.log_tickets.appends.len().min(Self::APPENDS_MAX) {
             let batch = self.log_tickets.appends[at].1.clone();
             let ticket = self.effect(Effect::Append(batch));
             self.log_tickets.appends[at].0 = Some(ticket);

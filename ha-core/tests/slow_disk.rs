@@ -1,0 +1,75 @@
+//! A disk that answers late, or not at all: the node waits for it, and its memory stays bounded.
+
+use std::time::Duration;
+
+use ha_core::config::{Identity, Limits, Policy};
+use ha_core::proto::wire::Keys;
+use ha_core::proto::{Boot, ClusterId, DataState, Instant, ModuleId, NodeId, Seq, StoreId};
+use ha_core::quorum::Vote;
+use ha_core::replicate::{ProposeError, Recovered};
+use ha_core::{Answer, Config, Effect, Event, Input, Mirror, Order, Output, Profile, Saved};
+
+/// A primary without a peer, whose disk answers everything but appends.
+fn primary(limits: Limits) -> (Mirror, Instant) {
+    let (me, peer) = (NodeId::new(0).unwrap(), NodeId::new(1).unwrap());
+    let (cluster, module) = (ClusterId(1), ModuleId(0));
+    let identity = Identity { cluster, module, me, peer, links: 1 };
+    let policy = Policy { vote: Vote::None, ..Policy::default() };
+    let config = Config::new(identity, Profile::Lan.timing(), policy, limits).unwrap();
+    let saved = Saved::blank(cluster, module, me, StoreId(7));
+    let recovered = Recovered {
+        position: ha_core::proto::Position::default(),
+        lineage: saved.lineage.clone(),
+        state: DataState::Blank,
+        membership: None,
+        store: saved.store,
+        applied: Seq::ZERO,
+        bytes: 0,
+    };
+    let mut now = Instant::ZERO;
+    let mut node = Mirror::new(config, Keys::insecure(), saved, recovered, Boot(1), 2, now);
+    node.handle_input(now, Input::Order(Order::Prim));
+    while !serve(&mut node, now, &mut Vec::new()) {
+        now = node.poll_timeout().unwrap().at.max(now + Duration::from_millis(1));
+        node.handle_input(now, Input::Timeout);
+    }
+    (node, now)
+}
+
+/// Does what the node asks for but appends, which it collects; whether the node began to serve.
+fn serve(node: &mut Mirror, now: Instant, appends: &mut Vec<ha_core::proto::Ticket>) -> bool {
+    let mut serving = false;
+    while let Some(output) = node.poll_output() {
+        match output {
+            Output::Effect { ticket, effect: Effect::Append(_) } => appends.push(ticket),
+            Output::Effect { ticket, .. } => {
+                node.handle_input(now, Input::Done { ticket, answer: Answer::Done });
+            }
+            Output::Event(Event::Serving(_)) => serving = true,
+            Output::Event(_) | Output::Transmit { .. } => {}
+        }
+    }
+    serving
+}
+
+#[test]
+fn a_disk_that_does_not_answer_fills_the_window_and_nothing_else() {
+    let limits = Limits { window_records: 20_000, ..Limits::default() };
+    let (mut node, now) = primary(limits);
+    let mut appends = Vec::new();
+    let mut proposed = 0;
+    while node.propose(now, b"a record") != Err(ProposeError::Full) {
+        proposed += 1;
+        node.handle_input(now, Input::Timeout);
+        serve(&mut node, now, &mut appends);
+    }
+    assert_eq!(proposed, limits.window_records, "the window alone says when to stop");
+
+    let mut answered = 0;
+    while let Some(&ticket) = appends.get(answered) {
+        answered += 1;
+        node.handle_input(now, Input::Done { ticket, answer: Answer::Done });
+        serve(&mut node, now, &mut appends);
+    }
+    assert_eq!(node.status().committed, Seq(proposed as u64), "the disk woke: all is written");
+}
