@@ -248,9 +248,11 @@ impl Mirror {
         self.answer_log_save(now);
     }
 
-    /// Also when nothing had to be written, because the log's save equals what is on disk.
+    /// Also when nothing had to be written, because the log's save equals what is on disk. Never
+    /// after a failure: the log would cut what is not marked as being overwritten (R14).
     pub(super) fn answer_log_save(&mut self, now: Instant) {
-        if self.memory.is_settled() && core::mem::take(&mut self.log_tickets.saving) {
+        let durable = self.memory.is_settled() && !self.memory.has_failed();
+        if durable && core::mem::take(&mut self.log_tickets.saving) {
             self.replicate(now, Input::Saved);
         }
     }
@@ -270,5 +272,53 @@ impl LogTickets {
             self.retry = None;
         }
         durable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ha_proto::{Boot, ClusterId, ModuleId, NodeId, Position, StoreId, wire::Keys};
+    use ha_quorum::Vote;
+
+    use super::*;
+    use crate::config::{Config, Identity, Limits, Policy};
+    use crate::{Profile, Saved};
+
+    fn node() -> Mirror {
+        let (me, peer) = (NodeId::new(0).unwrap(), NodeId::new(1).unwrap());
+        let (cluster, module) = (ClusterId(1), ModuleId(0));
+        let identity = Identity { cluster, module, me, peer, links: 1 };
+        let policy = Policy { vote: Vote::None, ..Policy::default() };
+        let timing = Profile::Lan.timing();
+        let config = Config::new(identity, timing, policy, Limits::default()).unwrap();
+        let saved = Saved::blank(cluster, module, me, StoreId(7));
+        let recovered = ha_replicate::Recovered {
+            position: Position::default(),
+            lineage: saved.lineage.clone(),
+            state: DataState::Blank,
+            membership: None,
+            store: saved.store,
+            applied: Seq::ZERO,
+            bytes: 0,
+        };
+        Mirror::new(config, Keys::insecure(), saved, recovered, Boot(1), 2, Instant::ZERO)
+    }
+
+    #[test]
+    fn the_log_does_not_hear_that_a_save_that_failed_is_on_disk() {
+        let mut node = node();
+        node.memory.set_log(Lineage::default(), DataState::Target);
+        node.log_tickets.saving = true;
+        node.handle_input(Instant::ZERO, crate::Input::Timeout);
+        let saves = core::iter::from_fn(|| node.poll_output()).filter_map(|output| match output {
+            crate::Output::Effect { ticket, effect: Effect::Save(_) } => Some(ticket),
+            crate::Output::Effect { .. }
+            | crate::Output::Event(_)
+            | crate::Output::Transmit { .. } => None,
+        });
+        let ticket = saves.last().expect("the state is to be saved");
+        node.handle_input(Instant::ZERO, crate::Input::Done { ticket, answer: Answer::Failed });
+        assert!(node.log_tickets.saving, "it would go on to cut records");
+        assert!(node.status().broken);
     }
 }
