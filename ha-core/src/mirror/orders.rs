@@ -148,20 +148,22 @@ impl Mirror {
         } else if !self.peer_is_ready() {
             self.refuse(Order::Swap, "the secondary is not ready: wait until it is in sync");
         } else if !self.witness_allows_a_swap(now) {
-            self.refuse(Order::Swap, "the witness does not answer, or is in its grace time");
+            let why = "the witness does not answer, is in its grace time, or does not count the \
+                       secondary yet";
+            self.refuse(Order::Swap, why);
         } else if !self.plan.is_yielding() {
             self.plan.yielding = true;
         }
     }
 
+    /// R13. A set that grows is saved here before the witness has it, which would refuse the Give.
     fn witness_allows_a_swap(&self, now: Instant) -> bool {
-        match &self.voter {
-            None => true,
-            Some(voter) => {
-                let minted = self.witness.minted == Some(self.memory.saved().membership.epoch);
-                voter.answering() && minted && !self.witness_in_grace(now)
-            }
-        }
+        let Some(voter) = &self.voter else { return true };
+        let epoch = self.memory.saved().membership.epoch;
+        let minted = self.witness.minted == Some(epoch);
+        let known = self.witness.register.map(|register| register.membership);
+        let counted = known.is_some_and(|w| w.epoch == epoch && w.set.contains(self.peer_id()));
+        voter.answering() && minted && counted && !self.witness_in_grace(now)
     }
 
     fn order_prim(&mut self) {

@@ -22,3 +22,4 @@ mod scenario_19_replaced_witness;
 mod scenario_20_replaced_node;
 mod scenario_22_address_of_a_lone_primary;
 mod scenario_23_late_answer_of_a_lost_witness;
+mod scenario_24_swap_before_admission;
