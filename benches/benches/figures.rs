@@ -11,7 +11,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ha_benches::{Figure, Figures, Live, Privacy, Pump, bare, free_tcp};
+use ha_benches::{Figure, Figures, Live, Pair, Privacy, Pump, bare, free_tcp};
 use ha_core::Event;
 use ha_node::ledger::{ClientId, LedgerHost, Load, MemoryLog, Server};
 use ha_proto::Seq;
@@ -25,6 +25,8 @@ const RECORD: usize = 340;
 /// Bytes of a large record, as many in flight as half the window holds.
 const LARGE: usize = 64 << 10;
 const LARGE_IN_FLIGHT: usize = 64;
+/// Bytes of each turn of the stream.
+const STREAM: u64 = 1 << 30;
 /// How long each turn goes on.
 const TURN: Duration = Duration::from_secs(1);
 /// How many turns each of the two gets.
@@ -124,25 +126,26 @@ fn latency(figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// On the disk, where both copies are written, beside the disk; and with the logs in memory, where
-/// only the stream is left, beside a bare copy.
+/// The stream by itself beside a bare copy over TCP; and with both copies on one disk beside it.
 fn replication(figures: &mut Figures) -> Result<()> {
-    for (privacy, name) in [(Privacy::Encrypted, "encrypted"), (Privacy::Insecure, "insecure")] {
+    for (privacy, key, name) in [
+        (Privacy::Encrypted, Some([7; 32]), "encrypted"),
+        (Privacy::Insecure, None, "insecure"),
+    ] {
+        let (ours, limit) = in_turns(
+            || Ok(Pair::new().stream(STREAM, LARGE, key)? / 1e6),
+            || Ok(bare::tcp_copy(STREAM)? / 1e6),
+        )?;
+        let what = format!("replication stream, {name}");
+        add(figures, Figure { what, ours, limit, beside: "bare TCP copy", unit: "MB/s" });
         let disk = folder()?;
         let (ours, limit) = stream(disk.path(), privacy, || {
             let records = bare::local_commits(disk.path(), LARGE_IN_FLIGHT, LARGE, TURN)?;
             Ok(records * megabytes(LARGE))
         })?;
-        let what = format!("replication to disk, {name}");
+        let what = format!("replication to both disks, {name}");
         let beside = "local write + fdatasync of one copy";
         add(figures, Figure { what, ours, limit, beside, unit: "MB/s" });
-        let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
-            println!("skipped: replication with logs in memory needs /dev/shm");
-            continue;
-        };
-        let (ours, limit) = stream(memory.path(), privacy, || Ok(bare::tcp_copy(1 << 30)? / 1e6))?;
-        let what = format!("replication, logs in memory, {name}");
-        add(figures, Figure { what, ours, limit, beside: "bare TCP copy", unit: "MB/s" });
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod figures;
 mod live;
 mod pair;
 mod pump;
+mod stream;
 
 pub use figures::{Figure, Figures};
 pub use live::{Live, Privacy, free_tcp};

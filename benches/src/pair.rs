@@ -21,17 +21,17 @@ pub struct Pair {
 }
 
 #[derive(Debug)]
-struct Node {
-    mirror: Mirror,
+pub(crate) struct Node {
+    pub(crate) mirror: Mirror,
     /// Its newest batches, for what is read back.
     log: VecDeque<Batch>,
-    applied: Seq,
+    pub(crate) applied: Seq,
     /// Whether datagrams to the other node pass.
     sends: bool,
     sent: Option<Datagram>,
 }
 
-const CLUSTER: ClusterId = ClusterId(0x6265_6e63_6865_7321);
+pub(crate) const CLUSTER: ClusterId = ClusterId(0x6265_6e63_6865_7321);
 /// Batches that are kept to be read back: a follower that starts reads a few.
 const BATCHES: usize = 64;
 /// A stream message is at most a batch and its head.
@@ -108,6 +108,11 @@ impl Pair {
             said += 1;
         }
         said
+    }
+
+    /// The primary and its secondary, apart, and the time at which theirs stands still.
+    pub(crate) fn split(self) -> ([Node; 2], Instant) {
+        (self.nodes, self.now)
     }
 
     /// Whether node 0 is `PRIM` and node 1 `SECOND`, both ready.
@@ -188,7 +193,7 @@ impl Node {
         Self { mirror, log: VecDeque::new(), applied: Seq::ZERO, sends: true, sent: None }
     }
 
-    fn perform(&mut self, effect: Effect) -> Answer {
+    pub(crate) fn perform(&mut self, effect: Effect) -> Answer {
         match effect {
             Effect::Append(batch) => {
                 if self.log.len() == BATCHES {

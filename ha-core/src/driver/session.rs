@@ -106,11 +106,15 @@ impl Session {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(ready) => ready?,
             }
-            self.received.reserve(READ_SIZE);
-            match self.stream.try_read_buf(&mut self.received) {
+            let plain = matches!(self.cipher, Cipher::Plain);
+            let buffer = if plain { &mut self.opened } else { &mut self.received };
+            buffer.reserve(READ_SIZE);
+            match self.stream.try_read_buf(buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {
-                    self.cipher.open(&mut self.received, &mut self.opened)?;
+                    if !plain {
+                        self.cipher.open(&mut self.received, &mut self.opened)?;
+                    }
                     self.deliver(deliver)?;
                     budget = budget.saturating_sub(read);
                 }
