@@ -11,11 +11,11 @@ use ha_core::{Answer, Config, Effect, Event, Input, Mirror, Order, Output, Profi
 
 /// A primary without a peer, whose disk answers everything but appends.
 fn primary(limits: Limits) -> (Mirror, Instant) {
-    let (me, peer) = (NodeId::new(0).unwrap(), NodeId::new(1).unwrap());
+    let (me, peer) = (NodeId::new(0).expect("an id"), NodeId::new(1).expect("an id"));
     let (cluster, module) = (ClusterId(1), ModuleId(0));
     let identity = Identity { cluster, module, me, peer, links: 1 };
     let policy = Policy { vote: Vote::None, ..Policy::default() };
-    let config = Config::new(identity, Profile::Lan.timing(), policy, limits).unwrap();
+    let config = Config::new(identity, Profile::Lan.timing(), policy, limits).expect("possible");
     let saved = Saved::blank(cluster, module, me, StoreId(7));
     let recovered = Recovered {
         position: ha_core::proto::Position::default(),
@@ -30,7 +30,8 @@ fn primary(limits: Limits) -> (Mirror, Instant) {
     let mut node = Mirror::new(config, Keys::insecure(), saved, recovered, Boot(1), 2, now);
     node.handle_input(now, Input::Order(Order::Prim));
     while !serve(&mut node, now, &mut Vec::new()) {
-        now = node.poll_timeout().unwrap().at.max(now + Duration::from_millis(1));
+        let due = node.poll_timeout().expect("a node always waits for something");
+        now = due.at.max(now + Duration::from_millis(1));
         node.handle_input(now, Input::Timeout);
     }
     (node, now)
