@@ -97,7 +97,7 @@ impl Weather {
             fail: noise(prng, 50_000),
             rates,
             host_keeps: prng.chance(500_000),
-            think_max: 200 * MS + prng.below(1_800 * MS),
+            think_max: lease / 15 + prng.below(lease * 3 / 5),
             payload_max: 64 + scale(prng, 4, 11),
             fault_gap: lease / 16 + prng.below(lease * 3),
             weights: [0; Self::KINDS],

@@ -1,7 +1,8 @@
 //! R8: among candidates the holder asks first: whoever is not asks a heartbeat later.
 
 use ha_core::{Event, Order};
-use ha_proto::Instant;
+use ha_heartbeat::Beat;
+use ha_proto::{Boot, Instant};
 use ha_quorum::Request;
 
 use super::{Check, Seen};
@@ -13,23 +14,41 @@ use crate::scene::Scene;
 #[derive(Debug, Default)]
 pub(super) struct HolderFirst {
     nodes: [Known; 2],
+    /// The boots of each one's peer that it heard, and the newest number of each.
+    boots: [Vec<(Boot, u64)>; 2],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     /// Since when the peer is lost; D after the boot when it was never there.
     lost: Option<Instant>,
-    /// Whether the peer served, or was about to, by its last beat.
-    contends: bool,
+    /// Whether the peer served, or was about to, by its last beat, and when that came.
+    contends: (Instant, bool),
+    /// The same by the beat that came at an earlier time: what arrives together with the news that
+    /// the peer was lost is of its next boot, and proves nothing.
+    contended: bool,
+    /// Whether it asked already, when the peer was there and wanted nothing.
+    asking: bool,
     /// Whether an operator ordered this node to become primary.
     ordered: bool,
 }
 
 impl HolderFirst {
+    /// Whether a beat is newer than those before: strays of earlier boots tell nothing.
+    fn is_news(&mut self, node: usize, beat: &Beat) -> bool {
+        let boots = &mut self.boots[node];
+        match boots.iter().position(|(boot, _)| *boot == beat.boot) {
+            None => boots.push((beat.boot, beat.number)),
+            Some(at) if at + 1 < boots.len() || beat.number <= boots[at].1 => return false,
+            Some(at) => boots[at].1 = beat.number,
+        }
+        true
+    }
+
     fn take(&self, scene: &Scene, node: usize) -> Result<(), String> {
         let here = &scene.nodes[node];
-        let Known { lost, contends, ordered } = self.nodes[node];
-        let Some(lost) = lost.filter(|_| contends && !ordered) else { return Ok(()) };
+        let Known { lost, contended, asking, ordered, .. } = self.nodes[node];
+        let Some(lost) = lost.filter(|_| contended && !asking && !ordered) else { return Ok(()) };
         let due = lost + scene.heartbeat;
         let now = here.local(scene.now);
         if here.disk.saved.membership.holder == here.id || now >= due {
@@ -48,23 +67,34 @@ impl Check for HolderFirst {
         match *seen {
             Seen::Booted { node } => {
                 let lost = scene.nodes[node].local(scene.now) + scene.timeout;
-                self.nodes[node] = Known { lost: Some(lost), contends: true, ordered: false };
+                self.nodes[node] = Known { lost: Some(lost), contended: true, ..Known::default() };
             }
             Seen::Told { node, event: Event::PeerUp(_) } => self.nodes[node].lost = None,
             Seen::Told { node, event: Event::PeerDown(_) } => {
-                self.nodes[node].lost = Some(scene.nodes[node].local(scene.now));
+                let now = scene.nodes[node].local(scene.now);
+                let known = &mut self.nodes[node];
+                known.lost = Some(now);
+                if known.contends.0 < now {
+                    known.contended = known.contends.1;
+                }
             }
-            Seen::Received { node, fact: Fact::Beat(beat) } => {
+            Seen::Received { node, fact: Fact::Beat(beat) } if self.is_news(node, beat) => {
                 let status = &beat.status;
                 let holds = status.membership.holder != scene.nodes[node].id;
-                let about = status.asks || (holds && status.able);
-                self.nodes[node].contends = status.role.serves() || about;
+                let about = status.asks || (holds && status.able && !status.yields);
+                let now = scene.nodes[node].local(scene.now);
+                let known = &mut self.nodes[node];
+                if known.contends.0 < now && known.lost.is_none() {
+                    known.contended = known.contends.1;
+                }
+                known.contends = (now, status.role.serves() || about);
             }
             Seen::Ordered { node, order: Order::Prim } => self.nodes[node].ordered = true,
-            Seen::Sent { from: Site::Node(node), fact: Fact::Ask(ask) }
-                if ask.request == Request::Take =>
-            {
-                return self.take(scene, node);
+            Seen::Sent { from: Site::Node(node), fact: Fact::Ask(ask) } => {
+                let takes = ask.request == Request::Take;
+                let turn = if takes { self.take(scene, node) } else { Ok(()) };
+                self.nodes[node].asking = takes;
+                return turn;
             }
             _ => {}
         }
