@@ -98,10 +98,27 @@ impl Mirror {
         if counts {
             self.witness.register = Some(register);
         }
-        self.learn(now, register.membership);
+        if !self.is_overriding(&register) {
+            self.learn(now, register.membership);
+        }
         if answered.outcome == Outcome::Ok && (counts || known == Incarnation::default()) {
             self.granted(now, answered, &register);
         }
+    }
+
+    /// An operator's override stands against what the witness had before, until the witness has it
+    /// too: with a counter above both, and of the same data.
+    fn is_overriding(&mut self, register: &Register) -> bool {
+        let (ours, theirs) = (self.memory.wanted().membership, register.membership);
+        if !self.plan.force || !ours.epoch.is_override() || theirs.holder == self.me() {
+            return false;
+        }
+        if theirs.data != ours.data && self.memory.is_settled() {
+            // A node that had lost everything could not know which data it overrides.
+            let epoch = ours.epoch.max(theirs.epoch).overridden_by(self.me());
+            self.memory.learn(ha_proto::Membership { epoch, data: theirs.data, ..ours });
+        }
+        true
     }
 
     fn granted(&mut self, now: Instant, answered: &Answered, register: &Register) {
@@ -136,7 +153,6 @@ impl Mirror {
             self.memory.set_state(DataState::Complete);
         }
         if matches!(request, Request::Take) && !self.reign.leads() {
-            self.plan.took_over = !self.peer_is_alive();
             self.tenure_began = now;
         }
     }

@@ -157,6 +157,7 @@ impl Mirror {
             self.lost_contest = false;
         } else if known.holder != me {
             self.tenure_began = now;
+            self.plan.took_over = !self.peer_is_alive();
         }
         self.excluding = None;
     }

@@ -29,7 +29,6 @@ impl Mirror {
         } else if self.is_local_candidate(now) {
             let together = self.is_handed_over();
             let set = if together { self.pair() } else { NodeSet::only(self.me()) };
-            self.plan.took_over = !together;
             self.agreed = true;
             self.mint(now, set);
         }

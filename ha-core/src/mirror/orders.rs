@@ -260,7 +260,7 @@ impl Mirror {
         let late = self.yield_due().is_some_and(|due| now >= due);
         let local = self.voter.is_none();
         // Nobody but the peer itself can take over then; a register would remember the Give.
-        let kept = local || (self.reign.leads() && !self.plan.has_given());
+        let kept = local || !self.plan.has_given();
         let hopeless = !self.peer_is_ready() && kept;
         if !self.holds() || late || hopeless {
             self.plan.stop_yielding();
