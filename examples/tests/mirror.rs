@@ -8,7 +8,7 @@ fn play(vote: &str) {
     example.pop();
     example.pop();
     example.push("examples/mirror");
-    assert!(example.exists(), "{} is not built: cargo test -p ha-node", example.display());
+    assert!(example.exists(), "{} is not built: cargo build --example mirror", example.display());
     // What it leaves behind on purpose goes with this folder.
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let played = Command::new(example)

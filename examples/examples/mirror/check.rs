@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use ha_core::store::SegmentHeader;
-use ha_node::ledger::{Append, Ledger};
+use ha_node::ledger::{Append, ClientId, Ledger, RequestNumber};
 use ha_replicate::record::Record;
-
-use crate::feed::Fed;
 
 /// What was found at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +37,26 @@ impl Verdict {
     pub(crate) fn is_good(&self) -> bool {
         self.lost() == 0 && self.twice == 0 && self.equal
     }
+}
+
+/// A line that was acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Acked {
+    /// To whom.
+    pub client: ClientId,
+    /// For which request.
+    pub number: RequestNumber,
+    /// Which line it was.
+    pub line: usize,
+}
+
+/// All that was acknowledged.
+#[derive(Debug)]
+pub(crate) struct Fed {
+    /// The lines.
+    pub lines: Vec<Vec<u8>>,
+    /// Which of them, for which requests.
+    pub acked: Vec<Acked>,
 }
 
 /// Client and request number, and the line.
@@ -134,14 +152,12 @@ fn payloads(place: &Path) -> io::Result<Vec<Bytes>> {
 
 #[cfg(test)]
 mod tests {
-    use ha_node::ledger::{ClientId, RequestNumber};
-
     use super::*;
-    use crate::feed::Acked;
 
     /// The verdict on copies that hold these requests (client, number, line).
     fn judge(copies: [&[(u64, u64, &str)]; 2], acked: &[(u64, u64)]) -> Verdict {
-        let folder = std::env::temp_dir().join(format!("check-{:016x}", crate::plan::random()));
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path();
         let paths = ["a", "b"].map(|name| folder.join(name));
         let homes = ["home-a", "home-b"].map(|name| folder.join(name));
         for home in &homes {
@@ -163,9 +179,7 @@ mod tests {
             line: 0,
         });
         let fed = Fed { lines: vec![b"x".to_vec()], acked: acked.collect() };
-        let verdict = verify(&fed, &paths, &homes).unwrap();
-        fs::remove_dir_all(folder).unwrap();
-        verdict
+        verify(&fed, &paths, &homes).unwrap()
     }
 
     #[test]

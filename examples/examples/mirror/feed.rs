@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ha_node::ledger::{Client, ClientError, ClientId, LINE_MAX, Patience, RequestNumber};
+use ha_node::ledger::{Client, ClientError, ClientId, LINE_MAX, Patience};
+
+use crate::check::{Acked, Fed};
 
 /// The lines that are written, over and over, in order.
 #[derive(Debug)]
@@ -20,26 +22,6 @@ pub(crate) struct Lines(Vec<Vec<u8>>);
 pub(crate) struct Feed {
     shared: Arc<Shared>,
     clients: Vec<JoinHandle<Result<Vec<Acked>, ClientError>>>,
-}
-
-/// A line that was acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Acked {
-    /// To whom.
-    pub client: ClientId,
-    /// For which request.
-    pub number: RequestNumber,
-    /// Which line it was.
-    pub line: usize,
-}
-
-/// All that was acknowledged.
-#[derive(Debug)]
-pub(crate) struct Fed {
-    /// The lines.
-    pub lines: Vec<Vec<u8>>,
-    /// Which of them, for which requests.
-    pub acked: Vec<Acked>,
 }
 
 #[derive(Debug)]
