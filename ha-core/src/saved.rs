@@ -51,6 +51,8 @@ impl Saved {
 
     /// Whether this pair was ever bootstrapped, as far as this node knows.
     pub fn is_initialised(&self) -> bool {
+        let (epoch, set) = (self.membership.epoch, self.membership.set);
+        assert!((epoch == ha_proto::Epoch::NONE) == set.is_empty(), "a reign without a copy");
         self.membership.epoch != ha_proto::Epoch::NONE
     }
 

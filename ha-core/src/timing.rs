@@ -94,7 +94,7 @@ impl Profile {
 }
 
 impl Timing {
-    /// The longest duration that is accepted.
+    /// The longest duration that is accepted; sums of several stay far from overflow.
     pub const MAX: Duration = Duration::from_hours(24);
 
     /// Checks what holds for any kind of vote.

@@ -130,6 +130,8 @@ impl Mirror {
                 // R12: only in the boot that got its epoch from the witness, and for this tenure.
                 let minted = self.witness.minted.is_some() && answered.sent >= self.tenure_began;
                 if mine && minted && self.holds() {
+                    assert!(answered.sent <= now, "a lease would begin in the future");
+                    assert!(!answered.foreign, "R9: another life's answer grants nothing");
                     self.tenure.granted(Grantor::Witness, answered.sent);
                 }
             }
@@ -140,6 +142,7 @@ impl Mirror {
             | Request::Force { .. } => {
                 // R12: an answer that is late leaves a Give of its own epoch in flight.
                 if mine && membership.epoch > self.witness.given {
+                    assert!(!membership.epoch.is_override(), "only W mints epochs");
                     self.witness.minted = Some(membership.epoch);
                     self.plan.taken();
                     self.minted(now, answered.request);

@@ -29,7 +29,42 @@ impl Mirror {
             // The override is above anything that the witness has.
             expected = register.membership.epoch;
         }
+        self.check_wish(now, wish);
         self.ask(now, VoterInput::Wish { wish, expected, incarnation });
+    }
+
+    /// What every question implies, whichever way led to it.
+    fn check_wish(&self, now: Instant, wish: Wish) {
+        let saved = self.memory.saved();
+        let (member, holds) = (saved.membership, saved.membership.holder == self.me());
+        let asks = !matches!(wish, Wish::Watch);
+        assert!(!asks || self.memory.is_settled(), "R1: an epoch is saved before it is used");
+        match wish {
+            Wish::Watch | Wish::Create { .. } | Wish::Adopt { .. } | Wish::Force { .. } => {}
+            Wish::Take => {
+                assert!(saved.state == DataState::Complete, "R2: only a complete node asks");
+                assert!(!self.broken, "R2: a node that met a storage error never takes");
+                assert!(!self.is_bound(now), "R6: it promised not to");
+                assert!(member.set.contains(self.me()), "W refuses who is not in the set");
+            }
+            Wish::Renew => {
+                assert!(holds, "only the holder has something to renew");
+                assert!(self.witness.minted == Some(member.epoch), "R12: take first");
+            }
+            Wish::Exclude => {
+                assert!(holds, "only the holder excludes");
+                assert!(!self.is_bound(now), "R6: it promised not to");
+            }
+            Wish::Admit { peer } => {
+                assert!(holds && member.set.contains(peer), "R4: the own set grows first");
+                assert!(self.peer_has_all(), "R4: W would count a copy that lacks something");
+            }
+            Wish::Give { .. } => {
+                assert!(holds, "only the holder gives");
+                assert!(self.service.is_down(), "R13: the application is stopped first");
+                assert!(!self.reign.leads(), "R13: what it wrote is flushed first");
+            }
+        }
     }
 
     fn wish(&self, now: Instant) -> Wish {
@@ -124,6 +159,7 @@ impl Mirror {
         if alone && answering && leased && minted && !self.is_bound(now) && self.peer_may_join() {
             let mut grown = saved;
             grown.set = saved.set.with(self.peer_id());
+            assert!(self.peer_is_alive(), "a lost peer's acks would be waited for");
             self.memory.grow(grown);
         }
     }

@@ -98,6 +98,7 @@ impl Mirror {
         let by_holder = beat.status.asks && asked.holder == self.peer_id();
         if by_holder && asked.epoch == self.memory.epoch() && self.service.is_harmless() {
             let promise = Promise { boot: beat.boot, number: beat.number, epoch: asked.epoch };
+            assert!(!self.reign.leads(), "R6: it would serve beside the peer that it lets serve");
             self.binding.promised(now, promise);
             self.promise = Some(beat.to_echo());
         }
@@ -108,6 +109,7 @@ impl Mirror {
     fn renewed_by_peer(&mut self, now: Instant, sent: Instant) {
         let counts = self.holds() && sent >= self.tenure_began;
         if counts && now < sent + shorter(self.config.timing.lease) {
+            assert!(sent <= now, "a lease would begin in the future");
             self.tenure.granted(Grantor::Peer, sent);
             self.binding.freed_by_promise();
             self.promise = None;
@@ -134,7 +136,8 @@ impl Mirror {
             return false;
         }
         self.found(told);
-        self.memory.learn(told);
+        let newer = self.memory.learn(told);
+        assert!(newer, "R3: an older record would be acted on");
         self.learned(now, known, told);
         true
     }

@@ -39,6 +39,7 @@ impl Mirror {
     }
 
     fn found_alone(&mut self) {
+        assert!(!self.memory.saved().is_initialised(), "data that exist would be founded anew");
         let data = self.memory.saved().membership.data;
         let epoch = Epoch::NONE.next(self.me());
         let set = NodeSet::only(self.me());
@@ -56,6 +57,9 @@ impl Mirror {
     fn mint(&mut self, now: Instant, set: NodeSet) {
         let known = self.memory.wanted().membership;
         let epoch = self.above(known.epoch).next(self.me());
+        assert!(epoch > known.epoch, "R3: a reign that is not new would be one of two");
+        assert!(set.contains(self.me()), "a candidate's set contains it");
+        assert!(!self.broken, "R2: a node that met a storage error would hold");
         self.growing = false;
         self.learn(now, Membership { epoch, holder: self.me(), set, ..known });
     }

@@ -43,7 +43,8 @@ impl Memory {
 
     /// Whether everything that is known is on disk.
     pub(crate) fn is_settled(&self) -> bool {
-        self.writing.is_none() && !self.dirty
+        let kept = !self.failed || self.saved == self.wanted;
+        self.writing.is_none() && !self.dirty && kept
     }
 
     /// Whether a newer reign is known than the one on disk.

@@ -190,6 +190,7 @@ impl Mirror {
             return;
         }
         let data = DataId(self.prng.next_u64().max(1));
+        assert!(wanted.state == DataState::Blank, "data that exist would be given a new name");
         self.memory.set_data(data);
         self.plan.bootstrap = false;
     }
@@ -228,7 +229,8 @@ impl Mirror {
         let epoch = self.above(known.epoch).overridden_by(self.me());
         let set = NodeSet::only(self.me());
         let forced = Membership { epoch, holder: self.me(), set, data: DataId(data) };
-        self.memory.learn(forced);
+        let newer = self.memory.learn(forced);
+        assert!(newer, "an override below what is known would be refused by everyone");
         self.memory.set_state(DataState::Complete);
         self.plan.started = true;
         self.plan.force = true;
@@ -245,7 +247,7 @@ impl Mirror {
         if self.reign.is_open() || self.memory.wanted().membership.holder == self.peer_id() {
             self.plan.prim = false;
         }
-        if !self.memory.saved().membership.epoch.is_override() {
+        if !self.memory.wanted().membership.epoch.is_override() {
             self.plan.force = false;
         }
         self.settle_yielding(now);

@@ -64,6 +64,8 @@ impl Mirror {
         if settled && quiet && allowed && self.service.is_down() {
             let epoch = self.memory.epoch();
             let lineage = self.log.next_lineage(epoch);
+            assert!(!self.is_bound(now), "R6: a bound node starts nothing");
+            assert!(!self.reign.leads(), "one log would lead twice");
             self.memory.set_lineage(lineage);
             self.reign = Reign::Opening(epoch);
         }
@@ -74,6 +76,8 @@ impl Mirror {
             self.reign = Reign::None;
             self.relate_log_anew();
         } else if self.memory.is_settled() {
+            let last = self.memory.saved().lineage.last().map(|entry| entry.epoch);
+            assert!(last == Some(epoch), "R1: records of a reign that a restart would not know");
             self.reign = Reign::Open(epoch);
             self.vacant = None;
         }
@@ -94,6 +98,8 @@ impl Mirror {
         if self.memory.epoch() > to {
             self.raise_reign(from, to);
         } else if self.memory.is_settled() {
+            let last = self.memory.saved().lineage.last().map(|entry| entry.epoch);
+            assert!(last == Some(to), "R1: records of a reign that a restart would not know");
             self.reign = Reign::Open(to);
         }
     }
@@ -142,6 +148,10 @@ impl Mirror {
             // The old reign goes on as it was until the new one is on disk.
             Reign::Rising { .. } | Reign::Opening(_) => self.log_mode,
             Reign::None if self.memory.is_rising() || !self.memory.saved().is_initialised() => {
+                LogMode::Detached
+            }
+            // The application sees nothing of another reign while it may still answer somebody.
+            Reign::None if saved.holder == self.peer_id() && !self.service.is_harmless() => {
                 LogMode::Detached
             }
             Reign::None if saved.holder == self.peer_id() => LogMode::Following(saved),

@@ -186,6 +186,7 @@ impl Service {
             }
             Wish::Serve { .. } | Wish::Rest | Wish::Fence => self.step_down()?,
         };
+        assert!(self.doing.is_none(), "two steps at once could end in either order");
         let ticket = ticket();
         self.doing = Some((ticket, doing));
         Some((ticket, effect))
@@ -196,6 +197,7 @@ impl Service {
             Some((_, Doing::Start(epoch))) => Some(epoch),
             Some((_, Doing::Take | Doing::Drop | Doing::Stop | Doing::Keep)) | None => None,
         };
+        assert!(self.fence == Fence::Open, "a second fence would be taken for the first one's end");
         self.fence = Fence::Closing(ticket);
         (ticket, Effect::Fence { epoch: self.app.or(starting).unwrap_or(Epoch::NONE) })
     }
@@ -207,6 +209,8 @@ impl Service {
         head: Seq,
         lifetime: Duration,
     ) -> Option<(Doing, Effect)> {
+        assert!(self.fence == Fence::Open, "what was fenced would answer again (R5)");
+        assert!(epoch != Epoch::NONE, "nothing could refuse what it writes");
         if self.spoiled || self.is_cooling(now) {
             let step = self.step_down();
             if step.is_some() || self.is_cooling(now) {
@@ -221,6 +225,7 @@ impl Service {
             self.kept_until = now + lifetime;
             return Some((Doing::Take, Effect::TakeAddress { epoch, lifetime }));
         }
+        assert!(!self.leftover, "an earlier boot's address would still answer");
         if self.app.is_none() {
             return Some((Doing::Start(epoch), Effect::StartApp { epoch, head }));
         }
@@ -233,6 +238,7 @@ impl Service {
         if until.saturating_since(self.kept_until) < lifetime / 6 {
             return None;
         }
+        assert!(!lifetime.is_zero(), "R10: the address would go while the application answers");
         self.kept_until = until;
         Some((Doing::Keep, Effect::KeepAddress { lifetime }))
     }
@@ -251,6 +257,7 @@ impl Service {
         if self.address {
             return Some((Doing::Drop, Effect::DropAddress));
         }
+        assert!(!self.address && self.app.is_none(), "what still runs would be forgotten");
         self.fence = Fence::Open;
         self.spoiled = false;
         None
@@ -294,11 +301,13 @@ impl Service {
 
     /// Whatever failed half-way may have left something behind: it is taken down again.
     fn taken(&mut self, now: Instant, done: bool) -> Step {
+        assert!(self.app.is_none(), "addresses come before the application");
         self.address = true;
         if done { Step::Quiet } else { self.cool(now) }
     }
 
     fn started(&mut self, now: Instant, epoch: Epoch, done: bool) -> Step {
+        assert!(self.app.is_none(), "two applications would write");
         self.app = Some(epoch);
         if done && self.fence == Fence::Open { Step::Serving(epoch) } else { self.cool(now) }
     }
