@@ -128,10 +128,9 @@ fn latency(figures: &mut Figures) -> Result<()> {
 
 /// The stream by itself beside a bare copy over TCP; and with both copies on one disk beside it.
 fn replication(figures: &mut Figures) -> Result<()> {
-    for (privacy, key, name) in [
-        (Privacy::Encrypted, Some([7; 32]), "encrypted"),
-        (Privacy::Insecure, None, "insecure"),
-    ] {
+    for (privacy, key, name) in
+        [(Privacy::Encrypted, Some([7; 32]), "encrypted"), (Privacy::Insecure, None, "insecure")]
+    {
         let (ours, limit) = in_turns(
             || Ok(Pair::new().stream(STREAM, LARGE, key)? / 1e6),
             || Ok(bare::tcp_copy(STREAM)? / 1e6),
