@@ -32,6 +32,20 @@ impl Check for SavedEpoch {
                 }
                 Err(format!("node {node} saves {after} in the place of {before}"))
             }
+            Seen::Applied { node, position, .. } => {
+                let here = &scene.nodes[node];
+                let foreign = position.epoch.owner() != Some(here.id);
+                let former = here.disk.saved.membership.holder != here.id;
+                match here.host.run {
+                    Some(run) if former && foreign && !here.host.fenced => {
+                        if position.seq <= run.head {
+                            return Ok(());
+                        }
+                        Err(format!("node {node} follows and its application still runs"))
+                    }
+                    Some(_) | None => Ok(()),
+                }
+            }
             Seen::Sent { from: Site::Node(node), fact: Fact::Beat(beat) } => {
                 let (told, saved) =
                     (beat.status.membership, scene.nodes[node].disk.saved.membership);

@@ -95,6 +95,10 @@ impl World {
                 self.scene.nodes[node].ailments.app_fail = now + lasts;
             }
             Fault::Resource { node, .. } => self.resource(node, false),
+            // An operator who bootstraps a blank node beside a pair makes two of it.
+            Fault::Order { node, order: Order::Prim } if self.is_replacement(node) => {
+                self.note(Column::World, || "(not there)".into());
+            }
             Fault::Order { node, order } => self.order(node, order),
             Fault::WitnessDiskFail => self.scene.witness.disk_fail = true,
         }
@@ -107,6 +111,12 @@ impl World {
             self.see(&Seen::Ordered { node, order });
             self.feed(node, Input::Order(order));
         }
+    }
+
+    /// Whether a node was never initialised and its peer was; a witness knows it by itself.
+    fn is_replacement(&self, node: usize) -> bool {
+        let known = |node: usize| self.scene.nodes[node].disk.saved.is_initialised();
+        !self.scene.has_arbiter() && !known(node) && known(1 - node)
     }
 
     /// Cuts channels; the stream breaks with them if they stay cut.
