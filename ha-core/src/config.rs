@@ -49,7 +49,7 @@ pub struct Policy {
     /// Vote `none`: after so long without its peer a node that booted as part of a pair starts
     /// alone. It may then serve stale data: off by default.
     pub alone_after: Option<Duration>,
-    /// R8: among equal candidates the higher one asks first.
+    /// R8: told in every beat. A pair has one candidate besides the holder: it decides nothing yet.
     pub preference: u8,
     /// Whether a secondary takes over by itself; `failover off` until an operator says otherwise.
     pub failover: bool,

@@ -111,7 +111,8 @@ pub struct RawConfig {
     /// with stale data. Default: never.
     #[cfg_attr(feature = "serde", serde(default))]
     pub alone_after: Option<Span>,
-    /// Among equal candidates the higher one asks first: 0 to 255, default 0.
+    /// For larger groups: among equal candidates the higher one asks first; 0 to 255, default 0. In
+    /// a pair it decides nothing.
     #[cfg_attr(feature = "serde", serde(default))]
     pub preference: u8,
     /// Whether a secondary takes over by itself (default).
