@@ -132,7 +132,13 @@ impl Source for End {
         1
     }
 
-    fn poll(&mut self, _: usize, room: usize, buffer: &mut BytesMut) -> (ModuleId, usize) {
-        (MODULE, self.node.mirror.poll_stream(self.now, room, buffer))
+    fn poll(
+        &mut self,
+        _: usize,
+        room: usize,
+        buffer: &mut BytesMut,
+        bulk: &mut Option<Bytes>,
+    ) -> (ModuleId, usize) {
+        (MODULE, self.node.mirror.poll_stream_parts(self.now, room, buffer, bulk))
     }
 }

@@ -15,7 +15,7 @@ mod settle;
 
 use alloc::collections::VecDeque;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ha_heartbeat::{Detector, Echo, Status as Told};
 use ha_proto::wire::{self, Kind, Reject, Rejections};
 use ha_proto::{
@@ -255,6 +255,18 @@ impl Mirror {
             return Some(Deadline { at: self.now, why: "outputs wait" });
         }
         self.next_deadline()
+    }
+
+    /// As [`Mirror::poll_stream`], but for many records that lie in memory in one piece: they are left
+    /// in `bulk`, to be sent behind `buf`, instead of being copied. The length is that of both.
+    pub fn poll_stream_parts(
+        &mut self,
+        now: Instant,
+        room: usize,
+        buf: &mut BytesMut,
+        bulk: &mut Option<Bytes>,
+    ) -> usize {
+        self.log.poll_parts(now.max(self.now), room, buf, bulk)
     }
 
     fn next_deadline(&self) -> Option<Deadline> {

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ha_proto::{Epoch, Position, Seq};
 
 use crate::batch::Batch;
@@ -171,12 +171,13 @@ impl Journal {
 
     /// Writes the records behind `seq` to `out`, at most `max` bytes of whole batches (of the first
     /// one at least the whole); where they end. `None` when they are not in memory or do not fit
-    /// into `room`.
+    /// into `room`. A long batch is not copied but left in `bulk`.
     pub(crate) fn copy_after(
         &self,
         seq: Seq,
         (max, room): (usize, usize),
         out: &mut BytesMut,
+        bulk: &mut Option<Bytes>,
     ) -> Option<Position> {
         let at = self.holding(seq.next())?;
         let first = self.tail[at].after(seq)?;
@@ -184,6 +185,10 @@ impl Journal {
             return None;
         }
         let (mut end, mut len) = (first.end, first.bytes.len());
+        if len >= BULK_MIN {
+            *bulk = Some(first.bytes);
+            return Some(end);
+        }
         out.extend_from_slice(&first.bytes);
         for batch in self.tail.range(at + 1..) {
             len += batch.bytes.len();
@@ -238,3 +243,6 @@ impl Journal {
         self.tail.get(at).filter(|batch| batch.first <= seq).map(|_| at)
     }
 }
+
+/// Bytes from which on a batch is sent from where it lies: below, a copy costs less than a piece.
+const BULK_MIN: usize = 16 << 10;

@@ -423,14 +423,20 @@ impl Log {
         }
     }
 
-    pub(crate) fn write_as_leader(&mut self, now: Instant, room: usize, buf: &mut BytesMut) {
+    pub(crate) fn write_as_leader(
+        &mut self,
+        now: Instant,
+        room: usize,
+        buf: &mut BytesMut,
+        bulk: &mut Option<Bytes>,
+    ) {
         let in_set = self.peer_in_set();
         let Mode::Leading(leader) = &self.mode else { return };
         match leader.stage {
             Stage::Planned(plan) if !(plan.copy && in_set) => self.write_sync(plan, room, buf),
             Stage::Serving => {
                 let start = buf.len();
-                self.write_frames(now, room, buf);
+                self.write_frames(now, room, buf, bulk);
                 if buf.len() == start {
                     self.write_commit(room, buf);
                 }
@@ -467,7 +473,13 @@ impl Log {
         }
     }
 
-    fn write_frames(&mut self, now: Instant, room: usize, buf: &mut BytesMut) {
+    fn write_frames(
+        &mut self,
+        now: Instant,
+        room: usize,
+        buf: &mut BytesMut,
+        bulk: &mut Option<Bytes>,
+    ) {
         let (Mode::Leading(leader), Some(membership)) = (&mut self.mode, self.membership) else {
             return;
         };
@@ -479,21 +491,22 @@ impl Log {
         Frames::encode_start(membership.epoch, self.committed, buf);
         let end = match leader.ready.front() {
             Some(batch) if batch.bytes.len() <= room => {
-                buf.extend_from_slice(&batch.bytes);
+                *bulk = Some(batch.bytes.clone());
                 self.due.arm(now);
                 leader.ready.pop_front().map(|batch| batch.end)
             }
             Some(_) => None,
             None => {
                 let limits = (self.config.batch_bytes, room);
-                self.journal.copy_after(leader.sent.seq, limits, buf)
+                self.journal.copy_after(leader.sent.seq, limits, buf, bulk)
             }
         };
         let Some(end) = end else {
             buf.truncate(start);
             return;
         };
-        leader.flight.push(end.seq, buf.len() - start);
+        let len = buf.len() - start + bulk.as_ref().map_or(0, Bytes::len);
+        leader.flight.push(end.seq, len);
         leader.sent = end;
         leader.told = self.committed;
         self.counters.frames_sent += 1;

@@ -1,6 +1,6 @@
 //! The machine: its state, its parts' order, and what its host asks.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ha_proto::{
     DataState, Deadline, Epoch, Instant, Lineage, LineageEntry, Machine, Membership, Outbox,
     Position, Seq, StoreId, Timer,
@@ -159,7 +159,26 @@ impl Log {
     ///
     /// A stream must sooner or later have room for [`MESSAGE_MAX`](crate::MESSAGE_MAX).
     pub fn poll_message(&mut self, now: Instant, room: usize, buf: &mut BytesMut) -> usize {
-        self.write_message(now, room, buf)
+        let mut bulk = None;
+        let len = self.poll_parts(now, room, buf, &mut bulk);
+        if let Some(bulk) = bulk {
+            buf.extend_from_slice(&bulk);
+        }
+        len
+    }
+
+    /// As [`poll_message`](Self::poll_message), for a stream that sends pieces one after the other:
+    /// when the message ends with many records that lie in memory in one piece, they are left in
+    /// `bulk` instead of being copied. The length is that of both.
+    pub fn poll_parts(
+        &mut self,
+        now: Instant,
+        room: usize,
+        buf: &mut BytesMut,
+        bulk: &mut Option<Bytes>,
+    ) -> usize {
+        assert!(bulk.is_none(), "what an earlier message left would be lost");
+        self.write_message(now, room, buf, bulk)
     }
 
     /// The last record, durable or not.

@@ -1,6 +1,6 @@
 //! The stream to the peer: greetings, and which message is due.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ha_proto::codec::DecodeError;
 use ha_proto::{Comparison, DataState, Epoch, Instant, Outbox};
 
@@ -84,7 +84,13 @@ impl Log {
     }
 
     /// Writes the message that is due, if there is one that fits.
-    pub(crate) fn write_message(&mut self, now: Instant, room: usize, buf: &mut BytesMut) -> usize {
+    pub(crate) fn write_message(
+        &mut self,
+        now: Instant,
+        room: usize,
+        buf: &mut BytesMut,
+        bulk: &mut Option<Bytes>,
+    ) -> usize {
         if self.failed || !self.session.connected {
             return 0;
         }
@@ -94,11 +100,11 @@ impl Log {
         } else {
             match &self.mode {
                 Mode::Detached => {}
-                Mode::Leading(_) => self.write_as_leader(now, room, buf),
+                Mode::Leading(_) => self.write_as_leader(now, room, buf, bulk),
                 Mode::Following(_) => self.write_as_follower(room, buf),
             }
         }
-        let len = buf.len() - start;
+        let len = buf.len() - start + bulk.as_ref().map_or(0, Bytes::len);
         assert!(len <= room, "a driver would overrun its buffer");
         len
     }

@@ -170,23 +170,18 @@ impl Ends {
 }
 
 impl Cipher {
-    /// Moves `plain` to the end of `wire`, ready to be sent.
-    pub(super) fn seal(&mut self, plain: &mut BytesMut, wire: &mut BytesMut) -> io::Result<()> {
-        match self {
-            Self::Plain if wire.is_empty() => std::mem::swap(plain, wire),
-            Self::Plain => {
-                wire.extend_from_slice(plain);
-                plain.clear();
-            }
-            Self::Noise(noise) => {
-                for chunk in plain.chunks(CHUNK_MAX) {
-                    let at = wire.len();
-                    wire.put_u16((chunk.len() + TAG_LEN) as u16);
-                    wire.resize(at + 2 + chunk.len() + TAG_LEN, 0);
-                    noise.write_message(chunk, &mut wire[at + 2..]).map_err(io::Error::other)?;
-                }
-                plain.clear();
-            }
+    /// Writes `plain` behind `wire`'s content, ready to be sent.
+    pub(super) fn seal(&mut self, plain: &[u8], wire: &mut BytesMut) -> io::Result<()> {
+        let Self::Noise(noise) = self else {
+            wire.extend_from_slice(plain);
+            return Ok(());
+        };
+        wire.reserve(plain.len() + (plain.len() / CHUNK_MAX + 1) * (2 + TAG_LEN));
+        for chunk in plain.chunks(CHUNK_MAX) {
+            let at = wire.len();
+            wire.put_u16((chunk.len() + TAG_LEN) as u16);
+            wire.resize(at + 2 + chunk.len() + TAG_LEN, 0);
+            noise.write_message(chunk, &mut wire[at + 2..]).map_err(io::Error::other)?;
         }
         Ok(())
     }

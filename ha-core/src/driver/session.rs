@@ -2,6 +2,7 @@
 //!
 //! The driver runs one. By itself it is for whoever measures it, or brings a driver of their own.
 
+use std::collections::VecDeque;
 use std::io;
 use std::prelude::rust_2024::*;
 use std::task::{Context, Poll};
@@ -24,6 +25,8 @@ pub struct Session {
     opened: BytesMut,
     filled: BytesMut,
     sealed: BytesMut,
+    /// Pieces that wait for the socket, in order.
+    pieces: VecDeque<Bytes>,
     /// Whose turn it is to fill the buffer first.
     turn: usize,
     /// Dropped with the session, so that whoever made it hears of its end.
@@ -31,12 +34,18 @@ pub struct Session {
 }
 
 /// What the loop does with each module in turn: writes one message behind the buffer's content, if
-/// one is due and at most so long; its length and module.
+/// one is due and at most so long; its length and module. A long end of it may be left in `bulk`.
 pub trait Source {
     /// How many modules take turns.
     fn count(&self) -> usize;
     /// The next message of the module at this place.
-    fn poll(&mut self, place: usize, room: usize, buffer: &mut BytesMut) -> (ModuleId, usize);
+    fn poll(
+        &mut self,
+        place: usize,
+        room: usize,
+        buffer: &mut BytesMut,
+        bulk: &mut Option<Bytes>,
+    ) -> (ModuleId, usize);
 }
 
 impl Session {
@@ -52,6 +61,7 @@ impl Session {
             opened: BytesMut::new(),
             filled: BytesMut::new(),
             sealed: BytesMut::new(),
+            pieces: VecDeque::new(),
             turn: 0,
             _ended: ended,
         }
@@ -151,14 +161,14 @@ impl Session {
     pub fn write(&mut self, cx: &mut Context<'_>, source: &mut dyn Source) -> io::Result<bool> {
         let mut budget = BUDGET;
         loop {
-            while !self.sealed.is_empty() {
+            while !self.pieces.is_empty() {
                 match self.stream.poll_write_ready(cx) {
                     Poll::Pending => return Ok(false),
                     Poll::Ready(ready) => ready?,
                 }
-                match self.stream.try_write(&self.sealed) {
+                match send(&self.stream, &self.pieces) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(written) => self.sealed.advance(written),
+                    Ok(written) => self.sent(written),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error),
                 }
@@ -166,37 +176,92 @@ impl Session {
             if budget == 0 {
                 return Ok(true);
             }
-            self.fill(source, budget.min(FILL));
-            if self.filled.is_empty() {
+            let filled = self.fill(source, budget.min(FILL))?;
+            if filled == 0 {
                 return Ok(false);
             }
-            budget = budget.saturating_sub(self.filled.len());
-            self.cipher.seal(&mut self.filled, &mut self.sealed)?;
+            budget = budget.saturating_sub(filled);
         }
     }
 
-    /// Fills the buffer with about `room` bytes of whole messages, one module after the other.
-    fn fill(&mut self, source: &mut dyn Source, room: usize) {
+    /// Forgets what the socket took.
+    fn sent(&mut self, mut written: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            if written < piece.len() {
+                piece.advance(written);
+                return;
+            }
+            written -= piece.len();
+            self.pieces.pop_front();
+        }
+        assert!(written == 0, "the socket took more than it was given");
+    }
+
+    /// Makes pieces of about `room` bytes of whole messages, one module after the other; how many
+    /// bytes.
+    fn fill(&mut self, source: &mut dyn Source, room: usize) -> io::Result<usize> {
         let (count, first) = (source.count(), self.turn);
         self.turn = self.turn.wrapping_add(1);
         let mut quiet = 0;
         let mut at = first;
-        while quiet < count && self.filled.len() < room {
+        let mut total = 0;
+        while quiet < count && total < room {
             let start = self.filled.len();
             // The longest message fits an empty buffer, so that each module comes to its turn.
-            let left = if start == 0 { MESSAGE_MAX } else { room.saturating_sub(start + HEAD_LEN) };
+            let left = if total == 0 { MESSAGE_MAX } else { room.saturating_sub(total + HEAD_LEN) };
             self.filled.put_bytes(0, HEAD_LEN);
-            let (module, len) = source.poll(at % count, left, &mut self.filled);
+            let mut bulk = None;
+            let (module, len) = source.poll(at % count, left, &mut self.filled, &mut bulk);
             if len == 0 {
                 self.filled.truncate(start);
                 quiet += 1;
             } else {
                 self.filled[start..start + HEAD_LEN].copy_from_slice(&encode_head(len, module));
                 quiet = 0;
+                total += HEAD_LEN + len;
+                self.seal(bulk)?;
             }
             at = at.wrapping_add(1);
         }
+        self.seal_filled()?;
+        Ok(total)
     }
+
+    /// What lies in the buffer so far goes before the bulk of the message that it ends with.
+    fn seal(&mut self, bulk: Option<Bytes>) -> io::Result<()> {
+        let Some(bulk) = bulk else { return Ok(()) };
+        self.seal_filled()?;
+        if let Cipher::Plain = self.cipher {
+            self.pieces.push_back(bulk);
+            return Ok(());
+        }
+        self.cipher.seal(&bulk, &mut self.sealed)?;
+        self.pieces.push_back(self.sealed.split().freeze());
+        Ok(())
+    }
+
+    fn seal_filled(&mut self) -> io::Result<()> {
+        if self.filled.is_empty() {
+            return Ok(());
+        }
+        let filled = self.filled.split().freeze();
+        if let Cipher::Plain = self.cipher {
+            self.pieces.push_back(filled);
+            return Ok(());
+        }
+        self.cipher.seal(&filled, &mut self.sealed)?;
+        self.pieces.push_back(self.sealed.split().freeze());
+        Ok(())
+    }
+}
+
+/// Gives the socket as many pieces as it takes at once.
+fn send(stream: &TcpStream, pieces: &VecDeque<Bytes>) -> io::Result<usize> {
+    let mut slices = [io::IoSlice::new(&[]); AT_ONCE];
+    for (slice, piece) in slices.iter_mut().zip(pieces) {
+        *slice = io::IoSlice::new(piece);
+    }
+    stream.try_write_vectored(&slices[..pieces.len().min(AT_ONCE)])
 }
 
 fn encode_head(len: usize, module: ModuleId) -> [u8; HEAD_LEN] {
@@ -218,6 +283,8 @@ const HEAD_LEN: usize = 6;
 const BUDGET: usize = 256 << 10;
 /// How much is gathered before it is sealed and sent.
 const FILL: usize = 256 << 10;
+/// Pieces of one call: a fill makes at most about two for each of its longer messages.
+const AT_ONCE: usize = 16;
 /// How much is asked of the socket at once.
 const READ_SIZE: usize = 128 << 10;
 
@@ -273,12 +340,21 @@ mod tests {
             self.0.len()
         }
 
-        fn poll(&mut self, place: usize, room: usize, buffer: &mut BytesMut) -> (ModuleId, usize) {
+        fn poll(
+            &mut self,
+            place: usize,
+            room: usize,
+            buffer: &mut BytesMut,
+            bulk: &mut Option<Bytes>,
+        ) -> (ModuleId, usize) {
             let id = ModuleId(place as u16);
             match self.0[place].first().copied() {
                 Some(len) if len <= room => {
                     self.0[place].remove(0);
-                    buffer.put_bytes(place as u8, len);
+                    // Every second long one in two parts.
+                    let apart = if len > 20_000 && len % 2 == 0 { len - 30 } else { 0 };
+                    buffer.put_bytes(place as u8, len - apart);
+                    *bulk = (apart > 0).then(|| Bytes::from(vec![place as u8; apart]));
                     (id, len)
                 }
                 Some(_) | None => (id, 0),
@@ -385,8 +461,9 @@ mod tests {
         block_on(async {
             let (mut from, mut to) = sessions(Some(7)).await;
             from.filled.put_bytes(1, 100);
-            from.cipher.seal(&mut from.filled, &mut from.sealed).unwrap();
+            from.cipher.seal(&from.filled.split(), &mut from.sealed).unwrap();
             from.sealed[50] ^= 1;
+            from.pieces.push_back(from.sealed.split().freeze());
             let mut nothing = Queues(vec![]);
             poll_fn(|cx| Poll::Ready(from.write(cx, &mut nothing))).await.unwrap();
             let read = poll_fn(|cx| match to.read(cx, &mut |_, _| panic!("believed")) {

@@ -8,7 +8,7 @@ use std::prelude::rust_2024::*;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ha_proto::{Instant, LinkId, ModuleId, wire};
 use tracing::{debug, info, warn};
 
@@ -227,9 +227,15 @@ impl session::Source for Turns<'_> {
         self.modules.len()
     }
 
-    fn poll(&mut self, place: usize, room: usize, buffer: &mut BytesMut) -> (ModuleId, usize) {
+    fn poll(
+        &mut self,
+        place: usize,
+        room: usize,
+        buffer: &mut BytesMut,
+        bulk: &mut Option<Bytes>,
+    ) -> (ModuleId, usize) {
         let module = &mut self.modules[place];
-        let len = module.mirror.poll_stream(self.now, room, buffer);
+        let len = module.mirror.poll_stream_parts(self.now, room, buffer, bulk);
         if len > 0 {
             // What was sent may have moved the deadline.
             module.due = module.mirror.poll_timeout().map(|deadline| deadline.at);
