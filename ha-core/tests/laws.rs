@@ -147,10 +147,9 @@ impl Node {
 /// A good answer to an effect, or the failure that a disk or an application may have.
 fn answer(effect: &Effect, done: Option<bool>) -> Answer {
     match (effect, done) {
-        (_, None) => Answer::Failed,
+        (Effect::Read { .. }, _) | (_, None) => Answer::Failed,
         (Effect::SetAside { .. }, _) => Answer::Kept { bytes: 0 },
         (Effect::Truncate { .. }, _) => Answer::Truncated { head: Position::default(), bytes: 0 },
-        (Effect::Read { .. }, _) => Answer::Failed,
         (_, Some(_)) => Answer::Done,
     }
 }
