@@ -22,11 +22,10 @@ pub(super) struct HolderFirst {
 struct Known {
     /// Since when the peer is lost; D after the boot when it was never there.
     lost: Option<Instant>,
-    /// Whether the peer served, or was about to, by its last beat, and when that came.
-    contends: (Instant, bool),
-    /// The same by the beat that came at an earlier time: what arrives together with the news that
-    /// the peer was lost is of its next boot, and proves nothing.
-    contended: bool,
+    /// When the newest beat of the peer came.
+    heard: Option<Instant>,
+    /// Since when every one said that the peer serves, or is about to.
+    contends: Option<Instant>,
     /// Whether it asked already, when the peer was there and wanted nothing.
     asking: bool,
     /// Whether an operator ordered this node to become primary.
@@ -47,7 +46,11 @@ impl HolderFirst {
 
     fn take(&self, scene: &Scene, node: usize) -> Result<(), String> {
         let here = &scene.nodes[node];
-        let Known { lost, contended, asking, ordered, .. } = self.nodes[node];
+        let Known { lost, heard, contends, asking, ordered } = self.nodes[node];
+        // For D: what is news here need not be proof of life to the node.
+        let contended = heard.is_none_or(|heard| {
+            contends.is_some_and(|since| heard.saturating_since(since) >= scene.timeout)
+        });
         let Some(lost) = lost.filter(|_| contended && !asking && !ordered) else { return Ok(()) };
         let due = lost + scene.heartbeat;
         let now = here.local(scene.now);
@@ -67,16 +70,11 @@ impl Check for HolderFirst {
         match *seen {
             Seen::Booted { node } => {
                 let lost = scene.nodes[node].local(scene.now) + scene.timeout;
-                self.nodes[node] = Known { lost: Some(lost), contended: true, ..Known::default() };
+                self.nodes[node] = Known { lost: Some(lost), ..Known::default() };
             }
             Seen::Told { node, event: Event::PeerUp(_) } => self.nodes[node].lost = None,
             Seen::Told { node, event: Event::PeerDown(_) } => {
-                let now = scene.nodes[node].local(scene.now);
-                let known = &mut self.nodes[node];
-                known.lost = Some(now);
-                if known.contends.0 < now {
-                    known.contended = known.contends.1;
-                }
+                self.nodes[node].lost = Some(scene.nodes[node].local(scene.now));
             }
             Seen::Received { node, fact: Fact::Beat(beat) } if self.is_news(node, beat) => {
                 let status = &beat.status;
@@ -84,10 +82,9 @@ impl Check for HolderFirst {
                 let about = status.asks || (holds && status.able && !status.yields);
                 let now = scene.nodes[node].local(scene.now);
                 let known = &mut self.nodes[node];
-                if known.contends.0 < now && known.lost.is_none() {
-                    known.contended = known.contends.1;
-                }
-                known.contends = (now, status.role.serves() || about);
+                known.heard = Some(now);
+                let contends = status.role.serves() || about;
+                known.contends = contends.then(|| known.contends.unwrap_or(now));
             }
             Seen::Ordered { node, order: Order::Prim } => self.nodes[node].ordered = true,
             Seen::Sent { from: Site::Node(node), fact: Fact::Ask(ask) } => {
