@@ -84,6 +84,10 @@ impl Mirror {
             self.memory.set_incarnation(answered.incarnation);
             if known != Incarnation::default() {
                 self.witness.minted = None;
+                if !self.memory.wanted().is_initialised() {
+                    // What was being founded may exist by now, at the peer: an operator asks anew.
+                    self.memory.set_data(ha_proto::DataId(0));
+                }
                 self.event(Event::WitnessReplaced);
             }
         }
