@@ -127,7 +127,9 @@ impl Mirror {
     /// R13: everything here is down and flushed, and the peer can start.
     fn is_giving(&self, now: Instant) -> bool {
         let idle = !self.wants_to_serve(now) && self.service.is_down() && !self.reign.leads();
-        idle && (self.plan.has_given() || self.peer_is_ready()) && self.peer_is_alive()
+        // W refuses what is not in the set: it would be asked for in vain, and bind for ever.
+        let member = self.memory.saved().membership.set.contains(self.peer_id());
+        idle && member && (self.plan.has_given() || self.peer_is_ready()) && self.peer_is_alive()
     }
 
     /// R4 grow, last step: this holder waits for the peer's acks already, the peer has all that

@@ -33,7 +33,11 @@ impl Mirror {
                 }
                 Said::LinkUp(_, link) => self.event(Event::LinkUp(link)),
                 Said::LinkDown(_, link) => self.event(Event::LinkDown(link)),
-                Said::Paused(length) => self.event(Event::Paused(length)),
+                Said::Paused(length) => {
+                    // R8, R10: whoever missed something begins to wait for its turn anew.
+                    self.vacant = None;
+                    self.event(Event::Paused(length));
+                }
                 Said::Replayed { peer: _, link: _ } => self.event(Event::Replayed),
             }
         }

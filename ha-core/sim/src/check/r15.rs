@@ -13,6 +13,9 @@ use crate::scene::Scene;
 #[derive(Debug, Default)]
 pub(super) struct AdmitsWhole {
     acknowledged: (Seq, Chain),
+    /// Whether the node had all of it when it was lost with its storage: its holder may ask for it
+    /// until it hears of the blank one.
+    lost: [bool; 2],
 }
 
 impl Check for AdmitsWhole {
@@ -26,11 +29,19 @@ impl Check for AdmitsWhole {
                 self.acknowledged = self.acknowledged.max(record);
                 Ok(())
             }
+            Seen::Lost { node } => {
+                let (seq, chain) = self.acknowledged;
+                self.lost[node] = scene.nodes[node].disk.log.has(seq, chain);
+                Ok(())
+            }
             Seen::Sent { from: Site::Node(node), fact: Fact::Ask(ask) } => {
                 let Request::Admit { peer } = ask.request else { return Ok(()) };
                 let (seq, chain) = self.acknowledged;
-                let there = &scene.nodes[scene.index(peer)];
-                if there.lost_storage || there.disk.log.has(seq, chain) {
+                let at = scene.index(peer);
+                let there = &scene.nodes[at];
+                let has = there.disk.log.has(seq, chain);
+                self.lost[at] &= !has;
+                if there.lost_storage || self.lost[at] || has {
                     return Ok(());
                 }
                 Err(format!("node {node} asks to admit {peer}, which lacks record {seq}"))
