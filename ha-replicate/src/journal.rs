@@ -75,9 +75,14 @@ impl Journal {
         self.fresh < Self::FRESH_MAX
     }
 
+    /// Whether the disk has something to make durable.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.tail.back().is_some_and(|batch| batch.last > self.durable.seq)
+    }
+
     /// Whether a call is due to append something.
     pub(crate) fn is_due(&self) -> bool {
-        self.fresh > 0 || !self.open.is_empty()
+        self.fresh > 0 || (!self.open.is_empty() && !self.is_syncing())
     }
 
     /// Puts a record into the open batch. Closes it before, if it would grow too large, or after;

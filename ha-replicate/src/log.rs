@@ -386,8 +386,13 @@ impl Log {
         }
     }
 
+    /// Group commit: what is proposed while the disk is busy becomes one batch when it is done, or
+    /// when the batch is full. One by one, a record that comes first would cost a sync of its own
+    /// and keep the others waiting for it, each time round.
     fn append(&mut self, out: &mut Outbox<Output>) {
-        self.seal();
+        if !self.journal.is_syncing() {
+            self.seal();
+        }
         while let Some(batch) = self.journal.take_fresh() {
             self.counters.appended += 1;
             out.push(Output::Append(batch));
