@@ -86,8 +86,6 @@ pub enum Event {
     ApplicationFailed,
     /// No common history with the peer: an operator must decide whose data to keep.
     NoCommonHistory,
-    /// An operator's order is refused, and why.
-    Refused(crate::Order, &'static str),
     /// An operator's override: acknowledged writes of the other node may be lost.
     DataLossPossible(Epoch),
 }

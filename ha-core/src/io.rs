@@ -60,8 +60,6 @@ pub enum Input<'a> {
         /// Whether it is up.
         up: bool,
     },
-    /// An operator asks for something.
-    Order(Order),
 }
 
 /// How an effect ended.
@@ -87,27 +85,6 @@ pub enum Answer {
         /// Bytes of the log that are left.
         bytes: u64,
     },
-}
-
-/// What an operator can ask of a module (DOMAIN §1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Take part: become whatever the pair needs.
-    Start,
-    /// Stop serving and taking part; a primary with a ready secondary hands over first.
-    Stop,
-    /// Stop and start the application where it runs, without a change of role.
-    Restart,
-    /// Hand the service over to the peer.
-    Swap,
-    /// Bootstrap a pair that was never initialised, or start as primary when that is safe.
-    Prim,
-    /// Start, but ask for nothing before the peer has been seen.
-    Second,
-    /// Serve although it may lose data (the contract's operator override).
-    PrimForce,
-    /// Whether a secondary may take over by itself.
-    Failover(bool),
 }
 
 /// What a node wants done.

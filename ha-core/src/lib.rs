@@ -46,7 +46,7 @@
 //! };
 //! let mut now = Instant::ZERO;
 //! let mut node = Mirror::new(config, Keys::insecure(), saved, recovered, Boot(1), 2, now);
-//! node.handle_input(now, Input::Order(Order::Prim));
+//! node.order(now, Order::Prim)?;
 //!
 //! let mut applied = 0;
 //! while applied == 0 {
@@ -69,6 +69,7 @@
 //!     node.handle_input(now, Input::Timeout);
 //! }
 //! assert_eq!(applied, 1);
+//! # Ok::<(), ha_core::OrderError>(())
 //! ```
 //!
 //! What the pair promises, and when, is in the contract: acknowledged writes survive the loss of
@@ -87,6 +88,7 @@ pub mod driver;
 pub mod event;
 pub mod io;
 mod mirror;
+mod order;
 pub mod raw;
 mod saved;
 #[cfg(feature = "tokio")]
@@ -99,7 +101,8 @@ pub use ha_heartbeat as heartbeat;
 pub use ha_proto as proto;
 pub use ha_quorum as quorum;
 pub use ha_replicate as replicate;
-pub use io::{Answer, Destination, Effect, Input, Order, Output, Source};
+pub use io::{Answer, Destination, Effect, Input, Output, Source};
 pub use mirror::{Counters, Mirror, Status};
+pub use order::{Order, OrderError};
 pub use saved::Saved;
 pub use timing::{Profile, Timing, TimingError};

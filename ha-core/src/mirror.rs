@@ -31,13 +31,13 @@ use crate::mirror::memory::Memory;
 use crate::mirror::orders::Plan;
 use crate::mirror::reign::{LogMode, Reign};
 use crate::mirror::service::Service;
-use crate::{Answer, Config, Effect, Event, Input, Output, Saved, Source};
+use crate::{Answer, Config, Effect, Event, Input, Order, OrderError, Output, Saved, Source};
 
 pub use crate::mirror::report::{Counters, Status};
 
 /// One module on one node of a mirror pair: who serves, whose copy counts, and when.
 ///
-/// - Facts: [`Mirror::handle_input`], [`Mirror::propose`].
+/// - Facts: [`Mirror::handle_input`], [`Mirror::propose`]; orders: [`Mirror::order`].
 /// - Effects: [`Mirror::poll_output`], [`Mirror::poll_stream`].
 /// - Time: [`Mirror::poll_timeout`].
 /// - Questions: [`Mirror::status`], [`Mirror::counters`].
@@ -216,16 +216,34 @@ impl Mirror {
 
     /// Takes one fact: routes it, lets the others see the time, and brings wish and fact together.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        let now = self.catch_up(now);
+        self.route(now, input);
+        self.settle(now);
+        self.check(now);
+    }
+
+    /// Takes an operator's order: what follows from it is seen in the outputs and in
+    /// [`Mirror::status`].
+    ///
+    /// # Errors
+    /// Why it is refused, and what to do. Nothing has changed then.
+    pub fn order(&mut self, now: Instant, order: Order) -> Result<(), OrderError> {
+        let now = self.catch_up(now);
+        let answer = self.obey(now, order);
+        self.settle(now);
+        self.check(now);
+        answer
+    }
+
+    /// R10: what ended while this node did not run ends before anything else is believed.
+    fn catch_up(&mut self, now: Instant) -> Instant {
         let now = now.max(self.now);
         let due = self.next_deadline().is_some_and(|deadline| deadline.at <= now);
         self.now = now;
         if due {
-            // R10: what ended while this node did not run ends before anything else is believed.
             self.tick(now);
         }
-        self.route(now, input);
-        self.settle(now);
-        self.check(now);
+        now
     }
 
     /// Proposes one record of the application; its place in the log.
@@ -309,7 +327,6 @@ impl Mirror {
             }
             Input::Done { ticket, answer } => self.done(now, ticket, answer),
             Input::Resource { index, up } => self.plan.resource(index, up),
-            Input::Order(order) => self.order(now, order),
         }
     }
 

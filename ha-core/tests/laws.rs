@@ -131,7 +131,11 @@ impl Node {
                 let ticket = Ticket(ticket | 1 << 63);
                 self.tell(now, Input::Done { ticket, answer: Answer::Done });
             }
-            Fact::Order(order) => self.tell(now, Input::Order(*order)),
+            Fact::Order(order) => {
+                let answer = self.mirror.order(now, *order);
+                self.said.push(format!("{answer:?}"));
+                self.drain(now);
+            }
             Fact::Resource(index, up) => {
                 self.tell(now, Input::Resource { index: *index, up: *up });
             }

@@ -13,7 +13,8 @@ use ha_core::proto::{
 use ha_core::quorum::{Answer as WitnessAnswer, Ask, Outcome, Refusal, Register, Request};
 use ha_core::replicate::Recovered;
 use ha_core::{
-    Answer, Destination, Effect, Event, Input, Mirror, Order, Output, Profile, Saved, Source,
+    Answer, Destination, Effect, Event, Input, Mirror, Order, OrderError, Output, Profile, Saved,
+    Source,
 };
 
 const CLUSTER: ClusterId = ClusterId(5);
@@ -26,6 +27,8 @@ struct Bench {
     now: Instant,
     asks: Vec<Ask>,
     events: Vec<Event>,
+    /// Of the lease, as the witness answers.
+    left: Duration,
 }
 
 fn id(id: u8) -> NodeId {
@@ -59,13 +62,24 @@ impl Bench {
         };
         let now = Instant::ZERO;
         let node = Mirror::new(config, Keys::insecure(), saved, recovered, Boot(8), 4, now);
-        let mut bench = Self { node, now, asks: Vec::new(), events: Vec::new() };
+        let (asks, events, left) = (Vec::new(), Vec::new(), Duration::ZERO);
+        let mut bench = Self { node, now, asks, events, left };
         bench.tell(Input::Timeout);
         bench
     }
 
     fn tell(&mut self, input: Input<'_>) {
         self.node.handle_input(self.now, input);
+        self.drain();
+    }
+
+    fn order(&mut self, order: Order) -> Result<(), OrderError> {
+        let answer = self.node.order(self.now, order);
+        self.drain();
+        answer
+    }
+
+    fn drain(&mut self) {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Transmit { to: Destination::Witness, datagram } => self.asked(&datagram),
@@ -110,7 +124,7 @@ impl Bench {
             incarnation: LIFE,
             outcome,
             register: Some(register),
-            left: Duration::ZERO,
+            left: self.left,
             grace: Duration::ZERO,
         };
         let header = Header {
@@ -140,10 +154,9 @@ impl Bench {
 #[test]
 fn it_is_refused_while_this_node_may_have_promised_something() {
     let mut bench = Bench::new(Some(membership(2, 0, 77)));
-    bench.tell(Input::Order(Order::PrimForce));
-    assert!(bench.events.iter().any(|event| matches!(event, Event::Refused(Order::PrimForce, _))));
+    assert_eq!(bench.order(Order::PrimForce), Err(OrderError::Promised));
     bench.pass(Duration::from_millis(3_100));
-    bench.tell(Input::Order(Order::PrimForce));
+    bench.order(Order::PrimForce).unwrap();
     bench.pass(Duration::from_millis(10));
     assert!(bench.serves());
     let told = bench.events.iter().any(|event| matches!(event, Event::DataLossPossible(_)));
@@ -155,7 +168,7 @@ fn it_is_refused_while_this_node_may_have_promised_something() {
 fn it_stands_against_a_higher_register_until_that_is_above_both() {
     let mut bench = Bench::new(Some(membership(2, 0, 77)));
     bench.pass(Duration::from_millis(3_100));
-    bench.tell(Input::Order(Order::PrimForce));
+    bench.order(Order::PrimForce).unwrap();
     bench.pass(Duration::from_millis(10));
     let ours = bench.node.status().membership.epoch;
     let theirs = membership(6, 0, 77);
@@ -178,7 +191,7 @@ fn it_stands_against_a_higher_register_until_that_is_above_both() {
 fn a_node_that_lost_everything_takes_the_name_of_the_data_from_the_witness() {
     let mut bench = Bench::new(None);
     bench.pass(Duration::from_millis(3_100));
-    bench.tell(Input::Order(Order::PrimForce));
+    bench.order(Order::PrimForce).unwrap();
     bench.pass(Duration::from_millis(10));
     assert!(bench.serves());
     assert_ne!(bench.node.status().membership.data, DataId(77));
@@ -190,4 +203,27 @@ fn a_node_that_lost_everything_takes_the_name_of_the_data_from_the_witness() {
     let membership = bench.node.status().membership;
     assert_eq!(membership.data, DataId(77));
     assert!(membership.epoch.is_override() && bench.serves());
+}
+
+#[test]
+fn it_is_refused_while_the_witness_leases_to_the_other_node() {
+    let mut bench = Bench::new(Some(membership(2, 0, 77)));
+    bench.pass(Duration::from_millis(3_100));
+    bench.left = Duration::from_secs(2);
+    bench.answer(Outcome::Refused(Refusal::Epoch), membership(2, 0, 77));
+    assert_eq!(bench.order(Order::PrimForce), Err(OrderError::LeaseRuns));
+    bench.pass(Duration::from_millis(2_100));
+    assert_eq!(bench.order(Order::PrimForce), Ok(()));
+}
+
+#[test]
+fn an_order_that_is_refused_changes_nothing() {
+    let set = NodeSet::only(id(0));
+    let mut bench = Bench::new(Some(Membership { set, ..membership(2, 0, 77) }));
+    bench.order(Order::Stop).unwrap();
+    assert_eq!(bench.order(Order::Prim), Err(OrderError::Stale), "its copy is not in the set");
+    assert_eq!(bench.order(Order::Swap), Err(OrderError::NotPrimary));
+    bench.pass(Duration::from_secs(10));
+    assert!(!bench.serves());
+    assert_eq!(bench.node.status().role, ha_core::proto::Role::Stop, "it was not started");
 }

@@ -28,7 +28,7 @@ fn primary(limits: Limits) -> (Mirror, Instant) {
     };
     let mut now = Instant::ZERO;
     let mut node = Mirror::new(config, Keys::insecure(), saved, recovered, Boot(1), 2, now);
-    node.handle_input(now, Input::Order(Order::Prim));
+    node.order(now, Order::Prim).expect("it is blank");
     while !serve(&mut node, now, &mut Vec::new()) {
         let due = node.poll_timeout().expect("a node always waits for something");
         now = due.at.max(now + Duration::from_millis(1));

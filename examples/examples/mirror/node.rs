@@ -80,8 +80,8 @@ fn obey(
 ) -> Result<(), String> {
     match ask {
         Ask::Swap => {
-            handle.order(Order::Swap);
-            Ok(())
+            let ordered = runtime.block_on(handle.order(Order::Swap));
+            ordered.map_err(|error| error.to_string())
         }
         Ask::Dump(path) => {
             let dumped = runtime.block_on(application.dump(path));

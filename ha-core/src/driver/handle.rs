@@ -42,6 +42,17 @@ pub enum ProposeError {
     Closed,
 }
 
+/// Why an order is not obeyed. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum OrderError {
+    /// The module refuses it; what to do.
+    #[error(transparent)]
+    Refused(crate::OrderError),
+    /// The driver has ended.
+    #[error("the driver has ended")]
+    Closed,
+}
+
 impl Handle {
     /// Proposes a record, as soon as the log's window has room; its place in the log. It is
     /// committed once [`Host::apply`](super::Host::apply) gets it.
@@ -77,9 +88,18 @@ impl Handle {
         self.post(Proposal { record, reply: None })
     }
 
-    /// An operator's order. What comes of it is seen in the status and the events.
-    pub fn order(&self, order: Order) {
-        self.tell(Letter::Order { module: self.shared.place, order });
+    /// Gives an operator's order; whether the module accepts it. What comes of it is seen in the
+    /// status and the events.
+    ///
+    /// # Errors
+    /// [`OrderError`]: nothing has changed then.
+    pub async fn order(&self, order: Order) -> Result<(), OrderError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Letter::Order { module: self.shared.place, order, reply });
+        match answer.await {
+            Ok(result) => result.map_err(OrderError::Refused),
+            Err(_) => Err(OrderError::Closed),
+        }
     }
 
     /// The resource `index`, 0 to 63, went up or down.

@@ -11,7 +11,7 @@ use ha_replicate::ProposeError;
 use tokio::sync::oneshot;
 
 use super::session::Session;
-use crate::{Answer, Mirror, Order};
+use crate::{Answer, Mirror, Order, OrderError};
 
 /// A queue to the loop, emptied whole at each turn, so that what comes in while the loop works is
 /// handled together.
@@ -37,7 +37,7 @@ pub(super) enum Letter {
     /// A record for a module.
     Propose { module: usize, proposal: Proposal },
     /// An operator's order.
-    Order { module: usize, order: Order },
+    Order { module: usize, order: Order, reply: oneshot::Sender<Result<(), OrderError>> },
     /// A resource of a module.
     Resource { module: usize, index: u8, up: bool },
     /// A look at a module.

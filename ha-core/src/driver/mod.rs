@@ -106,7 +106,7 @@ use crate::{Answer, Mirror, Saved, Status};
 pub use self::arbiter::{Arbiter, ArbiterConfig};
 pub use self::clock::Clock;
 pub use self::error::StartError;
-pub use self::handle::{Handle, ProposeError, Watch};
+pub use self::handle::{Handle, OrderError, ProposeError, Watch};
 pub use self::host::{Guard, Host, HostError};
 pub use self::session::{Session, Source};
 

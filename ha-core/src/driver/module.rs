@@ -16,7 +16,7 @@ use super::hosting::{GuardJob, HostJob, Hosting};
 use super::mailbox::Proposal;
 use super::udp::Port;
 use crate::store::Storage;
-use crate::{Destination, Effect, Event, Input, Mirror, Output, Status};
+use crate::{Destination, Effect, Event, Input, Mirror, Order, OrderError, Output, Status};
 
 /// A module's machine and whatever performs its effects.
 #[derive(Debug)]
@@ -55,6 +55,18 @@ impl Module {
     pub(super) fn tell(&mut self, now: Instant, input: Input<'_>) {
         self.mirror.handle_input(now, input);
         self.touched = true;
+    }
+
+    /// Gives the machine an order; what it answers.
+    pub(super) fn order(&mut self, now: Instant, order: Order) -> Result<(), OrderError> {
+        let answer = self.mirror.order(now, order);
+        self.touched = true;
+        let module = self.shared.id.0;
+        match answer {
+            Ok(()) => info!(module, ?order, "an order is accepted"),
+            Err(error) => warn!(module, ?order, %error, "an order is refused"),
+        }
+        answer
     }
 
     /// Proposes what waits, as much as the window takes and one turn allows; whether more could
@@ -172,8 +184,7 @@ fn log(module: u16, epoch: ha_proto::Epoch, event: &Event) {
         | Event::Excluded(_)
         | Event::Diverged { .. }
         | Event::KeptAside { .. }
-        | Event::LogFull
-        | Event::Refused(..) => warn!(module, %epoch, ?event),
+        | Event::LogFull => warn!(module, %epoch, ?event),
         Event::Role { .. }
         | Event::Membership(_)
         | Event::Serving(_)

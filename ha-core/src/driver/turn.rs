@@ -101,8 +101,9 @@ impl Loop {
                 Letter::Propose { module, proposal } => {
                     self.modules[module].proposals.push_back(proposal);
                 }
-                Letter::Order { module, order } => {
-                    self.modules[module].tell(now, Input::Order(order));
+                Letter::Order { module, order, reply } => {
+                    // Who ordered may have gone.
+                    let _ = reply.send(self.modules[module].order(now, order));
                 }
                 Letter::Resource { module, index, up } => {
                     self.modules[module].tell(now, Input::Resource { index, up });

@@ -4,7 +4,7 @@ use ha_proto::{DataId, DataState, Instant, Membership, NodeSet, Role};
 use ha_quorum::Vote;
 
 use crate::config::{DefaultPrim, Policy};
-use crate::{Event, Mirror, Order, Saved};
+use crate::{Event, Mirror, Order, OrderError, Saved};
 
 /// What operators want, and what follows from it over several steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,17 +120,18 @@ impl Mirror {
         self.is_able(now) || (running && !self.service.is_cooling(now) && !self.peer_is_ready())
     }
 
-    pub(super) fn order(&mut self, now: Instant, order: Order) {
+    pub(super) fn obey(&mut self, now: Instant, order: Order) -> Result<(), OrderError> {
         match order {
             Order::Start => self.start(false),
             Order::Second => self.start(true),
             Order::Stop => self.plan.started = false,
             Order::Restart => self.service.restart(),
-            Order::Swap => self.order_swap(now),
-            Order::Prim => self.order_prim(),
-            Order::PrimForce => self.order_force(now),
+            Order::Swap => self.order_swap(now)?,
+            Order::Prim => self.order_prim()?,
+            Order::PrimForce => self.order_force(now)?,
             Order::Failover(on) => self.plan.failover = on,
         }
+        Ok(())
     }
 
     fn start(&mut self, shy: bool) {
@@ -138,49 +139,50 @@ impl Mirror {
         self.plan.shy = shy && !self.peer_is_alive();
     }
 
-    fn refuse(&mut self, order: Order, why: &'static str) {
-        self.event(Event::Refused(order, why));
-    }
-
-    fn order_swap(&mut self, now: Instant) {
+    fn order_swap(&mut self, now: Instant) -> Result<(), OrderError> {
         if !self.reign.leads() {
-            self.refuse(Order::Swap, "this node is not the primary: ask the other one");
-        } else if !self.peer_is_ready() {
-            self.refuse(Order::Swap, "the secondary is not ready: wait until it is in sync");
-        } else if !self.witness_allows_a_swap(now) {
-            let why = "the witness does not answer, is in its grace time, or does not count the \
-                       secondary yet";
-            self.refuse(Order::Swap, why);
-        } else if !self.plan.is_yielding() {
-            self.plan.yielding = true;
+            return Err(OrderError::NotPrimary);
         }
+        if !self.peer_is_ready() {
+            return Err(OrderError::NotReady);
+        }
+        self.witness_allows_a_swap(now)?;
+        self.plan.yielding = true;
+        Ok(())
     }
 
     /// R13. A set that grows is saved here before the witness has it, which would refuse the Give.
-    fn witness_allows_a_swap(&self, now: Instant) -> bool {
-        let Some(voter) = &self.voter else { return true };
+    fn witness_allows_a_swap(&self, now: Instant) -> Result<(), OrderError> {
+        let Some(voter) = &self.voter else { return Ok(()) };
+        if !voter.answering() {
+            return Err(OrderError::WitnessSilent);
+        }
+        if self.witness_in_grace(now) {
+            return Err(OrderError::WitnessInGrace);
+        }
         let epoch = self.memory.saved().membership.epoch;
         let minted = self.witness.minted == Some(epoch);
         let known = self.witness.register.map(|register| register.membership);
         let counted = known.is_some_and(|w| w.epoch == epoch && w.set.contains(self.peer_id()));
-        voter.answering() && minted && counted && !self.witness_in_grace(now)
+        if minted && counted { Ok(()) } else { Err(OrderError::NotCounted) }
     }
 
-    fn order_prim(&mut self) {
-        self.start(false);
+    fn order_prim(&mut self) -> Result<(), OrderError> {
         let saved = self.memory.saved();
         if self.peer.is_some_and(|peer| peer.told.role.serves()) && self.peer_is_alive() {
-            return self.refuse(Order::Prim, "the peer is primary: order a swap there");
+            return Err(OrderError::PeerServes);
         }
         if saved.is_initialised() {
             let usable = saved.state == DataState::Complete;
             if !usable || !saved.membership.set.contains(self.me()) {
-                return self.refuse(Order::Prim, "the data here may be stale: see primforce");
+                return Err(OrderError::Stale);
             }
             self.plan.prim = true;
         } else {
             self.bootstrap();
         }
+        self.start(false);
+        Ok(())
     }
 
     /// The first step of a bootstrap: this pair's data get a name here, durably.
@@ -213,16 +215,16 @@ impl Mirror {
     }
 
     /// The contract's operator override.
-    fn order_force(&mut self, now: Instant) {
+    fn order_force(&mut self, now: Instant) -> Result<(), OrderError> {
         let held = self.witness.held_until.is_some_and(|until| now < until);
         if held && self.memory.wanted().membership.holder != self.me() {
-            return self.refuse(Order::PrimForce, "the witness's lease for the peer still runs");
+            return Err(OrderError::LeaseRuns);
         }
         if self.is_bound(now) {
-            return self.refuse(Order::PrimForce, "this node's promise to the peer still stands");
+            return Err(OrderError::Promised);
         }
         if self.reign.leads() && self.rival().is_none() {
-            return self.refuse(Order::PrimForce, "this node serves already");
+            return Err(OrderError::Serves);
         }
         let known = self.memory.wanted().membership;
         let data = if known.data == DataId(0) { self.prng.next_u64().max(1) } else { known.data.0 };
@@ -237,6 +239,7 @@ impl Mirror {
         self.plan.taken();
         self.lost_contest = false;
         self.event(Event::DataLossPossible(epoch));
+        Ok(())
     }
 
     /// Ends what has been reached or cannot be reached any more.
@@ -289,7 +292,7 @@ impl Mirror {
             DefaultPrim::Last => self.plan.took_over,
         };
         let could = wanted && self.reign.is_open() && self.service.is_up() && self.peer_is_ready();
-        if !could || self.plan.is_yielding() || !self.witness_allows_a_swap(now) {
+        if !could || self.plan.is_yielding() || self.witness_allows_a_swap(now).is_err() {
             return self.plan.forget_home();
         }
         let since = *self.plan.home.get_or_insert(now);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
 
 mod modules;
+mod orders;
 mod pair;
 mod rig;
 mod start;

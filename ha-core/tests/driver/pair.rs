@@ -80,7 +80,7 @@ fn a_secondary_refuses_records_and_says_why() {
             Err(ProposeError::Refused(ha_core::replicate::ProposeError::NotLeader))
         );
         second.handle.submit(Bytes::from_static(b"no")).unwrap();
-        second.handle.order(Order::Failover(false));
+        second.handle.order(Order::Failover(false)).await.unwrap();
         first.propose(b"yes").await;
         second.until("applied", |status| status.applied.0 == 1).await;
         assert_eq!(second.host.look(|seen| seen.refused), 1);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ha_core::driver::{
-    Arbiter, ArbiterConfig, Driver, Guard, Handle, Host, HostError, ProposeError, Running,
-    StartError,
+    Arbiter, ArbiterConfig, Driver, Guard, Handle, Host, HostError, OrderError, ProposeError,
+    Running, StartError,
 };
 use ha_core::raw::{
     Key, Link, NodeConfig, RawConfig, RawDefaultPrim, RawProfile, RawVote, Replication,
@@ -198,9 +198,17 @@ impl Node {
         mut wanted: impl FnMut(&Status) -> bool,
     ) {
         let mut watch = at.handle.status();
+        let mut accepted = false;
         let asked = tokio::time::timeout(PATIENCE, async {
             loop {
-                self.handle.order(order);
+                match self.handle.order(order).await {
+                    Ok(()) => accepted = true,
+                    // One that was accepted may have had its effect here already.
+                    Err(OrderError::Refused(refused)) => {
+                        assert!(accepted || refused.passes(), "{order:?}: {refused}");
+                    }
+                    Err(OrderError::Closed) => panic!("the driver runs"),
+                }
                 let seen = watch.until(&mut wanted);
                 if tokio::time::timeout(Duration::from_millis(100), seen).await.is_ok() {
                     return;

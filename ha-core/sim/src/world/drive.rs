@@ -1,6 +1,6 @@
 //! What a driver does: feeds a node, performs what it wants, wakes it in time.
 
-use ha_core::{Destination, Effect, Event as Told, Input, Output};
+use ha_core::{Destination, Effect, Event as Told, Input, Order, Output};
 use ha_proto::Ticket;
 
 use super::World;
@@ -49,6 +49,17 @@ impl World {
         let local = here.clock.local(self.scene.now);
         let mirror = here.mirror.as_mut().expect("a running process has its machine");
         mirror.handle_input(local, input);
+        self.drain(node);
+    }
+
+    /// Gives a running node an order, and does what it wants.
+    pub(crate) fn give(&mut self, node: usize, order: Order) {
+        let here = &mut self.scene.nodes[node];
+        let local = here.clock.local(self.scene.now);
+        let mirror = here.mirror.as_mut().expect("a running process has its machine");
+        if let Err(error) = mirror.order(local, order) {
+            self.note(Column::of(node), || format!("refused: {error:?}"));
+        }
         self.drain(node);
     }
 

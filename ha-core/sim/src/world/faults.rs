@@ -109,7 +109,7 @@ impl World {
         if self.scene.nodes[node].runs() {
             self.note(Column::of(node), || format!("order {order:?}"));
             self.see(&Seen::Ordered { node, order });
-            self.feed(node, Input::Order(order));
+            self.give(node, order);
         }
     }
 
