@@ -176,7 +176,7 @@ impl Mirror {
             detector: Detector::new(report::detector_config(&config, boot), told, now),
             voter: leased.then(|| Voter::new(report::voter_config(&config, boot))),
             log: Log::new(report::log_config(&config), recovered),
-            service: Service::new(timing.heartbeat),
+            service: Service::new(timing.heartbeat, timing.lease),
             tenure: Tenure::new(timing.lease),
             tenure_began: now,
             binding: Binding::at_boot(now, timing.lease, alone),

@@ -1,7 +1,7 @@
 //! The application: a ledger of requests, one counter for each client.
 
 use bytes::{BufMut, BytesMut};
-use ha_proto::{Chain, Epoch, Seq};
+use ha_proto::{Chain, Epoch, Instant, Seq};
 
 /// How many clients there are.
 pub const CLIENTS: usize = 3;
@@ -59,6 +59,8 @@ pub struct Host {
     pub run: Option<Run>,
     /// Whether it is kept from doing anything.
     pub fenced: bool,
+    /// Since a fence of this run was asked for: until when there was a lease then.
+    pub stops_by: Option<Instant>,
     /// Requests that are proposed and not yet applied.
     pub pending: [u64; CLIENTS],
 }

@@ -5,7 +5,7 @@ use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::Options;
 
-const PINNED: [(u64, Vote, &str); 16] = [
+const PINNED: [(u64, Vote, &str); 17] = [
     (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
     (42, Vote::Arbiter, "an address expires while a slow start is under way"),
     (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
@@ -20,6 +20,7 @@ const PINNED: [(u64, Vote, &str); 16] = [
     (2513, Vote::Arbiter, "a failed start was taken for a running application"),
     (10474, Vote::Arbiter, "a blank node and a blank witness are two losses"),
     (12747, Vote::Arbiter, "a stray Create founded the pair anew at a replaced witness"),
+    (33_002_243, Vote::Arbiter, "an address expires before the lease that a fence obeys"),
     (53, Vote::None, "two primaries outbid each other for ever"),
     (8, Vote::Manual, "a blank node was left alone with the choice"),
 ];

@@ -63,6 +63,7 @@ pub(crate) struct Service {
     fence_retry: Timer,
     cooling: Option<Instant>,
     pause: Duration,
+    lease: Duration,
 }
 
 /// What a finished step means to the node.
@@ -79,9 +80,13 @@ pub(crate) enum Step {
 }
 
 impl Service {
+    /// The share of a lease that an address may go before the right to it ends.
+    const SLACK_INVERSE: u32 = 30;
+
     /// Nothing runs, but for addresses of an earlier boot; a step that failed is tried again after
-    /// `pause`.
-    pub(crate) fn new(pause: Duration) -> Self {
+    /// `pause`, and addresses live for `lease` at most.
+    pub(crate) fn new(pause: Duration, lease: Duration) -> Self {
+        assert!(!lease.is_zero(), "R10: addresses would go as soon as they are set");
         Self {
             leftover: true,
             address: false,
@@ -96,6 +101,7 @@ impl Service {
             fence_retry: Timer::IDLE,
             cooling: None,
             pause,
+            lease,
         }
     }
 
@@ -232,10 +238,14 @@ impl Service {
         self.keep(now, lifetime)
     }
 
-    /// R10: every renewal extends the addresses' lifetime, once it has grown by a sixth.
+    /// R10: every renewal extends the addresses' lifetime. What gains less than a sixth of a lease
+    /// waits, while more than half a lease is left of what was set: beats renew far more often
+    /// than is worth a system call. So an address goes at most L/30 before the right to it ends.
     fn keep(&mut self, now: Instant, lifetime: Duration) -> Option<(Doing, Effect)> {
         let until = now + lifetime;
-        if until.saturating_since(self.kept_until) < lifetime / 6 {
+        let left = self.kept_until.saturating_since(now);
+        let share = if left > self.lease / 2 { 6 } else { Self::SLACK_INVERSE };
+        if until.saturating_since(self.kept_until) < self.lease / share {
             return None;
         }
         assert!(!lifetime.is_zero(), "R10: the address would go while the application answers");
@@ -321,5 +331,45 @@ impl Service {
     fn fail(&mut self, now: Instant) -> Step {
         self.retry.arm(now + self.pause);
         Step::Failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(3);
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(1_000_000_000_000 + millis * 1_000_000)
+    }
+
+    fn serve(until: u64, now: u64) -> Wish {
+        let epoch = Epoch::from_bits(0x100);
+        let lifetime = at(until).saturating_since(at(now));
+        Wish::Serve { epoch, head: Seq::ZERO, lifetime }
+    }
+
+    /// What it does at `now` when the right ends at `until`, done at once.
+    fn step(service: &mut Service, now: u64, until: u64) -> Option<Effect> {
+        let wish = serve(until, now);
+        let (ticket, effect) = service.settle(at(now), wish, &mut || Ticket(now))?;
+        service.done(at(now), ticket, true).expect("it asked for this");
+        Some(effect)
+    }
+
+    #[test]
+    fn a_renewal_extends_the_addresses_once_it_is_worth_a_call() {
+        let mut service = Service::new(Duration::from_millis(100), LEASE);
+        assert_eq!(step(&mut service, 0, 3_000), Some(Effect::DropAddress), "of an earlier boot");
+        assert!(matches!(step(&mut service, 0, 3_000), Some(Effect::TakeAddress { .. })));
+        assert!(matches!(step(&mut service, 0, 3_000), Some(Effect::StartApp { .. })));
+        let kept = |millis| Some(Effect::KeepAddress { lifetime: Duration::from_millis(millis) });
+        assert_eq!(step(&mut service, 400, 3_499), None, "less than a sixth");
+        assert_eq!(step(&mut service, 500, 3_500), kept(3_000));
+        assert_eq!(step(&mut service, 1_999, 3_999), None, "more than half a lease is left");
+        assert_eq!(step(&mut service, 2_000, 3_599), None, "less than a thirtieth");
+        assert_eq!(step(&mut service, 2_000, 3_999), kept(1_999), "R10: the rest, in good time");
+        assert_eq!(step(&mut service, 3_500, 3_999), None, "nothing renews");
     }
 }

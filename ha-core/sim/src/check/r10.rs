@@ -27,7 +27,11 @@ impl Check for AddressLife {
                 let here = &scene.nodes[node];
                 let well = here.runs() && here.host.answers() && !here.address.shaken;
                 let alone = scene.may_run_alone(node) || !scene.has_arbiter();
-                let entitled = alone || here.rights.is_leased(here.local(scene.now) + scene.stop);
+                // A fence is for good (R5): a lease that comes while it is under way keeps nothing.
+                let until = here.host.stops_by.or(here.rights.until());
+                let slack = scene.lease / SLACK_INVERSE;
+                let due = here.local(scene.now) + slack;
+                let entitled = alone || until.is_some_and(|until| due <= until);
                 let excused = here.address.excused || here.is_excused(scene.now);
                 let busy = here.effects.is_moving(scene.now);
                 if well && entitled && !excused && !busy {
@@ -39,3 +43,6 @@ impl Check for AddressLife {
         }
     }
 }
+
+/// An extension that gains less than this share of a lease is not worth a system call.
+const SLACK_INVERSE: u32 = 30;

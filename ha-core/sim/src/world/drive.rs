@@ -150,6 +150,9 @@ impl World {
         }
         let now = self.scene.now;
         let here = &mut self.scene.nodes[node];
+        if let Effect::Fence { .. } = effect {
+            here.host.stops_by = Some(here.rights.until().unwrap_or(here.local(now)));
+        }
         let life = here.life;
         let mut at = now + takes;
         if let Some(lane) = lane {

@@ -261,6 +261,7 @@ impl World {
         let host = &mut self.scene.nodes[node].host;
         host.run = Some(Run { epoch, head, started: false });
         host.fenced = false;
+        host.stops_by = None;
         host.pending = Default::default();
         self.see(&Seen::AppStarts { node, epoch });
     }
