@@ -21,6 +21,8 @@ pub(crate) enum Say {
     Done,
     /// It could not be done, and why.
     Failed(String),
+    /// It cannot be done yet, and why: ask again.
+    NotYet(String),
     /// The node's role, whether it is ready, and whether the witness answers it.
     Role {
         /// In the field's words.
@@ -77,6 +79,7 @@ impl fmt::Display for Say {
         match self {
             Self::Done => f.write_str("done"),
             Self::Failed(why) => write!(f, "failed {why}"),
+            Self::NotYet(why) => write!(f, "not-yet {why}"),
             Self::Role { role, ready, witness } => write!(f, "role {role} {ready} {witness}"),
             Self::Progress { done, goal } => write!(f, "progress {done} {goal}"),
             Self::Stopped => f.write_str("stopped"),
@@ -100,6 +103,7 @@ impl FromStr for Say {
         let truth = |word: &str| word.parse::<bool>().map_err(|_| unknown());
         match (kind, words.as_slice()) {
             ("failed", _) => Ok(Self::Failed(rest.into())),
+            ("not-yet", _) => Ok(Self::NotYet(rest.into())),
             ("role", [role, ready, witness]) => Ok(Self::Role {
                 role: (*role).into(),
                 ready: truth(ready)?,
@@ -153,6 +157,7 @@ mod tests {
         let says = [
             Say::Done,
             Say::Failed("for two reasons".into()),
+            Say::NotYet("soon, perhaps".into()),
             Say::Role { role: "PRIM".into(), ready: true, witness: false },
             Say::Progress { done: 3, goal: 14 },
             Say::Stopped,

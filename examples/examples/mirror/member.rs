@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use thiserror::Error;
+
 use crate::control::{Ask, Say};
 use crate::view::{Board, View};
 
@@ -27,7 +29,18 @@ pub(crate) struct Member {
 #[derive(Debug)]
 struct Running {
     child: Child,
-    answers: Receiver<Result<(), String>>,
+    answers: Receiver<Result<(), Unmet>>,
+}
+
+/// Why a process did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Unmet {
+    /// It cannot yet.
+    #[error("{0}")]
+    NotYet(String),
+    /// It cannot, or is gone.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// The longest that a process takes to answer a question.
@@ -87,15 +100,19 @@ impl Member {
     ///
     /// # Errors
     /// Its own words, or that it is gone.
-    pub(crate) fn ask(&mut self, ask: &Ask) -> Result<(), String> {
-        let gone =
-            || format!("{} is gone; its last words are in {}", self.name, self.log.display());
+    pub(crate) fn ask(&mut self, ask: &Ask) -> Result<(), Unmet> {
+        let gone = || {
+            let (name, log) = (self.name, self.log.display());
+            Unmet::Failed(format!("{name} is gone; its last words are in {log}"))
+        };
         let running = self.running.as_mut().ok_or_else(gone)?;
         let stdin = running.child.stdin.as_mut().expect("it was asked for");
         writeln!(stdin, "{ask}").and_then(|()| stdin.flush()).map_err(|_| gone())?;
         match running.answers.recv_timeout(ANSWER) {
             Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Err(format!("{} does not answer", self.name)),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(Unmet::Failed(format!("{} does not answer", self.name)))
+            }
             Err(RecvTimeoutError::Disconnected) => Err(gone()),
         }
     }
@@ -121,7 +138,7 @@ fn listen(
     says: impl BufRead,
     node: Option<usize>,
     board: &Board,
-    answers: &Sender<Result<(), String>>,
+    answers: &Sender<Result<(), Unmet>>,
 ) {
     for line in says.lines().map_while(Result::ok) {
         let say = match line.parse() {
@@ -130,7 +147,8 @@ fn listen(
         };
         let answer = match say {
             Say::Done => Ok(()),
-            Say::Failed(why) => Err(why),
+            Say::Failed(why) => Err(Unmet::Failed(why)),
+            Say::NotYet(why) => Err(Unmet::NotYet(why)),
             Say::Role { .. } | Say::Progress { .. } | Say::Stopped => {
                 if let Some(node) = node {
                     board.change(node, |view| note(view, say));
@@ -154,6 +172,6 @@ fn note(view: &mut View, say: Say) {
         }
         Say::Progress { done, goal } => view.progress = Some((done, goal)),
         Say::Stopped => view.stops += 1,
-        Say::Done | Say::Failed(_) => {}
+        Say::Done | Say::Failed(_) | Say::NotYet(_) => {}
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-use ha_core::driver::{Driver, Handle};
+use ha_core::driver::{Driver, Handle, OrderError};
 use ha_core::raw::{NodeConfig, RawConfig};
 use ha_core::{Event, Order};
 use ha_node::ledger::{Application, LedgerHost, Server};
@@ -54,9 +54,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let follower = (Builder::new_current_thread().build()?, handle.clone());
     thread::spawn(move || follow(&follower.0, &follower.1));
     while let Some(ask) = next_ask() {
-        let done = ask.map_err(|unknown| unknown.to_string());
-        let done = done.and_then(|ask| obey(ask, &handle, &application, &runtime));
-        say(&done.map_or_else(Say::Failed, |()| Say::Done))?;
+        say(&match ask {
+            Ok(ask) => obey(ask, &handle, &application, &runtime),
+            Err(unknown) => Say::Failed(unknown.to_string()),
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -72,21 +73,17 @@ pub(crate) fn log_to_stderr() {
         .init();
 }
 
-fn obey(
-    ask: Ask,
-    handle: &Handle,
-    application: &Application,
-    runtime: &Runtime,
-) -> Result<(), String> {
+fn obey(ask: Ask, handle: &Handle, application: &Application, runtime: &Runtime) -> Say {
     match ask {
-        Ask::Swap => {
-            let ordered = runtime.block_on(handle.order(Order::Swap));
-            ordered.map_err(|error| error.to_string())
-        }
-        Ask::Dump(path) => {
-            let dumped = runtime.block_on(application.dump(path));
-            dumped.map(drop).map_err(|error| error.to_string())
-        }
+        Ask::Swap => match runtime.block_on(handle.order(Order::Swap)) {
+            Ok(()) => Say::Done,
+            Err(OrderError::Refused(why)) if why.passes() => Say::NotYet(why.to_string()),
+            Err(error) => Say::Failed(error.to_string()),
+        },
+        Ask::Dump(path) => match runtime.block_on(application.dump(path)) {
+            Ok(_) => Say::Done,
+            Err(error) => Say::Failed(error.to_string()),
+        },
     }
 }
 

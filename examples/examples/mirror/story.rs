@@ -12,7 +12,7 @@ use ha_node::relay::Passing;
 use crate::check::{Verdict, verify};
 use crate::control::Ask;
 use crate::feed::{Feed, Lines};
-use crate::member::Member;
+use crate::member::{Member, Unmet};
 use crate::plan::{Plan, random};
 use crate::table::{Row, Table};
 use crate::view::{Board, View, Views};
@@ -30,8 +30,8 @@ struct World {
     table: Table,
 }
 
-type Outcome = Result<(), Box<dyn Error>>;
-
+/// Between two orders of the same.
+const AGAIN: Duration = Duration::from_millis(20);
 /// The names of the nodes, by their place.
 const NAMES: [&str; 2] = ["A", "B"];
 
@@ -111,7 +111,7 @@ impl World {
     }
 
     /// All events, in order.
-    fn tell(&mut self) -> Outcome {
+    fn tell(&mut self) -> Result<(), Box<dyn Error>> {
         self.event("the pair is whole", |_| Ok(()), |views| whole(views, 0))?;
         self.event("primary A killed (SIGKILL)", |world| world.kill(0), |views| alone(views, 1))?;
         self.event(
@@ -130,7 +130,7 @@ impl World {
         self.stale_first()
     }
 
-    fn cut_with_arbiter(&mut self) -> Outcome {
+    fn cut_with_arbiter(&mut self) -> Result<(), Box<dyn Error>> {
         let cut = |world: &mut Self| {
             world.plan.between(Passing::NOTHING);
             Ok(())
@@ -162,7 +162,7 @@ impl World {
         self.event("swapped back", |world| world.swap(1), |views| whole(views, 0))
     }
 
-    fn lose_arbiter(&mut self) -> Outcome {
+    fn lose_arbiter(&mut self) -> Result<(), Box<dyn Error>> {
         self.event(
             "arbiter killed",
             |world| Ok(world.arbiter().kill()?),
@@ -175,7 +175,7 @@ impl World {
         )
     }
 
-    fn cut_without_witness(&mut self) -> Outcome {
+    fn cut_without_witness(&mut self) -> Result<(), Box<dyn Error>> {
         let cut = |world: &mut Self| {
             world.plan.between(Passing::NOTHING);
             Ok(())
@@ -194,7 +194,7 @@ impl World {
     }
 
     /// A node with old data must not serve although nobody else does.
-    fn stale_first(&mut self) -> Outcome {
+    fn stale_first(&mut self) -> Result<(), Box<dyn Error>> {
         self.event("secondary B killed", |world| world.kill(1), |views| alone(views, 0))?;
         let some = |_: &mut Self| {
             std::thread::sleep(Duration::from_secs(1));
@@ -220,9 +220,9 @@ impl World {
     fn event(
         &mut self,
         what: &str,
-        act: impl FnOnce(&mut Self) -> Outcome,
+        act: impl FnOnce(&mut Self) -> Result<(), Box<dyn Error>>,
         until: impl Fn(&Views) -> bool,
-    ) -> Outcome {
+    ) -> Result<(), Box<dyn Error>> {
         print!("{what} … ");
         io::stdout().flush()?;
         let (started, lines) = (Instant::now(), self.feed.lines());
@@ -241,8 +241,8 @@ impl World {
     fn event_without_service(
         &mut self,
         what: &str,
-        act: impl FnOnce(&mut Self) -> Outcome,
-    ) -> Outcome {
+        act: impl FnOnce(&mut Self) -> Result<(), Box<dyn Error>>,
+    ) -> Result<(), Box<dyn Error>> {
         print!("{what} … ");
         io::stdout().flush()?;
         let (started, lines) = (Instant::now(), self.feed.lines());
@@ -272,16 +272,44 @@ impl World {
         });
     }
 
-    fn kill(&mut self, node: usize) -> Outcome {
+    fn kill(&mut self, node: usize) -> Result<(), Box<dyn Error>> {
         Ok(self.nodes[node].kill()?)
     }
 
-    fn revive(&mut self, node: usize) -> Outcome {
+    fn revive(&mut self, node: usize) -> Result<(), Box<dyn Error>> {
         Ok(self.nodes[node].start()?)
     }
 
-    fn swap(&mut self, from: usize) -> Outcome {
-        Ok(self.nodes[from].ask(&Ask::Swap)?)
+    /// Orders the swap, again and again until the pair is as it should be: after a fault it may be
+    /// refused for a while, and the node may give it up when another one comes between.
+    fn swap(&mut self, from: usize) -> Result<(), Box<dyn Error>> {
+        let end = Instant::now() + limit(self.show.profile);
+        let mut accepted = false;
+        loop {
+            // What a client waited for so far is no matter of the swap.
+            self.table.waited(self.feed.worst());
+            let why = match self.nodes[from].ask(&Ask::Swap) {
+                Ok(()) => {
+                    accepted = true;
+                    let swapped = |views: &Views| whole(views, 1 - from);
+                    if self.board.wait(patience(self.show.profile), swapped, |_| {}).is_some() {
+                        return Ok(());
+                    }
+                    "it was accepted, and given up".into()
+                }
+                Err(Unmet::NotYet(why)) => why,
+                // By now the other node is the primary, if not yet all that it will be.
+                Err(Unmet::Failed(why)) if accepted => why,
+                Err(Unmet::Failed(why)) => return Err(format!("no swap: {why}").into()),
+            };
+            if whole(&self.board.now(), 1 - from) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!("no swap: {why}").into());
+            }
+            std::thread::sleep(AGAIN);
+        }
     }
 
     fn arbiter(&mut self) -> &mut Member {

@@ -24,6 +24,15 @@ pub(crate) struct Row {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Table(pub Vec<Row>);
 
+impl Table {
+    /// A client waited so long, and the newest event was the cause.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        if let Some(worst) = self.0.last_mut().and_then(|row| row.worst.as_mut()) {
+            *worst = time.max(*worst);
+        }
+    }
+}
+
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -55,17 +64,35 @@ impl fmt::Display for Table {
 mod tests {
     use super::*;
 
-    #[test]
-    fn rows_are_aligned() {
-        let row = Row {
+    fn row() -> Row {
+        Row {
             at: Duration::from_millis(1250),
             what: "primary killed".into(),
             settled: Duration::from_millis(320),
             worst: Some(Duration::from_millis(312)),
             lines: 42,
             roles: ["down".into(), "ALONE".into()],
-        };
-        let text = Table(vec![row]).to_string();
+        }
+    }
+
+    #[test]
+    fn what_was_waited_before_the_next_event_belongs_to_the_newest_one_with_service() {
+        let mut table = Table::default();
+        table.waited(Duration::from_secs(9));
+        assert_eq!(table, Table::default());
+        table.0.extend([row(), Row { worst: None, ..row() }]);
+        table.waited(Duration::from_secs(1));
+        assert_eq!(table.0[1].worst, None, "nobody was served: the next event tells");
+        table.0.pop();
+        table.waited(Duration::from_millis(1));
+        assert_eq!(table.0[0].worst, Some(Duration::from_millis(312)));
+        table.waited(Duration::from_secs(1));
+        assert_eq!(table.0[0].worst, Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn rows_are_aligned() {
+        let text = Table(vec![row()]).to_string();
         let rows: Vec<&str> = text.lines().collect();
         assert_eq!(rows[0].find("lines").map(|at| at + 5), rows[1].find("42").map(|at| at + 2));
         assert!(rows[1].ends_with("down   ALONE "), "{}", rows[1]);
