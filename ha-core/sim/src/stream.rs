@@ -16,6 +16,8 @@ pub struct Stream {
     pub ends: [End; 2],
     /// What is on its way to each node.
     pub toward: [Lane; 2],
+    /// What arrived where since a script asked for it.
+    pub remembered: Option<Vec<(usize, Bytes)>>,
 }
 
 /// One node's end.

@@ -1,11 +1,12 @@
 //! The replication stream between the two processes.
 
+use bytes::Bytes;
 use ha_core::Input;
 
 use super::World;
 use crate::node::Process;
 use crate::queue::Event;
-use crate::stream::{End, Lane, Stream};
+use crate::stream::{End, Stream};
 use crate::trace::Column;
 use crate::weather::MS;
 
@@ -65,6 +66,9 @@ impl World {
         }
         let Some(message) = self.stream.toward[to].pop() else { return };
         self.note(Column::of(to), || format!("stream: {}", name(&message)));
+        if let Some(remembered) = &mut self.stream.remembered {
+            remembered.push((to, message.clone()));
+        }
         self.feed(to, Input::Stream { message });
         self.schedule_stream(to);
         if self.scene.nodes[1 - to].runs() {
@@ -141,9 +145,23 @@ impl World {
         self.stream.ends[node].connected = false;
     }
 
-    /// A script drops what is on the stream to a node, as a break would, and lets it stand still.
-    pub fn clear_stream(&mut self, to: usize) {
-        self.stream.toward[to] = Lane::default();
+    /// The newest message of `kind` (its first byte) that arrived at a node since
+    /// [`World::remember_stream`].
+    pub fn remembered(&self, to: usize, kind: u8) -> Option<Bytes> {
+        let mut messages = self.stream.remembered.iter().flatten().rev();
+        let fits = |found: &&(usize, Bytes)| found.0 == to && found.1.first() == Some(&kind);
+        messages.find(fits).map(|(_, message)| message.clone())
+    }
+
+    /// A script wants to say again what arrives from now on.
+    pub fn remember_stream(&mut self) {
+        self.stream.remembered = Some(Vec::new());
+    }
+
+    /// A script says to a running node what an old stream has kept for so long.
+    pub fn say_late(&mut self, to: usize, message: Bytes) {
+        self.note(Column::of(to), || format!("late: {}", name(&message)));
+        self.feed(to, Input::Stream { message });
     }
 }
 

@@ -20,6 +20,7 @@ mod scenario_17_renewal_at_one_place;
 mod scenario_18_grace_that_refuses_the_holder;
 mod scenario_19_replaced_witness;
 mod scenario_20_replaced_node;
+mod scenario_21_acknowledged_before_durable;
 mod scenario_22_address_of_a_lone_primary;
 mod scenario_23_late_answer_of_a_lost_witness;
 mod scenario_24_swap_before_admission;

@@ -3,7 +3,7 @@
 use ha_quorum::Vote;
 use ha_sim::fault::Fault;
 use ha_sim::network::{Act, Channel, Site};
-use ha_sim::script::{A, B, LONG, asks_admit};
+use ha_sim::script::{A, B, LONG, asks_admit, asks_exclude};
 use ha_sim::world::World;
 
 #[test]
@@ -13,14 +13,22 @@ fn a_delayed_admit_finds_nothing_acknowledged_alone() {
     world.inject(Fault::Kill { node: B, down: 3_000_000_000 });
     assert!(world.until(20_000, |world| !world.scene.network.held.is_empty()));
 
-    world.step("the nodes lose each other while Admit is on its way");
+    world.step("A hears nothing of its Admit, loses B, and knows W's set as {A}");
+    world.rule(Site::Node(A), Site::Witness, asks_exclude, Act::Drop, 1_000);
     world.cut(Channel::AB);
-    world.pass(400);
+    world.pass(20);
+    let before = world.acknowledged;
+    world.pass(2_000);
+    assert_eq!(world.witness_set().len(), 1);
+    assert_eq!(world.acknowledged, before, "at any moment W may count B");
+
+    world.step("the Admit lands, and A dies");
     world.release();
-    world.pass(400);
+    world.pass(50);
+    assert_eq!(world.witness_set().len(), 2);
     world.inject(Fault::PowerCut { node: A, down: LONG });
-    world.pass(8_000);
-    assert!(world.witness_set().contains(world.scene.nodes[world.primary().unwrap_or(A)].id));
+    assert!(world.until(8_000, |world| world.primary() == Some(B)));
+    assert!(world.acknowledged_within(2_000) > 0);
     world.conclude();
 }
 

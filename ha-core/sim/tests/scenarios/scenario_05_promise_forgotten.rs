@@ -33,8 +33,16 @@ fn a_grant_that_comes_after_a_promise_is_not_used() {
     world.rule(Site::Node(B), Site::Witness, asks_take, Act::Drop, 1_000);
     world.mend_channels(Channel::AB);
     assert!(world.until(8_000, |world| world.primary() == Some(A)));
+
+    world.step("W grants it now, and A does not hear of that");
+    world.cut(Channel::AB);
     world.release();
-    world.pass(8_000);
     world.forget_rules();
+    let id = world.scene.nodes[B].id;
+    let granted = |world: &World| world.scene.nodes[B].disk.saved.membership.holder == id;
+    assert!(world.until(1_000, granted));
+    let moved = world.until(1_000, |world| world.primary() != Some(A));
+    assert!(!moved && !world.scene.nodes[B].serves(), "B promised");
+    assert!(world.until(8_000, |world| world.primary() == Some(B)));
     world.conclude();
 }

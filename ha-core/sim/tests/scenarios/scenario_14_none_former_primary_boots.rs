@@ -11,6 +11,8 @@ fn a_node_that_was_one_of_two_waits_for_the_other() {
     assert!(world.until(10_000, |world| world.primary() == Some(B)));
     assert!(world.acknowledged_within(2_000) > 0);
     world.lose(B);
+    // Also what B said last: A knows nothing of its reign.
+    world.pass(10);
     world.start(A);
     world.pass(20_000);
     assert_eq!(world.primary(), None, "A would serve stale data");
