@@ -33,14 +33,17 @@ pub fn with_plan(options: Options, plan: Vec<Planned>) -> World {
     World::new(options, weather, plan)
 }
 
-/// Runs a world through both phases.
+/// Runs a world through both phases; a pair that is whole must stay so to the end.
 pub fn run(world: &mut World) -> Verdict {
     let safety = world.options.safety();
     if world.run(safety) == Stop::Violation {
         return broken(world);
     }
     world.stop_faults();
-    let stop = world.run(safety + world.options.liveness());
+    let mut stop = world.run(safety + world.options.liveness());
+    if stop == Stop::Whole {
+        stop = world.watch(world.options.length());
+    }
     if stop != Stop::Violation {
         world.end();
     }

@@ -28,9 +28,15 @@ impl Options {
         u64::try_from(nanos).expect("a profile's lease is seconds")
     }
 
-    /// How long faults go on: forty seconds in the profile `lan`.
+    /// How long a history lasts: sixty seconds in the profile `lan`, of the world's time. One that
+    /// is not whole by then goes on until it is, or for [`Self::liveness`].
+    pub fn length(&self) -> u64 {
+        self.lease() * 20
+    }
+
+    /// How long faults go on of that: fifty-four seconds in the profile `lan`.
     pub fn safety(&self) -> u64 {
-        self.lease() * 40 / 3
+        self.lease() * 18
     }
 
     /// Within what time the pair must be whole once they stop (G7).

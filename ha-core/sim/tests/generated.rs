@@ -40,7 +40,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 
 fn plan() -> impl Strategy<Value = Vec<Planned>> {
     let planned =
-        (0..38_000_u64, fault()).prop_map(|(millis, fault)| Planned { at: millis * MS, fault });
+        (0..52_000_u64, fault()).prop_map(|(millis, fault)| Planned { at: millis * MS, fault });
     prop::collection::vec(planned, 0..24)
 }
 

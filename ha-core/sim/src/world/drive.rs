@@ -1,7 +1,7 @@
 //! What a driver does: feeds a node, performs what it wants, wakes it in time.
 
 use ha_core::{Destination, Effect, Event as Told, Input, Order, Output};
-use ha_proto::Ticket;
+use ha_proto::{Deadline, Ticket};
 
 use super::World;
 use crate::check::Seen;
@@ -34,11 +34,11 @@ impl World {
         let Some(mirror) = here.mirror.as_ref().filter(|_| here.process == Process::Running) else {
             return;
         };
-        let due = mirror.poll_timeout().is_some_and(|deadline| deadline.at <= here.local(now));
-        if due {
+        let deadline = mirror.poll_timeout();
+        if deadline.is_some_and(|deadline| deadline.at <= here.local(now)) {
             self.feed(node, Input::Timeout);
         } else {
-            self.arm(node);
+            self.arm(node, deadline);
         }
     }
 
@@ -71,12 +71,13 @@ impl World {
             let here = &mut self.scene.nodes[node];
             let local = here.clock.local(self.scene.now);
             let mirror = here.mirror.as_mut().expect("it runs");
-            let due = mirror.poll_timeout().filter(|deadline| deadline.at <= local);
-            let Some(deadline) = due else { break };
-            assert!(turn < TURNS_MAX, "node {node} spins: {} is due again", deadline.why);
+            let deadline = mirror.poll_timeout();
+            let Some(due) = deadline.filter(|deadline| deadline.at <= local) else {
+                return self.arm(node, deadline);
+            };
+            assert!(turn < TURNS_MAX, "node {node} spins: {} is due again", due.why);
             mirror.handle_input(local, Input::Timeout);
         }
-        self.arm(node);
     }
 
     fn poll(&mut self, node: usize) {
@@ -100,11 +101,10 @@ impl World {
     }
 
     /// Sees that a node wakes for its deadline.
-    fn arm(&mut self, node: usize) {
+    fn arm(&mut self, node: usize, deadline: Option<Deadline>) {
         let now = self.scene.now;
         let here = &mut self.scene.nodes[node];
-        let mirror = here.mirror.as_ref().expect("it runs");
-        let Some(deadline) = mirror.poll_timeout() else { return };
+        let Some(deadline) = deadline else { return };
         let at = here.clock.true_at(deadline.at);
         assert!(at > now, "a deadline that is due was just handled");
         if here.timer.is_none_or(|timer| at < timer || timer < now) {

@@ -75,8 +75,22 @@ pub enum Stop {
 }
 
 impl World {
-    /// Lets everything happen until true time `until`.
+    /// Lets everything happen until true time `until`, or until faults stopped and the pair is
+    /// whole.
     pub fn run(&mut self, until: u64) -> Stop {
+        self.run_while(until, |world| !(world.liveness && world.is_proven()))
+    }
+
+    /// Lets everything happen until true time `until`, and says whether the pair is whole then.
+    pub fn watch(&mut self, until: u64) -> Stop {
+        match self.run_while(until, |_| true) {
+            Stop::Time if self.is_proven() => Stop::Whole,
+            stop @ (Stop::Time | Stop::Violation | Stop::Whole) => stop,
+        }
+    }
+
+    /// [`Stop::Whole`] when `more` says no.
+    fn run_while(&mut self, until: u64, more: impl Fn(&Self) -> bool) -> Stop {
         while let Some(at) = self.queue.next_at() {
             if at > until {
                 break;
@@ -88,7 +102,7 @@ impl World {
             if self.violation.is_some() {
                 return Stop::Violation;
             }
-            if self.liveness && self.is_proven() {
+            if !more(self) {
                 return Stop::Whole;
             }
         }
