@@ -80,9 +80,14 @@ impl Journal {
         self.tail.back().is_some_and(|batch| batch.last > self.durable.seq)
     }
 
-    /// Whether a call is due to append something.
-    pub(crate) fn is_due(&self) -> bool {
-        self.fresh > 0 || (!self.open.is_empty() && !self.is_syncing())
+    /// Whether there is an open batch.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Whether a call is due to append something; an open batch may be let wait for more.
+    pub(crate) fn is_due(&self, gathers: bool) -> bool {
+        self.fresh > 0 || (self.is_open() && !self.is_syncing() && !gathers)
     }
 
     /// Puts a record into the open batch. Closes it before, if it would grow too large, or after;
@@ -91,7 +96,8 @@ impl Journal {
         let len = HEADER_LEN + payload.len();
         let overfull = !self.open.is_empty() && self.open.len() + len > self.batch_bytes;
         let before = if overfull { self.seal() } else { None };
-        if self.open.is_empty() {
+        // Small batches share one piece of memory.
+        if self.open.capacity() - self.open.len() < len {
             self.open.reserve(len.max(self.batch_bytes));
         }
         self.head = Body::data(payload).encode(epoch, self.head, &mut self.open);

@@ -92,6 +92,7 @@ mod crc32c;
 pub mod event;
 mod flight;
 mod follow;
+mod gather;
 mod journal;
 mod lead;
 mod log;

@@ -10,6 +10,7 @@ use crate::apply::Apply;
 use crate::config::{Config, Recovered};
 use crate::event::{Counters, Event, Input, Output, PeerView, ProposeError, ReadFor};
 use crate::follow::{Follower, Job};
+use crate::gather::Gather;
 use crate::journal::Journal;
 use crate::lead::Leader;
 use crate::record::{HEADER_LEN, RECORD_MAX};
@@ -31,6 +32,7 @@ pub struct Log {
     pub(crate) membership: Option<Membership>,
     pub(crate) lineage: Lineage,
     pub(crate) journal: Journal,
+    gather: Gather,
     pub(crate) committed: Seq,
     pub(crate) apply: Apply,
     pub(crate) job: Option<Job>,
@@ -83,6 +85,7 @@ impl Log {
             membership,
             lineage,
             journal: Journal::new(position, bytes, config.batch_bytes),
+            gather: Gather::new(),
             committed: applied.min(position.seq),
             apply: Apply::new(applied, position.seq),
             job: None,
@@ -129,6 +132,7 @@ impl Log {
             leader.unfinished.push(last, bytes);
         }
         self.counters.proposed += 1;
+        self.gather.proposed(self.waiting_records());
         self.due.arm(now);
         Ok(self.journal.head().seq)
     }
@@ -264,6 +268,7 @@ impl Log {
     pub(crate) fn fail(&mut self) {
         self.failed = true;
         self.due.disarm();
+        self.gather = Gather::new();
         self.mode = Mode::Detached;
     }
 
@@ -358,8 +363,8 @@ impl Log {
 
     /// Everything that follows from what has changed; nothing when nothing has.
     fn settle(&mut self, now: Instant, out: &mut Outbox<Output>) {
-        self.append(out);
         self.commit(out);
+        self.append(now, out);
         self.step_cut(out);
         self.step_complete(out);
         self.step_apply(out);
@@ -373,7 +378,8 @@ impl Log {
 
     fn assert_invariants(&self) {
         let (head, durable) = (self.journal.head().seq, self.journal.durable().seq);
-        assert!(!self.journal.is_due(), "records would wait for a call that nobody owes");
+        let gathers = self.gather.waits();
+        assert!(!self.journal.is_due(gathers), "records would wait for a call that nobody owes");
         assert!(durable <= self.journal.written(), "records would be durable before written");
         assert!(self.journal.written() <= head, "the disk would hold what was never appended");
         assert!(self.committed <= durable, "a crash would lose what was acknowledged (G4)");
@@ -386,12 +392,14 @@ impl Log {
         }
     }
 
-    /// Group commit: what is proposed while the disk is busy becomes one batch when it is done, or
-    /// when the batch is full. One by one, a record that comes first would cost a sync of its own
-    /// and keep the others waiting for it, each time round.
-    fn append(&mut self, out: &mut Outbox<Output>) {
-        if !self.journal.is_syncing() {
+    /// Group commit: what is proposed while the disk is busy becomes one batch when it is done and
+    /// enough was gathered, or when the batch is full.
+    fn append(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        if self.journal.is_syncing() {
+            self.gather.disk_is_busy(now);
+        } else if self.gather.disk_is_idle(now, self.journal.is_open(), self.waiting_records()) {
             self.seal();
+            self.gather.disk_is_busy(now);
         }
         while let Some(batch) = self.journal.take_fresh() {
             self.counters.appended += 1;
@@ -445,9 +453,7 @@ impl Machine for Log {
     }
 
     fn deadline(&self) -> Option<Deadline> {
-        Deadline::sooner(
-            self.due.deadline("append or read"),
-            self.stall_timer().deadline("the peer may have stalled"),
-        )
+        let soon = Deadline::sooner(self.due.deadline("append or read"), self.gather.deadline());
+        Deadline::sooner(soon, self.stall_timer().deadline("the peer may have stalled"))
     }
 }
