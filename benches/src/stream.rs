@@ -63,12 +63,9 @@ impl End {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let stream = tokio::net::TcpStream::from_std(stream)?;
-            let [one, other] = [0, 1].map(|id| NodeId::new(id).expect("0 and 1 are ids"));
-            let mut session = if dials {
-                Session::dial(stream, CLUSTER, one, other, key.as_ref()).await?
-            } else {
-                Session::accept(stream, CLUSTER, other, one, key.as_ref()).await?
-            };
+            let [dialler, other] = [0, 1].map(|id| NodeId::new(id).expect("0 and 1 are ids"));
+            let (me, peer) = if dials { (dialler, other) } else { (other, dialler) };
+            let mut session = Session::greet(stream, CLUSTER, me, peer, key.as_ref()).await?;
             for input in [Input::Disconnected, Input::Connected] {
                 self.node.mirror.handle_input(self.now, input);
             }

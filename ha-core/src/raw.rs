@@ -137,6 +137,15 @@ pub struct RawConfig {
     /// File with the cluster's key, 64 hexadecimal digits or 32 bytes, readable by its owner only.
     #[cfg_attr(feature = "serde", serde(default))]
     pub key_file: Option<String>,
+    /// File with a second key that is accepted, never signed with; default none. Two keys are valid
+    /// at once while the key is changed, in three steps without an outage, each on both nodes and
+    /// at the arbiter before the next, one process after the other:
+    ///
+    /// 1. name the new key here, and restart;
+    /// 2. name the new key in `key_file` and the old one here, and restart;
+    /// 3. leave this out, and restart: the old key opens nothing any more.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub accept_key_file: Option<String>,
     /// `true`: run without a key. Whoever reaches the ports can then stop the cluster, or read and
     /// change its data.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -282,6 +291,13 @@ pub struct NodeConfig {
 pub enum Key {
     /// In this file.
     File(String),
+    /// In two files, while it is changed: two keys are valid at once.
+    Rotating {
+        /// The one to sign with.
+        signing: String,
+        /// The one that is accepted besides.
+        accepted: String,
+    },
     /// There is none, and the administrator said so.
     Insecure,
 }
@@ -342,8 +358,14 @@ pub enum RawError {
     #[error("key_file is missing: name the file with the cluster's key, or set insecure = true")]
     NoKey,
     /// Both.
-    #[error("key_file and insecure = true contradict each other: leave one of them out")]
-    KeyAndInsecure,
+    #[error("{0} and insecure = true contradict each other: leave one of them out")]
+    KeyAndInsecure(&'static str),
+    /// A second key without a first, or the same again.
+    #[error(
+        "accept_key_file names a second key: name another one in key_file, or leave \
+         accept_key_file out"
+    )]
+    AcceptKey,
     /// A setting of another kind of vote.
     #[error("alone_after works with vote = \"none\" only: leave it out")]
     AloneAfter,
@@ -374,12 +396,7 @@ impl TryFrom<RawConfig> for NodeConfig {
         let segment_bytes =
             size("segment_bytes", raw.segment_bytes, SEGMENT_DEFAULT, SEGMENT_MIN, SEGMENT_MAX)?;
         let aside_bytes = size("aside_bytes", raw.aside_bytes, ASIDE_DEFAULT, 0, u64::MAX)?;
-        let key = match (raw.key_file, raw.insecure) {
-            (Some(_), true) => return Err(RawError::KeyAndInsecure),
-            (None, false) => return Err(RawError::NoKey),
-            (Some(file), false) => Key::File(file),
-            (None, true) => Key::Insecure,
-        };
+        let key = raw.key()?;
         Ok(Self {
             config,
             links: raw.links,
@@ -432,6 +449,7 @@ impl RawConfig {
             segment_bytes: None,
             aside_bytes: None,
             key_file: None,
+            accept_key_file: None,
             insecure: false,
         }
     }
@@ -470,6 +488,19 @@ impl RawConfig {
             return Err(RawError::SameSide { field: "replication", address: listen });
         }
         Ok(())
+    }
+
+    fn key(&self) -> Result<Key, RawError> {
+        match (self.key_file.clone(), self.accept_key_file.clone()) {
+            (Some(_), _) if self.insecure => Err(RawError::KeyAndInsecure("key_file")),
+            (None, Some(_)) if self.insecure => Err(RawError::KeyAndInsecure("accept_key_file")),
+            (None, None) if self.insecure => Ok(Key::Insecure),
+            (None, None) => Err(RawError::NoKey),
+            (None, Some(_)) => Err(RawError::AcceptKey),
+            (Some(file), None) => Ok(Key::File(file)),
+            (Some(signing), Some(accepted)) if signing == accepted => Err(RawError::AcceptKey),
+            (Some(signing), Some(accepted)) => Ok(Key::Rotating { signing, accepted }),
+        }
     }
 
     fn vote(&self) -> Vote {
@@ -690,7 +721,7 @@ mod tests {
     #[test]
     fn every_refusal_names_the_field_and_what_would_be_right() {
         let span = |millis| Some(Span(Duration::from_millis(millis)));
-        let rows: [(String, &[&str]); 21] = [
+        let rows: [(String, &[&str]); 24] = [
             (refused(|raw| raw.cluster = String::new()), &["cluster", "name"]),
             (refused(|raw| raw.node = 128), &["node is 128", "0 to 127"]),
             (refused(|raw| raw.peer = 200), &["peer is 200", "0 to 127"]),
@@ -713,6 +744,25 @@ mod tests {
             (refused(|raw| raw.log_bytes = Some(1)), &["log_bytes is 1", "at least"]),
             (refused(|raw| raw.insecure = false), &["key_file", "insecure = true"]),
             (refused(|raw| raw.key_file = Some("k".to_string())), &["key_file and insecure"]),
+            (
+                refused(|raw| raw.accept_key_file = Some("k".to_string())),
+                &["accept_key_file and insecure"],
+            ),
+            (
+                refused(|raw| {
+                    raw.insecure = false;
+                    raw.accept_key_file = Some("k".to_string());
+                }),
+                &["accept_key_file", "another one in key_file"],
+            ),
+            (
+                refused(|raw| {
+                    raw.insecure = false;
+                    raw.key_file = Some("k".to_string());
+                    raw.accept_key_file = Some("k".to_string());
+                }),
+                &["accept_key_file", "another one in key_file"],
+            ),
             (refused(|raw| raw.timeout = span(200)), &["timeout", "3 heartbeats", "300ms"]),
             (
                 refused(|raw| raw.default_prim = RawDefaultPrim::Node(7)),

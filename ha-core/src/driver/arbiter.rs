@@ -7,16 +7,17 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use ha_proto::wire::{self, DATAGRAM_MAX, Header, Keys, Kind};
+use ha_proto::wire::{self, DATAGRAM_MAX, Header, Keys, Kind, Reject, Rejections};
 use ha_proto::{ClusterId, Epoch, Incarnation, Machine, ModuleId, NodeId, Outbox};
 use ha_quorum::arbiter::{Input, Output};
 use ha_quorum::{Answer, Ask, Register};
 use tracing::{debug, error, info, info_span, warn};
 
 use super::key::Secrets;
+use super::strangers::Strangers;
 use super::{Clock, StartError, random};
 use crate::raw::Key;
 use crate::store::{Lock, StoreError, replace};
@@ -29,7 +30,8 @@ pub struct ArbiterConfig {
     /// Where it keeps its registers. A lost folder is another witness to the nodes: they adopt it
     /// by themselves. A folder restored from a copy must never be used.
     pub folder: PathBuf,
-    /// The key of the clusters that ask.
+    /// The key of the clusters that ask, or two while it is changed: as at the nodes, and in the
+    /// same three steps (`accept_key_file` of [`RawConfig`](crate::raw::RawConfig)).
     pub key: Key,
 }
 
@@ -40,6 +42,7 @@ pub struct ArbiterConfig {
 #[derive(Debug)]
 pub struct Arbiter {
     address: SocketAddr,
+    strangers: Arc<Mutex<Strangers>>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -58,19 +61,27 @@ impl Arbiter {
         let address = socket.local_addr().map_err(failed)?;
         let machine = shelf.machine()?;
         let ended = Arc::new(AtomicBool::new(false));
-        let mut desk = Desk { machine, keys, socket, shelf, clock: Clock::start() };
+        let strangers = Arc::new(Mutex::new(Strangers::default()));
+        let refused = Arc::clone(&strangers);
+        let mut desk = Desk { machine, keys, socket, shelf, clock: Clock::start(), refused };
         let seen = Arc::clone(&ended);
         let thread = thread::Builder::new().name("ha-arbiter".into()).spawn(move || {
             let _span = info_span!("arbiter", %address).entered();
             desk.serve(&seen);
         })?;
         info!(%address, folder = %config.folder.display(), "the arbiter answers");
-        Ok(Self { address, ended, thread: Some(thread) })
+        Ok(Self { address, strangers, ended, thread: Some(thread) })
     }
 
     /// Where it is asked.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Datagrams refused since the start, by kind. Each kind is told in the log once for each
+    /// sender.
+    pub fn rejections(&self) -> Rejections {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner).total()
     }
 
     /// Waits until it ends: only a failure ends it.
@@ -106,6 +117,7 @@ struct Desk {
     socket: UdpSocket,
     shelf: Shelf,
     clock: Clock,
+    refused: Arc<Mutex<Strangers>>,
 }
 
 impl Desk {
@@ -125,7 +137,10 @@ impl Desk {
     }
 
     fn handle(&mut self, bytes: &[u8], from: SocketAddr) {
-        let Some((cluster, module, ask)) = self.open(bytes, from) else { return };
+        let (cluster, module, ask) = match self.open(bytes) {
+            Ok(asked) => asked,
+            Err(reject) => return self.refuse(reject, from),
+        };
         let mut out = Outbox::new(ha_quorum::Arbiter::OUTPUTS_MAX);
         self.machine.handle(self.clock.now(), Input::Ask { cluster, module, ask }, &mut out);
         while let Some(output) = out.pop() {
@@ -149,24 +164,23 @@ impl Desk {
     }
 
     /// The ask in a datagram that belongs to a cluster of our key.
-    fn open(&self, bytes: &[u8], from: SocketAddr) -> Option<(ClusterId, ModuleId, Ask)> {
+    fn open(&self, bytes: &[u8]) -> Result<(ClusterId, ModuleId, Ask), Reject> {
         // One key may serve many clusters: the header says which, and the seal covers it.
-        let cluster = bytes.get(CLUSTER_AT..)?.first_chunk()?;
-        let cluster = ClusterId(u64::from_be_bytes(*cluster));
-        let packet = match wire::open(bytes, &self.keys, cluster) {
-            Ok(packet) if packet.header.kind == Kind::Ask => packet,
-            Ok(_) => return None,
-            Err(reject) => {
-                debug!(%from, %reject, "a datagram is refused");
-                return None;
-            }
-        };
-        match Ask::decode(packet.header.sender, packet.body) {
-            Ok(ask) => Some((cluster, packet.header.module, ask)),
-            Err(error) => {
-                warn!(%from, %error, "an ask is not understood");
-                None
-            }
+        let cluster = bytes.get(CLUSTER_AT..).and_then(|bytes| bytes.first_chunk());
+        let cluster = ClusterId(u64::from_be_bytes(*cluster.ok_or(Reject::Truncated)?));
+        let packet = wire::open(bytes, &self.keys, cluster)?;
+        match packet.header.kind {
+            Kind::Ask => {}
+            Kind::Beat | Kind::Answer => return Err(Reject::Misplaced),
+        }
+        let ask = Ask::decode(packet.header.sender, packet.body)?;
+        Ok((cluster, packet.header.module, ask))
+    }
+
+    fn refuse(&self, reject: Reject, from: SocketAddr) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.count(from.ip(), reject) {
+            warn!(%from, %reject, "a datagram is refused: told once, counted always");
         }
     }
 

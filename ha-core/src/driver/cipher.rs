@@ -20,8 +20,45 @@ pub(super) struct Ends {
     pub(super) cluster: ClusterId,
     pub(super) me: NodeId,
     pub(super) peer: NodeId,
-    /// Derived from the cluster's key; `None` when the stream is neither encrypted nor authentic.
-    pub(super) secret: Option<[u8; 32]>,
+    /// `None` when the stream is neither encrypted nor authentic.
+    pub(super) keys: Option<StreamKeys>,
+}
+
+/// What the cluster's key gives for streams, and a second one that is accepted.
+#[derive(Clone)]
+pub(super) struct StreamKeys {
+    own: [u8; 32],
+    accepted: Option<[u8; 32]>,
+}
+
+impl StreamKeys {
+    pub(super) fn new(key: &[u8; 32]) -> Self {
+        Self { own: derive(key), accepted: None }
+    }
+
+    /// Accepts `key` besides.
+    pub(super) fn accepting(self, key: &[u8; 32]) -> Self {
+        Self { accepted: Some(derive(key)), ..self }
+    }
+}
+
+/// Which key a stream is dialled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// This node's own.
+    Own,
+    /// The one that it accepts besides, if there is one.
+    Accepted,
+}
+
+impl Attempt {
+    /// What to try after this one was refused.
+    pub(super) fn next(self) -> Self {
+        match self {
+            Self::Own => Self::Accepted,
+            Self::Accepted => Self::Own,
+        }
+    }
 }
 
 /// One direction-pair of an established stream.
@@ -57,7 +94,7 @@ pub(super) enum HandshakeError {
 }
 
 /// The secret of replication streams under the cluster's `key`; no other use of the key gives it.
-pub(super) fn derive(key: &[u8; 32]) -> [u8; 32] {
+fn derive(key: &[u8; 32]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(b"ha-core replication stream 1");
     mac.finalize().into_bytes().into()
@@ -65,31 +102,53 @@ pub(super) fn derive(key: &[u8; 32]) -> [u8; 32] {
 
 impl Ends {
     /// Greets as the one who dialled.
-    pub(super) async fn dial(&self, stream: &mut TcpStream) -> Result<Cipher, HandshakeError> {
-        let mut noise = self.builder()?.map(Builder::build_initiator).transpose()?;
+    pub(super) async fn dial(
+        &self,
+        stream: &mut TcpStream,
+        attempt: Attempt,
+    ) -> Result<Cipher, HandshakeError> {
+        let mut noise = match &self.keys {
+            Some(StreamKeys { accepted: Some(key), .. }) if attempt == Attempt::Accepted => {
+                Some(builder(key)?.build_initiator()?)
+            }
+            Some(StreamKeys { own, .. }) => Some(builder(own)?.build_initiator()?),
+            None => None,
+        };
         self.say(stream, noise.as_mut()).await?;
-        self.hear(stream, noise.as_mut()).await?;
-        Self::finish(noise)
+        let message = hear(stream).await?;
+        let greeting = match &mut noise {
+            Some(noise) => opened(noise, &message)?,
+            None => message,
+        };
+        self.check(&greeting)?;
+        finish(noise)
     }
 
     /// Greets as the one who was dialled.
     pub(super) async fn accept(&self, stream: &mut TcpStream) -> Result<Cipher, HandshakeError> {
-        let mut noise = self.builder()?.map(Builder::build_responder).transpose()?;
-        self.hear(stream, noise.as_mut()).await?;
+        let message = hear(stream).await?;
+        let (mut noise, greeting) = self.recognise(message)?;
+        self.check(&greeting)?;
         self.say(stream, noise.as_mut()).await?;
-        Self::finish(noise)
+        finish(noise)
     }
 
-    fn builder(&self) -> Result<Option<Builder<'_>>, snow::Error> {
-        let Some(secret) = &self.secret else { return Ok(None) };
-        let builder = Builder::new(PATTERN.parse()?);
-        Ok(Some(builder.psk(0, secret)?.prologue(PROLOGUE)?))
-    }
-
-    fn finish(noise: Option<HandshakeState>) -> Result<Cipher, HandshakeError> {
-        match noise {
-            Some(noise) => Ok(Cipher::Noise(Box::new(noise.into_transport_mode()?))),
-            None => Ok(Cipher::Plain),
+    /// Opens the first message with whichever accepted key it was sealed with.
+    fn recognise(
+        &self,
+        message: Vec<u8>,
+    ) -> Result<(Option<HandshakeState>, Vec<u8>), HandshakeError> {
+        let Some(StreamKeys { own, accepted }) = &self.keys else { return Ok((None, message)) };
+        let mut noise = builder(own)?.build_responder()?;
+        let first = opened(&mut noise, &message);
+        match (first, accepted) {
+            (Ok(greeting), _) => Ok((Some(noise), greeting)),
+            (Err(error), None) => Err(error.into()),
+            (Err(_), Some(key)) => {
+                let mut noise = builder(key)?.build_responder()?;
+                let greeting = opened(&mut noise, &message)?;
+                Ok((Some(noise), greeting))
+            }
         }
     }
 
@@ -110,28 +169,6 @@ impl Ends {
         framed.extend_from_slice(&message[..len]);
         stream.write_all(&framed).await?;
         Ok(())
-    }
-
-    async fn hear(
-        &self,
-        stream: &mut TcpStream,
-        noise: Option<&mut HandshakeState>,
-    ) -> Result<(), HandshakeError> {
-        let len = usize::from(stream.read_u16().await?);
-        if len > GREETING_MAX {
-            return Err(DecodeError::Invalid("the greeting's length").into());
-        }
-        let mut message = vec![0; len];
-        stream.read_exact(&mut message).await?;
-        let mut greeting = vec![0; GREETING_MAX];
-        let greeting = match noise {
-            Some(noise) => {
-                let len = noise.read_message(&message, &mut greeting)?;
-                &greeting[..len]
-            }
-            None => &message,
-        };
-        self.check(greeting)
     }
 
     /// Layout, 16 bytes, big-endian: magic `0x48535452` ("HSTR"), version u8 (1), from u8, to u8,
@@ -166,6 +203,35 @@ impl Ends {
         } else {
             Err(HandshakeError::Stranger { cluster, from, to })
         }
+    }
+}
+
+fn builder(secret: &[u8; 32]) -> Result<Builder<'_>, snow::Error> {
+    Builder::new(PATTERN.parse()?).psk(0, secret)?.prologue(PROLOGUE)
+}
+
+/// One message of a handshake.
+async fn hear(stream: &mut TcpStream) -> Result<Vec<u8>, HandshakeError> {
+    let len = usize::from(stream.read_u16().await?);
+    if len > GREETING_MAX {
+        return Err(DecodeError::Invalid("the greeting's length").into());
+    }
+    let mut message = vec![0; len];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+fn opened(noise: &mut HandshakeState, message: &[u8]) -> Result<Vec<u8>, snow::Error> {
+    let mut greeting = vec![0; GREETING_MAX];
+    let len = noise.read_message(message, &mut greeting)?;
+    greeting.truncate(len);
+    Ok(greeting)
+}
+
+fn finish(noise: Option<HandshakeState>) -> Result<Cipher, HandshakeError> {
+    match noise {
+        Some(noise) => Ok(Cipher::Noise(Box::new(noise.into_transport_mode()?))),
+        None => Ok(Cipher::Plain),
     }
 }
 

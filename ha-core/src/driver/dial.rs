@@ -1,5 +1,6 @@
 //! Making the stream: one node dials, the other listens.
 
+use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -12,7 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::cipher::{Ends, HandshakeError};
+use super::cipher::{Attempt, Ends, HandshakeError};
 use super::mailbox::{Letter, Mailbox};
 use super::session::Session;
 
@@ -37,24 +38,21 @@ impl Patience {
 
 /// Dials the peer for ever: one stream at a time, a new one when it ended.
 pub(super) async fn dial(ends: Ends, to: SocketAddr, patience: Patience, mailbox: Arc<Mailbox>) {
-    let mut said = false;
+    let refused = Refused::default();
+    let mut attempt = Attempt::Own;
     loop {
-        match connect(&ends, to, patience).await {
+        match connect(&ends, to, patience, &mut attempt).await {
             Ok((session, ended)) => {
                 info!(%to, "the replication stream is up");
-                said = false;
+                refused.forget();
                 if mailbox.post(Letter::Session(Box::new(session))).is_err() {
                     return;
                 }
                 // The sender is dropped with the session: that is the message.
                 let _ = ended.await;
             }
-            // An absent peer is said once; what is there and refuses the key, each time.
-            Err(HandshakeError::Io(error)) if said => debug!(%to, %error, "still no stream"),
-            Err(error) => {
-                warn!(%to, %error, "no replication stream");
-                said = true;
-            }
+            Err(error) if refused.is_news(&error) => warn!(%to, %error, "no replication stream"),
+            Err(error) => debug!(%to, %error, "still no replication stream"),
         }
         sleep(patience.retry).await;
     }
@@ -64,10 +62,14 @@ async fn connect(
     ends: &Ends,
     to: SocketAddr,
     patience: Patience,
+    attempt: &mut Attempt,
 ) -> Result<(Session, oneshot::Receiver<()>), HandshakeError> {
     let mut stream = in_time(patience, TcpStream::connect(to)).await??;
     prepare(&stream, patience)?;
-    let cipher = in_time(patience, ends.dial(&mut stream)).await??;
+    // Should the peer not accept this node's key yet, or any more, it may have the other one.
+    let present = std::mem::replace(attempt, attempt.next());
+    let cipher = in_time(patience, ends.dial(&mut stream, present)).await??;
+    *attempt = Attempt::Own;
     let (sender, ended) = oneshot::channel();
     Ok((Session::new(stream, cipher, Some(sender)), ended))
 }
@@ -84,18 +86,24 @@ pub(super) async fn listen(
         Err(error) => return warn!(%error, "cannot listen for the replication stream"),
     };
     let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
+    let refused = Arc::new(Refused::default());
     loop {
         let Ok(permit) = Arc::clone(&greetings).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, from)) => {
                 let (ends, mailbox) = (ends.clone(), Arc::clone(&mailbox));
+                let refused = Arc::clone(&refused);
                 tokio::spawn(async move {
                     match greet(&ends, stream, patience).await {
                         Ok(session) => {
                             info!(%from, "the replication stream is up");
+                            refused.forget();
                             let _ = mailbox.post(Letter::Session(Box::new(session)));
                         }
-                        Err(error) => warn!(%from, %error, "a connection is refused"),
+                        Err(error) if refused.is_news(&error) => {
+                            warn!(%from, %error, "a connection is refused");
+                        }
+                        Err(error) => debug!(%from, %error, "a connection is refused"),
                     }
                     drop(permit);
                 });
@@ -105,6 +113,27 @@ pub(super) async fn listen(
                 sleep(patience.retry).await;
             }
         }
+    }
+}
+
+/// Which kinds of refusal were told since the stream was up last: each is told once, or a wrong key
+/// would fill the log.
+#[derive(Debug, Default)]
+struct Refused(AtomicU8);
+
+impl Refused {
+    fn is_news(&self, error: &HandshakeError) -> bool {
+        let bit = match error {
+            HandshakeError::Io(_) => 1,
+            HandshakeError::Noise(_) => 2,
+            HandshakeError::Greeting(_) => 4,
+            HandshakeError::Stranger { .. } => 8,
+        };
+        self.0.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    fn forget(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 
@@ -144,3 +173,67 @@ const KEEPALIVE: Duration = Duration::from_secs(1);
 const KEEPALIVE_RETRIES: u32 = 3;
 /// Connections that may be greeting at a time: one is the peer's, the others a stranger's.
 const GREETINGS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use core::future::poll_fn;
+    use core::task::Poll;
+
+    use ha_proto::{ClusterId, NodeId};
+
+    use super::super::cipher::StreamKeys;
+    use super::*;
+
+    fn ends(me: u8, keys: StreamKeys) -> Ends {
+        let node = |id| NodeId::new(id).unwrap();
+        Ends { cluster: ClusterId(1), me: node(me), peer: node(1 - me), keys: Some(keys) }
+    }
+
+    /// Until one end has its stream.
+    async fn session(mailbox: &Mailbox) {
+        let mut letters = Vec::new();
+        poll_fn(|cx| {
+            mailbox.collect(cx, &mut letters);
+            match letters.pop() {
+                Some(Letter::Session(_)) => Poll::Ready(()),
+                Some(other) => panic!("{other:?}"),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    #[test]
+    fn a_dialler_whose_key_is_refused_tries_the_other_one_next() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let patience = Patience::new(Duration::from_millis(10), Duration::from_secs(5));
+            let listener = StdListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let to = listener.local_addr().unwrap();
+            let [here, there] = [(); 2].map(|()| Arc::new(Mailbox::default()));
+            let old = ends(1, StreamKeys::new(&[1; 32]));
+            let new = ends(0, StreamKeys::new(&[2; 32]).accepting(&[1; 32]));
+            tokio::spawn(listen(old, listener, patience, Arc::clone(&there)));
+            tokio::spawn(dial(new, to, patience, Arc::clone(&here)));
+            let met = async {
+                session(&here).await;
+                session(&there).await;
+            };
+            timeout(Duration::from_secs(30), met).await.expect("the second attempt succeeds");
+        });
+    }
+
+    #[test]
+    fn each_kind_of_refusal_is_told_once_until_the_stream_was_up() {
+        let refused = Refused::default();
+        let broken = || HandshakeError::Io(io::ErrorKind::UnexpectedEof.into());
+        let other = HandshakeError::Noise(snow::Error::Decrypt);
+        assert!(refused.is_news(&broken()));
+        assert!(!refused.is_news(&broken()));
+        assert!(refused.is_news(&other));
+        assert!(!refused.is_news(&other));
+        refused.forget();
+        assert!(refused.is_news(&broken()));
+    }
+}

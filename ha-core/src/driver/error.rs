@@ -14,8 +14,10 @@ use crate::store::StoreError;
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The key cannot be read.
-    #[error("key_file = {path:?} cannot be read: {source}")]
+    #[error("{field} = {path:?} cannot be read: {source}")]
     Key {
+        /// The field of the configuration.
+        field: &'static str,
         /// As configured.
         path: PathBuf,
         /// Why not.
@@ -23,10 +25,12 @@ pub enum StartError {
     },
     /// The file holds no key.
     #[error(
-        "key_file = {path:?} holds no key: it must hold 64 hexadecimal digits, as made by \
+        "{field} = {path:?} holds no key: it must hold 64 hexadecimal digits, as made by \
          `head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \\n'`"
     )]
     KeyFormat {
+        /// The field of the configuration.
+        field: &'static str,
         /// As configured.
         path: PathBuf,
     },

@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 
 use ha_proto::wire::Keys;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::StartError;
-use super::cipher::derive;
+use super::cipher::StreamKeys;
 use crate::raw::Key;
 
-/// What the one key of a cluster gives to each use.
+/// What the key of a cluster gives to each use, and the second one that is accepted while it is
+/// changed.
 #[derive(Clone)]
 pub(super) struct Secrets {
     pub(super) datagrams: Keys,
     /// `None` without a key.
-    pub(super) stream: Option<[u8; 32]>,
+    pub(super) stream: Option<StreamKeys>,
 }
 
 impl Secrets {
@@ -29,21 +30,34 @@ impl Secrets {
                 Ok(Self { datagrams: Keys::insecure(), stream: None })
             }
             Key::File(path) => {
-                let path = PathBuf::from(path);
-                let bytes = read(&path)?;
-                let key = parse(&bytes).ok_or(StartError::KeyFormat { path })?;
-                Ok(Self { datagrams: Keys::new(&key), stream: Some(derive(&key)) })
+                let key = key_in("key_file", path)?;
+                Ok(Self { datagrams: Keys::new(&key), stream: Some(StreamKeys::new(&key)) })
+            }
+            Key::Rotating { signing, accepted } => {
+                let key = key_in("key_file", signing)?;
+                let other = key_in("accept_key_file", accepted)?;
+                info!("two keys are accepted: the cluster's key is being changed");
+                Ok(Self {
+                    datagrams: Keys::new(&key).accepting(&other),
+                    stream: Some(StreamKeys::new(&key).accepting(&other)),
+                })
             }
         }
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, StartError> {
-    let failed = |source| StartError::Key { path: path.to_path_buf(), source };
+fn key_in(field: &'static str, path: &str) -> Result<[u8; 32], StartError> {
+    let path = PathBuf::from(path);
+    let bytes = read(field, &path)?;
+    parse(&bytes).ok_or(StartError::KeyFormat { field, path })
+}
+
+fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
+    let failed = |source| StartError::Key { field, path: path.to_path_buf(), source };
     let data = fs::metadata(path).map_err(failed)?;
     if data.mode() & 0o077 != 0 {
         let mode = data.mode() & 0o777;
-        warn!(key_file = %path.display(), "others may read the key (mode {mode:03o}): chmod 400");
+        warn!(field, path = %path.display(), "others may read the key (mode {mode:03o}): chmod 400");
     }
     fs::read(path).map_err(failed)
 }
@@ -99,5 +113,10 @@ mod tests {
         let empty = Secrets::load(&Key::File(file.path().to_str().unwrap().into()));
         let Err(error) = empty else { panic!("there is no key") };
         assert!(error.to_string().contains("64 hexadecimal digits"));
+        std::fs::write(file.path(), [1; 32]).unwrap();
+        let signing = String::from(file.path().to_str().unwrap());
+        let second = Secrets::load(&Key::Rotating { signing, accepted: "/nowhere/key".into() });
+        let Err(error) = second else { panic!("there is no such file") };
+        assert!(error.to_string().contains("accept_key_file = \"/nowhere/key\" cannot be read"));
     }
 }

@@ -69,6 +69,7 @@ mod key;
 mod mailbox;
 mod module;
 mod session;
+mod strangers;
 mod turn;
 mod udp;
 mod watched;
@@ -89,7 +90,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, info_span};
 
-use self::cipher::Ends;
+use self::cipher::{Ends, StreamKeys};
 use self::clock::Alarm;
 use self::dial::Patience;
 use self::handle::{PROPOSALS_MAX, Shared};
@@ -321,7 +322,7 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
     let clock = Clock::start();
     let boot = Boot(random()?);
     let first = &modules.first().expect("a driver without modules does not start").config;
-    connect(first, secrets.stream, sockets.listener, &mailbox);
+    connect(first, secrets.stream.clone(), sockets.listener, &mailbox);
     let witnesses: Vec<SocketAddr> = sockets.witnesses.keys().copied().collect();
     let ports = Ports {
         links: sockets.links.into_iter().map(Port::new).collect::<io::Result<_>>()?,
@@ -358,12 +359,12 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
 /// Begins to dial, or to listen: the lower id dials.
 fn connect(
     config: &NodeConfig,
-    secret: Option<[u8; 32]>,
+    keys: Option<StreamKeys>,
     listener: Option<TcpListener>,
     mailbox: &Arc<Mailbox>,
 ) {
     let (identity, timing) = (config.config.identity(), config.config.timing());
-    let ends = Ends { cluster: identity.cluster, me: identity.me, peer: identity.peer, secret };
+    let ends = Ends { cluster: identity.cluster, me: identity.me, peer: identity.peer, keys };
     let patience = Patience::new(timing.heartbeat, timing.timeout);
     let mailbox = Arc::clone(mailbox);
     match listener {

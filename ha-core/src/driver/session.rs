@@ -13,7 +13,7 @@ use ha_replicate::MESSAGE_MAX;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::cipher::{Cipher, Ends, derive};
+use super::cipher::{Attempt, Cipher, Ends, StreamKeys};
 
 /// An established stream. Each message is framed by its length (u32, without the frame's head) and
 /// its module (u16).
@@ -67,37 +67,25 @@ impl Session {
         }
     }
 
-    /// Greets over a new connection, as the node `me` that dialled `peer`; with no `key` the stream is
-    /// neither encrypted nor authentic.
+    /// Greets over a new connection between the nodes `me` and `peer`, of which the one with the
+    /// lower id has dialled; with no `key` the stream is neither encrypted nor authentic.
     ///
     /// # Errors
     /// When the connection breaks, or the other end is not that peer with that key.
-    pub async fn dial(
+    pub async fn greet(
         mut stream: TcpStream,
         cluster: ClusterId,
         me: NodeId,
         peer: NodeId,
         key: Option<&[u8; 32]>,
     ) -> io::Result<Self> {
-        let ends = Ends { cluster, me, peer, secret: key.map(derive) };
-        let cipher = ends.dial(&mut stream).await.map_err(io::Error::other)?;
-        Ok(Self::new(stream, cipher, None))
-    }
-
-    /// Greets over a new connection, as the node `me` that `peer` dialled.
-    ///
-    /// # Errors
-    /// As for [`Session::dial`].
-    pub async fn accept(
-        mut stream: TcpStream,
-        cluster: ClusterId,
-        me: NodeId,
-        peer: NodeId,
-        key: Option<&[u8; 32]>,
-    ) -> io::Result<Self> {
-        let ends = Ends { cluster, me, peer, secret: key.map(derive) };
-        let cipher = ends.accept(&mut stream).await.map_err(io::Error::other)?;
-        Ok(Self::new(stream, cipher, None))
+        let ends = Ends { cluster, me, peer, keys: key.map(StreamKeys::new) };
+        let cipher = if me < peer {
+            ends.dial(&mut stream, Attempt::Own).await
+        } else {
+            ends.accept(&mut stream).await
+        };
+        Ok(Self::new(stream, cipher.map_err(io::Error::other)?, None))
     }
 
     /// Reads what is there, at most 256 KiB; whether there may be more. Ready to be woken for more
@@ -303,8 +291,8 @@ mod tests {
 
     fn ends(me: u8, key: Option<u8>) -> Ends {
         let node = |id| NodeId::new(id).unwrap();
-        let secret = key.map(|key| derive(&[key; 32]));
-        Ends { cluster: ClusterId(1), me: node(me), peer: node(1 - me), secret }
+        let keys = key.map(|key| StreamKeys::new(&[key; 32]));
+        Ends { cluster: ClusterId(1), me: node(me), peer: node(1 - me), keys }
     }
 
     async fn streams() -> (TcpStream, TcpStream) {
@@ -320,7 +308,7 @@ mod tests {
     ) -> (Result<Cipher, HandshakeError>, Result<Cipher, HandshakeError>) {
         let (mut dialled, mut accepted) = streams().await;
         // Each end drops its stream when it gives up, so that the other one hears of it.
-        tokio::join!(async move { one.dial(&mut dialled).await }, async move {
+        tokio::join!(async move { one.dial(&mut dialled, Attempt::Own).await }, async move {
             other.accept(&mut accepted).await
         })
     }
@@ -328,7 +316,8 @@ mod tests {
     async fn sessions(key: Option<u8>) -> (Session, Session) {
         let (mut dialled, mut accepted) = streams().await;
         let (one, other) = (ends(0, key), ends(1, key));
-        let (here, there) = tokio::join!(one.dial(&mut dialled), other.accept(&mut accepted));
+        let (here, there) =
+            tokio::join!(one.dial(&mut dialled, Attempt::Own), other.accept(&mut accepted));
         (Session::new(dialled, here.unwrap(), None), Session::new(accepted, there.unwrap(), None))
     }
 
@@ -439,6 +428,31 @@ mod tests {
                 let same = greet(&ends(0, key), &ends(0, key)).await;
                 assert!(matches!(same, (Err(_), Err(HandshakeError::Stranger { .. }))));
             }
+        });
+    }
+
+    #[test]
+    fn two_keys_are_valid_at_once() {
+        let both = |me, own, accepted| {
+            let mut ends = ends(me, Some(own));
+            ends.keys = ends.keys.map(|keys| keys.accepting(&[accepted; 32]));
+            ends
+        };
+        block_on(async {
+            // Each step of a change of the key, at either end first.
+            for (one, other) in [
+                (both(0, 1, 2), ends(1, Some(1))),
+                (ends(0, Some(1)), both(1, 1, 2)),
+                (both(0, 1, 2), both(1, 2, 1)),
+                (both(0, 2, 1), both(1, 1, 2)),
+                (ends(0, Some(2)), both(1, 2, 1)),
+                (both(0, 2, 1), ends(1, Some(2))),
+            ] {
+                let met = greet(&one, &other).await;
+                assert!(matches!(met, (Ok(Cipher::Noise(_)), Ok(Cipher::Noise(_)))));
+            }
+            let third = greet(&ends(0, Some(3)), &both(1, 1, 2)).await;
+            assert!(matches!(third, (Err(_), Err(HandshakeError::Noise(_)))));
         });
     }
 

@@ -66,22 +66,25 @@ impl Loop {
             let source = Source::Peer(LinkId(link as u8));
             more |= port.receive(cx, |bytes, from| {
                 let module = wire::peek_module(bytes).and_then(|id| places.get(&id));
-                if let Some(&at) = module {
-                    modules[at].tell(clock.now(), Input::Datagram { source, bytes });
-                } else {
+                if module.is_none() {
                     debug!(%from, "a datagram for no module of this process");
                 }
+                // The first one refuses and counts what is for none.
+                let at = module.copied().unwrap_or(0);
+                modules[at].tell(clock.now(), Input::Datagram { source, bytes });
             });
         }
         for (place, port) in ports.witnesses.iter().enumerate() {
             let source = Source::Witness;
             more |= port.receive(cx, |bytes, from| {
                 let module = wire::peek_module(bytes).and_then(|id| places.get(&id));
-                match module {
-                    Some(&at) if modules[at].asks(place) => {
-                        modules[at].tell(clock.now(), Input::Datagram { source, bytes });
-                    }
-                    Some(_) | None => debug!(%from, "an answer for no module of this process"),
+                let named = module.copied().filter(|&at| modules[at].asks(place));
+                if named.is_none() {
+                    debug!(%from, "an answer for no module of this process");
+                }
+                let first = || modules.iter().position(|module| module.asks(place));
+                if let Some(at) = named.or_else(first) {
+                    modules[at].tell(clock.now(), Input::Datagram { source, bytes });
                 }
             });
         }

@@ -2,6 +2,7 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
 
+mod keys;
 mod modules;
 mod orders;
 mod pair;

@@ -39,18 +39,6 @@ fn an_order_is_refused_with_the_reason_of_the_moment() {
 }
 
 #[test]
-fn an_order_that_is_accepted_says_so_before_its_effect() {
-    block_on(async {
-        let pair = Pair::new();
-        let (first, second) = (pair.start(0), pair.start(1));
-        first.until("primary", |status| status.role == Role::Prim && status.ready).await;
-        second.until("secondary", |status| status.role == Role::Second && status.ready).await;
-        assert_eq!(first.handle.order(Order::Swap).await, Ok(()));
-        second.until("primary", |status| status.role == Role::Prim && status.ready).await;
-    });
-}
-
-#[test]
 fn a_driver_that_has_ended_refuses_orders() {
     block_on(async {
         let first = Pair::new().start(0);

@@ -120,23 +120,24 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let key = folder.path().join("key");
-        fs::write(&key, "0123456789abcdef".repeat(4)).unwrap();
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
-        Self {
+        let mut pair = Self {
             links: (0..2).map(|_| [udp_port(), udp_port()]).collect(),
             streams: [tcp_port(), tcp_port()],
             witness: None,
-            key: key.to_str().unwrap().into(),
-            folder,
-        }
+            key: String::new(),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        pair.key = pair.key_file("key", KEY);
+        pair
     }
 
     pub(crate) fn arbiter(&mut self) -> Arbiter {
+        self.arbiter_with(Key::File(self.key.clone()))
+    }
+
+    pub(crate) fn arbiter_with(&mut self, key: Key) -> Arbiter {
         let listen = self.witness.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
         let folder = self.folder.path().join("arbiter");
-        let key = Key::File(self.key.clone());
         let arbiter = Arbiter::start(&ArbiterConfig { listen, folder, key }).unwrap();
         self.witness = Some(arbiter.address());
         arbiter
@@ -168,10 +169,22 @@ impl Pair {
         }
     }
 
+    /// One more file with a key.
+    pub(crate) fn key_file(&self, name: &str, key: &str) -> String {
+        let path = self.folder.path().join(name);
+        fs::write(&path, key.repeat(4)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        path.to_str().unwrap().into()
+    }
+
     pub(crate) fn start(&self, node: u8) -> Node {
+        Self::run(self.raw(node, 0))
+    }
+
+    pub(crate) fn run(raw: RawConfig) -> Node {
         let host = Toy::default();
         let mut driver = Driver::new();
-        let config = NodeConfig::try_from(self.raw(node, 0)).unwrap();
+        let config = NodeConfig::try_from(raw).unwrap();
         let handle = driver.add(config, host.clone()).unwrap();
         Node { host, handle, running: driver.start().unwrap() }
     }
@@ -267,5 +280,7 @@ fn tcp_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+/// The cluster's key, four times, as a file has it.
+pub(crate) const KEY: &str = "0123456789abcdef";
 /// Far more than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
