@@ -36,9 +36,7 @@ const ETCD: [(u16, f64); 3] = [(1, 989.0), (16, 4_203.0), (256, 9_511.0)];
 /// What the simulator is to reach on one core.
 const HISTORIES: f64 = 100.0;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-fn main() -> Result<()> {
+fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds options of its own.
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
@@ -65,9 +63,9 @@ fn main() -> Result<()> {
 
 /// Measures both in turns; the median of each.
 fn in_turns(
-    mut ours: impl FnMut() -> Result<f64>,
-    mut limit: impl FnMut() -> Result<f64>,
-) -> Result<(f64, f64)> {
+    mut ours: impl FnMut() -> Result<f64, Box<dyn Error>>,
+    mut limit: impl FnMut() -> Result<f64, Box<dyn Error>>,
+) -> Result<(f64, f64), Box<dyn Error>> {
     let (mut all_ours, mut all_limits) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         all_ours.push(ours()?);
@@ -82,7 +80,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// A folder on the disk that holds what is built: never in memory.
-fn folder() -> Result<TempDir> {
+fn folder() -> Result<TempDir, Box<dyn Error>> {
     Ok(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?)
 }
 
@@ -92,13 +90,13 @@ fn add(figures: &mut Figures, figure: Figure) {
 }
 
 /// A pair whose two applications are one pump: only the primary's is counted.
-fn pair(folder: &Path, privacy: Privacy) -> Result<(Live, Pump)> {
+fn pair(folder: &Path, privacy: Privacy) -> Result<(Live, Pump), Box<dyn Error>> {
     let (pump, other) = (Pump::default(), Pump::default());
     let live = Live::start(folder, privacy, [pump.clone(), other])?;
     Ok((live, pump))
 }
 
-fn commits(figures: &mut Figures) -> Result<()> {
+fn commits(figures: &mut Figures) -> Result<(), Box<dyn Error>> {
     for in_flight in [1, 16, 256] {
         let folder = folder()?;
         let (live, pump) = pair(folder.path(), Privacy::Encrypted)?;
@@ -113,7 +111,7 @@ fn commits(figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-fn latency(figures: &mut Figures) -> Result<()> {
+fn latency(figures: &mut Figures) -> Result<(), Box<dyn Error>> {
     let folder = folder()?;
     let (live, pump) = pair(folder.path(), Privacy::Encrypted)?;
     let (ours, limit) = in_turns(
@@ -127,7 +125,7 @@ fn latency(figures: &mut Figures) -> Result<()> {
 }
 
 /// The stream by itself beside a bare copy over TCP; and with both copies on one disk beside it.
-fn replication(figures: &mut Figures) -> Result<()> {
+fn replication(figures: &mut Figures) -> Result<(), Box<dyn Error>> {
     for (privacy, key, name) in
         [(Privacy::Encrypted, Some([7; 32]), "encrypted"), (Privacy::Insecure, None, "insecure")]
     {
@@ -152,8 +150,8 @@ fn replication(figures: &mut Figures) -> Result<()> {
 fn stream(
     folder: &Path,
     privacy: Privacy,
-    limit: impl FnMut() -> Result<f64>,
-) -> Result<(f64, f64)> {
+    limit: impl FnMut() -> Result<f64, Box<dyn Error>>,
+) -> Result<(f64, f64), Box<dyn Error>> {
     let (live, pump) = pair(folder, privacy)?;
     let run = || {
         let pumped = pump.run(live.primary(), LARGE_IN_FLIGHT as u64, LARGE, TURN);
@@ -170,7 +168,7 @@ fn megabytes(bytes: usize) -> f64 {
 }
 
 /// Both nodes, the arbiter and all clients on this machine's cores.
-fn ledger(figures: &mut Figures) -> Result<()> {
+fn ledger(figures: &mut Figures) -> Result<(), Box<dyn Error>> {
     for (clients, etcd) in ETCD {
         let folder = folder()?;
         let servers = [Server::start()?, Server::start()?];
@@ -203,7 +201,7 @@ fn ledger(figures: &mut Figures) -> Result<()> {
 }
 
 /// The same load against one ledger that keeps nothing: what TCP and clients cost.
-fn in_memory(load: &Load) -> Result<f64> {
+fn in_memory(load: &Load) -> Result<f64, Box<dyn Error>> {
     let server = Server::start()?;
     let application = server.application();
     application.connect(MemoryLog::new(application.clone(), Seq::ZERO));

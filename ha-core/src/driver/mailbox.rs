@@ -40,16 +40,13 @@ pub(super) enum Letter {
     Order { module: usize, order: Order, reply: oneshot::Sender<Result<(), OrderError>> },
     /// A resource of a module.
     Resource { module: usize, index: u8, up: bool },
-    /// A look at a module.
-    Inspect { module: usize, look: Look },
+    /// A look at a module's machine, by whoever asks.
+    Inspect { module: usize, look: Box<dyn FnOnce(&Mirror) + Send> },
     /// A stream to the peer.
     Session(Box<Session>),
     /// The end.
     Shutdown,
 }
-
-/// A look at a module's machine, by whoever asks.
-pub(super) type Look = Box<dyn FnOnce(&Mirror) + Send>;
 
 /// A record that waits to be proposed.
 #[derive(Debug)]
