@@ -11,6 +11,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ha_benches::bare::Blocks;
 use ha_benches::{Figure, Figures, Live, Pair, Privacy, Pump, bare, free_tcp};
 use ha_core::Event;
 use ha_node::ledger::{ClientId, LedgerHost, Load, MemoryLog, Server};
@@ -100,13 +101,17 @@ fn commits(figures: &mut Figures) -> Result<(), Box<dyn Error>> {
     for in_flight in [1, 16, 256] {
         let folder = folder()?;
         let (live, pump) = pair(folder.path(), Privacy::Encrypted)?;
-        let (ours, limit) = in_turns(
-            || Ok(pump.run(live.primary(), in_flight as u64, RECORD, TURN).rate),
-            || Ok(bare::local_commits(folder.path(), in_flight, RECORD, TURN)?),
-        )?;
-        let what = format!("commits on both nodes, {in_flight} in flight");
-        let beside = "local write + fdatasync, as many together";
-        add(figures, Figure { what, ours, limit, beside, unit: "records/s" });
+        for (blocks, beside) in [
+            (Blocks::Reserved, "one local log, as many together"),
+            (Blocks::Written, "the same over blocks written before"),
+        ] {
+            let (ours, limit) = in_turns(
+                || Ok(pump.run(live.primary(), in_flight as u64, RECORD, TURN).rate),
+                || Ok(bare::local_commits(folder.path(), blocks, (in_flight, RECORD), TURN)?),
+            )?;
+            let what = format!("commits on both nodes, {in_flight} in flight");
+            add(figures, Figure { what, ours, limit, beside, unit: "records/s" });
+        }
     }
     Ok(())
 }
@@ -137,7 +142,8 @@ fn replication(figures: &mut Figures) -> Result<(), Box<dyn Error>> {
         add(figures, Figure { what, ours, limit, beside: "bare TCP copy", unit: "MB/s" });
         let disk = folder()?;
         let (ours, limit) = stream(disk.path(), privacy, || {
-            let records = bare::local_commits(disk.path(), LARGE_IN_FLIGHT, LARGE, TURN)?;
+            let together = (LARGE_IN_FLIGHT, LARGE);
+            let records = bare::local_commits(disk.path(), Blocks::Reserved, together, TURN)?;
             Ok(records * megabytes(LARGE))
         })?;
         let what = format!("replication to both disks, {name}");
