@@ -11,6 +11,7 @@
 //! - [`Arbiter`] is the witness: it stores before it answers, and times leases.
 //! - [`Voter`] is a node's side: it asks what the node wishes until the node wishes something
 //!   else, and tells which answers count.
+//! - [`Ping`] looks whether a majority of addresses outside the cluster answers: evidence, no vote.
 //! - [`Tenure`] and [`Binding`] are the arithmetic of leases received and promises given.
 //!
 //! Both machines are driven by the same loop: tell a fact, do what they say, call again at the
@@ -64,6 +65,7 @@ extern crate alloc;
 mod apply;
 pub mod arbiter;
 mod lease;
+pub mod ping;
 mod register;
 mod request;
 mod vote;
@@ -72,6 +74,7 @@ pub mod voter;
 pub use apply::{Facts, apply, reconcile};
 pub use arbiter::Arbiter;
 pub use lease::{Binding, Grantor, Promise, RHO_INVERSE, Tenure, longer, shorter};
+pub use ping::Ping;
 pub use register::{LEASE_MAX, LEASE_MIN, Register};
 pub use request::{Answer, Ask, Outcome, Refusal, Request};
 pub use vote::{Verdict, Vote};
