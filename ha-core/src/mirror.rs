@@ -258,6 +258,10 @@ impl Mirror {
         if !self.reign.leads() || !self.may_serve(now) {
             return Err(ProposeError::NotLeader);
         }
+        if self.log_full() && !self.peer_is_ready() {
+            // Nobody takes over where there is room: better refused than waited for without end.
+            return Err(ProposeError::NoSpace);
+        }
         self.log.propose(now, payload)
     }
 

@@ -74,3 +74,26 @@ fn a_disk_that_does_not_answer_fills_the_window_and_nothing_else() {
     }
     assert_eq!(node.status().committed, Seq(proposed as u64), "the disk woke: all is written");
 }
+
+#[test]
+fn a_full_disk_of_a_node_alone_refuses_records_until_there_is_room() {
+    let (mut node, mut now) = primary(Limits::default());
+    node.propose(now, b"one").expect("the disk has room so far");
+    node.handle_input(now, Input::Timeout);
+    let mut appends = Vec::new();
+    serve(&mut node, now, &mut appends);
+    node.handle_input(now, Input::Done { ticket: appends[0], answer: Answer::Full });
+    assert_eq!(node.propose(now, b"two"), Err(ProposeError::NoSpace));
+    assert!(node.status().serving, "nothing else stops");
+    while appends.len() == 1 {
+        let due = node.poll_timeout().expect("it tries again");
+        now = due.at.max(now);
+        node.handle_input(now, Input::Timeout);
+        serve(&mut node, now, &mut appends);
+    }
+    node.handle_input(now, Input::Done { ticket: appends[1], answer: Answer::Done });
+    let told = core::iter::from_fn(|| node.poll_output());
+    let writable = told.filter(|said| matches!(said, Output::Event(Event::LogWritable)));
+    assert_eq!(writable.count(), 1);
+    assert_eq!(node.propose(now, b"two"), Ok(Seq(2)));
+}

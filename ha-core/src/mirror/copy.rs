@@ -169,7 +169,14 @@ impl Mirror {
                 let (_, from) = tickets.reads[at].take()?;
                 Some(Input::Read { what: READS[at], from, batch })
             }
-            Answer::Done => tickets.appended(ticket).map(|seq| Input::Durable { seq }),
+            Answer::Done => {
+                let was_full = tickets.full;
+                let durable = tickets.appended(ticket);
+                if was_full && !self.log_full() {
+                    self.event(Event::LogWritable);
+                }
+                durable.map(|seq| Input::Durable { seq })
+            }
             Answer::Failed | Answer::Full => None,
         }
     }

@@ -2,6 +2,11 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
 
+mod bad_input;
+#[path = "../disks/mod.rs"]
+mod disks;
+mod failing_disks;
+mod full_disks;
 mod keys;
 mod modules;
 mod orders;

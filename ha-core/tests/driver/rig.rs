@@ -202,6 +202,18 @@ impl Node {
         until(&self.handle, what, wanted).await
     }
 
+    /// Waits until the host has heard of it, on its own thread.
+    pub(crate) async fn told(&self, wanted: Event) {
+        let heard = async {
+            while !self.host.look(|seen| seen.events.contains(&wanted)) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let heard = tokio::time::timeout(PATIENCE, heard).await;
+        let events = || self.host.look(|seen| seen.events.clone());
+        assert!(heard.is_ok(), "{wanted:?} is not told: {:?}", events());
+    }
+
     /// Gives an order until `at` shows what comes of it: an order is refused while, as far as this
     /// node knows, the time is not right.
     pub(crate) async fn insist(

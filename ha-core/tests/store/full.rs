@@ -1,42 +1,15 @@
 //! A full disk refuses records and harms none.
 
-use std::fs;
-use std::process::Command;
-
 use ha_core::Answer;
 
+use crate::disks::Small;
 use crate::rig::{Rig, filled};
-
-/// A file system of 13 MiB, gone when it is dropped.
-struct Disk {
-    folder: tempfile::TempDir,
-}
-
-impl Disk {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=13m", "tmpfs"]).arg(folder.path());
-        let mounted = mount.output().is_ok_and(|output| output.status.success());
-        if !mounted {
-            eprintln!("skipped: needs root, to mount a small tmpfs");
-        }
-        mounted.then_some(Self { folder })
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.folder.path()).status();
-    }
-}
 
 #[test]
 fn a_full_disk_refuses_and_takes_again_once_there_is_room() {
-    let Some(disk) = Disk::mount() else { return };
-    let folder = disk.folder.path();
-    let ballast = folder.join("ballast");
-    fs::write(&ballast, vec![1; 4 << 20]).unwrap();
+    let Some(disk) = Small::mount() else { return };
+    let folder = disk.path();
+    disk.load(4 << 20);
     let mut rig = Rig::start(folder);
     // Two files of 4 MiB fit beside the ballast, a third does not.
     let mut count: u8 = 0;
@@ -54,7 +27,7 @@ fn a_full_disk_refuses_and_takes_again_once_there_is_room() {
     let mut rig = Rig::start(folder);
     assert_eq!(rig.end, end);
     assert_eq!(rig.append(&vec![1; 100_000]), Answer::Full);
-    fs::remove_file(&ballast).unwrap();
+    disk.unload();
     assert_eq!(rig.append(&vec![83; 100_000]), Answer::Done);
     let all = rig.all();
     assert_eq!(all[..82], filled(82));
@@ -63,10 +36,10 @@ fn a_full_disk_refuses_and_takes_again_once_there_is_room() {
 
 #[test]
 fn what_waits_behind_a_refused_append_is_refused_too() {
-    let Some(disk) = Disk::mount() else { return };
-    let folder = disk.folder.path();
+    let Some(disk) = Small::mount() else { return };
+    let folder = disk.path();
     let mut rig = Rig::start(folder);
-    fs::write(folder.join("ballast"), vec![1; 8 << 20]).unwrap();
+    disk.load(8 << 20);
     rig.fill(41, 100_000);
     let mut end = rig.end;
     for ticket in 100..103 {

@@ -4,6 +4,9 @@
 
 mod aside;
 mod damage;
+#[path = "../disks/mod.rs"]
+mod disks;
+mod failing;
 mod full;
 mod growth;
 mod owners;
