@@ -92,6 +92,8 @@ pub enum Fault {
     Resource {
         /// Which node.
         node: usize,
+        /// Which of [`RESOURCES`].
+        which: usize,
         /// For how long.
         lasts: u64,
     },
@@ -105,6 +107,9 @@ pub enum Fault {
     /// The storage of the witness fails once.
     WitnessDiskFail,
 }
+
+/// The resources that are watched: the first two, and the last one that an index can name.
+pub const RESOURCES: [u8; 3] = [0, 1, 63];
 
 /// A fault and when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +140,7 @@ impl Fault {
             12 => Self::DiskFull { node, lasts },
             13 => Self::AppFail { node, lasts },
             14 if prng.chance(300_000) => Self::WitnessDiskFail,
-            14 => Self::Resource { node, lasts },
+            14 => Self::Resource { node, which: prng.below(3) as usize, lasts },
             15 => Self::Order { node, order: order(prng) },
             _ => unreachable!("no fault has kind {kind}"),
         }
@@ -234,14 +239,15 @@ fn channels(prng: &mut Prng) -> u16 {
 }
 
 fn order(prng: &mut Prng) -> Order {
-    match prng.below(12) {
-        0..=4 => Order::Swap,
-        5 => Order::Stop,
-        6 => Order::Start,
-        7 => Order::Restart,
-        8 => Order::Prim,
-        9 => Order::Second,
-        10 => Order::Failover(false),
+    match prng.below(40) {
+        0..=13 => Order::Swap,
+        14..=18 => Order::PrimForce,
+        19..=21 => Order::Stop,
+        22..=24 => Order::Start,
+        25..=27 => Order::Restart,
+        28..=30 => Order::Prim,
+        31..=33 => Order::Second,
+        34..=36 => Order::Failover(false),
         _ => Order::Failover(true),
     }
 }

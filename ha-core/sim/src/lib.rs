@@ -27,6 +27,7 @@ pub mod host;
 pub mod network;
 pub mod node;
 pub mod options;
+pub mod overruled;
 pub mod queue;
 pub mod rights;
 pub mod scene;

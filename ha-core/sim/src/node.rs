@@ -85,8 +85,8 @@ pub struct Ailments {
     pub app_fail: u64,
     /// The next durable write fails.
     pub disk_fail: bool,
-    /// How many reasons keep resource 0 down.
-    pub resource_down: u32,
+    /// How many reasons keep each of the resources down.
+    pub resources_down: [u32; crate::fault::RESOURCES.len()],
 }
 
 /// An effect under way.
@@ -169,9 +169,24 @@ impl Effects {
         self.slots.len() - 1
     }
 
-    /// Whether a step of the application or the addresses is under way: there is one at a time.
-    pub fn is_moving(&self, now: u64) -> bool {
-        self.ends[3].max(self.ends[4]) > now
+    /// Whether a step of the application or the addresses is under way, or its answer: there is
+    /// one at a time.
+    pub fn is_moving(&self) -> bool {
+        self.slots.iter().flatten().any(|pending| match pending.effect {
+            Effect::StartApp { .. }
+            | Effect::StopApp { .. }
+            | Effect::TakeAddress { .. }
+            | Effect::KeepAddress { .. }
+            | Effect::DropAddress => true,
+            Effect::Save(_)
+            | Effect::Append(_)
+            | Effect::SetAside { .. }
+            | Effect::Truncate { .. }
+            | Effect::Read { .. }
+            | Effect::Apply(_)
+            | Effect::Reset
+            | Effect::Fence { .. } => false,
+        })
     }
 
     /// One under way.

@@ -5,8 +5,10 @@ use core::time::Duration;
 use ha_proto::NodeId;
 use ha_quorum::{Register, Vote};
 
+use crate::host::CLIENTS;
 use crate::network::Network;
 use crate::node::Node;
+use crate::overruled::Overruled;
 use crate::witness::Witness;
 
 /// The world as it is now.
@@ -30,6 +32,10 @@ pub struct Scene {
     pub witness: Witness,
     /// The channels.
     pub network: Network,
+    /// The newest override of an operator, if there was one.
+    pub overruled: Option<Overruled>,
+    /// Up to which of its requests each client was answered in what an override gave up.
+    pub gaps: [u64; CLIENTS],
 }
 
 impl Scene {

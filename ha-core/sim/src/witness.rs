@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ha_proto::{Incarnation, Ticket};
+use ha_proto::{Incarnation, Membership, Ticket};
 use ha_quorum::{Arbiter, Register};
 
 use crate::clock::Clock;
@@ -28,6 +28,8 @@ pub struct Witness {
     pub stored: Option<Register>,
     /// Whether this life told of a register: only then the pair counts on it.
     pub told: bool,
+    /// The record as this life told it last: what a failed store left on the disk may be undone.
+    pub told_record: Option<Membership>,
     /// What is being stored.
     pub storing: Option<(Ticket, Register)>,
     /// Whether that store ended while the process was paused.

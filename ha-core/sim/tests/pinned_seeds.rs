@@ -1,11 +1,12 @@
 //! Seeds that once failed, each with what it found. They are histories of the simulator of their
 //! day: a change of what is drawn makes others of them, and they stay as cheap as any.
 
+use ha_core::Profile;
 use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::Options;
 
-const PINNED: [(u64, Vote, &str); 17] = [
+const PINNED: [(u64, Vote, &str); 18] = [
     (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
     (42, Vote::Arbiter, "an address expires while a slow start is under way"),
     (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
@@ -21,8 +22,15 @@ const PINNED: [(u64, Vote, &str); 17] = [
     (10474, Vote::Arbiter, "a blank node and a blank witness are two losses"),
     (12747, Vote::Arbiter, "a stray Create founded the pair anew at a replaced witness"),
     (33_002_243, Vote::Arbiter, "an address expires before the lease that a fence obeys"),
+    (60_000_875, Vote::Arbiter, "a node was lost in a set that only a failed store had"),
     (53, Vote::None, "two primaries outbid each other for ever"),
     (8, Vote::Manual, "a blank node was left alone with the choice"),
+];
+
+/// Overrides, with the profile `fast`.
+const PINNED_FAST: [(u64, &str); 2] = [
+    (7_100_288, "whoever followed a forced blank node could not follow what W made of it"),
+    (7_101_304, "a blank node that held before was forced, and W was never told"),
 ];
 
 #[test]
@@ -30,5 +38,9 @@ fn what_failed_once_does_not_fail_again() {
     for (seed, vote, why) in PINNED {
         let verdict = run(&mut draw(Options::new(seed, vote)));
         assert_eq!(verdict, Verdict::Good, "seed {seed}, vote {vote}: {why}");
+    }
+    for (seed, why) in PINNED_FAST {
+        let options = Options { profile: Profile::Fast, ..Options::new(seed, Vote::Arbiter) };
+        assert_eq!(run(&mut draw(options)), Verdict::Good, "seed {seed}, fast: {why}");
     }
 }

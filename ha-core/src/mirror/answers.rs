@@ -114,7 +114,9 @@ impl Mirror {
     /// too: with a counter above both, and of the same data.
     fn is_overriding(&mut self, register: &Register) -> bool {
         let (ours, theirs) = (self.memory.wanted().membership, register.membership);
-        if !self.plan.force || !ours.epoch.is_override() || theirs.holder == self.me() {
+        // Recorded, it is of the same data; a blank node may find the record of its former self.
+        let recorded = theirs.holder == self.me() && theirs.data == ours.data;
+        if !self.plan.force || !ours.epoch.is_override() || recorded {
             return false;
         }
         if theirs.data != ours.data && self.memory.is_settled() {

@@ -131,7 +131,9 @@ impl Mirror {
             return false;
         }
         let strange = known.epoch != Epoch::NONE && known.data != told.data;
-        if strange && !told.epoch.is_override() {
+        // A blank node that is forced names data that W then corrects: who heard of it follows.
+        let provisional = known.epoch.is_override() && known.holder != self.me();
+        if strange && !told.epoch.is_override() && !provisional {
             if !core::mem::replace(&mut self.witness.data_told, true) {
                 self.event(Event::NoCommonHistory);
             }

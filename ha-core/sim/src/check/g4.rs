@@ -1,32 +1,33 @@
 //! G4 (*Member*): every member of W's set whose storage survives is `Complete` and has every
 //! acknowledged write.
 
-use ha_proto::{Chain, DataState, Seq};
+use ha_proto::{DataState, Seq};
 
+use super::acked::Acked;
 use super::{Check, Seen};
 use crate::scene::Scene;
 
-/// The last acknowledged record; all before it are in its chain.
+/// Looks at both copies whenever the set, a copy, or what was acknowledged changes.
 #[derive(Debug, Default)]
 pub(super) struct Member {
-    acknowledged: (Seq, Chain),
+    acked: Acked,
 }
 
 impl Member {
     fn holds(&self, scene: &Scene, node: usize) -> Result<(), String> {
-        let Some(register) = scene.register() else { return Ok(()) };
+        let Some(register) = scene.register().filter(|_| !scene.is_void()) else { return Ok(()) };
         let here = &scene.nodes[node];
         if !register.membership.set.contains(here.id) || here.lost_storage {
             return Ok(());
         }
         // Bootstrap: W creates first, then the node saves. There is nothing yet that could be lost.
-        if self.acknowledged.0 == Seq::ZERO && !here.disk.saved.is_initialised() {
+        if self.acked.last().0 == Seq::ZERO && !here.disk.saved.is_initialised() {
             return Ok(());
         }
         if here.disk.saved.state != DataState::Complete {
             return Err(format!("node {node} is in W's set and {:?}", here.disk.saved.state));
         }
-        let (seq, chain) = self.acknowledged;
+        let (seq, chain) = self.acked.last();
         if here.disk.log.has(seq, chain) {
             return Ok(());
         }
@@ -44,13 +45,9 @@ impl Check for Member {
     }
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        self.acked.see(scene, seen);
         match *seen {
-            Seen::Acknowledged { record, .. } if record.0 > self.acknowledged.0 => {
-                self.acknowledged = record;
-                self.holds(scene, 0)?;
-                self.holds(scene, 1)
-            }
-            Seen::Stored { .. } => {
+            Seen::Acknowledged { .. } | Seen::OverrideEnds { .. } | Seen::Stored { .. } => {
                 self.holds(scene, 0)?;
                 self.holds(scene, 1)
             }

@@ -3,6 +3,7 @@
 //! They see the facts of the world (what was sent, saved, stored, performed, acknowledged), and
 //! none of the machines' opinions.
 
+mod acked;
 mod applied_once;
 mod g1;
 mod g2;
@@ -65,6 +66,18 @@ pub enum Seen<'a> {
         node: usize,
         /// What.
         order: Order,
+    },
+    /// A node saved an operator's override.
+    Overridden {
+        /// Which node.
+        node: usize,
+    },
+    /// W has that override, or it was given up.
+    OverrideEnds {
+        /// Which node holds at W.
+        winner: usize,
+        /// Whether W has it.
+        landed: bool,
     },
     /// A node's saved file was replaced.
     Saved {
@@ -251,7 +264,7 @@ fn arbiter() -> Vec<Box<dyn Check>> {
         Box::new(g6::HonestStop::default()),
         Box::new(storm::Storm::default()),
         Box::new(r2::CompleteAsks),
-        Box::new(r5::StopsInTime),
+        Box::new(r5::StopsInTime::default()),
         Box::new(r6::Bound),
         Box::new(r7::GivesUpAlone),
         Box::new(r8::HolderFirst::default()),

@@ -33,7 +33,7 @@ impl Check for AddressLife {
                 let due = here.local(scene.now) + slack;
                 let entitled = alone || until.is_some_and(|until| due <= until);
                 let excused = here.address.excused || here.is_excused(scene.now);
-                let busy = here.effects.is_moving(scene.now);
+                let busy = here.effects.is_moving();
                 if well && entitled && !excused && !busy {
                     return Err(format!("node {node} serves and its address expires"));
                 }

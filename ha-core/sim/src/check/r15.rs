@@ -1,18 +1,18 @@
 //! R15: a copy counts as whole only by its own durable acknowledgements: at Admit it has all that
 //! was ever acknowledged.
 
-use ha_proto::{Chain, Seq};
 use ha_quorum::Request;
 
+use super::acked::Acked;
 use super::{Check, Seen};
 use crate::fact::Fact;
 use crate::network::Site;
 use crate::scene::Scene;
 
-/// The last acknowledged record.
+/// Looks at every Admit.
 #[derive(Debug, Default)]
 pub(super) struct AdmitsWhole {
-    acknowledged: (Seq, Chain),
+    acked: Acked,
     /// Whether the node had all of it when it was lost with its storage: its holder may ask for it
     /// until it hears of the blank one.
     lost: [bool; 2],
@@ -24,19 +24,19 @@ impl Check for AdmitsWhole {
     }
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        self.acked.see(scene, seen);
+        let (seq, chain) = self.acked.last();
         match *seen {
-            Seen::Acknowledged { record, .. } => {
-                self.acknowledged = self.acknowledged.max(record);
-                Ok(())
-            }
             Seen::Lost { node } => {
-                let (seq, chain) = self.acknowledged;
                 self.lost[node] = scene.nodes[node].disk.log.has(seq, chain);
                 Ok(())
             }
             Seen::Sent { from: Site::Node(node), fact: Fact::Ask(ask) } => {
                 let Request::Admit { peer } = ask.request else { return Ok(()) };
-                let (seq, chain) = self.acknowledged;
+                // Asked in a reign that an override ended: W refuses it by its epoch.
+                if !scene.counts(node) {
+                    return Ok(());
+                }
                 let at = scene.index(peer);
                 let there = &scene.nodes[at];
                 let has = there.disk.log.has(seq, chain);

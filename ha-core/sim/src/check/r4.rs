@@ -53,7 +53,14 @@ impl Check for Acknowledgement {
         if let Seen::Lost { node } = *seen {
             self.lost[node] = scene.nodes[node].disk.log.head().seq;
         }
+        // What was committed before an override is committed no more, unless the log has it.
+        if let Seen::Overridden { .. } | Seen::OverrideEnds { landed: false, .. } = *seen {
+            *self = Self::default();
+        }
         let Seen::Acknowledged { node, record: (seq, chain) } = *seen else { return Ok(()) };
+        if !scene.counts(node) {
+            return Ok(());
+        }
         // What was acknowledged before may be told again, after whatever happened since.
         let known = [0, 1].map(|at| self.covered[at].max(self.acknowledged[at]));
         let one_history = scene.vote != Vote::None;
@@ -81,7 +88,7 @@ impl Check for Acknowledgement {
                 return Err(format!("node {node} acknowledges {seq}, which {member} lacks"));
             }
         }
-        match scene.register() {
+        match scene.register().filter(|_| !scene.is_void()) {
             Some(register) if !register.membership.set.is_subset_of(saved.set) => Err(format!(
                 "node {node} acknowledges {seq} for the set {}, W's is {}",
                 saved.set, register.membership.set

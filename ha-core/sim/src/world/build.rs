@@ -18,7 +18,7 @@ use crate::check::{Checks, Seen};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::fault::Planned;
+use crate::fault::{Planned, RESOURCES};
 use crate::host::{CLIENTS, Host};
 use crate::network::Network;
 use crate::node::{Address, Ailments, Effects, Node, Process};
@@ -54,6 +54,8 @@ impl World {
             nodes,
             witness: blank_witness(&weather, prng.next_u64()),
             network: Network::default(),
+            overruled: None,
+            gaps: [0; CLIENTS],
         };
         let mut world = Self {
             options,
@@ -126,11 +128,11 @@ impl World {
         let recovered = recovered(here);
         let saved = here.disk.saved.clone();
         here.mirror = Some(Mirror::new(config, keys, saved, recovered, boot, seed, local));
-        let down = here.ailments.resource_down > 0;
+        let down = here.ailments.resources_down;
         self.note(Column::of(node), || "boots".into());
         self.see(&Seen::Booted { node });
-        if down {
-            self.feed(node, Input::Resource { index: 0, up: false });
+        for (index, _) in RESOURCES.into_iter().zip(down).filter(|(_, down)| *down > 0) {
+            self.feed(node, Input::Resource { index, up: false });
         }
         self.feed(node, Input::Timeout);
     }
@@ -241,6 +243,7 @@ fn blank_witness(weather: &Weather, incarnation: u64) -> Witness {
         incarnation: Incarnation(incarnation | 1),
         stored: None,
         told: false,
+        told_record: None,
         storing: None,
         store_waits: false,
         inbox: VecDeque::new(),

@@ -42,7 +42,8 @@ impl World {
         }
         if last.number + 1 != number {
             let text = format!("client {client}: {number} is asked, {last:?} is known");
-            if self.broken_unless_excused(node, text) {
+            let given_up = !self.scene.counts(node) || last.number < self.scene.gaps[client];
+            if !given_up && self.broken_unless_excused(node, text) {
                 return;
             }
         }
@@ -101,6 +102,9 @@ impl World {
         }
         let text = || format!("ack {}: client {client} number {}", last.seq, last.number);
         self.note(Column::of(node), text);
+        if !self.scene.counts(node) {
+            self.gap(client);
+        }
         self.see(&Seen::Acknowledged { node, record: (last.seq, last.chain) });
     }
 }

@@ -8,7 +8,7 @@ use super::World;
 use super::build::blank_saved;
 use crate::check::Seen;
 use crate::disk::Disk;
-use crate::fault::Fault;
+use crate::fault::{Fault, RESOURCES};
 use crate::host::Host;
 use crate::node::Process;
 use crate::queue::Event;
@@ -38,7 +38,7 @@ impl World {
                 self.note(Column::World, || format!("mended {channels:08b}"));
                 self.scene.network.heal(channels);
             }
-            Fault::Resource { node, .. } => self.resource(node, true),
+            Fault::Resource { node, which, .. } => self.resource(node, which, true),
             Fault::Kill { .. }
             | Fault::PowerCut { .. }
             | Fault::Pause { .. }
@@ -94,7 +94,11 @@ impl World {
             Fault::AppFail { node, lasts } => {
                 self.scene.nodes[node].ailments.app_fail = now + lasts;
             }
-            Fault::Resource { node, .. } => self.resource(node, false),
+            Fault::Resource { node, which, .. } => self.resource(node, which, false),
+            // Without a witness nobody records an override: it is `prim` at either side.
+            Fault::Order { order: Order::PrimForce, .. } if !self.scene.has_arbiter() => {
+                self.note(Column::World, || "(not without a witness)".into());
+            }
             // An operator who bootstraps a blank node beside a pair makes two of it.
             Fault::Order { node, order: Order::Prim } if self.is_replacement(node) => {
                 self.note(Column::World, || "(not there)".into());
@@ -129,12 +133,12 @@ impl World {
         }
     }
 
-    fn resource(&mut self, node: usize, up: bool) {
-        let down = &mut self.scene.nodes[node].ailments.resource_down;
+    fn resource(&mut self, node: usize, which: usize, up: bool) {
+        let down = &mut self.scene.nodes[node].ailments.resources_down[which];
         *down = if up { down.saturating_sub(1) } else { *down + 1 };
         let up = *down == 0;
         if self.scene.nodes[node].runs() {
-            self.feed(node, Input::Resource { index: 0, up });
+            self.feed(node, Input::Resource { index: RESOURCES[which], up });
         }
     }
 
@@ -214,8 +218,12 @@ impl World {
         }
     }
 
-    /// One permanent loss at a time: the storage of both nodes must be there, and W's register.
+    /// One permanent loss at a time: the storage of both nodes must be there, and W's register. An
+    /// override that not everybody heard of counts as one: its witness alone knows who lost.
     fn may_lose_witness(&self) -> bool {
+        if self.scene.may_overlap() {
+            return false;
+        }
         let known = |node: &crate::node::Node| {
             node.disk.saved.incarnation == self.scene.witness.incarnation && !node.lost_storage
         };
@@ -233,6 +241,7 @@ impl World {
         let witness = &mut self.scene.witness;
         witness.stored = None;
         witness.told = false;
+        witness.told_record = None;
         witness.disk_fail = false;
         witness.incarnation = Incarnation(self.prng.next_u64() | 1);
         let life = witness.life;
@@ -242,6 +251,9 @@ impl World {
 
     /// Only while the set is {A,B}, and nothing else is lost (G4).
     fn may_lose_node(&self, node: usize) -> bool {
+        if self.scene.may_overlap() {
+            return false;
+        }
         let both = NodeSet::from_bits(3);
         let peer = &self.scene.nodes[1 - node];
         let complete = |node: &crate::node::Node| {
@@ -256,6 +268,7 @@ impl World {
                 sound
                     && known
                     && self.scene.witness.told
+                    && self.scene.witness.told_record.is_some_and(|told| told.set == both)
                     && register.is_some_and(|register| register.membership.set == both)
             }
             Vote::None | Vote::Manual | Vote::Ping => {

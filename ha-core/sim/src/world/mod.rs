@@ -5,6 +5,7 @@ mod clients;
 mod deliver;
 mod drive;
 mod faults;
+mod overruling;
 mod perform;
 mod streaming;
 mod whole;
@@ -117,6 +118,7 @@ impl World {
 
     /// Shows something to the checkers.
     pub(crate) fn see(&mut self, seen: &Seen<'_>) {
+        self.follow_override();
         if self.violation.is_some() {
             return;
         }

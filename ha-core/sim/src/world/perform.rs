@@ -175,6 +175,7 @@ impl World {
     fn save(&mut self, node: usize, saved: &Saved) {
         let disk = &mut self.scene.nodes[node].disk;
         let old = std::mem::replace(&mut disk.saved, saved.clone());
+        self.observe_override(node, &old);
         self.see(&Seen::Saved { node, old: &old });
     }
 

@@ -6,6 +6,7 @@ use ha_quorum::Vote;
 
 use super::{Whole, World};
 use crate::check::g7;
+use crate::fault::RESOURCES;
 use crate::host::CLIENTS;
 use crate::node::{Node, Process};
 use crate::queue::Event;
@@ -46,7 +47,9 @@ impl World {
             self.kill(node, false, 100 * MS);
             return;
         }
-        self.feed(node, Input::Resource { index: 0, up: true });
+        for index in RESOURCES {
+            self.feed(node, Input::Resource { index, up: true });
+        }
         self.order(node, Order::Failover(self.options.vote != Vote::Manual));
         self.order(node, Order::Start);
     }

@@ -73,9 +73,13 @@ impl World {
         let epoch = answer.register.map_or(Epoch::NONE, |register| register.membership.epoch);
         if let Some(register) = answer.register {
             witness.told = true;
-            // Only what is told is so: a store that failed may be undone.
+            witness.told_record = Some(register.membership);
+            // Only what is told is so, and what a restart would tell: a store that failed may be
+            // on the disk or not.
+            let kept = witness.stored.map(|stored| stored.membership.set).unwrap_or_default();
+            let set = kept.union(register.membership.set);
             for node in &mut self.scene.nodes {
-                node.lost_storage &= register.membership.set.contains(node.id);
+                node.lost_storage &= set.contains(node.id);
             }
         }
         let header = Header {

@@ -1,0 +1,45 @@
+//! An operator's override, and how far its consequences reach.
+
+use ha_proto::Epoch;
+
+use crate::scene::Scene;
+
+/// The newest override that a node saved.
+///
+/// Two things follow, and nothing more (`CONTRACT.md` "operator override", G2, G4): until W has it
+/// there is no one history; and whoever served before goes on until it hears of it, for nothing:
+/// a holder that may run alone, cut off from everybody, hears of it last.
+#[derive(Clone, Copy, Debug)]
+pub struct Overruled {
+    /// Which node was forced.
+    pub node: usize,
+    /// The epoch that it gave itself; once W has it, the one that W gave it.
+    pub epoch: Epoch,
+    /// Whether W does not have it yet (G4 is void).
+    pub open: bool,
+    /// Whether the other node did not hear of it yet, or still stops.
+    pub deaf: bool,
+}
+
+impl Scene {
+    /// G4 is void: an override is not recorded at W yet.
+    pub fn is_void(&self) -> bool {
+        self.overruled.is_some_and(|over| over.open)
+    }
+
+    /// Whether a node is in a reign that an override ended, and did not hear of that yet.
+    pub fn is_deaf(&self, node: usize) -> bool {
+        self.overruled.is_some_and(|over| over.deaf && over.node != node)
+    }
+
+    /// Whether both nodes may serve because an operator said so (G2).
+    pub fn may_overlap(&self) -> bool {
+        self.overruled.is_some_and(|over| over.open || over.deaf)
+    }
+
+    /// Whether what a node acknowledges is to be kept: not what the overruled one says.
+    pub fn counts(&self, node: usize) -> bool {
+        let forced = self.overruled.is_none_or(|over| !over.open || over.node == node);
+        forced && !self.is_deaf(node)
+    }
+}

@@ -1,0 +1,66 @@
+//! What an operator's override makes of the world, as observers see it.
+
+use ha_core::Saved;
+
+use super::World;
+use crate::check::Seen;
+use crate::overruled::Overruled;
+use crate::trace::Column;
+
+impl World {
+    /// A saved file was replaced: whether an override begins with it.
+    pub(super) fn observe_override(&mut self, node: usize, old: &Saved) {
+        let new = self.scene.nodes[node].disk.saved.membership;
+        let forced = new.epoch.is_override() && new.holder == self.scene.nodes[node].id;
+        if self.scene.has_arbiter() && forced && new.epoch > old.membership.epoch {
+            let over = Overruled { node, epoch: new.epoch, open: true, deaf: true };
+            self.scene.overruled = Some(over);
+            self.scene.nodes[node].lost_storage = false;
+            self.all_gaps();
+            self.note(Column::World, || format!("overridden by node {node}: {new}"));
+            self.see(&Seen::Overridden { node });
+        }
+    }
+
+    /// Whether the newest override is over now, or heard of: looked at before every check.
+    pub(super) fn follow_override(&mut self) {
+        let Some(over) = self.scene.overruled else { return };
+        if over.deaf && !over.open {
+            let now = self.scene.now;
+            let other = &self.scene.nodes[1 - over.node];
+            let knows = other.disk.saved.membership.epoch >= over.epoch;
+            let quiet = !other.host.may_serve() && !other.has_address(now);
+            self.scene.overruled = Some(Overruled { deaf: !(knows && quiet), ..over });
+        }
+        if over.open {
+            self.end_override(over);
+        }
+    }
+
+    /// W has it; or it was given up, because W had a higher epoch of the other node already.
+    fn end_override(&mut self, over: Overruled) {
+        let Some(register) = self.scene.witness.told_record else { return };
+        let forced = &self.scene.nodes[over.node];
+        // A blank node does not know above what it is forced: W's epoch may be higher before.
+        let landed = register.is_alone(forced.id) && register.epoch > over.epoch;
+        let given_up = forced.disk.saved.membership.epoch > over.epoch && !forced.host.may_serve();
+        if !landed && !given_up {
+            return;
+        }
+        let winner = self.scene.index(register.holder);
+        let epoch = register.epoch;
+        self.scene.overruled = Some(Overruled { open: false, deaf: landed, epoch, ..over });
+        self.all_gaps();
+        self.note(Column::World, || format!("override ends, node {winner} holds"));
+        self.see(&Seen::OverrideEnds { winner, landed });
+    }
+
+    fn all_gaps(&mut self) {
+        (0..self.clients.len()).for_each(|client| self.gap(client));
+    }
+
+    /// What a client was answered up to now may be given up.
+    pub(super) fn gap(&mut self, client: usize) {
+        self.scene.gaps[client] = self.clients[client].number;
+    }
+}
