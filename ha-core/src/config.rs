@@ -55,7 +55,8 @@ pub struct Policy {
     pub failover: bool,
 }
 
-/// Where the application goes home to (`defaultprim`).
+/// Where the application goes home to (`defaultprim`). With the feature `serde`, as text: `"alone"`,
+/// `"last"`, or a node's id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DefaultPrim {
     /// It stays where it is.
@@ -69,6 +70,7 @@ pub enum DefaultPrim {
 
 /// Who goes on when two primaries meet; the other stops, keeps its records aside and follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Winner {
     /// The holder of the last reign that both know.
     #[default]

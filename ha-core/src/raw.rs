@@ -69,7 +69,7 @@ pub struct RawConfig {
     pub vote: RawVote,
     /// Named durations: `fast` (one quiet local network), `lan` (default), `wan` (two sites).
     #[cfg_attr(feature = "serde", serde(default))]
-    pub profile: RawProfile,
+    pub profile: Profile,
     /// How often a beat is sent on each link, e.g. `"100ms"`; default from the profile. Shorter
     /// finds a loss sooner and costs packets.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -95,11 +95,11 @@ pub struct RawConfig {
     pub stall: Option<Span>,
     /// Where the application goes home to: `alone` (default; it stays), `last`, or a node's id.
     #[cfg_attr(feature = "serde", serde(default))]
-    pub default_prim: RawDefaultPrim,
+    pub default_prim: DefaultPrim,
     /// With `vote = "none"`, who goes on when two primaries meet: `former_prim` (default),
     /// `former_second`, `most_recent`, or `wait` (an operator decides).
     #[cfg_attr(feature = "serde", serde(default))]
-    pub winner: RawWinner,
+    pub winner: Winner,
     /// Whether the module takes part as soon as the process runs (default), or waits for `start`.
     #[cfg_attr(feature = "serde", serde(default = "yes"))]
     pub autostart: bool,
@@ -185,46 +185,6 @@ pub enum RawVote {
     Ping,
     /// An operator.
     Manual,
-}
-
-/// [`Profile`] as it is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
-pub enum RawProfile {
-    /// One quiet local network.
-    Fast,
-    /// A local network.
-    #[default]
-    Lan,
-    /// Two sites.
-    Wan,
-}
-
-/// [`DefaultPrim`] as it is written: `"alone"`, `"last"`, or a node's id.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RawDefaultPrim {
-    /// It stays where it is.
-    #[default]
-    Alone,
-    /// To the node that was primary before the last failover.
-    Last,
-    /// To this node.
-    Node(u8),
-}
-
-/// [`Winner`] as it is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
-pub enum RawWinner {
-    /// The holder of the last common reign.
-    #[default]
-    FormerPrim,
-    /// The other one.
-    FormerSecond,
-    /// The one with the higher reign.
-    MostRecent,
-    /// An operator decides.
-    Wait,
 }
 
 /// A duration as it is written: a whole number and `us`, `ms`, `s`, `m` or `h`.
@@ -392,7 +352,7 @@ impl TryFrom<RawConfig> for NodeConfig {
         if raw.folder.is_empty() {
             return Err(RawError::Folder);
         }
-        let config = Config::new(identity, raw.timing(), raw.policy()?, raw.limits()?)?;
+        let config = Config::new(identity, raw.timing(), raw.policy(), raw.limits()?)?;
         let segment_bytes =
             size("segment_bytes", raw.segment_bytes, SEGMENT_DEFAULT, SEGMENT_MIN, SEGMENT_MAX)?;
         let aside_bytes = size("aside_bytes", raw.aside_bytes, ASIDE_DEFAULT, 0, u64::MAX)?;
@@ -429,15 +389,15 @@ impl RawConfig {
             replication,
             witness: None,
             vote: RawVote::default(),
-            profile: RawProfile::default(),
+            profile: Profile::default(),
             heartbeat: None,
             timeout: None,
             lease: None,
             round_trip: None,
             stop: None,
             stall: None,
-            default_prim: RawDefaultPrim::default(),
-            winner: RawWinner::default(),
+            default_prim: DefaultPrim::default(),
+            winner: Winner::default(),
             autostart: true,
             bootstrap: false,
             alone_after: None,
@@ -513,12 +473,7 @@ impl RawConfig {
     }
 
     fn timing(&self) -> Timing {
-        let profile = match self.profile {
-            RawProfile::Fast => Profile::Fast,
-            RawProfile::Lan => Profile::Lan,
-            RawProfile::Wan => Profile::Wan,
-        };
-        let default = profile.timing();
+        let default = self.profile.timing();
         let or = |span: Option<Span>, default| span.map_or(default, |span| span.0);
         Timing {
             heartbeat: or(self.heartbeat, default.heartbeat),
@@ -529,26 +484,17 @@ impl RawConfig {
         }
     }
 
-    fn policy(&self) -> Result<Policy, RawError> {
-        Ok(Policy {
+    fn policy(&self) -> Policy {
+        Policy {
             vote: self.vote(),
-            default_prim: match self.default_prim {
-                RawDefaultPrim::Alone => DefaultPrim::Alone,
-                RawDefaultPrim::Last => DefaultPrim::Last,
-                RawDefaultPrim::Node(id) => DefaultPrim::Node(node("default_prim", id)?),
-            },
-            winner: match self.winner {
-                RawWinner::FormerPrim => Winner::FormerPrim,
-                RawWinner::FormerSecond => Winner::FormerSecond,
-                RawWinner::MostRecent => Winner::MostRecent,
-                RawWinner::Wait => Winner::Wait,
-            },
+            default_prim: self.default_prim,
+            winner: self.winner,
             autostart: self.autostart,
             bootstrap: self.bootstrap,
             alone_after: self.alone_after.map(|span| span.0),
             preference: self.preference,
             failover: self.failover,
-        })
+        }
     }
 
     fn limits(&self) -> Result<Limits, RawError> {
@@ -616,9 +562,11 @@ const WINDOW_MAX: u64 = 1 << 30;
 mod read {
     use core::fmt;
 
-    use serde::de::{Deserialize, Deserializer, Error, Visitor};
+    use ha_proto::NodeId;
+    use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-    use super::{RawDefaultPrim, Span};
+    use super::Span;
+    use crate::config::DefaultPrim;
 
     pub(super) const fn yes() -> bool {
         true
@@ -642,34 +590,34 @@ mod read {
         }
     }
 
-    impl<'de> Deserialize<'de> for RawDefaultPrim {
+    impl<'de> Deserialize<'de> for DefaultPrim {
         fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
             struct Either;
             impl Visitor<'_> for Either {
-                type Value = RawDefaultPrim;
+                type Value = DefaultPrim;
 
                 fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("\"alone\", \"last\" or a node's id")
+                    f.write_str("\"alone\", \"last\" or a node's id, 0 to 127")
                 }
 
-                fn visit_str<E: Error>(self, text: &str) -> Result<RawDefaultPrim, E> {
+                fn visit_str<E: Error>(self, text: &str) -> Result<DefaultPrim, E> {
                     match text {
-                        "alone" => Ok(RawDefaultPrim::Alone),
-                        "last" => Ok(RawDefaultPrim::Last),
-                        _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                        "alone" => Ok(DefaultPrim::Alone),
+                        "last" => Ok(DefaultPrim::Last),
+                        _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
                     }
                 }
 
-                fn visit_u64<E: Error>(self, id: u64) -> Result<RawDefaultPrim, E> {
-                    let unexpected = serde::de::Unexpected::Unsigned(id);
-                    let id = u8::try_from(id).map_err(|_| E::invalid_value(unexpected, &self))?;
-                    Ok(RawDefaultPrim::Node(id))
+                fn visit_u64<E: Error>(self, id: u64) -> Result<DefaultPrim, E> {
+                    let node = u8::try_from(id).ok().and_then(NodeId::new);
+                    let refused = || E::invalid_value(Unexpected::Unsigned(id), &self);
+                    node.map(DefaultPrim::Node).ok_or_else(refused)
                 }
 
-                fn visit_i64<E: Error>(self, id: i64) -> Result<RawDefaultPrim, E> {
-                    let unexpected = serde::de::Unexpected::Signed(id);
-                    let id = u8::try_from(id).map_err(|_| E::invalid_value(unexpected, &self))?;
-                    Ok(RawDefaultPrim::Node(id))
+                fn visit_i64<E: Error>(self, id: i64) -> Result<DefaultPrim, E> {
+                    let node = u8::try_from(id).ok().and_then(NodeId::new);
+                    let refused = || E::invalid_value(Unexpected::Signed(id), &self);
+                    node.map(DefaultPrim::Node).ok_or_else(refused)
                 }
             }
             from.deserialize_any(Either)
@@ -765,7 +713,7 @@ mod tests {
             ),
             (refused(|raw| raw.timeout = span(200)), &["timeout", "3 heartbeats", "300ms"]),
             (
-                refused(|raw| raw.default_prim = RawDefaultPrim::Node(7)),
+                refused(|raw| raw.default_prim = DefaultPrim::Node(NodeId::new(7).unwrap())),
                 &["default_prim", "7", "neither"],
             ),
         ];
@@ -866,6 +814,8 @@ mod tests {
                 ("heartbeat = 5", ["250ms", "integer"]),
                 ("vote = \"majority\"", ["majority", "arbiter"]),
                 ("default_prim = 300", ["300", "node's id"]),
+                ("default_prim = 128", ["128", "0 to 127"]),
+                ("winner = \"none\"", ["none", "former_prim"]),
                 ("default_prim = \"first\"", ["first", "alone"]),
             ] {
                 let error = read(more).unwrap_err();

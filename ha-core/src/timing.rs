@@ -23,6 +23,7 @@ pub struct Timing {
 
 /// Named sets of durations (`CONTRACT.md`, "Default timings").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Profile {
     /// 10 ms beats, lost after 30 ms, 300 ms lease: one quiet local network.
     Fast,

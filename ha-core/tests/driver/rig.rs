@@ -11,10 +11,8 @@ use ha_core::driver::{
     Arbiter, ArbiterConfig, Driver, Guard, Handle, Host, HostError, OrderError, ProposeError,
     Running, StartError,
 };
-use ha_core::raw::{
-    Key, Link, NodeConfig, RawConfig, RawDefaultPrim, RawProfile, RawVote, Replication,
-};
-use ha_core::{Event, Order, Status};
+use ha_core::raw::{Key, Link, NodeConfig, RawConfig, RawVote, Replication};
+use ha_core::{Event, Order, Profile, Status};
 use ha_proto::{Epoch, Seq};
 
 /// What one host saw, readable from the test.
@@ -154,14 +152,13 @@ impl Pair {
             module,
             witness: self.witness,
             vote,
-            profile: RawProfile::Fast,
+            profile: Profile::Fast,
             // Two shared cores with other work: a pause is no death.
             heartbeat: Some("20ms".parse().unwrap()),
             timeout: Some("400ms".parse().unwrap()),
             lease: Some("1500ms".parse().unwrap()),
             round_trip: Some("200ms".parse().unwrap()),
             stop: Some("200ms".parse().unwrap()),
-            default_prim: RawDefaultPrim::Alone,
             bootstrap: node == 0,
             segment_bytes: Some(4 << 20),
             key_file: Some(self.key.clone()),
