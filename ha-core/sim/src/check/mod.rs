@@ -91,6 +91,15 @@ pub enum Seen<'a> {
         /// What it held before.
         old: Option<&'a Register>,
     },
+    /// Records of the peer arrive, and are about to be read.
+    Frames {
+        /// At which node.
+        node: usize,
+        /// In which epoch they were sent.
+        epoch: Epoch,
+        /// The records' bytes.
+        records: &'a [u8],
+    },
     /// Records were made durable.
     Appended {
         /// Which node.
@@ -211,7 +220,7 @@ impl Checks {
         let mut all: Vec<Box<dyn Check>> = vec![
             Box::new(g1::EpochSafety::default()),
             Box::new(r1::Serving),
-            Box::new(r3::SavedEpoch),
+            Box::new(r3::SavedEpoch::default()),
             Box::new(r4::Acknowledgement::default()),
             Box::new(r10::AddressLife),
             Box::new(r11::MutualLife),

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use ha_core::Input;
+use ha_proto::Epoch;
 
 use super::World;
+use crate::check::Seen;
 use crate::node::Process;
 use crate::queue::Event;
 use crate::stream::{End, Stream};
@@ -69,10 +71,22 @@ impl World {
         if let Some(remembered) = &mut self.stream.remembered {
             remembered.push((to, message.clone()));
         }
+        self.observe_frames(to, &message);
         self.feed(to, Input::Stream { message });
         self.schedule_stream(to);
         if self.scene.nodes[1 - to].runs() {
             self.drain(1 - to);
+        }
+    }
+
+    /// Reads frames as an observer on the wire would; the layout stands in `ha_replicate`.
+    fn observe_frames(&mut self, node: usize, message: &[u8]) {
+        if let [FRAMES, rest @ ..] = message
+            && let Some((epoch, rest)) = rest.split_first_chunk()
+            && let Some(records) = rest.get(COMMIT_LEN..)
+        {
+            let epoch = Epoch::from_bits(u64::from_be_bytes(*epoch));
+            self.see(&Seen::Frames { node, epoch, records });
         }
     }
 
@@ -178,6 +192,9 @@ fn name(message: &[u8]) -> String {
     format!("{kind}, {} bytes", message.len())
 }
 
+/// What a message with records begins with; before them, epoch and commit.
+const FRAMES: u8 = 3;
+const COMMIT_LEN: usize = 8;
 /// How soon a lost segment is sent again.
 const RESEND: u64 = 50 * MS;
 /// How long a broken session may look whole to one of its ends.
