@@ -29,7 +29,8 @@ impl World {
             let now = self.scene.now;
             let other = &self.scene.nodes[1 - over.node];
             let knows = other.disk.saved.membership.epoch >= over.epoch;
-            let quiet = !other.host.may_serve() && !other.has_address(now);
+            let still = !other.effects.is_moving();
+            let quiet = still && !other.host.may_serve() && !other.has_address(now);
             self.scene.overruled = Some(Overruled { deaf: !(knows && quiet), ..over });
         }
         if over.open {
