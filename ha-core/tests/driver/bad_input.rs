@@ -5,10 +5,9 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use ha_core::Event;
-use ha_proto::Role;
 use ha_proto::wire::{Reject, Rejections};
 
-use crate::rig::{Pair, block_on};
+use crate::rig::{Pair, block_on, whole};
 
 const TIMES: u64 = 3;
 
@@ -27,6 +26,12 @@ fn spoilt(genuine: &[u8]) -> [(Reject, Vec<u8>); 5] {
         (Reject::Magic, changed(0)),
         (Reject::Truncated, genuine[..40].to_vec()),
     ]
+}
+
+fn received(tap: &UdpSocket) -> Vec<u8> {
+    let mut buffer = [0; 600];
+    let len = tap.recv(&mut buffer).unwrap();
+    buffer[..len].to_vec()
 }
 
 async fn until(mut done: impl AsyncFnMut() -> bool) {
@@ -53,12 +58,9 @@ fn wrong_key_other_cluster_other_version_replayed_truncated_are_counted_and_told
         let to = raw.links[1].peer;
         raw.links[1].peer = tap.local_addr().unwrap();
         let (first, second) = (Pair::run(raw), pair.start(1));
-        first.until("primary", |status| status.role == Role::Prim && status.ready).await;
-        let ready = |status: &ha_core::Status| status.role == Role::Second && status.ready;
-        let before = second.until("secondary", ready).await;
-        let mut buffer = [0; 600];
-        let len = tap.recv(&mut buffer).unwrap();
-        let genuine = &buffer[..len];
+        whole(&first, &second).await;
+        let before = second.handle.status().now().unwrap();
+        let genuine = &received(&tap);
         for _ in 0..TIMES {
             for (_, bytes) in spoilt(genuine) {
                 tap.send_to(&bytes, to).unwrap();
@@ -95,12 +97,9 @@ fn what_an_arbiter_cannot_use_is_counted_and_has_no_effect() {
         let mut raw = pair.raw(0, 0);
         raw.links[1].peer = tap.local_addr().unwrap();
         let (first, second) = (Pair::run(raw), pair.start(1));
-        first.until("primary", |status| status.role == Role::Prim && status.ready).await;
-        let ready = |status: &ha_core::Status| status.role == Role::Second && status.ready;
-        let before = second.until("secondary", ready).await;
-        let mut buffer = [0; 600];
-        let len = tap.recv(&mut buffer).unwrap();
-        let genuine = &buffer[..len];
+        whole(&first, &second).await;
+        let before = second.handle.status().now().unwrap();
+        let genuine = &received(&tap);
         for _ in 0..TIMES {
             for (_, bytes) in spoilt(genuine) {
                 // An arbiter serves any cluster of its key: another one's seal is what is wrong.

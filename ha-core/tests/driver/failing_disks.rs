@@ -7,23 +7,18 @@ use ha_core::{Event, Status};
 use ha_proto::Role;
 
 use crate::disks::Failing;
-use crate::rig::{Node, Pair, block_on};
+use crate::rig::{Node, Pair, block_on, ready, whole};
 
 fn on(disk: &Failing, raw: RawConfig) -> RawConfig {
     RawConfig { folder: disk.path().join("module").to_str().unwrap().into(), ..raw }
-}
-
-fn ready(role: Role) -> impl FnMut(&Status) -> bool {
-    move |status| status.role == role && status.ready
 }
 
 /// A record that is found again on the disk.
 const MARK: &[u8] = &[0xa5; 3_000];
 
 /// Both nodes have twenty records durably.
-async fn whole(first: &Node, second: &Node) {
-    first.until("primary", ready(Role::Prim)).await;
-    second.until("secondary", ready(Role::Second)).await;
+async fn twenty(first: &Node, second: &Node) {
+    whole(first, second).await;
     for _ in 0..20 {
         first.propose(MARK).await;
     }
@@ -38,7 +33,7 @@ fn a_secondary_whose_fsync_fails_leaves_the_set_and_comes_back_with_everything()
         let mut pair = Pair::new();
         let _arbiter = pair.arbiter();
         let (first, second) = (pair.start(0), Pair::run(on(&disk, pair.raw(1, 0))));
-        whole(&first, &second).await;
+        twenty(&first, &second).await;
         disk.break_off_behind(MARK);
         for _ in 0..5 {
             first.propose(MARK).await;
@@ -66,7 +61,7 @@ fn a_primary_whose_fsync_fails_hands_over_and_nothing_acknowledged_is_lost() {
         let mut pair = Pair::new();
         let _arbiter = pair.arbiter();
         let (first, second) = (Pair::run(on(&disk, pair.raw(0, 0))), pair.start(1));
-        whole(&first, &second).await;
+        twenty(&first, &second).await;
         disk.break_off_behind(MARK);
         while first.handle.propose(Bytes::from_static(MARK)).await.is_ok() {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;

@@ -11,14 +11,10 @@ use ha_core::{Event, Status};
 use ha_proto::Role;
 
 use crate::disks::Small;
-use crate::rig::{Node, Pair, block_on};
+use crate::rig::{Node, Pair, block_on, ready, whole};
 
 fn on(disk: &Small, raw: RawConfig) -> RawConfig {
     RawConfig { folder: disk.path().join("module").to_str().unwrap().into(), ..raw }
-}
-
-fn ready(role: Role) -> impl FnMut(&Status) -> bool {
-    move |status| status.role == role && status.ready
 }
 
 /// Proposes until `enough`; how the last one was refused, if one was.
@@ -45,8 +41,7 @@ fn a_full_disk_on_a_primary_with_a_ready_secondary_swaps() {
         let mut pair = Pair::new();
         let _arbiter = pair.arbiter();
         let (first, second) = (Pair::run(on(&disk, pair.raw(0, 0))), pair.start(1));
-        first.until("primary", ready(Role::Prim)).await;
-        second.until("secondary", ready(Role::Second)).await;
+        whole(&first, &second).await;
         disk.load(8 << 20);
         let serves = || second.handle.status().now().is_some_and(|status| status.serving);
         write_until(&first, serves).await;
@@ -71,8 +66,7 @@ fn a_full_disk_on_the_secondary_takes_it_out_of_the_set_and_says_so() {
         let mut pair = Pair::new();
         let _arbiter = pair.arbiter();
         let (first, second) = (pair.start(0), Pair::run(on(&disk, pair.raw(1, 0))));
-        first.until("primary", ready(Role::Prim)).await;
-        second.until("secondary", ready(Role::Second)).await;
+        whole(&first, &second).await;
         disk.load(8 << 20);
         let full = || second.host.look(|seen| seen.events.contains(&Event::LogFull));
         let refused = write_until(&first, full).await;
@@ -95,8 +89,7 @@ fn a_full_disk_on_a_node_alone_refuses_records_and_stops_nothing_else() {
         let mut pair = Pair::new();
         let _arbiter = pair.arbiter();
         let (first, second) = (Pair::run(on(&disk, pair.raw(0, 0))), pair.start(1));
-        first.until("primary", ready(Role::Prim)).await;
-        second.until("secondary", ready(Role::Second)).await;
+        whole(&first, &second).await;
         second.running.shutdown();
         let before = first.until("alone", ready(Role::Alone)).await;
         disk.load(8 << 20);

@@ -6,7 +6,7 @@ use ha_core::raw::{Key, RawConfig};
 use ha_proto::Role;
 use ha_proto::wire::{Reject, Rejections};
 
-use crate::rig::{Node, Pair, block_on};
+use crate::rig::{Node, Pair, block_on, whole};
 
 /// Three keys; the configuration of a node with one of them that accepts another besides.
 struct Keys([String; 3]);
@@ -41,8 +41,7 @@ fn two_keys_are_valid_at_once_for_datagrams_the_stream_and_the_arbiter() {
         let arbiter = pair.arbiter_with(keys.both(1, 0));
         let first = Pair::run(keys.at(pair.raw(0, 0), 0, Some(1)));
         let second = Pair::run(keys.at(pair.raw(1, 0), 1, Some(0)));
-        first.until("primary", |status| status.role == Role::Prim && status.ready).await;
-        second.until("secondary", |status| status.role == Role::Second && status.ready).await;
+        whole(&first, &second).await;
         first.propose(b"one").await;
         second.until("applied", |status| status.applied.0 == 1).await;
         second.until("a witness", |status| status.witness_up).await;

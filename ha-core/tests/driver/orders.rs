@@ -4,7 +4,7 @@ use ha_core::Order;
 use ha_core::driver::OrderError;
 use ha_proto::Role;
 
-use crate::rig::{Node, Pair, block_on};
+use crate::rig::{Node, Pair, block_on, whole};
 
 async fn refusal(node: &Node, order: Order) -> ha_core::OrderError {
     match node.handle.order(order).await {
@@ -19,8 +19,7 @@ fn an_order_is_refused_with_the_reason_of_the_moment() {
         let mut pair = Pair::new();
         let arbiter = pair.arbiter();
         let (first, second) = (pair.start(0), pair.start(1));
-        first.until("primary", |status| status.role == Role::Prim && status.ready).await;
-        second.until("secondary", |status| status.role == Role::Second && status.ready).await;
+        whole(&first, &second).await;
         assert_eq!(refusal(&second, Order::Swap).await, ha_core::OrderError::NotPrimary);
         assert_eq!(refusal(&second, Order::Prim).await, ha_core::OrderError::PeerServes);
         assert_eq!(refusal(&first, Order::PrimForce).await, ha_core::OrderError::Serves);

@@ -5,7 +5,7 @@ use ha_core::Order;
 use ha_core::driver::ProposeError;
 use ha_proto::Role;
 
-use crate::rig::{Pair, block_on};
+use crate::rig::{Pair, block_on, whole};
 
 #[test]
 fn a_pair_replicates_fails_over_and_comes_back_with_an_arbiter() {
@@ -136,8 +136,7 @@ fn an_arbiter_that_restarts_remembers() {
         let mut pair = Pair::new();
         let arbiter = pair.arbiter();
         let (first, second) = (pair.start(0), pair.start(1));
-        first.until("primary", |status| status.role == Role::Prim && status.ready).await;
-        second.until("secondary", |status| status.role == Role::Second && status.ready).await;
+        whole(&first, &second).await;
         let before = first.until("witnessed", |status| status.witness_up).await;
         drop(arbiter);
         first.until("without witness", |status| !status.witness_up).await;

@@ -13,7 +13,7 @@ use ha_core::driver::{
 };
 use ha_core::raw::{Key, Link, NodeConfig, RawConfig, RawVote, Replication};
 use ha_core::{Event, Order, Profile, Status};
-use ha_proto::{Epoch, Seq};
+use ha_proto::{Epoch, Role, Seq};
 
 /// What one host saw, readable from the test.
 #[derive(Debug, Default)]
@@ -250,6 +250,17 @@ impl Node {
             }
         }
     }
+}
+
+/// In that role, with all that it asks for done.
+pub(crate) fn ready(role: Role) -> impl FnMut(&Status) -> bool {
+    move |status| status.role == role && status.ready
+}
+
+/// Waits until the first node is primary and the second one ready to take over.
+pub(crate) async fn whole(first: &Node, second: &Node) {
+    first.until("primary", ready(Role::Prim)).await;
+    second.until("secondary", ready(Role::Second)).await;
 }
 
 pub(crate) async fn until(
