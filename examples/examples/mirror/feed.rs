@@ -63,7 +63,8 @@ impl Lines {
             }
         }
         if lines.is_empty() {
-            let what = "there is not one line to write: name a file with some";
+            let found = file.map_or("the sources".into(), |file| file.display().to_string());
+            let what = format!("there is not one line in {found}: name a file with some");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         Ok(Self(lines))

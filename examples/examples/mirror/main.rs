@@ -74,6 +74,17 @@ enum Profile {
     Wan,
 }
 
+impl std::fmt::Display for Profile {
+    /// As it is written in a configuration.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fast => "fast",
+            Self::Lan => "lan",
+            Self::Wan => "wan",
+        })
+    }
+}
+
 /// What the processes of the pair are started with; not for people.
 #[derive(Clone, Debug, Subcommand)]
 enum Child {

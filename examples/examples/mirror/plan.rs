@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ha_node::relay::{CableId, Network, Passing, Relay};
 
-use crate::{Profile, Show, Vote};
+use crate::{Show, Vote};
 
 /// One run's addresses, files and network.
 #[derive(Debug)]
@@ -138,11 +138,7 @@ fn general(show: &Show, folder: &Path, me: usize) -> String {
         Vote::None => "none",
         Vote::Arbiter => "arbiter",
     };
-    let profile = match show.profile {
-        Profile::Fast => "fast",
-        Profile::Lan => "lan",
-        Profile::Wan => "wan",
-    };
+    let profile = show.profile;
     let name = ["a", "b"][me];
     format!(
         "cluster = \"demonstration\"\nmodule = 1\nnode = {me}\npeer = {peer}\nvote = \"{vote}\"\n\

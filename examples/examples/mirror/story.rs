@@ -15,7 +15,7 @@ use crate::feed::{Feed, Lines};
 use crate::member::{Member, Unmet};
 use crate::plan::{Plan, random};
 use crate::table::{Row, Table};
-use crate::view::{Board, View, Views};
+use crate::view::{Board, View};
 use crate::{Profile, Show, Vote};
 
 /// The pair, its clients, and what happened so far.
@@ -94,14 +94,9 @@ impl World {
         for node in &mut nodes {
             node.start()?;
         }
-        println!(
-            "two nodes{}, {:?} timings, the ledger at {}, {} clients, {} lines",
-            if arbiter.is_some() { " and an arbiter" } else { ", no witness" },
-            show.profile,
-            plan.vip,
-            show.clients,
-            lines.len(),
-        );
+        let witness = if arbiter.is_some() { " and an arbiter" } else { ", no witness" };
+        println!("two nodes{witness}, {} timings, the ledger at {}", show.profile, plan.vip);
+        println!("{} clients write {} lines, over and over", show.clients, lines.len());
         wait(&board, limit(show.profile), "A to be PRIM and B to be SECOND", |views| {
             views[0].is("PRIM") && views[1].is("SECOND")
         })?;
@@ -150,7 +145,7 @@ impl World {
             world.plan.witness(0, Passing::NOTHING);
             Ok(())
         };
-        self.event("primary A cut off from B and the arbiter", cut_off, |views| {
+        self.event("A cut off from B and the arbiter", cut_off, |views| {
             alone(views, 1) && !views[0].serves()
         })?;
         let heal = |world: &mut Self| {
@@ -190,7 +185,7 @@ impl World {
             world.plan.between(Passing::ALL);
             Ok(())
         };
-        self.event("link A-B healed: A goes on, B follows", heal, |views| whole(views, 0))
+        self.event("link healed: A goes on, B follows", heal, |views| whole(views, 0))
     }
 
     /// A node with old data must not serve although nobody else does.
@@ -211,7 +206,7 @@ impl World {
                 Some(_) => Err("B has old data, and served them".into()),
             }
         };
-        self.event_without_service("A killed; B, whose data are old, started", stale)?;
+        self.event_without_service("A killed; B, with old data, started", stale)?;
         self.event("A started, B follows", |world| world.revive(0), |views| whole(views, 0))
     }
 
@@ -221,11 +216,15 @@ impl World {
         &mut self,
         what: &str,
         act: impl FnOnce(&mut Self) -> Result<(), Box<dyn Error>>,
-        until: impl Fn(&Views) -> bool,
+        until: impl Fn(&[View; 2]) -> bool,
     ) -> Result<(), Box<dyn Error>> {
         print!("{what} … ");
         io::stdout().flush()?;
         let (started, lines) = (Instant::now(), self.feed.lines());
+        // What was copied before is no progress of this.
+        for node in [0, 1] {
+            self.board.change(node, |view| view.progress = None);
+        }
         act(self)?;
         let limit = limit(self.show.profile);
         wait(&self.board, limit, what, until)?;
@@ -291,7 +290,7 @@ impl World {
             let why = match self.nodes[from].ask(&Ask::Swap) {
                 Ok(()) => {
                     accepted = true;
-                    let swapped = |views: &Views| whole(views, 1 - from);
+                    let swapped = |views: &[View; 2]| whole(views, 1 - from);
                     if self.board.wait(patience(self.show.profile), swapped, |_| {}).is_some() {
                         return Ok(());
                     }
@@ -353,12 +352,12 @@ fn print_verdict(verdict: &Verdict) {
 }
 
 /// Whether that node is the primary of a whole pair.
-fn whole(views: &Views, primary: usize) -> bool {
+fn whole(views: &[View; 2], primary: usize) -> bool {
     views[primary].is("PRIM") && views[1 - primary].is("SECOND")
 }
 
 /// Whether that node serves without the other.
-fn alone(views: &Views, node: usize) -> bool {
+fn alone(views: &[View; 2], node: usize) -> bool {
     views[node].is("ALONE")
 }
 
@@ -385,15 +384,19 @@ fn wait(
     board: &Board,
     limit: Duration,
     what: &str,
-    until: impl Fn(&Views) -> bool,
+    until: impl Fn(&[View; 2]) -> bool,
 ) -> Result<(), Box<dyn Error>> {
+    let mut shown = false;
     let seen = board.wait(limit, until, |views| {
-        let progress =
-            views.iter().find_map(|view| view.progress.filter(|(done, goal)| done < goal));
+        let progress = views.iter().find_map(|view| view.progress);
         if let (Some((done, goal)), true) = (progress, io::stdout().is_terminal()) {
-            show_progress(done, goal);
+            again(what, &bar(done, goal));
+            shown = true;
         }
     });
+    if shown {
+        again(what, "");
+    }
     if seen.is_some() {
         return Ok(());
     }
@@ -401,13 +404,19 @@ fn wait(
     Err(format!("waited {limit:?} for: {what}; A is {a}, B is {b}").into())
 }
 
-fn show_progress(done: u64, goal: u64) {
-    const WIDTH: u64 = 40;
-    let full = usize::try_from(done * WIDTH / goal.max(1)).unwrap_or(0);
-    let empty = usize::try_from(WIDTH).unwrap_or(0).saturating_sub(full);
-    print!("\r[{}{}] {done} of {goal} records ", "#".repeat(full), ".".repeat(empty));
+/// Writes the line of an event anew.
+fn again(what: &str, rest: &str) {
+    print!("\r\x1b[2K{what} … {rest}");
     // Only for the eye.
     let _ = io::stdout().flush();
+}
+
+/// How far a copy is, short enough for a line of eighty columns.
+fn bar(done: u64, goal: u64) -> String {
+    const WIDTH: usize = 16;
+    let full = usize::try_from(done.min(goal) * WIDTH as u64 / goal.max(1)).unwrap_or(0);
+    let empty = WIDTH.saturating_sub(full);
+    format!("[{}{}] {done}/{goal}", "#".repeat(full), ".".repeat(empty))
 }
 
 fn describe(view: &View) -> String {
@@ -415,5 +424,17 @@ fn describe(view: &View) -> String {
         (false, _) => "down".into(),
         (true, true) => format!("{}, ready", view.role),
         (true, false) => format!("{}, not ready", view.role),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_fills_and_never_flows_over() {
+        assert_eq!(bar(0, 0), "[................] 0/0");
+        assert_eq!(bar(1, 3), "[#####...........] 1/3");
+        assert_eq!(bar(9, 3), "[################] 9/3");
     }
 }

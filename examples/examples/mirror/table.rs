@@ -37,17 +37,17 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:>8}  {:<46} {:>9} {:>12} {:>8}  {:<6} {:<6}",
-            "when", "what", "settled", "interruption", "lines", "A", "B"
+            "{:>6} {:<36} {:>7} {:>8} {:>5} {:<6} B",
+            "when", "what", "settled", "waited", "lines", "A"
         )?;
         for row in &self.0 {
             let worst = match row.worst {
                 Some(worst) => format!("{:.0} ms", worst.as_secs_f64() * 1e3),
-                None => "no service".into(),
+                None => "unserved".into(),
             };
             writeln!(
                 f,
-                "{:>6.1} s  {:<46} {:>7.2} s {worst:>12} {:>8}  {:<6} {:<6}",
+                "{:>4.1} s {:<36} {:>5.2} s {worst:>8} {:>5} {:<6} {}",
                 row.at.as_secs_f64(),
                 row.what,
                 row.settled.as_secs_f64(),
@@ -56,7 +56,7 @@ impl fmt::Display for Table {
                 row.roles[1],
             )?;
         }
-        Ok(())
+        writeln!(f, "waited: the longest that one client waited for the answer to one request")
     }
 }
 
@@ -95,6 +95,7 @@ mod tests {
         let text = Table(vec![row()]).to_string();
         let rows: Vec<&str> = text.lines().collect();
         assert_eq!(rows[0].find("lines").map(|at| at + 5), rows[1].find("42").map(|at| at + 2));
-        assert!(rows[1].ends_with("down   ALONE "), "{}", rows[1]);
+        assert!(rows[1].ends_with(" down   ALONE"), "{}", rows[1]);
+        assert!(rows.iter().all(|row| row.len() <= 80), "a terminal would break them");
     }
 }

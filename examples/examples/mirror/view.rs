@@ -32,13 +32,10 @@ impl View {
     }
 }
 
-/// Both nodes.
-pub(crate) type Views = [View; 2];
-
 /// The views, shared with the threads that read what the processes say.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    views: Mutex<Views>,
+    views: Mutex<[View; 2]>,
     changed: Condvar,
 }
 
@@ -46,7 +43,7 @@ const POISONED: &str = "nobody panics while holding the board";
 
 impl Board {
     /// What is known now.
-    pub(crate) fn now(&self) -> Views {
+    pub(crate) fn now(&self) -> [View; 2] {
         self.lock().clone()
     }
 
@@ -61,9 +58,9 @@ impl Board {
     pub(crate) fn wait(
         &self,
         limit: Duration,
-        until: impl Fn(&Views) -> bool,
-        mut meanwhile: impl FnMut(&Views),
-    ) -> Option<Views> {
+        until: impl Fn(&[View; 2]) -> bool,
+        mut meanwhile: impl FnMut(&[View; 2]),
+    ) -> Option<[View; 2]> {
         let end = Instant::now() + limit;
         let mut views = self.lock();
         loop {
@@ -76,7 +73,7 @@ impl Board {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Views> {
+    fn lock(&self) -> MutexGuard<'_, [View; 2]> {
         self.views.lock().expect(POISONED)
     }
 }
