@@ -57,7 +57,8 @@ fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
     let data = fs::metadata(path).map_err(failed)?;
     if data.mode() & 0o077 != 0 {
         let mode = data.mode() & 0o777;
-        warn!(field, path = %path.display(), "others may read the key (mode {mode:03o}): chmod 400");
+        let path = path.display();
+        warn!(field, %path, "others may read the key (mode {mode:03o}): chmod 400");
     }
     fs::read(path).map_err(failed)
 }
