@@ -175,6 +175,7 @@ impl World {
     /// A script says to a running node what an old stream has kept for so long.
     pub fn say_late(&mut self, to: usize, message: Bytes) {
         self.note(Column::of(to), || format!("late: {}", name(&message)));
+        self.observe_frames(to, &message);
         self.feed(to, Input::Stream { message });
     }
 }
