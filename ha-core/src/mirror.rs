@@ -98,6 +98,9 @@ pub struct Mirror {
     rejections: [Rejections; 2],
     boxes: Boxes,
     outputs: VecDeque<Output>,
+    /// The soonest deadline of all machines, as of the last call that could move one: it is asked
+    /// for several times in between.
+    due: Option<Deadline>,
 }
 
 /// What the peer said of itself in its newest beat that proves its life.
@@ -209,6 +212,7 @@ impl Mirror {
                 log: Outbox::new(Log::OUTPUTS_MAX),
             },
             outputs: VecDeque::new(),
+            due: Some(Deadline { at: now, why: "begins" }),
             memory: Memory::new(saved),
             config,
         }
@@ -218,8 +222,7 @@ impl Mirror {
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         let now = self.catch_up(now);
         self.route(now, input);
-        self.settle(now);
-        self.check(now);
+        self.conclude(now);
     }
 
     /// Takes an operator's order: what follows from it is seen in the outputs and in
@@ -230,15 +233,20 @@ impl Mirror {
     pub fn order(&mut self, now: Instant, order: Order) -> Result<(), OrderError> {
         let now = self.catch_up(now);
         let answer = self.obey(now, order);
+        self.conclude(now);
+        answer
+    }
+
+    fn conclude(&mut self, now: Instant) {
         self.settle(now);
         self.check(now);
-        answer
+        self.due = self.soonest();
     }
 
     /// R10: what ended while this node did not run ends before anything else is believed.
     fn catch_up(&mut self, now: Instant) -> Instant {
         let now = now.max(self.now);
-        let due = self.next_deadline().is_some_and(|deadline| deadline.at <= now);
+        let due = self.due.is_some_and(|deadline| deadline.at <= now);
         self.now = now;
         if due {
             self.tick(now);
@@ -262,7 +270,9 @@ impl Mirror {
             // Nobody takes over where there is room: better refused than waited for without end.
             return Err(ProposeError::NoSpace);
         }
-        self.log.propose(now, payload)
+        let proposed = self.log.propose(now, payload);
+        self.due = Deadline::sooner(self.due, self.log.deadline());
+        proposed
     }
 
     /// The next thing to do or to tell, oldest first.
@@ -276,7 +286,7 @@ impl Mirror {
         if !self.outputs.is_empty() {
             return Some(Deadline { at: self.now, why: "outputs wait" });
         }
-        self.next_deadline()
+        self.due
     }
 
     /// As [`Mirror::poll_stream`], but for many records that lie in memory in one piece: they are left
@@ -288,10 +298,19 @@ impl Mirror {
         buf: &mut BytesMut,
         bulk: &mut Option<Bytes>,
     ) -> usize {
-        self.log.poll_parts(now.max(self.now), room, buf, bulk)
+        let len = self.log.poll_parts(now.max(self.now), room, buf, bulk);
+        self.streamed(len)
     }
 
-    fn next_deadline(&self) -> Option<Deadline> {
+    /// What was sent may have moved the log's deadline.
+    fn streamed(&mut self, len: usize) -> usize {
+        if len > 0 {
+            self.due = self.soonest();
+        }
+        len
+    }
+
+    fn soonest(&self) -> Option<Deadline> {
         let machines = [
             self.detector.deadline(),
             self.voter.as_ref().and_then(Machine::deadline),
@@ -305,7 +324,8 @@ impl Mirror {
     /// Writes the next whole message of this module for the replication stream behind `buf`'s
     /// content, if one is due and not longer than `room` bytes. Its length; zero when none is.
     pub fn poll_stream(&mut self, now: Instant, room: usize, buf: &mut BytesMut) -> usize {
-        self.log.poll_message(now.max(self.now), room, buf)
+        let len = self.log.poll_message(now.max(self.now), room, buf);
+        self.streamed(len)
     }
 
     fn tick(&mut self, now: Instant) {
