@@ -1,0 +1,243 @@
+//! The frames that tell the network where an address is now.
+
+use core::fmt;
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use pnet_packet::arp::{
+    ArpHardwareTypes, ArpOperation, ArpOperations, ArpPacket, MutableArpPacket,
+};
+use pnet_packet::ethernet::{EtherType, EtherTypes, EthernetPacket, MutableEthernetPacket};
+use pnet_packet::icmpv6::ndp::{MutableNeighborAdvertPacket, NdpOptionTypes, NeighborAdvertFlags};
+use pnet_packet::icmpv6::{Icmpv6Packet, Icmpv6Types, checksum};
+use pnet_packet::ip::IpNextHeaderProtocols;
+use pnet_packet::ipv6::{Ipv6Packet, MutableIpv6Packet};
+
+use crate::Mac;
+
+/// A frame, whole from its destination on and without its checksum, kept inline. The network card
+/// pads what is shorter than 60 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Frame {
+    len: u8,
+    bytes: [u8; Self::BYTES_MAX],
+}
+
+impl Frame {
+    /// The longest frame: a neighbor advertisement.
+    pub const BYTES_MAX: usize = ADVERTISEMENT;
+
+    /// The bytes for the wire.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    fn zeroed(len: usize) -> Self {
+        assert!(len <= Self::BYTES_MAX, "the end of the frame would be missing");
+        Self { len: len as u8, bytes: [0; Self::BYTES_MAX] }
+    }
+
+    fn ethernet(&mut self, destination: Mac, source: Mac, what: EtherType) {
+        let bytes = &mut self.bytes[..ETHERNET];
+        let mut ethernet = MutableEthernetPacket::new(bytes).expect("it has its length");
+        ethernet.set_destination(destination.0.into());
+        ethernet.set_source(source.0.into());
+        ethernet.set_ethertype(what);
+    }
+}
+
+impl fmt::Debug for Frame {
+    /// The bytes in hexadecimal digits, without gaps.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// In which of its two forms an address is announced by ARP. Devices ignore the one or the other
+/// (`FIELD.md` row 3), so both are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArpForm {
+    /// A request for one's own address: RFC 5227 §3 recommends it.
+    Request,
+    /// A reply that nobody asked for: RFC 5944 §4.6 has both.
+    Reply,
+}
+
+/// An announcement that `ip` is at `mac`, to everybody on the link (RFC 826, RFC 5227 §3).
+///
+/// | at | bytes | what | here |
+/// |---|---|---|---|
+/// | 0 | 6 | destination | `ff:ff:ff:ff:ff:ff` |
+/// | 6 | 6 | source | `mac` |
+/// | 12 | 2 | type | 0x0806, ARP |
+/// | 14 | 2 | hardware | 1, Ethernet |
+/// | 16 | 2 | protocol | 0x0800, IPv4 |
+/// | 18 | 2 | lengths | 6 and 4 |
+/// | 20 | 2 | operation | 1 request, 2 reply |
+/// | 22 | 6 | sender's hardware | `mac` |
+/// | 28 | 4 | sender's protocol | `ip` |
+/// | 32 | 6 | target's hardware | zero in a request (RFC 5227), `mac` in a reply (RFC 5944) |
+/// | 38 | 4 | target's protocol | `ip` |
+pub fn arp_announcement(ip: Ipv4Addr, mac: Mac, form: ArpForm) -> Frame {
+    let (operation, target) = match form {
+        ArpForm::Request => (ArpOperations::Request, Mac([0; 6])),
+        ArpForm::Reply => (ArpOperations::Reply, mac),
+    };
+    let mut frame = Frame::zeroed(ARP);
+    frame.ethernet(BROADCAST, mac, EtherTypes::Arp);
+    fill_arp(&mut frame.bytes[ETHERNET..ARP], ip, mac, (operation, target));
+    frame
+}
+
+/// An unsolicited neighbor advertisement that `ip` is at `mac`, to all nodes on the link (RFC 4861
+/// §4.4 and §7.2.6).
+///
+/// | at | bytes | what | here |
+/// |---|---|---|---|
+/// | 0 | 6 | destination | `33:33:00:00:00:01` (RFC 2464 §7) |
+/// | 6 | 6 | source | `mac` |
+/// | 12 | 2 | type | 0x86dd, IPv6 |
+/// | 14 | 4 | version, class, flow | 6, 0, 0 |
+/// | 18 | 2 | length of what follows | 32 |
+/// | 20 | 1 | next header | 58, `ICMPv6` |
+/// | 21 | 1 | hop limit | 255: from this link |
+/// | 22 | 16 | source | `ip` |
+/// | 38 | 16 | destination | `ff02::1` |
+/// | 54 | 1 | type | 136, neighbor advertisement |
+/// | 55 | 1 | code | 0 |
+/// | 56 | 2 | checksum | of all from here and of the addresses |
+/// | 58 | 1 | flags | 0x20: override; not solicited, not a router |
+/// | 59 | 3 | reserved | 0 |
+/// | 62 | 16 | target | `ip` |
+/// | 78 | 2 | option | 2, target's link-layer address; 1 times 8 bytes |
+/// | 80 | 6 | option's value | `mac` |
+///
+/// The router flag is never set: clients must not use this address as their gateway.
+pub fn neighbor_advertisement(ip: Ipv6Addr, mac: Mac) -> Frame {
+    let mut frame = Frame::zeroed(ADVERTISEMENT);
+    frame.ethernet(ALL_NODES_MAC, mac, EtherTypes::Ipv6);
+    let (header, message) = frame.bytes[ETHERNET..].split_at_mut(Ipv6Packet::minimum_packet_size());
+    fill_ipv6(header, ip, message.len());
+    fill_advertisement(message, ip, mac);
+    let header = Ipv6Packet::new(header).expect("it has its length");
+    let whole = Icmpv6Packet::new(message).expect("it has its length");
+    let sum = checksum(&whole, &header.get_source(), &header.get_destination());
+    let mut advertisement = MutableNeighborAdvertPacket::new(message).expect("it has its length");
+    advertisement.set_checksum(sum);
+    frame
+}
+
+/// The length of a header of Ethernet.
+const ETHERNET: usize = EthernetPacket::minimum_packet_size();
+/// The length of an announcement by ARP.
+const ARP: usize = ETHERNET + ArpPacket::minimum_packet_size();
+/// The length of an option that names a hardware address.
+const OPTION: usize = 8;
+/// The length of a neighbor advertisement without options.
+const FIXED: usize = MutableNeighborAdvertPacket::minimum_packet_size();
+/// The length of an announcement by neighbor discovery.
+const ADVERTISEMENT: usize = ETHERNET + Ipv6Packet::minimum_packet_size() + FIXED + OPTION;
+const _: () = assert!(ARP == 42 && ADVERTISEMENT == 86, "the tables above would be wrong");
+
+const BROADCAST: Mac = Mac([0xff; 6]);
+/// Every node of IPv6 on the link, as a hardware address and as one of IPv6.
+const ALL_NODES_MAC: Mac = Mac([0x33, 0x33, 0, 0, 0, 1]);
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+fn fill_arp(bytes: &mut [u8], ip: Ipv4Addr, mac: Mac, (operation, to): (ArpOperation, Mac)) {
+    let mut arp = MutableArpPacket::new(bytes).expect("it has its length");
+    arp.set_hardware_type(ArpHardwareTypes::Ethernet);
+    arp.set_protocol_type(EtherTypes::Ipv4);
+    arp.set_hw_addr_len(6);
+    arp.set_proto_addr_len(4);
+    arp.set_operation(operation);
+    arp.set_sender_hw_addr(mac.0.into());
+    arp.set_sender_proto_addr(ip.octets().into());
+    arp.set_target_hw_addr(to.0.into());
+    arp.set_target_proto_addr(ip.octets().into());
+}
+
+fn fill_ipv6(bytes: &mut [u8], source: Ipv6Addr, payload: usize) {
+    let mut ipv6 = MutableIpv6Packet::new(bytes).expect("it has its length");
+    ipv6.set_version(6);
+    ipv6.set_payload_length(payload as u16);
+    ipv6.set_next_header(IpNextHeaderProtocols::Icmpv6);
+    ipv6.set_hop_limit(255);
+    ipv6.set_source(source.octets().into());
+    ipv6.set_destination(ALL_NODES.octets().into());
+}
+
+fn fill_advertisement(bytes: &mut [u8], target: Ipv6Addr, mac: Mac) {
+    let mut advertisement = MutableNeighborAdvertPacket::new(bytes).expect("it has its length");
+    advertisement.set_icmpv6_type(Icmpv6Types::NeighborAdvert);
+    advertisement.set_flags(NeighborAdvertFlags::Override);
+    advertisement.set_target_addr(target.octets().into());
+    let option = &mut bytes[FIXED..];
+    assert!(option.len() == OPTION, "the option would say another length than it has");
+    option[0] = NdpOptionTypes::TargetLLAddr.0;
+    option[1] = (OPTION / 8) as u8;
+    option[2..].copy_from_slice(&mac.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+    use alloc::format;
+
+    #[test]
+    fn the_request_is_the_kernels() {
+        let frame = arp_announcement(Ipv4Addr::new(192, 0, 2, 1), golden::MAC, ArpForm::Request);
+        assert_eq!(frame.as_bytes(), golden::KERNEL_ARP_NOTIFY);
+    }
+
+    #[test]
+    fn the_request_differs_from_arpings_in_the_target_that_everybody_ignores() {
+        let frame = arp_announcement(Ipv4Addr::new(192, 0, 2, 10), golden::MAC, ArpForm::Request);
+        let mut theirs = golden::ARPING_REQUEST;
+        assert_eq!(theirs[32..38], [0xff; 6]);
+        theirs[32..38].fill(0);
+        assert_eq!(frame.as_bytes(), theirs);
+    }
+
+    #[test]
+    fn the_request_differs_from_keepaliveds_in_the_target_that_everybody_ignores() {
+        let frame = arp_announcement(Ipv4Addr::new(192, 0, 2, 20), golden::MAC, ArpForm::Request);
+        let mut theirs = golden::KEEPALIVED_ARP;
+        theirs[32..38].fill(0);
+        assert_eq!(frame.as_bytes(), theirs);
+    }
+
+    #[test]
+    fn the_reply_is_arpings() {
+        let frame = arp_announcement(Ipv4Addr::new(192, 0, 2, 10), golden::MAC, ArpForm::Reply);
+        assert_eq!(frame.as_bytes(), golden::ARPING_REPLY);
+    }
+
+    #[test]
+    fn the_advertisement_is_the_kernels_and_keepaliveds() {
+        let of = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
+        let frame = neighbor_advertisement(of(0x10), golden::MAC);
+        assert_eq!(frame.as_bytes(), golden::KERNEL_NDISC_NOTIFY);
+        let frame = neighbor_advertisement(of(0x20), golden::MAC);
+        assert_eq!(frame.as_bytes(), golden::KEEPALIVED_ADVERTISEMENT);
+    }
+
+    #[test]
+    fn the_advertisement_differs_from_ndptools_in_its_source() {
+        let ip = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10);
+        let mut frame = neighbor_advertisement(ip, golden::MAC).as_bytes().to_vec();
+        let theirs = golden::NDPTOOL_ADVERTISEMENT;
+        assert_eq!(theirs[22..24], [0xfe, 0x80], "it speaks from its own address of the link");
+        frame[22..38].copy_from_slice(&theirs[22..38]);
+        frame[56..58].copy_from_slice(&theirs[56..58]);
+        assert_eq!(frame, theirs);
+    }
+
+    #[test]
+    fn a_frame_is_shown_in_hexadecimal_digits() {
+        let frame = arp_announcement(Ipv4Addr::new(10, 0, 0, 1), golden::MAC, ArpForm::Reply);
+        let text = "ffffffffffff0200000000010806000108000604000202000000\
+                    00010a0000010200000000010a000001";
+        assert_eq!(format!("{frame:?}"), text);
+    }
+}
