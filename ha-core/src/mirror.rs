@@ -330,7 +330,8 @@ impl Mirror {
 
     fn tick(&mut self, now: Instant) {
         self.detect(now, ha_heartbeat::Input::Tick);
-        self.ask(now, ha_quorum::voter::Input::Tick);
+        // After a pause the wish of before it may be void: it is looked at before it is repeated.
+        self.settle_wish(now);
         self.replicate(now, ha_replicate::Input::Tick);
         self.service.tick(now);
         self.settle(now);

@@ -133,12 +133,14 @@ impl Mirror {
     }
 
     /// R4 grow, last step: this holder waits for the peer's acks already, the peer has all that
-    /// was ever acknowledged, and the witness does not know it yet.
+    /// was ever acknowledged, and the witness does not know it yet. A peer that was lost meanwhile
+    /// is not asked for: it may come back without its storage.
     fn is_admitting(&self) -> bool {
         let saved = self.memory.saved().membership;
         let known = self.witness.register.filter(|r| r.membership.epoch == saved.epoch);
         let missing = known.is_some_and(|r| !r.membership.set.contains(self.peer_id()));
-        saved.set.contains(self.peer_id()) && missing && self.peer_has_all()
+        let member = saved.set.contains(self.peer_id());
+        member && missing && self.peer_is_alive() && self.peer_has_all()
     }
 
     pub(super) fn peer_has_all(&self) -> bool {
