@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use ha_proto::{Incarnation, Membership, Ticket};
-use ha_quorum::{Arbiter, Register};
+use ha_proto::{Incarnation, Instant, Membership, Ticket};
+use ha_quorum::{Arbiter, Ask, Register};
 
 use crate::clock::Clock;
 use crate::network::Parcel;
@@ -30,8 +30,10 @@ pub struct Witness {
     pub told: bool,
     /// The record as this life told it last: what a failed store left on the disk may be undone.
     pub told_record: Option<Membership>,
+    /// What it goes by: what it booted with, or what it stored last without a failure.
+    pub kept: Option<Register>,
     /// What is being stored.
-    pub storing: Option<(Ticket, Register)>,
+    pub storing: Option<Storing>,
     /// Whether that store ended while the process was paused.
     pub store_waits: bool,
     /// Datagrams for a paused process.
@@ -40,6 +42,19 @@ pub struct Witness {
     pub disk_fail: bool,
     /// Numbers its datagrams.
     pub sequence: u64,
+}
+
+/// A store under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Storing {
+    /// To name it by.
+    pub ticket: Ticket,
+    /// What is stored.
+    pub register: Register,
+    /// The ask that was read when it began.
+    pub ask: Ask,
+    /// When that was, by the witness's clock.
+    pub at: Instant,
 }
 
 impl Witness {

@@ -31,17 +31,19 @@ mod r7;
 mod r8;
 mod r9;
 mod storm;
+mod table;
 
 use core::time::Duration;
 
 use ha_core::{Event, Order, Saved};
 use ha_proto::{Chain, Epoch, Position, Seq};
-use ha_quorum::{Register, Vote};
+use ha_quorum::{Ask, Vote};
 
 use crate::fact::Fact;
 use crate::host::Request;
 use crate::network::Site;
 use crate::scene::Scene;
+use crate::witness::Storing;
 
 /// Something that happened, just after it did.
 #[derive(Clone, Copy, Debug)]
@@ -86,10 +88,15 @@ pub enum Seen<'a> {
         /// What it held before.
         old: &'a Saved,
     },
+    /// An ask arrived at the witness, and is about to be read.
+    Asked {
+        /// What.
+        ask: &'a Ask,
+    },
     /// The witness's register was replaced.
     Stored {
-        /// What it held before.
-        old: Option<&'a Register>,
+        /// By which step.
+        step: &'a Storing,
     },
     /// Records of the peer arrive, and are about to be read.
     Frames {
@@ -278,6 +285,7 @@ fn arbiter() -> Vec<Box<dyn Check>> {
         Box::new(r7::GivesUpAlone),
         Box::new(r8::HolderFirst::default()),
         Box::new(r9::Grace::default()),
+        Box::new(table::Table::default()),
         Box::new(r12::RenewsItsOwn),
         Box::new(r13::Swap),
         Box::new(r15::AdmitsWhole::default()),

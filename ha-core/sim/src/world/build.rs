@@ -181,6 +181,7 @@ impl World {
         witness.life += 1;
         witness.clock = witness.clock.restarted(now);
         witness.booted = now;
+        witness.kept = witness.stored;
         let local = witness.clock.local(now);
         let arbiter = Arbiter::new(local, witness.incarnation, witness.stored);
         witness.arbiter = Some(arbiter.expect("it stored this register itself"));
@@ -244,6 +245,7 @@ fn blank_witness(weather: &Weather, incarnation: u64) -> Witness {
         stored: None,
         told: false,
         told_record: None,
+        kept: None,
         storing: None,
         store_waits: false,
         inbox: VecDeque::new(),

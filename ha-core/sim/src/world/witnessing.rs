@@ -13,6 +13,7 @@ use crate::network::{Channel, Parcel, Site};
 use crate::node::Process;
 use crate::queue::Event;
 use crate::trace::Column;
+use crate::witness::Storing;
 
 impl World {
     /// An ask arrives at the witness's socket.
@@ -34,6 +35,7 @@ impl World {
         let packet = packet.expect("the network does not damage datagrams");
         let ask = Ask::decode(packet.header.sender, packet.body).expect("a node asked this");
         let input = arbiter::Input::Ask { cluster: CLUSTER, module: packet.header.module, ask };
+        self.see(&Seen::Asked { ask: &ask });
         self.witness_feed(input);
     }
 
@@ -50,7 +52,10 @@ impl World {
                     self.note(Column::W, text);
                     let witness = &mut self.scene.witness;
                     assert!(witness.storing.is_none(), "one store at a time for one pair");
-                    witness.storing = Some((ticket, register));
+                    let arbiter::Input::Ask { ask, .. } = input else {
+                        unreachable!("the witness stores only while it reads");
+                    };
+                    witness.storing = Some(Storing { ticket, register, ask, at: local });
                     let life = witness.life;
                     let slow = self.prng.chance(self.weather.slow);
                     let extra = if slow { self.prng.below(self.weather.slow_max) } else { 0 };
@@ -114,10 +119,14 @@ impl World {
 
     pub(super) fn witness_store_ends(&mut self) {
         let witness = &mut self.scene.witness;
-        let Some((ticket, register)) = witness.storing.take() else { return };
+        let Some(step) = witness.storing.take() else { return };
         let failed = std::mem::take(&mut witness.disk_fail);
         if !failed || self.prng.chance(500_000) {
-            self.store(register);
+            self.store(&step);
+        }
+        let Storing { ticket, register, .. } = step;
+        if !failed {
+            self.scene.witness.kept = Some(register);
         }
         self.witness_feed(if failed {
             arbiter::Input::StoreFailed { ticket }
@@ -126,9 +135,9 @@ impl World {
         });
     }
 
-    fn store(&mut self, register: ha_quorum::Register) {
-        let old = self.scene.witness.stored.replace(register);
-        self.see(&Seen::Stored { old: old.as_ref() });
+    fn store(&mut self, step: &Storing) {
+        self.scene.witness.stored = Some(step.register);
+        self.see(&Seen::Stored { step });
     }
 
     /// The witness's process is killed: what it was storing is stored or not.
@@ -144,10 +153,10 @@ impl World {
         witness.store_waits = false;
         let storing = witness.storing.take();
         self.note(Column::W, || "killed".into());
-        if let Some((_, register)) = storing
+        if let Some(step) = storing
             && self.prng.chance(500_000)
         {
-            self.store(register);
+            self.store(&step);
         }
     }
 
