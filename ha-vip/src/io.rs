@@ -23,7 +23,8 @@ pub enum Input {
         lifetime: Duration,
     },
     /// Let them live for `lifetime` from now. What would shorten their life changes nothing, nor
-    /// does a word to a set that is released.
+    /// does a word to a set that is released. Not answered: an extension that fails is tried again
+    /// until the address is there for longer, or [`Event::Lost`].
     Keep {
         /// How long.
         lifetime: Duration,

@@ -228,8 +228,10 @@ impl AddressSet {
     }
 
     fn see(&mut self, now: Instant, on: InterfaceId, seen: Sighting, out: &mut Outbox<Output>) {
+        // Until this node knows its own card, it cannot tell a stranger from itself.
+        let known = self.interfaces.get(usize::from(on.0)).is_some_and(|here| here.mac.is_some());
         let mine = self.interfaces.iter().any(|interface| interface.mac == Some(seen.mac));
-        let owning = self.is_owning() && !mine;
+        let owning = self.is_owning() && known && !mine;
         let mut slots = self.slots.iter_mut().filter(|slot| slot.address.interface == on);
         let found = slots.find(|slot| owning && slot.address.ip == seen.ip);
         let Some(slot) = found else { return };

@@ -156,6 +156,20 @@ fn a_take_that_waited_longer_than_its_right_failed() {
 }
 
 #[test]
+fn of_takes_that_wait_the_newest_counts() {
+    let mut vip = Set::taken(OnRemoved::PutBack);
+    vip.tell(50, Input::Release);
+    for (counter, lifetime) in [(2, 3_000), (4, 1_000), (3, 9_000), (4, 4_000)] {
+        assert_eq!(vip.tell(60, take(counter, lifetime)), []);
+    }
+    vip.done(60, 5, true);
+    let expected = [event(Event::Released), set(7, four(), 4_000), set(8, six(), 4_000)];
+    assert_eq!(vip.done(60, 6, true), expected);
+    vip.done(61, 7, true);
+    assert_eq!(vip.done(62, 8, true)[0], event(Event::Taken(epoch(4))));
+}
+
+#[test]
 fn a_release_undoes_a_take_and_forgets_one_that_waits() {
     let mut vip = Set::new(OnRemoved::PutBack);
     vip.tell(0, take(1, 3_000));
@@ -175,6 +189,7 @@ fn a_higher_epoch_takes_over_in_place_and_a_lower_one_is_ignored() {
     assert_eq!(vip.tell(10, take(3, 3_000)), extended);
     assert_eq!(vip.tell(20, take(2, 9_000)), []);
     assert_eq!(vip.0.epoch(), Some(epoch(3)));
+    assert_eq!(vip.tell(20, take(3, 2_990)), [event(Event::Taken(epoch(3)))], "asked again");
     assert_eq!(times(&vip.run(200)), [50, 150], "the burst goes on");
 }
 
@@ -249,6 +264,11 @@ fn what_is_no_claim_of_another_is_ignored() {
     {
         assert_eq!(vip.tell(10, claim(address, mac)), []);
     }
+    let no_card = Input::Interface { id: InterfaceId(0), mac: None, up: true };
+    vip.tell(10, no_card);
+    assert_eq!(vip.tell(10, claim(four(), MACS[0])), [], "whose card that is nobody knows");
+    let nowhere = Address { interface: InterfaceId(2), ..four() };
+    assert_eq!(vip.tell(10, claim(nowhere, OTHER)), []);
     assert_eq!(vip.0.counters().conflicts, 0);
 }
 
@@ -282,7 +302,11 @@ fn an_address_that_others_set_is_given_its_lifetime_again() {
     for on_removed in [OnRemoved::PutBack, OnRemoved::StepDown] {
         let mut vip = Set::taken(on_removed);
         assert_eq!(vip.tell(10, Input::Appeared(four())), [set(5, four(), 2_990)]);
-        assert_eq!(vip.done(60, 5, true)[0], event(Event::PutBack(four())));
+        assert_eq!(vip.tell(10, Input::Removed(four())), [], "it is being set anyway");
+        assert_eq!(vip.done(40, 5, true), [set(6, four(), 2_960)], "which of both came last?");
+        assert_eq!(vip.done(60, 6, true)[0], event(Event::PutBack(four())));
+        vip.tell(70, Input::Release);
+        assert_eq!(vip.tell(71, Input::Appeared(four())), [], "it is being removed anyway");
     }
     let mut vip = Set::new(OnRemoved::PutBack);
     assert_eq!(vip.tell(0, Input::Appeared(four())), [event(Event::Foreign(four()))]);
