@@ -55,7 +55,8 @@ pub fn apply(register: Option<&Register>, ask: &Ask, facts: &Facts) -> Result<Re
 /// By two, because the lost register may have been one change ahead of both. The set may only
 /// shrink: the node that does not hold stays in it only if its own record counts it too and it is
 /// not being overwritten, and of two sets of one epoch only what both have: a holder saves a grown
-/// set before the witness has it (R4).
+/// set before the witness has it (R4). So nobody stays whom the holder's own record does not count:
+/// it may have been alone since an operator's override.
 ///
 /// # Errors
 /// Why the two do not fit; [`Refusal::Waiting`] when they are of one node.
@@ -80,7 +81,7 @@ pub fn reconcile(one: &Ask, other: &Ask, facts: &Facts) -> Result<Register, Refu
         if node != higher.holder && !counts_itself {
             higher.set = higher.set.without(node);
         }
-        if record.epoch == higher.epoch {
+        if record.epoch == higher.epoch || node == higher.holder {
             higher.set =
                 NodeSet::from_bits(higher.set.bits() & record.set.bits()).with(higher.holder);
         }

@@ -60,6 +60,15 @@ fn a_node_that_is_being_overwritten_does_not_count() {
 }
 
 #[test]
+fn whom_the_holder_itself_does_not_count_does_not_count() {
+    // An operator forced node 0 before it heard that it holds a higher epoch: it was alone since.
+    let mut forced = membership(3, 0, 0b01);
+    forced.epoch = membership(2, 0, 0b11).epoch.overridden_by(node(0));
+    let made = both(complete(0, forced), complete(1, membership(4, 0, 0b11)));
+    assert_eq!(made, Ok(membership(6, 0, 0b01)));
+}
+
+#[test]
 fn records_that_do_not_fit_make_nothing() {
     let one = complete(0, membership(4, 0, 0b11));
     let two = complete(1, membership(3, 0, 0b11));

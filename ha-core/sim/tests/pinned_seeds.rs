@@ -6,7 +6,7 @@ use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::Options;
 
-const PINNED: [(u64, Vote, &str); 18] = [
+const PINNED: [(u64, Vote, &str); 19] = [
     (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
     (42, Vote::Arbiter, "an address expires while a slow start is under way"),
     (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
@@ -19,6 +19,7 @@ const PINNED: [(u64, Vote, &str); 18] = [
     (1874, Vote::Arbiter, "a late Exclude of a node that is gone leaves no complete member"),
     (2318, Vote::Arbiter, "the right to run alone takes longer to save than the lease lasts"),
     (2513, Vote::Arbiter, "a failed start was taken for a running application"),
+    (4257, Vote::Arbiter, "a new witness counted a node that the forced holder did not"),
     (10474, Vote::Arbiter, "a blank node and a blank witness are two losses"),
     (12747, Vote::Arbiter, "a stray Create founded the pair anew at a replaced witness"),
     (33_002_243, Vote::Arbiter, "an address expires before the lease that a fence obeys"),

@@ -186,9 +186,11 @@ fn reconciles(new: &Membership, one: &Ask, other: &Ask) -> bool {
             set = set.without(node);
         }
     }
-    if mine.1.epoch == theirs.1.epoch {
-        // They differ where a holder's set has grown and W's has not (R4).
-        set = NodeSet::from_bits(mine.1.set.bits() & theirs.1.set.bits() & set.bits());
+    // "W's set is always a subset of" the holder's: by every record that can tell what that is.
+    for (node, (_, record)) in [(one.from, mine), (other.from, theirs)] {
+        if node == higher.holder || record.epoch == higher.epoch {
+            set = NodeSet::from_bits(set.bits() & record.set.bits());
+        }
     }
     follows(new, &higher, set.with(higher.holder))
 }
