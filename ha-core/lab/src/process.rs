@@ -115,7 +115,8 @@ impl Process {
         self.ended()
     }
 
-    /// What it and its group printed until now, both streams in one, 1 MiB at most.
+    /// What it and its group printed until now, both streams in one, 1 MiB at most. The last of it
+    /// may come a moment after its end: [`wait_for`](Self::wait_for) waits.
     pub fn output(&self) -> String {
         self.output.text()
     }

@@ -91,7 +91,7 @@ fn what_it_prints_and_how_it_ends_are_known() {
         return;
     };
     let host = lab.host("a", &[]).unwrap();
-    let script = "echo $WHAT; trap 'echo again' HUP; echo low >&2; sleep 600 & wait; exit 3";
+    let script = "echo $WHAT; trap 'echo again; exit 3' HUP; echo low >&2; sleep 600 & wait";
     let process =
         host.spawn("sh", |command| command.args(["-c", script]).env("WHAT", "high")).unwrap();
     assert!(process.wait_for("low\n", SOON));
@@ -101,7 +101,7 @@ fn what_it_prints_and_how_it_ends_are_known() {
     assert_eq!(process.output(), "high\nlow\nagain\n");
     let missing = host.spawn("no-such-program", |command| command).unwrap();
     assert_eq!(missing.wait(SOON).unwrap().and_then(|status| status.code()), Some(127));
-    assert!(missing.output().contains("no-such-program"), "{}", missing.output());
+    assert!(missing.wait_for("no-such-program", SOON), "{}", missing.output());
 }
 
 #[test]
