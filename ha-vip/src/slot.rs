@@ -95,7 +95,8 @@ impl Slot {
 
     /// Whether it is off for certain, as far as this machine set it.
     pub(crate) fn is_off(&self) -> bool {
-        !self.present && self.flight.is_none()
+        assert!(self.present || self.flight.is_none(), "what is under way would bring it back");
+        !self.present
     }
 
     /// When it vanishes by itself, or when the setting that is under way would be of no use.

@@ -133,6 +133,20 @@ fn a_release_is_silent_and_in_reverse_order_and_insists() {
 }
 
 #[test]
+fn a_release_waits_for_no_retry_and_leaves_nothing_to_put_back() {
+    let mut vip = Set::taken(OnRemoved::PutBack);
+    assert_eq!(vip.tell(10, Input::Removed(four())), [set(5, four(), 2_990)]);
+    assert_eq!(vip.done(20, 5, false), []);
+    assert_eq!(vip.tell(30, Input::Release), [remove(6, six()), remove(7, four())]);
+    vip.done(40, 6, true);
+    vip.done(40, 7, true);
+    vip.tell(50, take(2, 3_000));
+    assert_eq!(vip.done(60, 8, true), []);
+    assert_eq!(vip.done(60, 9, true)[0], event(Event::Taken(epoch(2))));
+    assert_eq!(vip.0.counters().put_backs, 0);
+}
+
+#[test]
 fn a_take_waits_for_the_end_of_a_release() {
     let mut vip = Set::taken(OnRemoved::PutBack);
     vip.tell(50, Input::Release);
