@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -14,7 +14,6 @@ use crate::clock::{now, within};
 use crate::host::Host;
 use crate::programs::program;
 use crate::report::{Answer, Line, Report};
-use crate::tool;
 
 /// A client that sends a numbered request again and again, and notes each answer. It is a process
 /// of its own on its host, ahead of others where the machine allows it (`chrt --fifo`), so that
@@ -34,13 +33,7 @@ impl Prober {
     /// The program cannot be started.
     pub fn start(client: &Host, target: SocketAddr, every: Duration) -> io::Result<Self> {
         let path = program("ha-lab-prober")?;
-        let mut command = if goes_first() {
-            let mut command = client.command("chrt");
-            command.args(FIRST).arg(path);
-            command
-        } else {
-            client.command(path)
-        };
+        let mut command = client.first_command(&path);
         command.args([target.to_string(), every.as_micros().to_string()]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().expect("the standard output was asked to be a pipe");
@@ -101,10 +94,6 @@ impl Drop for Prober {
 /// More than half an hour of answers to a request each millisecond, in 100 MiB.
 const ANSWERS_MAX: usize = 2_000_000;
 
-/// Ahead of every program that did not ask to be ahead too; the lowest such priorities are left to
-/// programs under test.
-const FIRST: [&str; 2] = ["--fifo", "50"];
-
 /// What the process said until now.
 #[derive(Debug)]
 struct Heard {
@@ -148,11 +137,6 @@ impl Heard {
 /// A reader that panicked left whole lines: what is there is right.
 fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
     heard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether the machine lets a process go ahead of others: not in every container.
-fn goes_first() -> bool {
-    tool::run(Command::new("chrt").args(FIRST).arg("true"), "").is_ok()
 }
 
 #[cfg(test)]

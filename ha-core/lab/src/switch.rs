@@ -70,7 +70,6 @@ impl Drop for Switch {
 }
 
 fn arm(namespace: &Namespace) -> io::Result<Child> {
-    // Ahead of whatever loads the cores, if the machine lets it: it waits, and is over at once.
-    let mut command = namespace.command(Path::new("nice"));
-    command.args(["-n", "-20", "nft", "-f", "-"]).stdin(Stdio::piped()).spawn()
+    let mut command = namespace.first_command(Path::new("nft"));
+    command.args(["-f", "-"]).stdin(Stdio::piped()).spawn()
 }
