@@ -88,9 +88,10 @@ impl Traffic {
     }
 }
 
-/// The table that cuts: all its chains are there from the start and ask sets, because a change of a
-/// set's elements takes the kernel 2 ms and one of rules 13 ms. `prerouting` comes before the switch
-/// learns an address from the frame, so a host that is cut off is forgotten, as it should be.
+/// The table that cuts: all its chains are there from the start and ask sets, because adding an
+/// element took 2 ms and replacing the table 17 (medians of 20 on two busy cores). `prerouting`
+/// comes before the switch learns an address from the frame, so a host that is cut off is
+/// forgotten, as it should be.
 ///
 /// The chains come before `br_netfilter`, where the kernel has it: that one takes frames of IP over
 /// from the chains of its own priority, 0, which then never see them.
