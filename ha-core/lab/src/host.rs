@@ -106,9 +106,8 @@ impl Host {
     }
 
     /// Starts the echo service on it, which answers with the host's name over UDP and TCP at each
-    /// of `addresses`, whether the host has them yet or not. Returns when it answers. It is a program
-    /// like any other: on loaded cores its answers are late by tens of milliseconds, which a client
-    /// sees as gaps.
+    /// of `addresses`, whether the host has them yet or not. Returns when it answers. On loaded
+    /// cores it is late by tens of milliseconds like any program, which a client sees as gaps.
     ///
     /// # Errors
     /// The service cannot be started, or a port is taken.

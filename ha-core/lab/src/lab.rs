@@ -108,8 +108,8 @@ impl Lab {
 
     /// Cuts, all at once; when it returns it is done. What is cut already stays so.
     ///
-    /// Takes 2 ms, the median on two busy cores. There the call may return tens of milliseconds after
-    /// the cut: a prober tells when it was.
+    /// Takes 2 ms, the median on two busy cores. There the call may return tens of milliseconds
+    /// after the cut: a prober tells when it was.
     ///
     /// # Errors
     /// `nft` fails; then nothing has changed.

@@ -36,7 +36,7 @@ pub(crate) fn sweep() {
 /// What begins the name of everything that a lab makes.
 const PREFIX: &str = "halab-";
 
-/// Of a test's name in the folder's: enough to know it, far from the 255 bytes that a name may have.
+/// Of a test's name in the folder's: enough to know it, far from the 255 bytes of a name.
 const TEST_NAME_MAX: usize = 60;
 
 fn dead(folder: &Path) -> Vec<String> {

@@ -25,9 +25,9 @@
 //! - **Nothing on the real host.** The switches live in a namespace of their own, and cables are
 //!   made between namespaces; the machine itself has no interface in the lab and no route to it.
 //!   All labs use the same addresses, since none can reach another.
-//! - **Nothing left behind.** Dropping the [`Lab`] kills whatever runs in its namespaces and removes
-//!   them and its folder, after a panic too. What a killed test left is swept by the next lab:
-//!   names carry the process that made them.
+//! - **Nothing left behind.** Dropping the [`Lab`] kills whatever runs in its namespaces, and
+//!   removes them and its folder, after a panic too. What a killed test left is swept by the next
+//!   lab: names carry the process that made them.
 //! - **One clock.** [`now`] and each time in a [`Report`] are `CLOCK_MONOTONIC`, which all
 //!   namespaces share, so a test can tell when it cut from when the client noticed.
 //! - **Programs** start by `nsenter`, not by `ip netns exec`: that one remounts `/sys`, under

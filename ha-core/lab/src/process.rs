@@ -19,8 +19,8 @@ use crate::output::Output;
 /// A program that runs on a host, in a process group of its own. Dropping it kills the group; after
 /// a panic of the test the end of its output is printed. Whatever left the group dies with the lab.
 ///
-/// One that has ended stays a zombie until the drop, so that no signal can reach a stranger that got
-/// its number.
+/// One that has ended stays a zombie until the drop, so that no signal can reach a stranger that
+/// got its number.
 #[derive(Debug)]
 pub struct Process {
     label: String,
