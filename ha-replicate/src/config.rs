@@ -24,8 +24,8 @@ pub struct Config {
     /// An open batch is closed at this size even while the disk is busy. 1 to 1 MiB; default 256 KiB,
     /// which measured best: some hundred small records that come together are one batch.
     pub batch_bytes: usize,
-    /// How long a member of the set may make no progress before its exclusion is proposed (R4).
-    /// Above zero; default 1 s, the heartbeat timeout of the default profile.
+    /// How long a member of the set may make no progress before its exclusion is proposed (R4), and
+    /// how long this node's disk may make none before it keeps no more from the peer. Above zero; default 1 s, the heartbeat timeout of the default profile.
     pub stall: Duration,
     /// Most bytes of the whole log. Default 64 GiB. Beyond it nothing is proposed any more.
     pub log_max_bytes: u64,

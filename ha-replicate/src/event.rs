@@ -173,7 +173,8 @@ pub enum PeerEvent {
     /// set or epoch changed last. Then the set may grow, or, when it holds the peer already and
     /// [`PeerView::caught_up_to`] reaches what is committed, be admitted (R4).
     CaughtUp,
-    /// It is in the set and made no progress for [`Config::stall`](crate::Config::stall).
+    /// It is in the set and made no progress for [`Config::stall`](crate::Config::stall), with all
+    /// that was closed here; what this node's own disk keeps back is not counted against it.
     Stalled,
     /// It is being copied to.
     Progress {

@@ -70,6 +70,11 @@ impl Journal {
         self.head.seq == self.durable.seq
     }
 
+    /// The last record of a closed batch.
+    pub(crate) fn closed(&self) -> Seq {
+        self.next_first().previous()
+    }
+
     /// Whether one more record may be proposed before the next call appends what there is.
     pub(crate) const fn has_room(&self) -> bool {
         self.fresh < Self::FRESH_MAX

@@ -323,7 +323,7 @@ impl Log {
     }
 
     fn settle_peer(&mut self, now: Instant, out: &mut Outbox<Output>) {
-        let (in_set, head) = (self.peer_in_set(), self.journal.head().seq);
+        let (in_set, owed) = (self.peer_in_set(), self.owed_by_peer());
         let stall = self.config.stall;
         let Mode::Leading(leader) = &mut self.mode else { return };
         let waits = leader.waits_for_exclusion(in_set);
@@ -336,15 +336,29 @@ impl Log {
             leader.mark = None;
             out.push(Output::Peer(PeerEvent::CaughtUp));
         }
-        if !in_set || leader.durable >= head {
+        if !in_set || leader.durable >= owed {
             leader.stall.disarm();
             leader.stalled = false;
         } else if leader.stall.expire(now) {
-            leader.stalled = true;
-            out.push(Output::Peer(PeerEvent::Stalled));
+            if matches!(leader.stage, Stage::Checking { .. }) {
+                // Our own storage is to answer first.
+                leader.stall.arm(now + stall);
+            } else {
+                leader.stalled = true;
+                out.push(Output::Peer(PeerEvent::Stalled));
+            }
         } else if !leader.stalled && leader.stall.at().is_none() {
             leader.stall.arm(now + stall);
         }
+    }
+
+    /// Up to which record the peer is waited for. What this node keeps back itself, because its disk
+    /// does not answer or still reads it, is not the peer's fault.
+    fn owed_by_peer(&self) -> Seq {
+        let Mode::Leading(leader) = &self.mode else { return Seq::ZERO };
+        let next = leader.sent.seq.next();
+        let at_hand = !leader.ready.is_empty() || self.journal.holds(next);
+        if leader.serves_peer() && !at_hand { leader.sent.seq } else { self.journal.closed() }
     }
 
     pub(crate) fn stall_timer(&self) -> Timer {

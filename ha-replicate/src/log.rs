@@ -85,7 +85,7 @@ impl Log {
             membership,
             lineage,
             journal: Journal::new(position, bytes, config.batch_bytes),
-            gather: Gather::new(),
+            gather: Gather::new(config.stall),
             committed: applied.min(position.seq),
             apply: Apply::new(applied, position.seq),
             job: None,
@@ -268,7 +268,7 @@ impl Log {
     pub(crate) fn fail(&mut self) {
         self.failed = true;
         self.due.disarm();
-        self.gather = Gather::new();
+        self.gather = Gather::new(self.config.stall);
         self.mode = Mode::Detached;
     }
 
@@ -393,13 +393,16 @@ impl Log {
     }
 
     /// Group commit: what is proposed while the disk is busy becomes one batch when it is done and
-    /// enough was gathered, or when the batch is full.
+    /// enough was gathered, when the batch is full, or when the disk makes no progress.
     fn append(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let (open, durable) = (self.journal.is_open(), self.journal.durable().seq);
         if self.journal.is_syncing() {
-            self.gather.disk_is_busy(now);
-        } else if self.gather.disk_is_idle(now, self.journal.is_open(), self.waiting_records()) {
+            if self.gather.disk_is_busy(now, open, durable) {
+                self.seal();
+            }
+        } else if self.gather.disk_is_idle(now, open, self.waiting_records()) {
             self.seal();
-            self.gather.disk_is_busy(now);
+            self.gather.disk_is_busy(now, false, durable);
         }
         while let Some(batch) = self.journal.take_fresh() {
             self.counters.appended += 1;

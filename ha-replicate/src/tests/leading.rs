@@ -291,6 +291,46 @@ fn a_member_without_progress_is_reported_once() {
 }
 
 #[test]
+fn what_the_own_disk_keeps_back_is_not_held_against_the_peer() {
+    let mut log = leader_of(0, both(2), &greeting(0));
+    let mine = ack(&log, 0);
+    acked(&mut log, mine);
+    let said = propose(&mut log, 1);
+    let [Output::Append(first)] = &said[..] else { panic!("{said:?}") };
+    assert_eq!(told(&mut log), [frames(2, 0, first)]);
+    let mine = ack(&log, 1);
+    assert_eq!(acked(&mut log, mine), [], "this node's disk has not answered");
+    assert_eq!(propose(&mut log, 2), [], "they wait for the disk");
+    assert_eq!(log.deadline(), Some(Deadline { at: at(1000), why: "the disk stalls" }));
+    assert_eq!(say(&mut log, 999, Input::Tick), []);
+    let said = say(&mut log, 1000, Input::Tick);
+    let [Output::Append(second)] = &said[..] else { panic!("{said:?}") };
+    assert_eq!((second.first, second.last), (Seq(2), Seq(3)));
+    assert_eq!(told(&mut log), [frames(2, 0, second)], "the peer has them, at least");
+    let stall = Deadline { at: at(2000), why: "the peer may have stalled" };
+    assert_eq!(log.deadline(), Some(stall), "from now on it is the peer's turn");
+    let mine = ack(&log, 3);
+    assert_eq!(say(&mut log, 1500, message(&Message::Ack(mine))), []);
+    assert_eq!((log.deadline(), log.peer().stalled), (None, false));
+    assert_eq!(say(&mut log, 9000, Input::Tick), []);
+    let said = say(&mut log, 9000, durable(3));
+    assert_eq!(said[0], Output::Committed(Seq(3)));
+}
+
+#[test]
+fn a_peer_without_progress_is_told_from_a_disk_without_progress() {
+    let mut log = leader_of(0, both(2), &greeting(0));
+    let mine = ack(&log, 0);
+    acked(&mut log, mine);
+    propose(&mut log, 1);
+    told(&mut log);
+    propose(&mut log, 1);
+    let said = say(&mut log, 1000, Input::Tick);
+    let stalled = Output::Peer(PeerEvent::Stalled);
+    assert!(matches!(&said[..], [Output::Append(_), last] if *last == stalled), "{said:?}");
+}
+
+#[test]
 fn a_stopping_leader_describes_its_log_again() {
     let mut log = leader_of(0, both(2), &greeting(0));
     log.propose(at(0), b"tail").unwrap();
