@@ -44,6 +44,11 @@ pub fn run(world: &mut World) -> Verdict {
     if stop == Stop::Whole {
         stop = world.watch(world.options.length());
     }
+    if stop == Stop::Time {
+        // An Exclude that was seconds on its way may have landed just before: the bound is the
+        // same, and whoever is whole again within it keeps it.
+        stop = world.run(safety + world.options.liveness());
+    }
     if stop != Stop::Violation {
         world.end();
     }

@@ -1,6 +1,7 @@
 //! What an operator's override makes of the world, as observers see it.
 
 use ha_core::Saved;
+use ha_proto::Membership;
 
 use super::World;
 use crate::check::Seen;
@@ -48,12 +49,25 @@ impl World {
         if !landed && !given_up {
             return;
         }
+        let known = forced.disk.saved.membership;
+        if !landed && known.epoch.is_override() {
+            return self.outbid(known);
+        }
         let winner = self.scene.index(register.holder);
         let epoch = register.epoch;
         self.scene.overruled = Some(Overruled { open: false, deaf: landed, epoch, ..over });
         self.all_gaps();
         self.note(Column::World, || format!("override ends, node {winner} holds"));
         self.see(&Seen::OverrideEnds { winner, landed });
+    }
+
+    /// Both nodes were forced, and the other one's override is the higher: W has neither yet.
+    fn outbid(&mut self, known: Membership) {
+        let (node, epoch) = (self.scene.index(known.holder), known.epoch);
+        self.scene.overruled = Some(Overruled { node, epoch, open: true, deaf: true });
+        self.all_gaps();
+        self.note(Column::World, || format!("the override of node {node} stands: {known}"));
+        self.see(&Seen::Overridden { node });
     }
 
     fn all_gaps(&mut self) {
