@@ -87,9 +87,14 @@ impl Log {
         if let Ok(batch) = Batch::read(bytes, from, None) {
             self.say_apply(&batch, out);
         } else {
-            out.push(Output::Event(Event::Unreadable { what: ReadFor::Apply, from }));
-            self.fail();
+            self.cannot_apply(from, out);
         }
+    }
+
+    /// What was committed cannot be read: the host can never go on.
+    pub(crate) fn cannot_apply(&mut self, from: Seq, out: &mut Outbox<Output>) {
+        out.push(Output::Event(Event::Unreadable { what: ReadFor::Apply, from }));
+        self.fail();
     }
 
     fn say_apply(&mut self, batch: &Batch, out: &mut Outbox<Output>) {

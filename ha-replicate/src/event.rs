@@ -78,6 +78,14 @@ pub enum Input {
         /// Whole encoded records, at least one.
         batch: Bytes,
     },
+    /// [`Output::Read`] could not be done. Nothing, if records were cut since it was asked for: it
+    /// may have met the cut. Else [`Event::Unreadable`].
+    Unread {
+        /// What it was asked for.
+        what: ReadFor,
+        /// The first record, as asked for.
+        from: Seq,
+    },
     /// The last [`Output::Save`] is durable.
     Saved,
     /// The host has applied the last [`Output::Apply`].

@@ -247,6 +247,7 @@ impl Log {
         }
         let (step, goes_on) = self.take_step();
         if let (Step::AwaitHost { sync }, true) = (step, goes_on) {
+            self.void_reads();
             out.push(Output::Truncate { keep: sync.keep.seq });
             self.begin(Step::Truncate { sync });
         }

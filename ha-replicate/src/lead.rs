@@ -380,17 +380,49 @@ impl Log {
     }
 
     pub(crate) fn on_read_to_check(&mut self, from: Seq, bytes: &Bytes, out: &mut Outbox<Output>) {
-        assert!(self.checking.take() == Some(from), "the chain of another record would decide");
+        let void = self.ends_check(from);
         let checks = match &self.mode {
             Mode::Leading(leader) => leader.stage == Stage::Checking { seq: from },
             Mode::Detached | Mode::Following(_) => false,
         };
-        if !checks {
+        if void || !checks {
             return;
         }
         match Batch::read(bytes, from, None) {
             Ok(batch) => self.conclude(batch.position(from)),
             Err(_) => self.cannot_read(ReadFor::Check, from, out),
+        }
+    }
+
+    /// The check's read ended; whether it is void.
+    fn ends_check(&mut self, from: Seq) -> bool {
+        assert!(self.checking.take() == Some(from), "the chain of another record would decide");
+        core::mem::take(&mut self.void.check)
+    }
+
+    /// The read for the peer ended: behind what it was asked for, and whether it is void.
+    fn ends_read(&mut self, from: Seq) -> (Position, bool) {
+        let after = self.reading.take().expect("a read's result comes once, after the read");
+        assert!(after.seq.next() == from, "the peer would be sent other records");
+        (after, core::mem::take(&mut self.void.peer))
+    }
+
+    /// Records are about to be cut: what is being read may be gone, or others be in its place. The
+    /// host's reads are waited for before.
+    pub(crate) fn void_reads(&mut self) {
+        assert!(self.apply.is_idle(), "the host would be given what is being taken back");
+        self.void.check = self.checking.is_some();
+        self.void.peer = self.reading.is_some();
+    }
+
+    pub(crate) fn on_unread(&mut self, what: ReadFor, from: Seq, out: &mut Outbox<Output>) {
+        let void = match what {
+            ReadFor::Apply => return self.cannot_apply(from, out),
+            ReadFor::Peer => self.ends_read(from).1,
+            ReadFor::Check => self.ends_check(from),
+        };
+        if !void {
+            self.cannot_read(what, from, out);
         }
     }
 
@@ -424,11 +456,10 @@ impl Log {
     }
 
     pub(crate) fn on_read_to_send(&mut self, from: Seq, bytes: &Bytes, out: &mut Outbox<Output>) {
-        let after = self.reading.take().expect("a read's result comes once, after the read");
-        assert!(after.seq.next() == from, "the peer would be sent other records");
+        let (after, void) = self.ends_read(from);
         let Mode::Leading(leader) = &mut self.mode else { return };
         let next = leader.ready.back().map_or(leader.sent, |batch| batch.end);
-        if !self.reading_is_wanted || !leader.serves_peer() || next != after {
+        if void || !self.reading_is_wanted || !leader.serves_peer() || next != after {
             return;
         }
         match Batch::read(bytes, from, Some(after)) {

@@ -45,10 +45,19 @@ pub struct Log {
     /// The position behind which the peer's records are being read.
     pub(crate) reading: Option<Position>,
     pub(crate) reading_is_wanted: bool,
+    /// Of the two, what began before records were cut: its end, however it ends, means nothing.
+    pub(crate) void: Void,
     pub(crate) due: Timer,
     pub(crate) failed: bool,
     space: Space,
     pub(crate) counters: Counters,
+}
+
+/// Reads under way that are void.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Void {
+    pub(crate) check: bool,
+    pub(crate) peer: bool,
 }
 
 /// What this node does.
@@ -95,6 +104,7 @@ impl Log {
             checking: None,
             reading: None,
             reading_is_wanted: false,
+            void: Void::default(),
             due: Timer::IDLE,
             failed: false,
             space: Space::Left,
@@ -355,6 +365,7 @@ impl Log {
             Input::Read { what: ReadFor::Check, from, batch } => {
                 self.on_read_to_check(from, &batch, out);
             }
+            Input::Unread { what, from } => self.on_unread(what, from, out),
             Input::Saved => self.on_saved(out),
             Input::Applied { seq } => self.apply.on_applied(seq),
             Input::Failed => self.fail(),

@@ -138,7 +138,11 @@ impl Mirror {
             return self.disk_full(ticket);
         }
         if answer == Answer::Failed {
-            return self.fail_storage();
+            let Some((what, from)) = self.log_tickets.read(ticket) else {
+                return self.fail_storage();
+            };
+            // Unless it met a cut, the log says that it needed this.
+            return self.replicate(now, Input::Unread { what, from });
         }
         if let Some(input) = self.stored_input(ticket, answer) {
             self.replicate(now, input);
@@ -164,10 +168,8 @@ impl Mirror {
                 Some(Input::Truncated { head, bytes })
             }
             Answer::Records(batch) => {
-                let at =
-                    tickets.reads.iter().position(|read| read.is_some_and(|r| r.0 == ticket))?;
-                let (_, from) = tickets.reads[at].take()?;
-                Some(Input::Read { what: READS[at], from, batch })
+                let (what, from) = tickets.read(ticket)?;
+                Some(Input::Read { what, from, batch })
             }
             Answer::Done => {
                 let was_full = tickets.full;
@@ -266,6 +268,13 @@ impl Mirror {
 }
 
 impl LogTickets {
+    /// A read ended: what it was for.
+    fn read(&mut self, ticket: Ticket) -> Option<(ReadFor, Seq)> {
+        let at = self.reads.iter().position(|read| read.is_some_and(|r| r.0 == ticket))?;
+        let (_, from) = self.reads[at].take()?;
+        Some((READS[at], from))
+    }
+
     /// One append ended, and with it all earlier ones: the last record that is durable now.
     fn appended(&mut self, ticket: Ticket) -> Option<Seq> {
         let covered = |append: &Option<Ticket>| append.is_some_and(|append| append <= ticket);

@@ -117,6 +117,107 @@ fn a_commit_of_an_older_order_counts_no_more() {
     assert_eq!(say(&mut log, 0, durable(3)), []);
 }
 
+/// A leader reads record 3 for the peer or to check it, then follows an order that cuts behind 2;
+/// says what it says to the cut and all behind it.
+fn cut_while_reading(what: ReadFor) -> (Log, Sync) {
+    let mut log = Log::new(config(B), Recovered { membership: None, ..recovered(3) });
+    let ours = Epoch::new(1, node(B));
+    let set = NodeSet::only(node(B));
+    let lineage = log.next_lineage(ours);
+    let membership = Membership { epoch: ours, holder: node(B), set, data: DataId(7) };
+    say(&mut log, 0, Input::Lead { membership, lineage });
+    say(&mut log, 0, Input::Connected);
+    let count = if what == ReadFor::Check { 2 } else { 0 };
+    let hello = Hello { membership: None, ..greeting(count) };
+    let mut said = say(&mut log, 0, message(&Message::Hello(hello)));
+    if what == ReadFor::Peer {
+        told(&mut log);
+        let run = Run::from(log.lineage().last().unwrap());
+        let (zero, store) = (Seq(0), StoreId(0xb));
+        let ack = Ack {
+            state: DataState::Complete,
+            epoch: ours,
+            store,
+            run,
+            received: zero,
+            written: zero,
+            durable: zero,
+        };
+        said = say(&mut log, 0, message(&Message::Ack(ack)));
+    }
+    assert!(matches!(said.last(), Some(Output::Read { what: read, .. }) if *read == what));
+    say(&mut log, 0, Input::Follow { membership: alone(2) });
+    let [Message::Hello(hello)] = &told(&mut log)[..] else { panic!("no greeting") };
+    let sync = Sync { answers: hello.number, copy: true, goal: Seq(3), ..order(1, alone(2)) };
+    assert_eq!(ordered(&mut log, &sync), [Output::SetAside { from: Seq(2) }]);
+    say(&mut log, 0, Input::SetAside { bytes: 120 });
+    assert_eq!(say(&mut log, 0, Input::Saved), [Output::Truncate { keep: Seq(1) }]);
+    (log, sync)
+}
+
+#[test]
+fn a_read_that_a_cut_overtakes_is_nothing() {
+    let batch = batch(2, 2).bytes;
+    for (what, from) in [(ReadFor::Peer, Seq(1)), (ReadFor::Check, Seq(2))] {
+        let ends = [Input::Unread { what, from }, Input::Read { what, from, batch: batch.clone() }];
+        for end in ends {
+            // Before the cut is done, or after it.
+            let (mut log, _) = cut_while_reading(what);
+            assert_eq!(say(&mut log, 0, end.clone()), [], "{end:?}");
+            let (mut log, sync) = cut_while_reading(what);
+            let cut = Input::Truncated { head: head(1), bytes: 60 };
+            let target = save(&sync, sync.lineage.clone(), DataState::Target);
+            assert_eq!(say(&mut log, 0, cut), [target, Output::Reset, rebuild()]);
+            assert_eq!(say(&mut log, 0, end.clone()), [], "{end:?}");
+        }
+    }
+}
+
+#[test]
+fn a_check_does_not_believe_what_was_read_before_a_cut() {
+    let what = ReadFor::Check;
+    let (mut log, _) = cut_while_reading(what);
+    say(&mut log, 0, Input::Truncated { head: head(1), bytes: 60 });
+    say(&mut log, 0, Input::Saved);
+    say(&mut log, 0, Input::Read { what: ReadFor::Apply, from: Seq(1), batch: batch(1, 1).bytes });
+    say(&mut log, 0, Input::Applied { seq: Seq(1) });
+    say(&mut log, 0, Input::Disconnected);
+    // It leads again, has a record 2 and 3 of its own, and the peer greets with another record 2.
+    let ours = Epoch::new(3, node(B));
+    let lineage = log.next_lineage(ours);
+    let membership = Membership { epoch: ours, holder: node(B), ..alone(2) };
+    let membership = Membership { set: NodeSet::only(node(B)), ..membership };
+    say(&mut log, 0, Input::Lead { membership, lineage });
+    let kept = log.lineage().clone();
+    for _ in 0..2 {
+        log.propose(at(0), b"anew").unwrap();
+        say(&mut log, 0, Input::Tick);
+        let head = log.head().seq;
+        say(&mut log, 0, Input::Durable { seq: head });
+        say(&mut log, 0, Input::Applied { seq: head });
+    }
+    say(&mut log, 0, Input::Connected);
+    let position = Position { epoch: ours, ..head(2) };
+    let hello = Hello { position, membership: None, lineage: kept, ..greeting(2) };
+    let said = say(&mut log, 0, message(&Message::Hello(hello)));
+    assert_eq!(said.len(), 1, "the old read is under way: {said:?}");
+    let old = Input::Read { what, from: Seq(2), batch: batch(2, 2).bytes };
+    let anew = Output::Read { what, from: Seq(2), max: 1 };
+    assert_eq!(say(&mut log, 0, old), [anew], "read again, and nothing else");
+}
+
+#[test]
+fn what_cannot_be_read_without_a_cut_is_an_error() {
+    let mut log = Log::new(config(A), recovered(3));
+    let lineage = log.next_lineage(epoch(2));
+    say(&mut log, 0, Input::Lead { membership: alone(2), lineage });
+    say(&mut log, 0, Input::Connected);
+    say(&mut log, 0, message(&Message::Hello(greeting(2))));
+    let (what, from) = (ReadFor::Check, Seq(2));
+    let unreadable = Output::Event(Event::Unreadable { what, from });
+    assert_eq!(say(&mut log, 0, Input::Unread { what, from }), [unreadable]);
+}
+
 #[test]
 fn what_only_it_has_is_kept_aside_before_it_is_cut() {
     let mut log = follower(recovered(3));
