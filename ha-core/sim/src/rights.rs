@@ -144,27 +144,50 @@ impl Rights {
         }
     }
 
-    /// A beat of the peer arrives; `epoch` is the one that this node has saved.
-    pub fn beat_heard(&mut self, now: Instant, beat: &Beat, from: NodeId, epoch: Epoch) {
+    /// Whether a beat of the peer proves that it lives (R10): it echoes what this boot sent within
+    /// `timeout`.
+    pub fn is_fresh(&self, now: Instant, beat: &Beat, timeout: Duration) -> bool {
+        let echo = beat.echo.filter(|echo| echo.boot == self.boot);
+        let sent = echo.and_then(|echo| self.beat_sent_at(echo.number));
+        sent.is_some_and(|sent| now.saturating_since(sent) <= timeout)
+    }
+
+    fn beat_sent_at(&self, number: u64) -> Option<Instant> {
+        let mut beats = self.beats.iter();
+        beats.find(|(sent, _)| *sent == number).map(|(_, sent)| *sent)
+    }
+
+    /// A beat of the peer arrives; `epoch` is the one that this node has saved, `timeout` is D.
+    pub fn beat_heard(
+        &mut self,
+        now: Instant,
+        beat: &Beat,
+        from: NodeId,
+        epoch: Epoch,
+        timeout: Duration,
+    ) {
         let echo = beat.to_echo();
         if self.heard.back().is_none_or(|(last, _)| *last != echo) {
             keep(&mut self.heard, (echo, now));
         }
         let told = beat.status.membership;
-        if told.epoch >= epoch && told.holder != from {
+        // "The peer itself Tells": the peer of today, not a word that was long on its way (R10).
+        if told.epoch >= epoch && told.holder != from && self.is_fresh(now, beat, timeout) {
             self.unbind();
         }
         let Some(promise) = beat.status.promise else { return };
         if promise.boot != self.boot {
             return;
         }
+        let Some(sent) = self.beat_sent_at(promise.number) else { return };
+        let until = sent + shorter(self.lease);
+        // A promise that is over says nothing about what its peer did since.
+        if now >= until {
+            return;
+        }
         self.unbind();
-        let sent = self.beats.iter().find(|(number, _)| *number == promise.number);
-        if let Some((number, sent)) = sent
-            && (told.epoch <= epoch || told.holder == self.me)
-            && *number > self.beats_void
-        {
-            self.peer = self.peer.max(Some(*sent + shorter(self.lease)));
+        if (told.epoch <= epoch || told.holder == self.me) && promise.number > self.beats_void {
+            self.peer = self.peer.max(Some(until));
         }
     }
 

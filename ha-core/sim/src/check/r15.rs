@@ -14,7 +14,7 @@ use crate::scene::Scene;
 pub(super) struct AdmitsWhole {
     acked: Acked,
     /// Whether the node had all of it when it was lost with its storage: its holder may ask for it
-    /// until it hears of the blank one.
+    /// until it hears, fresh, of the blank one ("from the current store id").
     lost: [bool; 2],
 }
 
@@ -31,6 +31,14 @@ impl Check for AdmitsWhole {
                 self.lost[node] = scene.nodes[node].disk.log.has(seq, chain);
                 Ok(())
             }
+            Seen::Received { node, fact: Fact::Beat(beat) } => {
+                let (here, there) = (&scene.nodes[node], &scene.nodes[1 - node]);
+                let known = beat.status.store == there.disk.saved.store;
+                if known && here.rights.is_fresh(here.local(scene.now), beat, scene.timeout) {
+                    self.lost[1 - node] = false;
+                }
+                Ok(())
+            }
             Seen::Sent { from: Site::Node(node), fact: Fact::Ask(ask) } => {
                 let Request::Admit { peer } = ask.request else { return Ok(()) };
                 // Asked in a reign that an override ended: W refuses it by its epoch.
@@ -41,7 +49,7 @@ impl Check for AdmitsWhole {
                 let there = &scene.nodes[at];
                 let has = there.disk.log.has(seq, chain);
                 self.lost[at] &= !has;
-                if there.lost_storage || self.lost[at] || has {
+                if self.lost[at] || has {
                     return Ok(());
                 }
                 Err(format!("node {node} asks to admit {peer}, which lacks record {seq}"))

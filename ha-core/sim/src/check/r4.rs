@@ -1,8 +1,10 @@
 //! R4: a primary acknowledges a write once every member of its saved set has it, and W's set is a
 //! subset of that.
 
+use std::collections::BTreeSet;
+
 use ha_core::Saved;
-use ha_proto::{NodeSet, Seq};
+use ha_proto::{Chain, DataState, NodeSet, Seq};
 use ha_quorum::Vote;
 
 use super::{Check, Seen};
@@ -13,8 +15,9 @@ use crate::scene::Scene;
 #[derive(Debug, Default)]
 pub(super) struct Acknowledgement {
     covered: [Seq; 2],
-    /// What each node had when it was lost with its storage.
-    lost: [Seq; 2],
+    /// What each node had when it was lost with its storage, until its new one is `Complete`: its
+    /// acknowledgements of that are still on their way.
+    lost: [BTreeSet<(Seq, Chain)>; 2],
     acknowledged: [Seq; 2],
 }
 
@@ -49,9 +52,12 @@ impl Check for Acknowledgement {
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         if let Seen::Saved { node, old } = *seen {
             self.set_changes(scene, node, old);
+            if scene.nodes[node].disk.saved.state == DataState::Complete {
+                self.lost[node].clear();
+            }
         }
         if let Seen::Lost { node } = *seen {
-            self.lost[node] = scene.nodes[node].disk.log.head().seq;
+            self.lost[node].extend(scene.nodes[node].disk.log.behind(Seq::ZERO));
         }
         // What was committed before an override is committed no more, unless the log has it.
         if let Seen::Overridden { .. } | Seen::OverrideEnds { landed: false, .. } = *seen {
@@ -83,7 +89,7 @@ impl Check for Acknowledgement {
         };
         for member in saved.set.iter() {
             let at = scene.index(member);
-            let had = scene.nodes[at].lost_storage || seq <= self.lost[at];
+            let had = self.lost[at].contains(&(seq, chain));
             if !scene.nodes[at].disk.log.has(seq, chain) && !had {
                 return Err(format!("node {node} acknowledges {seq}, which {member} lacks"));
             }

@@ -86,7 +86,20 @@ impl Check for HolderFirst {
                 let contends = status.role.serves() || about;
                 known.contends = contends.then(|| known.contends.unwrap_or(now));
             }
+            // R10: "after any gap a node revalidates": so it waits for its turn anew.
+            Seen::Told { node, event: Event::Paused(_) } => {
+                let known = &mut self.nodes[node];
+                known.lost = known.lost.map(|_| scene.nodes[node].local(scene.now));
+                known.asking = false;
+            }
             Seen::Ordered { node, order: Order::Prim } => self.nodes[node].ordered = true,
+            // Who was ordered is first once: the order is done when the node holds.
+            Seen::Saved { node, old } => {
+                let holder = scene.nodes[node].disk.saved.membership.holder;
+                if holder == old.node && old.membership.holder != holder {
+                    self.nodes[node].ordered = false;
+                }
+            }
             Seen::Sent { from: Site::Node(node), fact: Fact::Ask(ask) } => {
                 let takes = ask.request == Request::Take;
                 let turn = if takes { self.take(scene, node) } else { Ok(()) };

@@ -57,13 +57,13 @@ impl World {
         self.see(&Seen::RightsChange { node });
         self.see(&Seen::Received { node, fact });
         let now = self.scene.now;
-        let from = self.scene.nodes[1 - node].id;
+        let (from, timeout) = (self.scene.nodes[1 - node].id, self.scene.timeout);
         let here = &mut self.scene.nodes[node];
         let local = here.local(now);
         match fact {
             Fact::Beat(beat) => {
                 let epoch = here.disk.saved.membership.epoch;
-                here.rights.beat_heard(local, beat, from, epoch);
+                here.rights.beat_heard(local, beat, from, epoch, timeout);
             }
             Fact::Answer(answer) => {
                 here.rights.answered(answer);
@@ -83,6 +83,13 @@ impl World {
             let slot = self.scene.network.post(parcel);
             self.at(1_000, Event::Deliver { slot });
         }
+    }
+
+    /// What rules hold back arrives, and is held on: a stranger says it again.
+    pub fn say_again(&mut self) {
+        let held = self.scene.network.held.clone();
+        self.release();
+        self.scene.network.held = held;
     }
 }
 
