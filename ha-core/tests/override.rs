@@ -188,6 +188,20 @@ fn it_stands_against_a_higher_register_until_that_is_above_both() {
 }
 
 #[test]
+fn a_reign_of_its_own_that_it_had_not_heard_of_is_not_the_override() {
+    let mut bench = Bench::new(Some(membership(2, 0, 77)));
+    bench.pass(Duration::from_millis(3_100));
+    bench.order(Order::PrimForce).unwrap();
+    bench.pass(Duration::from_millis(10));
+    // A set of both: it was alone since, and the other node lacks what it acknowledges.
+    bench.answer(Outcome::Refused(Refusal::Epoch), membership(6, 1, 77));
+    bench.pass(Duration::from_secs(2));
+    assert!(bench.serves() && bench.node.status().membership.epoch.is_override());
+    let ask = bench.forced().expect("it is asked for until it is recorded");
+    assert_eq!(ask.expected, membership(6, 1, 77).epoch);
+}
+
+#[test]
 fn a_node_that_lost_everything_takes_the_name_of_the_data_from_the_witness() {
     let mut bench = Bench::new(None);
     bench.pass(Duration::from_millis(3_100));

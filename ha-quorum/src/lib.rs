@@ -64,7 +64,6 @@ extern crate alloc;
 
 mod apply;
 pub mod arbiter;
-mod boots;
 mod lease;
 pub mod ping;
 mod register;

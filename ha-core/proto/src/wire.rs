@@ -238,15 +238,11 @@ pub enum Reject {
     /// A field of header or body has a value that it cannot have.
     #[error("{0}")]
     Decode(#[from] DecodeError),
-    /// Genuine, but said before, or behind a later one of the same boot. Counted here by a witness;
-    /// a node's failure detector has a counter of its own.
-    #[error("said before, or behind a later one")]
-    Replayed,
 }
 
 impl Reject {
     /// How many kinds of rejection there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 10;
 
     /// Its place among the counters, 0 to [`Reject::COUNT`]` - 1`.
     pub const fn index(self) -> usize {
@@ -261,7 +257,6 @@ impl Reject {
             Self::Reserved => 7,
             Self::Misplaced => 8,
             Self::Decode(_) => 9,
-            Self::Replayed => 10,
         }
     }
 }
@@ -401,7 +396,6 @@ const NAMES: [&str; Reject::COUNT] = [
     "reserved",
     "misplaced",
     "decode",
-    "replayed",
 ];
 
 const _: () = assert!(BODY_MAX == 448, "another room for bodies is another wire version");

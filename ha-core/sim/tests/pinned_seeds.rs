@@ -6,7 +6,7 @@ use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::Options;
 
-const PINNED: [(u64, Vote, &str); 21] = [
+const PINNED: [(u64, Vote, &str); 22] = [
     (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
     (42, Vote::Arbiter, "an address expires while a slow start is under way"),
     (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
@@ -27,6 +27,7 @@ const PINNED: [(u64, Vote, &str); 21] = [
     (94_000_836, Vote::Arbiter, "both nodes were forced, and one override was taken for the end"),
     (96_001_358, Vote::Arbiter, "an Exclude that was late was given no time to be mended"),
     (53, Vote::None, "two primaries outbid each other for ever"),
+    (97_100_093, Vote::Manual, "two logs without a common reign wait for an operator"),
     (8, Vote::Manual, "a blank node was left alone with the choice"),
 ];
 

@@ -1,7 +1,7 @@
 //! What the witness says.
 
 use ha_proto::wire::{self, Header, Kind};
-use ha_proto::{DataState, Epoch, Incarnation, Instant, Machine, Outbox};
+use ha_proto::{DataState, Incarnation, Instant, Machine, Outbox};
 use ha_quorum::voter::{Input as VoterInput, Output as VoterOutput};
 use ha_quorum::{Ask, Grantor, Outcome, Refusal, Register, Request};
 
@@ -12,7 +12,6 @@ use crate::{Event, Mirror};
 #[derive(Clone, Copy, Debug)]
 struct Answered {
     request: Request,
-    expected: Epoch,
     outcome: Outcome,
     register: Option<Register>,
     sent: Instant,
@@ -33,7 +32,7 @@ impl Mirror {
                 VoterOutput::Ask(ask) => self.send_ask(&ask),
                 VoterOutput::Answered {
                     request,
-                    expected,
+                    expected: _,
                     outcome,
                     register,
                     sent,
@@ -44,7 +43,6 @@ impl Mirror {
                 } => {
                     let answered = Answered {
                         request,
-                        expected,
                         outcome,
                         register,
                         sent,
@@ -100,7 +98,6 @@ impl Mirror {
         self.witness.held_until = Some(now + answered.left);
         self.witness.grace_until = Some(now + answered.grace);
         self.refused_lease(answered);
-        self.refused_boot(answered);
         let Some(register) = answered.register else { return };
         if counts {
             self.witness.register = Some(register);
@@ -117,8 +114,9 @@ impl Mirror {
     /// too: with a counter above both, and of the same data.
     fn is_overriding(&mut self, register: &Register) -> bool {
         let (ours, theirs) = (self.memory.wanted().membership, register.membership);
-        // Recorded, it is of the same data; a blank node may find the record of its former self.
-        let recorded = theirs.holder == self.me() && theirs.data == ours.data;
+        // Recorded, it is of the same data and of this node alone: a reign of its own that it had not
+        // heard of counts its peer, which lacks what is acknowledged since.
+        let recorded = theirs.is_alone(self.me()) && theirs.data == ours.data;
         if !self.plan.force || !ours.epoch.is_override() || recorded {
             return false;
         }
@@ -166,15 +164,6 @@ impl Mirror {
         }
         if matches!(request, Request::Take) && !self.reign.leads() {
             self.tenure_began = now;
-        }
-    }
-
-    /// R12: a witness that has restarted knows no boot, and wants a Take before it renews. What the
-    /// peer and this witness granted until now holds on meanwhile.
-    fn refused_boot(&mut self, answered: &Answered) {
-        let unknown = answered.outcome == Outcome::Refused(Refusal::Boot);
-        if unknown && self.witness.minted == Some(answered.expected) {
-            self.witness.minted = None;
         }
     }
 

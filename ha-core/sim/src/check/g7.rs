@@ -4,7 +4,6 @@
 //! that they say so is a part of what is promised.
 
 use ha_proto::{DataState, NodeId, NodeSet, Role};
-use ha_quorum::Vote;
 
 use crate::node::Node;
 use crate::scene::Scene;
@@ -25,10 +24,10 @@ pub fn is_whole(scene: &Scene) -> bool {
 }
 
 /// Whether the contract excuses that the pair is not whole: a set with no `Complete` member, as
-/// when the Exclude of a node that is lost meanwhile arrives late; or, without a witness, two logs
+/// when the Exclude of a node that is lost meanwhile arrives late; or, with no witness, two logs
 /// that have no reign in common: both keep their data, and an operator decides.
 pub fn is_excused(scene: &Scene) -> bool {
-    if scene.vote == Vote::None {
+    if !scene.has_arbiter() {
         let [one, other] = scene.nodes.each_ref().map(|node| node.disk.saved.lineage.entries());
         let apart = !one.iter().any(|entry| other.contains(entry));
         return apart && scene.nodes.iter().all(|node| !node.disk.log.is_empty());

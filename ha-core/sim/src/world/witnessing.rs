@@ -66,9 +66,7 @@ impl World {
                     arbiter::Event::Changed { register, by, request } => {
                         format!("{by} {request:?}: {}", register.membership)
                     }
-                    arbiter::Event::StoreFailed { .. } | arbiter::Event::Replayed { .. } => {
-                        format!("{event:?}")
-                    }
+                    arbiter::Event::StoreFailed { .. } => format!("{event:?}"),
                 }),
             }
         }
