@@ -10,6 +10,7 @@ use ha_proto::{
 use thiserror::Error;
 
 use crate::apply::{Facts, adoptable, apply, may_run_alone, reconcile};
+use crate::boots::Boots;
 use crate::lease::longer;
 use crate::register::Register;
 use crate::request::{Answer, Ask, Outcome, Refusal, Request};
@@ -20,6 +21,11 @@ use crate::request::{Answer, Ask, Outcome, Refusal, Request};
 /// until then the register's other asks are dropped, and their senders ask again. When storing
 /// failed, the disk may have either value: the old one is stored again, at the next ask, before
 /// anything else is answered from it, or a renewal could be granted that a restart would forget.
+///
+/// A lease is renewed only for the boot that got its epoch here, in this life of the process; any
+/// other boot Takes first (R12, [`Refusal::Boot`]). So a datagram that somebody plays back has no
+/// effect: of a known boot its number is old, and of another one only a change can pass, by
+/// compare-and-set, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arbiter {
     incarnation: Incarnation,
@@ -96,6 +102,16 @@ pub enum Event {
         /// Which pair.
         module: ModuleId,
     },
+    /// An ask was said before, or came behind a later one: it is not answered. Said each time:
+    /// only the driver knows who sent it.
+    Replayed {
+        /// The cluster in its header.
+        cluster: ClusterId,
+        /// The module in its header.
+        module: ModuleId,
+        /// Whose ask it was, once.
+        by: NodeId,
+    },
 }
 
 /// Why stored registers are not those of this arbiter. Nothing was built.
@@ -168,7 +184,10 @@ impl Arbiter {
             return;
         }
         let mut pair = self.pairs.remove(&at).unwrap_or_default();
-        if pair.storing.is_none() {
+        if !pair.hear(ask) {
+            let (cluster, module, by) = (at.0, at.1, ask.from);
+            out.push(Output::Event(Event::Replayed { cluster, module, by }));
+        } else if pair.storing.is_none() {
             self.decide(now, at, &mut pair, ask, out);
         }
         if pair != Pair::default() {
@@ -193,6 +212,9 @@ impl Arbiter {
             return;
         }
         let outcome = match pair.judge(ask, &self.facts(now, at, pair)) {
+            Ok(_) if ask.request == Request::Renew && !pair.boots.knows(ask) => {
+                Outcome::Refused(Refusal::Boot)
+            }
             Ok(next) if ask.request == Request::Renew => {
                 assert!(
                     next.membership.holder == ask.from,
@@ -323,6 +345,7 @@ struct Pair {
     torn: bool,
     /// The Adopts in hand, of different nodes, newest last.
     adopts: Vec<Ask>,
+    boots: Boots,
 }
 
 /// A register on its way to the disk, and the ask to answer then; `None` for a repair.
@@ -337,6 +360,13 @@ impl Pair {
     fn stored(register: Register, booted: Instant) -> Self {
         let grace_end = Some(booted + longer(register.lease));
         Self { register: Some(register), grace_end, ..Self::default() }
+    }
+
+    /// Whether `ask` may be news; also an Adopt in hand is not replaced by an older one.
+    fn hear(&mut self, ask: &Ask) -> bool {
+        let mut adopts = self.adopts.iter().filter(|adopt| adopt.from == ask.from);
+        let late = adopts.any(|adopt| adopt.boot == ask.boot && ask.number <= adopt.number);
+        self.boots.hear(ask) && !late
     }
 
     fn judge(&mut self, ask: &Ask, facts: &Facts) -> Result<Register, Refusal> {
@@ -365,9 +395,10 @@ impl Pair {
         }
     }
 
-    /// The register that `ask` made is durable: what follows for lease and grace.
+    /// The register that `ask` made is durable: what follows for lease, grace and boots.
     fn changed(&mut self, now: Instant, booted: Instant, ask: &Ask) {
         self.adopts.clear();
+        self.boots.accept(ask);
         match ask.request {
             Request::Create { .. } => self.grace_end = Some(booted + longer(ask.lease)),
             Request::Adopt { .. } => self.grace_end = Some(now + longer(ask.lease)),

@@ -64,6 +64,7 @@ extern crate alloc;
 
 mod apply;
 pub mod arbiter;
+mod boots;
 mod lease;
 pub mod ping;
 mod register;

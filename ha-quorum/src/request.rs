@@ -152,6 +152,10 @@ pub enum Refusal {
     /// There is no register to change.
     #[error("there is no register")]
     Empty,
+    /// Renew: of a boot that got no epoch from the witness since that started. Take first (R12): an
+    /// old ask that somebody plays back must not keep a lease alive.
+    #[error("not of the boot that got the epoch: take first")]
+    Boot,
 }
 
 /// The answer to one ask: the body of a datagram of kind `Answer`.
@@ -335,7 +339,7 @@ impl Answer {
 
 impl Refusal {
     /// Every refusal; the place in this list, from 1, is its number on the wire.
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Epoch,
         Self::NotHolder,
         Self::NotInSet,
@@ -352,6 +356,7 @@ impl Refusal {
         Self::Counter,
         Self::Full,
         Self::Empty,
+        Self::Boot,
     ];
 
     const fn code(self) -> u8 {
@@ -517,6 +522,9 @@ mod tests {
         let refused = answer(Outcome::Refused(Refusal::LeaseHeld), true);
         assert_eq!(bytes_of_answer(&refused), GOLDEN_ANSWER);
         assert_eq!(Answer::decode(&GOLDEN_ANSWER), Ok(refused));
+        let mut unknown = GOLDEN_ANSWER;
+        unknown[26] = 17;
+        assert_eq!(bytes_of_answer(&answer(Outcome::Refused(Refusal::Boot), true)), unknown);
     }
 
     #[test]
@@ -571,7 +579,7 @@ mod tests {
         assert_eq!(with(25, 0), Err(DecodeError::Invalid("outcome")));
         assert_eq!(with(25, 3), Err(DecodeError::Invalid("outcome")));
         assert_eq!(with(26, 0), Err(DecodeError::Invalid("refusal")));
-        assert_eq!(with(26, 17), Err(DecodeError::Invalid("refusal")));
+        assert_eq!(with(26, 18), Err(DecodeError::Invalid("refusal")));
         assert_eq!(with(43, 2), Err(DecodeError::Invalid("register mark")));
         assert_eq!(with(43, 0), Err(DecodeError::Trailing));
         assert_eq!(with(115, 0), Err(DecodeError::Invalid("register checksum")));

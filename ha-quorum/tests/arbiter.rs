@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{CLUSTER, DATA, LEASE, LIFE, MODULE, ask, membership, node, register};
@@ -12,6 +13,8 @@ use ha_proto::{
 use ha_quorum::arbiter::{ArbiterError, Event, Input, Output};
 use ha_quorum::{Answer, Arbiter, Ask, Outcome, Refusal, Register, Request};
 
+/// The number of the next ask.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
 /// L(1+ρ).
 const LONGER: u64 = 3003;
 
@@ -24,29 +27,48 @@ fn arbiter(registers: &[Register]) -> Arbiter {
     Arbiter::new(at(0), LIFE, registers.iter().copied()).expect("lawful registers")
 }
 
+/// An arbiter that booted at zero with the register before this one, which its holder then took:
+/// it knows the holder's boot, its next ticket is 2.
+fn taken(register: Register) -> Arbiter {
+    let membership = register.membership;
+    let before = Membership {
+        epoch: Epoch::new(membership.epoch.counter() - 1, membership.holder),
+        ..membership
+    };
+    let mut w = arbiter(&[Register { membership: before, ..register }]);
+    let take = ask(membership.holder.as_u8(), before.epoch, Request::Take);
+    put(&mut w, 0, Ask { lease: register.lease, ..take });
+    stored(&mut w, 0, 1);
+    assert_eq!(w.registers().copied().collect::<Vec<_>>(), [register]);
+    w
+}
+
 fn say(arbiter: &mut Arbiter, millis: u64, input: Input) -> Vec<Output> {
     let mut out = Outbox::new(Arbiter::OUTPUTS_MAX);
     arbiter.handle(at(millis), input, &mut out);
     assert_eq!(arbiter.deadline(), None);
-    std::iter::from_fn(|| out.pop()).map(without_grace).collect()
+    std::iter::from_fn(|| out.pop()).map(plain).collect()
 }
 
-/// The grace time has a test of its own; everywhere else it is a part of the time left.
-fn without_grace(mut said: Output) -> Output {
+/// The grace time and numbers have tests of their own; everywhere else the grace is a part of the
+/// time left.
+fn plain(mut said: Output) -> Output {
     if let Output::Answer { answer, .. } = &mut said {
         assert!(answer.grace <= answer.left);
         answer.grace = Duration::ZERO;
+        answer.number = 1;
     }
     said
 }
 
 #[test]
 fn an_answer_tells_the_grace_apart_from_the_lease() {
-    let first = register(1, 0, 0b01);
-    let mut w = arbiter(&[first]);
+    let first = register(2, 0, 0b01);
+    let mut w = taken(first);
     let mut graces = [1000, 3002, 3003].map(|millis| {
         let mut out = Outbox::new(Arbiter::OUTPUTS_MAX);
-        let ask = ask(0, first.membership.epoch, Request::Renew);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let ask = Ask { number, ..ask(0, first.membership.epoch, Request::Renew) };
         w.handle(at(millis), Input::Ask { cluster: CLUSTER, module: MODULE, ask }, &mut out);
         let Some(Output::Answer { answer, .. }) = out.pop() else { panic!("no answer") };
         assert_eq!(answer.left, Duration::from_millis(LONGER), "the lease was just renewed");
@@ -56,7 +78,9 @@ fn an_answer_tells_the_grace_apart_from_the_lease() {
     assert_eq!(graces, [0, 1, 2003]);
 }
 
+/// A new ask: numbers are `tests/replays.rs`'s, here each is above all before.
 fn put(arbiter: &mut Arbiter, millis: u64, ask: Ask) -> Vec<Output> {
+    let ask = Ask { number: NUMBER.fetch_add(1, Ordering::Relaxed), ..ask };
     say(arbiter, millis, Input::Ask { cluster: CLUSTER, module: MODULE, ask })
 }
 
@@ -141,14 +165,14 @@ fn a_change_is_answered_once_it_is_stored() {
 #[test]
 fn a_renewal_needs_no_store_and_holds_others_off() {
     let old = register(4, 0, 0b11);
-    let mut w = arbiter(&[old]);
+    let mut w = taken(old);
     let renew = ask(0, epoch(4, 0), Request::Renew);
     let take = ask(1, epoch(4, 0), Request::Take);
     assert_eq!(put(&mut w, 5000, renew), [answer(0, Outcome::Ok, Some(old), LONGER)]);
     let held = |left| [refused(1, Refusal::LeaseHeld, Some(old), left)];
     assert_eq!(put(&mut w, 5000, take), held(LONGER));
     assert_eq!(put(&mut w, 8002, take), held(1));
-    assert_eq!(put(&mut w, 8003, take), [store(1, register(5, 1, 0b11))]);
+    assert_eq!(put(&mut w, 8003, take), [store(2, register(5, 1, 0b11))]);
     assert_eq!(put(&mut w, 8003, renew), [], "or the lease would reach into the next reign");
 }
 
@@ -170,46 +194,48 @@ fn after_a_boot_it_changes_no_holder_but_serves_the_holder() {
     let give = ask(0, epoch(4, 0), Request::Give { to: node(1) });
     assert_eq!(put(&mut w, 3002, give), grace(0, 1));
     let renewed = put(&mut w, 0, ask(0, epoch(4, 0), Request::Renew));
-    assert_eq!(renewed, [answer(0, Outcome::Ok, Some(old), LONGER)]);
+    assert_eq!(renewed, [refused(0, Refusal::Boot, Some(old), LONGER)]);
     let excluded = put(&mut w, 1, ask(0, epoch(4, 0), Request::Exclude));
     assert_eq!(excluded, [store(1, register(5, 0, 0b01))]);
     stored(&mut w, 2, 1);
+    let renewed = put(&mut w, 2, ask(0, epoch(5, 0), Request::Renew));
+    assert_eq!(renewed, [answer(0, Outcome::Ok, Some(register(5, 0, 0b01)), LONGER)]);
     let admitted = put(&mut w, 3, ask(0, epoch(5, 0), Request::Admit { peer: node(1) }));
     assert_eq!(admitted, [store(2, register(6, 0, 0b11))]);
     stored(&mut w, 4, 2);
     let taken = put(&mut w, 5, ask(0, epoch(6, 0), Request::Take));
     assert_eq!(taken, [store(3, register(7, 0, 0b11))]);
     stored(&mut w, 6, 3);
-    let over = put(&mut w, 3003, ask(1, epoch(7, 0), Request::Take));
+    let over = put(&mut w, 3005, ask(1, epoch(7, 0), Request::Take));
     assert_eq!(over, [store(4, register(8, 1, 0b11))]);
 }
 
 #[test]
 fn give_ends_the_lease_of_the_giver() {
-    let mut w = arbiter(&[register(4, 0, 0b11)]);
+    let mut w = taken(register(4, 0, 0b11));
     let give = Request::Give { to: node(1) };
     let given = register(5, 1, 0b11);
     put(&mut w, 4000, ask(0, epoch(4, 0), Request::Renew));
-    assert_eq!(put(&mut w, 4001, ask(0, epoch(4, 0), give)), [store(1, given)]);
-    let said = stored(&mut w, 4002, 1);
+    assert_eq!(put(&mut w, 4001, ask(0, epoch(4, 0), give)), [store(2, given)]);
+    let said = stored(&mut w, 4002, 2);
     assert_eq!(said, [answer(0, Outcome::Ok, Some(given), 0), changed(0, give, given)]);
     let late = put(&mut w, 4003, ask(0, epoch(4, 0), Request::Renew));
     assert_eq!(late, [refused(0, Refusal::Epoch, Some(given), 0)]);
     let taken = put(&mut w, 4004, ask(1, epoch(5, 1), Request::Take));
-    assert_eq!(taken, [store(2, register(6, 1, 0b11))]);
+    assert_eq!(taken, [store(3, register(6, 1, 0b11))]);
 }
 
 #[test]
 fn a_failed_store_is_undone_before_anything_is_granted() {
     let old = register(4, 0, 0b11);
-    let mut w = arbiter(&[old]);
+    let mut w = taken(old);
     let renew = ask(0, epoch(4, 0), Request::Renew);
     put(&mut w, 4000, ask(1, epoch(4, 0), Request::Take));
-    assert_eq!(failed(&mut w, 4001, 1), [store_failed()]);
-    assert_eq!(put(&mut w, 4002, renew), [store(2, old)], "the disk may have the other's reign");
-    assert_eq!(failed(&mut w, 4003, 2), [store_failed()]);
-    assert_eq!(put(&mut w, 4004, renew), [store(3, old)]);
-    assert_eq!(stored(&mut w, 4005, 3), []);
+    assert_eq!(failed(&mut w, 4001, 2), [store_failed()]);
+    assert_eq!(put(&mut w, 4002, renew), [store(3, old)], "the disk may have the other's reign");
+    assert_eq!(failed(&mut w, 4003, 3), [store_failed()]);
+    assert_eq!(put(&mut w, 4004, renew), [store(4, old)]);
+    assert_eq!(stored(&mut w, 4005, 4), []);
     assert_eq!(put(&mut w, 4006, renew), [answer(0, Outcome::Ok, Some(old), LONGER)]);
 }
 
@@ -263,11 +289,11 @@ fn a_blank_node_takes_back_what_it_had_said() {
 
 #[test]
 fn pairs_know_nothing_of_each_other() {
-    let mut w = arbiter(&[register(4, 0, 0b11)]);
+    let mut w = taken(register(4, 0, 0b11));
     let (cluster, module) = (ClusterId(9), ModuleId(0));
     let create = ask(1, Epoch::NONE, Request::Create { incarnation: LIFE, data: DATA });
     let made = Register { cluster, module, ..register(1, 1, 0b10) };
-    assert_eq!(say(&mut w, 0, Input::Ask { cluster, module, ask: create }), [store(1, made)]);
+    assert_eq!(say(&mut w, 0, Input::Ask { cluster, module, ask: create }), [store(2, made)]);
     let renewed = put(&mut w, 1, ask(0, epoch(4, 0), Request::Renew));
     assert_eq!(renewed, [answer(0, Outcome::Ok, Some(register(4, 0, 0b11)), LONGER)]);
 }
@@ -299,7 +325,7 @@ fn it_does_not_boot_with_what_it_cannot_have_stored() {
 #[test]
 fn its_lease_is_as_long_as_the_register_says() {
     let old = Register { lease: LEASE * 2, ..register(4, 0, 0b11) };
-    let mut w = arbiter(&[old]);
+    let mut w = taken(old);
     let renew = Ask { lease: LEASE * 2, ..ask(0, epoch(4, 0), Request::Renew) };
     assert_eq!(put(&mut w, 0, renew), [answer(0, Outcome::Ok, Some(old), 2 * LONGER)]);
 }

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{CLUSTER, DATA, LEASE, LIFE, MODULE, ask, membership, node, register};
-use ha_proto::{DataState, Epoch, Instant, Machine, Membership, Outbox, Ticket, laws};
+use ha_proto::{Boot, DataState, Epoch, Instant, Machine, Membership, Outbox, Ticket, laws};
 use ha_quorum::arbiter::{Input, Output};
 use ha_quorum::{Answer, Arbiter, Ask, Outcome, Register, Request, longer};
 use proptest::prelude::*;
@@ -20,6 +20,8 @@ enum Step {
     },
     /// A datagram once more.
     Again(prop::sample::Index),
+    /// A node boots.
+    Boot(u8),
     Stored,
     Failed {
         landed: bool,
@@ -37,6 +39,10 @@ struct World {
     disk: Option<Register>,
     storing: Option<(Ticket, Register)>,
     asks: Vec<Ask>,
+    /// The boots of the nodes.
+    boots: [u64; 2],
+    /// How many of the asks were said before the arbiter booted.
+    before: usize,
     /// What answers told, oldest first.
     told: Vec<Membership>,
     /// Until when the holder may count on the witness, crash or not.
@@ -47,18 +53,38 @@ impl World {
     fn new() -> Self {
         let now = Instant::from_nanos(1);
         let arbiter = Arbiter::new(now, LIFE, []).expect("an empty disk");
-        let (asks, told) = (Vec::new(), Vec::new());
-        Self { now, booted: now, arbiter, disk: None, storing: None, asks, told, leased: None }
+        Self {
+            now,
+            booted: now,
+            arbiter,
+            disk: None,
+            storing: None,
+            asks: Vec::new(),
+            boots: [1, 2],
+            before: 0,
+            told: Vec::new(),
+            leased: None,
+        }
     }
 
     fn step(&mut self, step: Step) {
         match step {
             Step::Ask { from, request, ago } => {
                 let told = self.told.len().checked_sub(1 + ago).map(|at| self.told[at].epoch);
-                self.asks.push(ask(from, told.unwrap_or_default(), request));
+                let (boot, number) =
+                    (Boot(self.boots[usize::from(from)]), self.asks.len() as u64 + 1);
+                let ask = ask(from, told.unwrap_or_default(), request);
+                self.asks.push(Ask { boot, number, ..ask });
                 self.put(self.asks.len() - 1);
             }
-            Step::Again(which) if !self.asks.is_empty() => self.put(which.index(self.asks.len())),
+            Step::Again(which) if !self.asks.is_empty() => {
+                let (at, leased) = (which.index(self.asks.len()), self.leased);
+                self.put(at);
+                let late = at < self.asks.len() - 1 || self.before == self.asks.len();
+                let renews = self.asks[at].request == Request::Renew;
+                assert!(self.leased == leased || !renews || !late, "a replay keeps a lease alive");
+            }
+            Step::Boot(node) => self.boots[usize::from(node)] += 2,
             Step::Stored => {
                 if let Some((ticket, register)) = self.storing.take() {
                     self.disk = Some(register);
@@ -87,6 +113,7 @@ impl World {
             self.disk = Some(register);
         }
         self.booted = self.now;
+        self.before = self.asks.len();
         self.arbiter = Arbiter::new(self.now, LIFE, self.disk).expect("its own register");
     }
 
@@ -184,6 +211,7 @@ fn steps() -> impl Strategy<Value = Step> {
         8 => (0..2_u8, requests(), prop_oneof![8 => Just(0), 1 => 1..3_usize])
             .prop_map(|(from, request, ago)| Step::Ask { from, request, ago }),
         2 => any::<prop::sample::Index>().prop_map(Step::Again),
+        1 => (0..2_u8).prop_map(Step::Boot),
         6 => Just(Step::Stored),
         1 => any::<bool>().prop_map(|landed| Step::Failed { landed }),
         1 => any::<bool>().prop_map(|landed| Step::Crash { landed }),
@@ -210,8 +238,9 @@ proptest! {
     ) {
         let arbiter = Arbiter::new(Instant::ZERO, LIFE, [register(4, 0, 0b11)]).expect("lawful");
         let mut tickets = 0..;
-        let inputs = history.into_iter().map(|(gap, from, request, counter, kind)| {
-            let ask = ask(from, Epoch::new(counter, node(from)), request);
+        let inputs = history.into_iter().zip(1..).map(|(step, number)| {
+            let (gap, from, request, counter, kind) = step;
+            let ask = Ask { number, ..ask(from, Epoch::new(counter, node(from)), request) };
             let mut ticket = || Ticket(tickets.next().expect("endless"));
             let input = match kind {
                 0 => Input::StoreFailed { ticket: ticket() },

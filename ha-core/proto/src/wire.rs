@@ -238,11 +238,15 @@ pub enum Reject {
     /// A field of header or body has a value that it cannot have.
     #[error("{0}")]
     Decode(#[from] DecodeError),
+    /// Genuine, but said before, or behind a later one of the same boot. Counted here by a witness;
+    /// a node's failure detector has a counter of its own.
+    #[error("said before, or behind a later one")]
+    Replayed,
 }
 
 impl Reject {
     /// How many kinds of rejection there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
 
     /// Its place among the counters, 0 to [`Reject::COUNT`]` - 1`.
     pub const fn index(self) -> usize {
@@ -257,6 +261,7 @@ impl Reject {
             Self::Reserved => 7,
             Self::Misplaced => 8,
             Self::Decode(_) => 9,
+            Self::Replayed => 10,
         }
     }
 }
@@ -396,6 +401,7 @@ const NAMES: [&str; Reject::COUNT] = [
     "reserved",
     "misplaced",
     "decode",
+    "replayed",
 ];
 
 const _: () = assert!(BODY_MAX == 448, "another room for bodies is another wire version");

@@ -1,7 +1,7 @@
 //! What the witness says.
 
 use ha_proto::wire::{self, Header, Kind};
-use ha_proto::{DataState, Incarnation, Instant, Machine, Outbox};
+use ha_proto::{DataState, Epoch, Incarnation, Instant, Machine, Outbox};
 use ha_quorum::voter::{Input as VoterInput, Output as VoterOutput};
 use ha_quorum::{Ask, Grantor, Outcome, Refusal, Register, Request};
 
@@ -12,6 +12,7 @@ use crate::{Event, Mirror};
 #[derive(Clone, Copy, Debug)]
 struct Answered {
     request: Request,
+    expected: Epoch,
     outcome: Outcome,
     register: Option<Register>,
     sent: Instant,
@@ -32,7 +33,7 @@ impl Mirror {
                 VoterOutput::Ask(ask) => self.send_ask(&ask),
                 VoterOutput::Answered {
                     request,
-                    expected: _,
+                    expected,
                     outcome,
                     register,
                     sent,
@@ -43,6 +44,7 @@ impl Mirror {
                 } => {
                     let answered = Answered {
                         request,
+                        expected,
                         outcome,
                         register,
                         sent,
@@ -98,6 +100,7 @@ impl Mirror {
         self.witness.held_until = Some(now + answered.left);
         self.witness.grace_until = Some(now + answered.grace);
         self.refused_lease(answered);
+        self.refused_boot(answered);
         let Some(register) = answered.register else { return };
         if counts {
             self.witness.register = Some(register);
@@ -164,6 +167,15 @@ impl Mirror {
         }
         if matches!(request, Request::Take) && !self.reign.leads() {
             self.tenure_began = now;
+        }
+    }
+
+    /// R12: a witness that has restarted knows no boot, and wants a Take before it renews. What the
+    /// peer and this witness granted until now holds on meanwhile.
+    fn refused_boot(&mut self, answered: &Answered) {
+        let unknown = answered.outcome == Outcome::Refused(Refusal::Boot);
+        if unknown && self.witness.minted == Some(answered.expected) {
+            self.witness.minted = None;
         }
     }
 

@@ -66,7 +66,9 @@ impl World {
                     arbiter::Event::Changed { register, by, request } => {
                         format!("{by} {request:?}: {}", register.membership)
                     }
-                    arbiter::Event::StoreFailed { .. } => format!("{event:?}"),
+                    arbiter::Event::StoreFailed { .. } | arbiter::Event::Replayed { .. } => {
+                        format!("{event:?}")
+                    }
                 }),
             }
         }

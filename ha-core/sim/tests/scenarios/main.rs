@@ -25,3 +25,4 @@ mod scenario_22_address_of_a_lone_primary;
 mod scenario_23_late_answer_of_a_lost_witness;
 mod scenario_24_swap_before_admission;
 mod scenario_25_frames_of_a_lower_epoch;
+mod scenario_26_old_asks_said_again;
