@@ -1,6 +1,6 @@
 //! The cursor of what the host has applied: one batch at a time, committed records only.
 
-use ha_proto::{Outbox, Seq};
+use ha_proto::{Outbox, Position, Seq};
 
 use crate::batch::Batch;
 use crate::event::{Event, Output, ReadFor};
@@ -10,6 +10,8 @@ use crate::log::{Log, READ_MAX};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Apply {
     applied: Seq,
+    /// Where `applied` is in the history, if that is known: what is read next must continue it.
+    after: Option<Position>,
     doing: Doing,
     reset: bool,
 }
@@ -18,13 +20,15 @@ pub(crate) struct Apply {
 enum Doing {
     Nothing,
     Reading { from: Seq },
-    Applying { last: Seq },
+    Applying { end: Position },
 }
 
 impl Apply {
     /// The host has `applied`; the log ends at `head`.
     pub(crate) fn new(applied: Seq, head: Seq) -> Self {
-        Self { applied: applied.min(head), doing: Doing::Nothing, reset: applied > head }
+        let applied_here = applied.min(head);
+        let after = (applied_here == Seq::ZERO).then(Position::default);
+        Self { applied: applied_here, after, doing: Doing::Nothing, reset: applied > head }
     }
 
     pub(crate) const fn applied(&self) -> Seq {
@@ -42,11 +46,14 @@ impl Apply {
     }
 
     pub(crate) fn on_applied(&mut self, seq: Seq) {
-        assert!(
-            self.doing == Doing::Applying { last: seq },
-            "the host would skip records, or count some twice"
-        );
+        let end = match self.doing {
+            Doing::Applying { end } if end.seq == seq => end,
+            Doing::Nothing | Doing::Reading { .. } | Doing::Applying { .. } => {
+                panic!("the host would skip records, or count some twice")
+            }
+        };
         self.applied = seq;
+        self.after = Some(end);
         self.doing = Doing::Nothing;
     }
 }
@@ -55,7 +62,7 @@ impl Log {
     /// Says what the host has to do next, if it is idle.
     pub(crate) fn step_apply(&mut self, out: &mut Outbox<Output>) {
         if self.apply.reset && self.apply.is_idle() {
-            self.apply = Apply { applied: Seq::ZERO, doing: Doing::Nothing, reset: false };
+            self.apply = Apply::new(Seq::ZERO, Seq::ZERO);
             out.push(Output::Reset);
         }
         let applied = self.apply.applied;
@@ -84,7 +91,7 @@ impl Log {
             self.apply.doing == Doing::Reading { from },
             "records that nobody asked for would be applied"
         );
-        if let Ok(batch) = Batch::read(bytes, from, None) {
+        if let Ok(batch) = Batch::read(bytes, from, self.apply.after) {
             self.say_apply(&batch, out);
         } else {
             self.cannot_apply(from, out);
@@ -100,7 +107,7 @@ impl Log {
     fn say_apply(&mut self, batch: &Batch, out: &mut Outbox<Output>) {
         let batch = batch.upto(self.committed).expect("only committed records are looked for");
         assert!(batch.last <= self.journal.durable().seq, "the host would be ahead of the disk");
-        self.apply.doing = Doing::Applying { last: batch.last };
+        self.apply.doing = Doing::Applying { end: batch.end };
         out.push(Output::Apply(batch));
     }
 }

@@ -12,6 +12,8 @@ use super::segment::SegmentHeader;
 #[derive(Debug, Default)]
 pub(super) struct Index {
     files: BTreeMap<Seq, Segment>,
+    /// Raised whenever records are dropped.
+    generation: u64,
 }
 
 /// One file of the log.
@@ -62,6 +64,12 @@ impl Index {
         self.files.insert(segment.start.seq.next(), segment);
     }
 
+    /// Another number than before once records were dropped: whatever a reader knew of places and
+    /// files may be wrong then.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The file that holds `seq`, or would hold it next.
     pub(super) fn find(&self, seq: Seq) -> Option<&Segment> {
         self.files.range(..=seq).next_back().map(|(_, segment)| segment)
@@ -87,11 +95,16 @@ impl Index {
     /// Forgets the last file unless it is the one that `keep` is in, or the first.
     pub(super) fn pop_after(&mut self, keep: Seq) -> Option<Segment> {
         let (&first, _) = self.files.last_key_value()?;
-        if first > keep && self.files.len() > 1 { self.files.remove(&first) } else { None }
+        if first <= keep || self.files.len() == 1 {
+            return None;
+        }
+        self.generation += 1;
+        self.files.remove(&first)
     }
 
     /// The last file ends with the record `keep`, at `end`.
     pub(super) fn cut(&mut self, keep: Seq, end: u64) {
+        self.generation += 1;
         self.last_mut().cut(keep, end);
     }
 

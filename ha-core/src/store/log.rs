@@ -149,10 +149,10 @@ impl LogFiles {
         self.mark.lower(keep)?;
         self.drop_files(keep)?;
         let path = self.index().last().path.clone();
-        self.reopen(&path, at)?;
+        // First: a reader beside this must not take what the disk drops for damage.
         self.index().cut(keep, at);
+        self.reopen(&path, at)?;
         self.end = end;
-        reader.rewind();
         Ok(())
     }
 

@@ -18,6 +18,8 @@ use super::index::{Index, Segment};
 #[derive(Debug)]
 pub(super) struct Reader {
     index: Arc<Mutex<Index>>,
+    /// The generation of the log that the two below are of: they are void in a later one.
+    generation: u64,
     open: Option<(PathBuf, File)>,
     /// Where the last read ended: reads of a whole log follow one another.
     cursor: Option<Cursor>,
@@ -43,12 +45,23 @@ pub(super) struct Read {
 
 impl Reader {
     pub(super) fn new(index: Arc<Mutex<Index>>) -> Self {
-        Self { index, open: None, cursor: None }
+        Self { index, generation: 0, open: None, cursor: None }
     }
 
     /// Whole records from `from` on, of one file: at least one, and no more bytes than `max` unless
     /// the first is longer. `None` when the log ends before `from`.
     pub(super) fn read(&mut self, from: Seq, max: usize) -> Result<Option<Read>, StoreError> {
+        loop {
+            let result = self.attempt(from, max);
+            // Over a cut neither what was found nor an error says anything of the log as it is now.
+            // This ends: each further turn takes another cut.
+            if self.is_current() {
+                return result;
+            }
+        }
+    }
+
+    fn attempt(&mut self, from: Seq, max: usize) -> Result<Option<Read>, StoreError> {
         let Some((segment, place)) = self.locate(from) else { return Ok(None) };
         let (mut seq, mut at) = place;
         let mut room = max.max(ROOM_MIN);
@@ -88,12 +101,6 @@ impl Reader {
         Err(StoreError::Corrupt { segment: last.path.clone(), offset: last.end, next: seq })
     }
 
-    /// Forgets where it was: records were dropped.
-    pub(super) fn rewind(&mut self) {
-        self.open = None;
-        self.cursor = None;
-    }
-
     fn finish(
         &mut self,
         segment: &Segment,
@@ -115,8 +122,13 @@ impl Reader {
     }
 
     /// The file with `from`, and a place in it to start from.
-    fn locate(&self, from: Seq) -> Option<(Segment, (Seq, u64))> {
+    fn locate(&mut self, from: Seq) -> Option<(Segment, (Seq, u64))> {
         let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if index.generation() != self.generation {
+            // The place may be inside another record now, and the file another one of that name.
+            (self.open, self.cursor) = (None, None);
+            self.generation = index.generation();
+        }
         let segment = index.find(from)?.clone();
         let mut place = segment.place(from);
         if let Some(cursor) = &self.cursor {
@@ -128,8 +140,17 @@ impl Reader {
         (place.1 < segment.end).then_some((segment, place))
     }
 
+    /// Whether nothing was cut since the place was looked for.
+    fn is_current(&self) -> bool {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.generation() == self.generation
+    }
+
     fn note(&self, seq: Seq, at: u64) {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner).note(seq, at);
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if index.generation() == self.generation {
+            index.note(seq, at);
+        }
     }
 
     /// At most `room` bytes of `segment` from `at` on, and none behind its end.
@@ -202,3 +223,48 @@ fn walk(bytes: &[u8], first: Seq, from: Seq, max: usize) -> Walk {
 const ROOM_MIN: usize = 128 << 10;
 /// Enough for any record.
 const ROOM_MAX: usize = RECORD_MAX + HEADER_LEN;
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::super::segment::SegmentHeader;
+    use super::*;
+
+    const START: u64 = SegmentHeader::LEN as u64;
+
+    /// An index of one file, at `path`, which ends at `end`; and a reader.
+    fn log(path: PathBuf, end: u64) -> (Arc<Mutex<Index>>, Reader) {
+        let mut index = Index::default();
+        index.push(Segment::new(path, Position::default(), end));
+        let index = Arc::new(Mutex::new(index));
+        (Arc::clone(&index), Reader::new(index))
+    }
+
+    #[test]
+    fn a_place_that_was_found_before_a_cut_is_not_remembered_after_it() {
+        let end = START + (1 << 20);
+        let (index, mut reader) = log("none".into(), end);
+        reader.locate(Seq(9)).unwrap();
+        let at = START + (100 << 10);
+        index.lock().unwrap().cut(Seq(4), START + 400);
+        index.lock().unwrap().last_mut().end = end;
+        reader.note(Seq(8), at);
+        assert_eq!(reader.locate(Seq(9)).unwrap().1, (Seq(1), START));
+        reader.note(Seq(8), at);
+        assert_eq!(reader.locate(Seq(9)).unwrap().1, (Seq(8), at));
+    }
+
+    #[test]
+    fn what_was_read_over_a_cut_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, Vec::from([0; 1000])).unwrap();
+        let (index, mut reader) = log(path, 1000);
+        assert!(matches!(reader.attempt(Seq(1), 1), Err(StoreError::Corrupt { .. })));
+        assert!(reader.is_current(), "an error in a log that nobody cut is one");
+        index.lock().unwrap().cut(Seq(0), START);
+        assert!(!reader.is_current(), "an error in what was cut would break the node");
+        assert!(matches!(reader.read(Seq(1), 1), Ok(None)));
+    }
+}

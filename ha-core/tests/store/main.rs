@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
 
 mod aside;
+mod cuts;
 mod damage;
 #[path = "../disks/mod.rs"]
 mod disks;

@@ -142,6 +142,22 @@ fn a_host_cannot_skip_what_cannot_be_read() {
 }
 
 #[test]
+fn a_host_is_not_given_what_continues_another_history() {
+    let mut log = leader(config(A), Recovered { applied: Seq(1), ..recovered(3) });
+    let what = ReadFor::Apply;
+    let read = Input::Read { what, from: Seq(2), batch: batch(2, 2).bytes };
+    assert_eq!(say(&mut log, 0, read), [Output::Apply(batch(2, 2))]);
+    say(&mut log, 0, Input::Applied { seq: Seq(2) });
+    // Whole, of the right sequence, and behind another record 2.
+    let mut other = BytesMut::new();
+    let before = Position { chain: Chain(9), ..head(2) };
+    Body::data(b"undone").encode(epoch(1), before, &mut other);
+    let read = Input::Read { what, from: Seq(3), batch: other.freeze() };
+    let unreadable = Output::Event(Event::Unreadable { what, from: Seq(3) });
+    assert_eq!(say(&mut log, 0, read), [unreadable]);
+}
+
+#[test]
 fn a_small_buffer_gets_nothing() {
     let mut log = leader(config(A), recovered(0));
     say(&mut log, 0, Input::Connected);
