@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+use std::thread;
 
 use ha_core::driver::{Arbiter, ArbiterConfig};
 use ha_core::raw::Key;
@@ -33,7 +34,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     crate::node::log_to_stderr();
     let (listen, folder) = (args.listen, args.folder.clone());
     let key = Key::File(args.key_file.clone());
-    let _arbiter = Arbiter::start(&ArbiterConfig { listen, folder, key })?;
-    while next_ask().is_some() {}
+    let arbiter = Arbiter::start(&ArbiterConfig { listen, folder, key })?;
+    thread::spawn(|| {
+        while next_ask().is_some() {}
+        process::exit(0);
+    });
+    arbiter.wait()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::thread;
 
 use ha_core::driver::{Driver, Handle, OrderError};
@@ -49,7 +49,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     };
     let handle = driver.add(config, host)?;
     application.connect(handle.clone());
-    let _running = driver.start()?;
+    let running = driver.start()?;
+    // A driver that cannot go on ends the process, so that the audience sees it.
+    let waiter = thread::spawn(move || {
+        if running.wait().is_err() {
+            process::exit(1);
+        }
+    });
     let runtime = Builder::new_current_thread().build()?;
     let follower = (Builder::new_current_thread().build()?, handle.clone());
     thread::spawn(move || follow(&follower.0, &follower.1));
@@ -59,6 +65,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             Err(unknown) => Say::Failed(unknown.to_string()),
         })?;
     }
+    handle.shutdown();
+    waiter.join().expect("it waits and nothing else");
     Ok(ExitCode::SUCCESS)
 }
 

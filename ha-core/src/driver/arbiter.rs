@@ -5,6 +5,7 @@ use std::format;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use tracing::{debug, error, info, info_span, warn};
 
 use super::key::Secrets;
 use super::strangers::Strangers;
-use super::{Clock, StartError, random};
+use super::{Clock, Failure, StartError, random};
 use crate::raw::Key;
 use crate::store::{Lock, StoreError, replace};
 
@@ -35,7 +36,8 @@ pub struct ArbiterConfig {
     pub key: Key,
 }
 
-/// A running arbiter; it ends when this is dropped.
+/// A running arbiter; it ends when this is dropped, or by itself when it cannot go on:
+/// [`Arbiter::wait`] says why, and the log.
 ///
 /// One thread does it all, its disk included: while one register is stored, which takes a few
 /// milliseconds, other pairs wait. The configured `round_trip` of the nodes has room for that.
@@ -44,7 +46,7 @@ pub struct Arbiter {
     address: SocketAddr,
     strangers: Arc<Mutex<Strangers>>,
     ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Result<(), Failure>>>,
 }
 
 impl Arbiter {
@@ -65,9 +67,14 @@ impl Arbiter {
         let refused = Arc::clone(&strangers);
         let mut desk = Desk { machine, keys, socket, shelf, clock: Clock::start(), refused };
         let seen = Arc::clone(&ended);
-        let thread = thread::Builder::new().name("ha-arbiter".into()).spawn(move || {
+        let thread = thread::Builder::new().name(THREAD.into()).spawn(move || {
             let _span = info_span!("arbiter", %address).entered();
-            desk.serve(&seen);
+            let ended = catch_unwind(AssertUnwindSafe(|| desk.serve(&seen)))
+                .unwrap_or_else(|_| Err(Failure::Panicked(THREAD.into())));
+            if let Err(failure) = &ended {
+                error!(%failure, "the arbiter ends");
+            }
+            ended
         })?;
         info!(%address, folder = %config.folder.display(), "the arbiter answers");
         Ok(Self { address, strangers, ended, thread: Some(thread) })
@@ -85,16 +92,16 @@ impl Arbiter {
     }
 
     /// Waits until it ends: only a failure ends it.
-    pub fn wait(mut self) {
-        self.join();
+    ///
+    /// # Errors
+    /// [`Failure`]; start it anew.
+    pub fn wait(mut self) -> Result<(), Failure> {
+        self.join()
     }
 
-    fn join(&mut self) {
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            error!("the arbiter has panicked");
-        }
+    fn join(&mut self) -> Result<(), Failure> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().expect("its panics are caught and told")
     }
 }
 
@@ -105,7 +112,8 @@ impl Drop for Arbiter {
         let woken = UdpSocket::bind(super::udp::any_for(self.address))
             .and_then(|socket| socket.send_to(&[], local(self.address)));
         if woken.is_ok() {
-            self.join();
+            // A failure is in the log.
+            let _ = self.join();
         }
     }
 }
@@ -121,18 +129,16 @@ struct Desk {
 }
 
 impl Desk {
-    fn serve(&mut self, ended: &AtomicBool) {
+    fn serve(&mut self, ended: &AtomicBool) -> Result<(), Failure> {
         let mut buffer = [0; DATAGRAM_MAX + 1];
         loop {
-            let received = self.socket.recv_from(&mut buffer);
+            let received = persist(|| self.socket.recv_from(&mut buffer));
             if ended.load(Ordering::Acquire) {
-                return;
+                return Ok(());
             }
-            match received {
-                Ok((len, from)) => self.handle(&buffer[..len], from),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(error) => return error!(%error, "the arbiter's socket failed"),
-            }
+            let failed = |source| Failure::Io { what: "the arbiter's socket", source };
+            let (len, from) = received.map_err(failed)?;
+            self.handle(&buffer[..len], from);
         }
     }
 
@@ -258,6 +264,33 @@ impl Shelf {
     }
 }
 
+/// Receives over errors that pass: the network's, or of an answer that nobody took.
+fn persist<T>(mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..ERRORS_MAX {
+        match receive() {
+            Err(error) if passes(error.kind()) => debug!(%error, "the arbiter goes on"),
+            received => return received,
+        }
+    }
+    receive()
+}
+
+/// Whether a socket with this error goes on to work.
+fn passes(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::WouldBlock
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::OutOfMemory
+    )
+}
+
 /// Where a socket bound to any address is reached from here.
 fn local(address: SocketAddr) -> SocketAddr {
     match address {
@@ -274,3 +307,34 @@ fn local(address: SocketAddr) -> SocketAddr {
 /// Where the header names the cluster.
 const CLUSTER_AT: usize = 8;
 const EXTENSION: &str = "register";
+const THREAD: &str = "ha-arbiter";
+/// Errors in a row that pass; with more the socket is broken, and would be asked for ever.
+const ERRORS_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_passes_is_not_the_end() {
+        let mut errors = [io::ErrorKind::Interrupted, io::ErrorKind::ConnectionRefused].into_iter();
+        let received = persist(|| errors.next().map_or(Ok(7), |kind| Err(kind.into())));
+        assert_eq!(received.unwrap(), 7);
+    }
+
+    #[test]
+    fn an_error_that_stays_is_the_end() {
+        let mut asked = 0;
+        let mut receive = |kind: io::ErrorKind| {
+            let failed = persist(|| -> io::Result<()> {
+                asked += 1;
+                Err(kind.into())
+            });
+            (failed.unwrap_err().kind(), std::mem::take(&mut asked))
+        };
+        let denied = io::ErrorKind::PermissionDenied;
+        assert_eq!(receive(denied), (denied, 1));
+        let down = io::ErrorKind::NetworkDown;
+        assert_eq!(receive(down), (down, ERRORS_MAX + 1));
+    }
+}

@@ -70,3 +70,19 @@ pub enum StartError {
     #[error("the system gives no thread: {0}")]
     Thread(#[from] io::Error),
 }
+
+/// Why a driver, or an arbiter, ended by itself. It is to be started anew.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// One of its threads panicked: in the host or its guard, or a broken invariant of ours.
+    #[error("the thread {0} panicked")]
+    Panicked(String),
+    /// A timer or a socket failed for good.
+    #[error("{what} failed: {source}")]
+    Io {
+        /// What failed.
+        what: &'static str,
+        /// How.
+        source: io::Error,
+    },
+}

@@ -1,10 +1,13 @@
 //! The threads on which hosts and their guards are called.
 
-use core::future::Future;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::Poll;
 use core::time::Duration;
 use std::format;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::prelude::rust_2024::*;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -57,23 +60,25 @@ pub(super) enum GuardJob {
 }
 
 impl Hosting {
+    /// `died` is called with the name of a thread on which the host or its guard panicked: what it
+    /// owes is never answered, so that the driver has to end.
     pub(super) fn start<H: Host>(
         module: ModuleId,
         mut host: H,
         answer: impl Fn(Ticket, Answer) + Send + Sync + 'static,
+        died: impl Fn(&str) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let answer = Arc::new(answer);
+        let (answer, died) = (Arc::new(answer), Arc::new(died));
         let to = Arc::clone(&answer);
-        let guard = host.guard();
         let clock = Clock::start();
-        let guard = Caller::start(format!("ha-guard-{}", module.0), module, move |jobs| {
-            guard_loop(guard, jobs, clock, move |ticket, answer| to(ticket, answer))
-        })?;
+        let answer_guard = move |ticket, answer| to(ticket, answer);
+        let guard = GuardDesk { guard: host.guard(), taken: false, clock, answer: answer_guard };
+        let guard = Caller::start("guard", module, guard, Arc::clone(&died))?;
         let notes = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&notes);
-        let host = Caller::start(format!("ha-host-{}", module.0), module, move |jobs| {
-            host_loop(host, jobs, seen, move |ticket, result| answer(ticket, result))
-        })?;
+        let answer = move |ticket, result| answer(ticket, result);
+        let host = HostDesk { host, runs: false, notes: seen, answer };
+        let host = Caller::start("host", module, host, died)?;
         Ok(Self { guard, host, notes, clock })
     }
 
@@ -97,24 +102,25 @@ impl Hosting {
 }
 
 impl<T: Send + 'static> Caller<T> {
-    fn start<F: Future<Output = ()>>(
-        name: String,
+    fn start(
+        what: &str,
         module: ModuleId,
-        work: impl FnOnce(UnboundedReceiver<T>) -> F + Send + 'static,
+        desk: impl Desk<T> + Send + 'static,
+        died: Arc<impl Fn(&str) + Send + Sync + 'static>,
     ) -> io::Result<Self> {
         let (jobs, todo) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let span = info_span!("host", module = module.0);
-        let thread = thread::Builder::new()
-            .name(name)
-            .spawn(move || runtime.block_on(work(todo).instrument(span)))?;
+        let name = format!("ha-{what}-{}", module.0);
+        let thread = thread::Builder::new().name(name.clone()).spawn(move || {
+            runtime.block_on(work(desk, todo, || died(&name)).instrument(span));
+        })?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     fn ask(&self, job: T) {
         let jobs = self.jobs.as_ref().expect("the queue lives as long as its thread");
-        // A host that panicked has said so; what it owed stays unanswered, and the node stops by
-        // its own clock.
+        // One that has ended panicked at its end: there is nothing to ask it for.
         let _ = jobs.send(job);
     }
 }
@@ -128,90 +134,137 @@ impl<T> Drop for Caller<T> {
     }
 }
 
-async fn host_loop<H: Host>(
-    mut host: H,
-    mut jobs: UnboundedReceiver<HostJob>,
-    notes: Arc<AtomicUsize>,
-    answer: impl Fn(Ticket, Answer),
-) {
-    let mut runs = false;
-    while let Some(job) = jobs.recv().await {
-        match job {
-            HostJob::Start { ticket, epoch, head } => {
-                runs = true;
-                let result = host.start(epoch, head).await;
-                answer(ticket, told("start", result));
-            }
-            HostJob::Stop { ticket, force } => {
-                let result = host.stop(force).await;
-                runs &= result.is_err();
-                answer(ticket, told("stop", result));
-            }
-            HostJob::Apply { ticket, batch } => {
-                let result = host.apply_batch(&batch).await;
-                answer(ticket, told("apply", result));
-            }
-            HostJob::Reset { ticket } => {
-                let result = host.reset().await;
-                answer(ticket, told("reset", result));
-            }
-            HostJob::Refused { record, why } => host.refused(record, why),
-            HostJob::Observe(event) => {
-                notes.fetch_sub(1, Ordering::Relaxed);
-                host.observe(&event);
-            }
-        }
+/// What one of the threads does.
+trait Desk<T> {
+    /// Does what it is asked, until nobody asks any more.
+    async fn serve(&mut self, jobs: &mut UnboundedReceiver<T>);
+
+    /// Leaves nothing behind that nobody watches.
+    async fn end(&mut self);
+}
+
+/// A thread's life. After a panic it does nothing more before the driver ends, for which `died` is
+/// called, and leaves then as little behind as at any end.
+async fn work<T>(mut desk: impl Desk<T>, mut jobs: UnboundedReceiver<T>, died: impl FnOnce()) {
+    if !returns(desk.serve(&mut jobs)).await {
+        died();
+        while jobs.recv().await.is_some() {}
     }
-    if runs {
-        // A driver that ends leaves no application behind that nobody watches.
-        told("stop", host.stop(true).await);
+    if !returns(desk.end()).await {
+        error!("it panicked at the driver's end: what it left behind is not known");
     }
 }
 
-async fn guard_loop<G: Guard>(
-    mut guard: G,
-    mut jobs: UnboundedReceiver<(Instant, GuardJob)>,
-    clock: Clock,
-    answer: impl Fn(Ticket, Answer),
-) {
-    let mut taken = false;
-    // A lifetime counts from when it was asked for: it must not outlive the lease that it is for.
-    let left = |asked, lifetime: Duration| {
-        let left = lifetime.saturating_sub(clock.now().saturating_since(asked));
-        if left.is_zero() { Err(HostError::new("it was asked too long ago")) } else { Ok(left) }
-    };
-    while let Some((asked, job)) = jobs.recv().await {
-        match job {
-            GuardJob::Fence { ticket, epoch } => {
-                let result = guard.fence(epoch).await;
-                answer(ticket, told("fence", result));
-            }
-            GuardJob::Take { ticket, epoch, lifetime } => {
-                let result = match left(asked, lifetime) {
-                    Ok(lifetime) => {
-                        taken = true;
-                        guard.take_address(epoch, lifetime).await
-                    }
-                    Err(late) => Err(late),
-                };
-                answer(ticket, told("take the address of", result));
-            }
-            GuardJob::Keep { ticket, lifetime } => {
-                let result = match left(asked, lifetime) {
-                    Ok(lifetime) => guard.keep_address(lifetime).await,
-                    Err(late) => Err(late),
-                };
-                answer(ticket, told("keep the address of", result));
-            }
-            GuardJob::Drop { ticket } => {
-                let result = guard.drop_address().await;
-                taken &= result.is_err();
-                answer(ticket, told("drop the address of", result));
+/// Whether `future` comes to its end, rather than panic. What it borrowed may be half done then.
+async fn returns(future: impl Future<Output = ()>) -> bool {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(|()| true),
+        Err(_) => Poll::Ready(false),
+    })
+    .await
+}
+
+struct HostDesk<H, A> {
+    host: H,
+    /// Whether the application may run.
+    runs: bool,
+    notes: Arc<AtomicUsize>,
+    answer: A,
+}
+
+impl<H: Host, A: Fn(Ticket, Answer)> Desk<HostJob> for HostDesk<H, A> {
+    async fn serve(&mut self, jobs: &mut UnboundedReceiver<HostJob>) {
+        let Self { host, runs, notes, answer } = self;
+        while let Some(job) = jobs.recv().await {
+            match job {
+                HostJob::Start { ticket, epoch, head } => {
+                    *runs = true;
+                    let result = host.start(epoch, head).await;
+                    answer(ticket, told("start", result));
+                }
+                HostJob::Stop { ticket, force } => {
+                    let result = host.stop(force).await;
+                    *runs &= result.is_err();
+                    answer(ticket, told("stop", result));
+                }
+                HostJob::Apply { ticket, batch } => {
+                    let result = host.apply_batch(&batch).await;
+                    answer(ticket, told("apply", result));
+                }
+                HostJob::Reset { ticket } => {
+                    let result = host.reset().await;
+                    answer(ticket, told("reset", result));
+                }
+                HostJob::Refused { record, why } => host.refused(record, why),
+                HostJob::Observe(event) => {
+                    notes.fetch_sub(1, Ordering::Relaxed);
+                    host.observe(&event);
+                }
             }
         }
     }
-    if taken {
-        told("drop the address of", guard.drop_address().await);
+
+    async fn end(&mut self) {
+        if self.runs {
+            told("stop", self.host.stop(true).await);
+        }
+    }
+}
+
+struct GuardDesk<G, A> {
+    guard: G,
+    /// Whether an address may be here.
+    taken: bool,
+    clock: Clock,
+    answer: A,
+}
+
+impl<G: Guard, A: Fn(Ticket, Answer)> Desk<(Instant, GuardJob)> for GuardDesk<G, A> {
+    async fn serve(&mut self, jobs: &mut UnboundedReceiver<(Instant, GuardJob)>) {
+        let Self { guard, taken, clock, answer } = self;
+        // A lifetime counts from when it was asked for: it must not outlive the lease that it is
+        // for.
+        let left = |asked, lifetime: Duration| {
+            let left = lifetime.saturating_sub(clock.now().saturating_since(asked));
+            if left.is_zero() { Err(HostError::new("it was asked too long ago")) } else { Ok(left) }
+        };
+        while let Some((asked, job)) = jobs.recv().await {
+            match job {
+                GuardJob::Fence { ticket, epoch } => {
+                    let result = guard.fence(epoch).await;
+                    answer(ticket, told("fence", result));
+                }
+                GuardJob::Take { ticket, epoch, lifetime } => {
+                    let result = match left(asked, lifetime) {
+                        Ok(lifetime) => {
+                            *taken = true;
+                            guard.take_address(epoch, lifetime).await
+                        }
+                        Err(late) => Err(late),
+                    };
+                    answer(ticket, told("take the address of", result));
+                }
+                GuardJob::Keep { ticket, lifetime } => {
+                    let result = match left(asked, lifetime) {
+                        Ok(lifetime) => guard.keep_address(lifetime).await,
+                        Err(late) => Err(late),
+                    };
+                    answer(ticket, told("keep the address of", result));
+                }
+                GuardJob::Drop { ticket } => {
+                    let result = guard.drop_address().await;
+                    *taken &= result.is_err();
+                    answer(ticket, told("drop the address of", result));
+                }
+            }
+        }
+    }
+
+    async fn end(&mut self) {
+        if self.taken {
+            told("drop the address of", self.guard.drop_address().await);
+        }
     }
 }
 
@@ -264,8 +317,9 @@ mod tests {
             unreachable!("batches are applied whole")
         }
 
-        async fn apply_batch(&mut self, _: &Batch) -> Result<(), HostError> {
+        async fn apply_batch(&mut self, batch: &Batch) -> Result<(), HostError> {
             self.calls.send("apply")?;
+            assert!(batch.last < Seq(9), "a bug of the host's");
             self.go.recv().map_err(HostError::from)
         }
 
@@ -279,8 +333,9 @@ mod tests {
     }
 
     impl Guard for Quick {
-        async fn fence(&mut self, _: Epoch) -> Result<(), HostError> {
+        async fn fence(&mut self, epoch: Epoch) -> Result<(), HostError> {
             self.0.send("fence")?;
+            assert_eq!(epoch, Epoch::NONE, "a bug of the guard's");
             Ok(())
         }
 
@@ -301,6 +356,7 @@ mod tests {
         calls: Receiver<&'static str>,
         go: Sender<()>,
         answers: Receiver<(Ticket, Answer)>,
+        deaths: Receiver<String>,
     }
 
     impl Rig {
@@ -308,13 +364,39 @@ mod tests {
             let (call, calls) = channel();
             let (go, went) = channel();
             let (answer, answers) = channel();
-            let answer = Mutex::new(answer);
+            let (died, deaths) = channel();
+            let (answer, died) = (Mutex::new(answer), Mutex::new(died));
             let host = Slow { calls: call, go: went };
-            let hosting = Hosting::start(ModuleId(1), host, move |ticket, result| {
+            let answer = move |ticket, result| {
                 // The last answers come when nobody listens any more.
                 let _ = answer.lock().unwrap().send((ticket, result));
-            });
-            Self { hosting: hosting.unwrap(), calls, go, answers }
+            };
+            let died = move |name: &str| died.lock().unwrap().send(name.into()).unwrap();
+            let hosting = Hosting::start(ModuleId(1), host, answer, died).unwrap();
+            Self { hosting, calls, go, answers, deaths }
+        }
+
+        /// With the address taken and the application running.
+        fn serving() -> Self {
+            let rig = Self::new();
+            let (epoch, lifetime) = (Epoch::NONE, Duration::from_mins(1));
+            rig.hosting.guard(GuardJob::Take { ticket: Ticket(1), epoch, lifetime });
+            rig.answered();
+            rig.hosting.host(HostJob::Start { ticket: Ticket(2), epoch, head: Seq::ZERO });
+            rig.answered();
+            assert_eq!(rig.called(), "start");
+            rig
+        }
+
+        fn died(&self) -> String {
+            self.deaths.recv_timeout(Duration::from_mins(1)).unwrap()
+        }
+
+        /// All that is called from its end on.
+        fn end(self) -> Vec<&'static str> {
+            let Self { hosting, calls, .. } = self;
+            drop(hosting);
+            calls.iter().collect()
         }
 
         fn called(&self) -> &'static str {
@@ -369,25 +451,32 @@ mod tests {
 
     #[test]
     fn an_end_drops_the_addresses_and_then_stops_the_application() {
-        let Rig { hosting, calls, .. } = {
-            let rig = Rig::new();
-            let (epoch, lifetime) = (Epoch::NONE, Duration::from_secs(1));
-            rig.hosting.guard(GuardJob::Take { ticket: Ticket(1), epoch, lifetime });
-            rig.answered();
-            rig.hosting.host(HostJob::Start { ticket: Ticket(2), epoch, head: Seq::ZERO });
-            rig.answered();
-            rig
-        };
-        drop(hosting);
-        let calls: Vec<_> = calls.iter().collect();
-        assert_eq!(calls, ["start", "drop address", "stop by force"]);
+        assert_eq!(Rig::serving().end(), ["drop address", "stop by force"]);
+    }
+
+    #[test]
+    fn a_host_that_panics_is_told_and_ends_like_any_other() {
+        let rig = Rig::serving();
+        let batch = Batch { last: Seq(9), ..batch() };
+        rig.hosting.host(HostJob::Apply { ticket: Ticket(3), batch });
+        assert_eq!((rig.called(), rig.died().as_str()), ("apply", "ha-host-1"));
+        // Nothing is asked of it before the addresses are off.
+        rig.hosting.host(HostJob::Stop { ticket: Ticket(4), force: false });
+        assert_eq!(rig.end(), ["drop address", "stop by force"]);
+    }
+
+    #[test]
+    fn a_guard_that_panics_is_told_and_ends_like_any_other() {
+        let rig = Rig::serving();
+        let epoch = Epoch::new(1, ha_proto::NodeId::new(0).unwrap());
+        rig.hosting.guard(GuardJob::Fence { ticket: Ticket(3), epoch });
+        assert_eq!((rig.called(), rig.died().as_str()), ("fence", "ha-guard-1"));
+        assert_eq!(rig.end(), ["drop address", "stop by force"]);
     }
 
     #[test]
     fn an_end_leaves_alone_what_does_not_run() {
-        let Rig { hosting, calls, .. } = Rig::new();
-        drop(hosting);
-        assert_eq!(calls.iter().count(), 0);
+        assert_eq!(Rig::new().end(), [""; 0]);
     }
 
     #[test]
@@ -399,8 +488,6 @@ mod tests {
             rig.hosting.note(HostJob::Observe(Event::InSync));
         }
         rig.go.send(()).unwrap();
-        let Rig { hosting, calls, .. } = rig;
-        drop(hosting);
-        assert_eq!(calls.iter().count(), NOTES_MAX);
+        assert_eq!(rig.end().len(), NOTES_MAX);
     }
 }

@@ -44,6 +44,8 @@ pub(super) enum Letter {
     Inspect { module: usize, look: Box<dyn FnOnce(&Mirror) + Send> },
     /// A stream to the peer.
     Session(Box<Session>),
+    /// A thread of a module panicked: what it owes will never come.
+    Died { thread: String },
     /// The end.
     Shutdown,
 }
@@ -103,6 +105,7 @@ impl std::fmt::Debug for Letter {
             Self::Resource { .. } => "Resource",
             Self::Inspect { .. } => "Inspect",
             Self::Session(_) => "Session",
+            Self::Died { .. } => "Died",
             Self::Shutdown => "Shutdown",
         })
     }

@@ -53,7 +53,7 @@
 //! let handle = driver.add(NodeConfig::try_from(raw)?, Counter(0))?;
 //! let running = driver.start()?;
 //! handle.submit(Bytes::from_static(b"one more"))?;
-//! running.wait();
+//! running.wait()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -106,7 +106,7 @@ use crate::{Answer, Mirror, Saved, Status};
 
 pub use self::arbiter::{Arbiter, ArbiterConfig};
 pub use self::clock::Clock;
-pub use self::error::StartError;
+pub use self::error::{Failure, StartError};
 pub use self::handle::{Handle, OrderError, ProposeError, Watch};
 pub use self::host::{Guard, Host, HostError};
 pub use self::session::{Session, Source};
@@ -118,11 +118,15 @@ pub struct Driver {
     modules: Vec<Prepared>,
 }
 
-/// A driver at work. It ends when this is dropped, or when any [`Handle`] says so.
+/// A driver at work. It ends when this is dropped, or when any [`Handle`] says so, or by itself
+/// when it cannot go on: [`Running::wait`] says why.
+///
+/// However it ends, the addresses are dropped and the applications stopped by force, as far as the
+/// hosts still can.
 #[derive(Debug)]
 pub struct Running {
     mailbox: Arc<Mailbox>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Result<(), Failure>>>,
 }
 
 /// A module with its folder open and its threads at work.
@@ -166,8 +170,8 @@ impl Driver {
             bytes: store.bytes(),
         };
         let place = self.modules.len();
-        let storage = Storage::start(store, self.answers(place))?;
-        let hosting = Hosting::start(identity.module, host, self.answers(place))?;
+        let storage = Storage::start(store, self.answers(place), self.deaths())?;
+        let hosting = Hosting::start(identity.module, host, self.answers(place), self.deaths())?;
         let (status, seen) = watch::channel(None);
         let shared = Arc::new(Shared {
             id: identity.module,
@@ -193,9 +197,14 @@ impl Driver {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mailbox = Arc::clone(&self.mailbox);
         let node = first.config.config.identity().me.as_u8();
-        let thread = thread::Builder::new().name("ha-node".into()).spawn(move || {
+        let thread = thread::Builder::new().name(NODE_THREAD.into()).spawn(move || {
             let _span = info_span!("node", node).entered();
-            runtime.block_on(run(self, secrets, sockets));
+            let ended = runtime.block_on(run(self, secrets, sockets));
+            match &ended {
+                Ok(()) => info!("the driver ends"),
+                Err(failure) => error!(%failure, "the driver ends"),
+            }
+            ended
         })?;
         Ok(Running { mailbox, thread: Some(thread) })
     }
@@ -206,6 +215,17 @@ impl Driver {
         move |ticket, answer| {
             // A driver that has ended needs no answers.
             let _ = mailbox.post(Letter::Done { module, ticket, answer });
+        }
+    }
+
+    /// What a thread of a module does when it panicked: without it the node could look alive for
+    /// ever and do nothing, so the driver ends and the peer takes over.
+    fn deaths(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let mailbox = Arc::clone(&self.mailbox);
+        move |thread| {
+            error!(thread, "a thread has panicked");
+            // A driver that has ended needs not be told to.
+            let _ = mailbox.post(Letter::Died { thread: thread.into() });
         }
     }
 
@@ -246,16 +266,19 @@ impl Running {
     }
 
     /// Waits until the driver ends.
-    pub fn wait(mut self) {
-        self.join();
+    ///
+    /// # Errors
+    /// [`Failure`] when it ended by itself.
+    pub fn wait(mut self) -> Result<(), Failure> {
+        self.join()
     }
 
-    fn join(&mut self) {
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+    fn join(&mut self) -> Result<(), Failure> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|_| {
             error!("the node's thread has panicked");
-        }
+            Err(Failure::Panicked(NODE_THREAD.into()))
+        })
     }
 }
 
@@ -263,7 +286,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         // One that has ended already takes no letters.
         let _ = self.mailbox.post(Letter::Shutdown);
-        self.join();
+        // A failure is in the log.
+        let _ = self.join();
     }
 }
 
@@ -304,16 +328,10 @@ impl Sockets {
 }
 
 /// The node's thread.
-async fn run(driver: Driver, secrets: Secrets, sockets: Sockets) {
-    match assemble(driver, &secrets, sockets) {
-        Ok(mut node) => {
-            if let Err(error) = poll_fn(|cx| node.poll(cx)).await {
-                error!(%error, "the node ends");
-            }
-            info!("the driver ends");
-        }
-        Err(error) => error!(%error, "the node could not be put together"),
-    }
+async fn run(driver: Driver, secrets: Secrets, sockets: Sockets) -> Result<(), Failure> {
+    let failed = |source| Failure::Io { what: "putting the node together", source };
+    let mut node = assemble(driver, &secrets, sockets).map_err(failed)?;
+    poll_fn(|cx| node.poll(cx)).await
 }
 
 /// Puts the loop together, inside its runtime.
@@ -384,6 +402,7 @@ fn random() -> io::Result<u64> {
     Ok(u64::from_be_bytes(bytes))
 }
 
+const NODE_THREAD: &str = "ha-node";
 /// Modules of one process: each has threads of its own.
 const MODULES_MAX: usize = 256;
 

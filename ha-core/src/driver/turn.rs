@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use ha_proto::{Instant, LinkId, ModuleId, wire};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
+use super::Failure;
 use super::clock::{Alarm, Clock};
 use super::mailbox::{Letter, Mailbox};
 use super::module::{Module, Ports};
@@ -37,10 +38,10 @@ pub(super) struct Loop {
 
 impl Loop {
     /// One turn; ready when the driver shall end.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let mut more = self.receive(cx);
-        if self.read_letters(cx).is_break() {
-            return Poll::Ready(Ok(()));
+        if let ControlFlow::Break(end) = self.read_letters(cx) {
+            return Poll::Ready(end);
         }
         more |= self.stream_in(cx);
         for module in &mut self.modules {
@@ -52,10 +53,7 @@ impl Loop {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.sleep(cx).map_err(|error| {
-            warn!(%error, "the timer failed: the node ends");
-            error
-        })
+        self.sleep(cx).map_err(|source| Failure::Io { what: "the timer", source })
     }
 
     /// Takes datagrams from all sockets.
@@ -91,8 +89,8 @@ impl Loop {
         more
     }
 
-    /// Reads what other threads have sent.
-    fn read_letters(&mut self, cx: &mut Context<'_>) -> ControlFlow<()> {
+    /// Reads what other threads have sent; breaks at the end of the driver.
+    fn read_letters(&mut self, cx: &mut Context<'_>) -> ControlFlow<Result<(), Failure>> {
         let mut letters = mem::take(&mut self.letters);
         self.mailbox.collect(cx, &mut letters);
         for letter in letters.drain(..) {
@@ -113,7 +111,10 @@ impl Loop {
                 }
                 Letter::Inspect { module, look } => look(&self.modules[module].mirror),
                 Letter::Session(session) => self.connected(now, *session),
-                Letter::Shutdown => return ControlFlow::Break(()),
+                Letter::Died { thread } => {
+                    return ControlFlow::Break(Err(Failure::Panicked(thread)));
+                }
+                Letter::Shutdown => return ControlFlow::Break(Ok(())),
             }
         }
         self.letters = letters;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::format;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::prelude::rust_2024::*;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -53,34 +54,34 @@ struct Fetch {
 }
 
 impl Storage {
-    /// Starts the threads of `store`.
+    /// Starts the threads of `store`. `died` is called with the name of one that panicked: what it
+    /// owes is never answered, so that whoever asked has to end.
     ///
     /// # Errors
     /// When the system has no thread left.
     pub fn start(
         store: Store,
         answer: impl Fn(Ticket, Answer) + Send + Sync + 'static,
+        died: impl Fn(&str) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let answer = Arc::new(answer);
+        let died: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(died);
         let module = store.saved.module.0;
         let mut reader = store.log.reader();
         let (saved_file, mut saver_failed) = (store.saved_file.clone(), false);
         let mut writer =
             Writer { reader: store.log.reader(), store, failed: false, waiting: VecDeque::new() };
         let to = Arc::clone(&answer);
-        let writer = Worker::start(
-            format!("ha-log-{module}"),
-            move |jobs| {
-                while writer.turn(jobs, &*to) {}
-            },
-        )?;
+        let writer = Worker::start(format!("ha-log-{module}"), Arc::clone(&died), move |jobs| {
+            while writer.turn(jobs, &*to) {}
+        })?;
         let to = Arc::clone(&answer);
-        let reader = Worker::start(format!("ha-read-{module}"), move |jobs| {
+        let reader = Worker::start(format!("ha-read-{module}"), Arc::clone(&died), move |jobs| {
             for Fetch { ticket, from, max } in jobs {
                 to(ticket, fetch(&mut reader, from, max));
             }
         })?;
-        let saver = Worker::start(format!("ha-save-{module}"), move |jobs| {
+        let saver = Worker::start(format!("ha-save-{module}"), died, move |jobs| {
             for (ticket, saved) in jobs {
                 answer(ticket, save(&saved_file, &saved, &mut saver_failed));
             }
@@ -117,17 +118,23 @@ impl Storage {
 impl<T: Send + 'static> Worker<T> {
     fn start(
         name: String,
+        died: Arc<dyn Fn(&str) + Send + Sync>,
         work: impl FnOnce(&Receiver<T>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (jobs, todo) = channel();
-        let thread = thread::Builder::new().name(name).spawn(move || work(&todo))?;
+        let thread = thread::Builder::new().name(name.clone()).spawn(move || {
+            // Nothing that it shared is used after a panic but the index, which each step leaves
+            // whole, and the files, which a restart judges anew.
+            if catch_unwind(AssertUnwindSafe(|| work(&todo))).is_err() {
+                died(&name);
+            }
+        })?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     fn ask(&self, job: T) {
         let jobs = self.jobs.as_ref().expect("the queue lives as long as its worker");
-        // A worker that is gone has panicked and said so; what it owed stays unanswered, as if the
-        // disk took for ever, and the node stops by its own clock.
+        // A worker that is gone has panicked, and whoever started it was told: the driver ends.
         let _ = jobs.send(job);
     }
 }
@@ -318,7 +325,7 @@ mod tests {
         store.log.break_disk();
         let (sender, answers) = channel();
         let answer = move |ticket, answer| sender.send((ticket, answer)).unwrap();
-        let storage = Storage::start(store, answer).unwrap();
+        let storage = Storage::start(store, answer, |_| unreachable!("none panics")).unwrap();
         storage.append(Ticket(1), batch());
         storage.append(Ticket(2), batch());
         storage.set_aside(Ticket(3), Seq(1));
@@ -332,6 +339,25 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_panics_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (answered, answers) = channel();
+        let (died, deaths) = channel();
+        let answer = move |ticket, answer| answered.send((ticket, answer)).unwrap();
+        let died = move |name: &str| died.send(String::from(name)).unwrap();
+        let storage = Storage::start(open(folder.path()), answer, died).unwrap();
+        storage.append(Ticket(1), batch());
+        let answer = answers.recv_timeout(Duration::from_mins(1)).unwrap();
+        assert_eq!(answer, (Ticket(1), Answer::Done));
+        // The same place again is misuse, which nobody answers for.
+        storage.append(Ticket(2), batch());
+        assert_eq!(deaths.recv_timeout(Duration::from_mins(1)).unwrap(), "ha-log-1");
+        storage.append(Ticket(3), batch());
+        drop(storage);
+        assert_eq!((answers.iter().count(), deaths.iter().count()), (0, 0));
+    }
+
+    #[test]
     fn after_a_failed_save_nothing_is_saved_again() {
         let folder = tempfile::tempdir().unwrap();
         let (home, away) = (folder.path().join("home"), folder.path().join("away"));
@@ -339,7 +365,7 @@ mod tests {
         let saved = store.saved().clone();
         let (sender, answers) = channel();
         let answer = move |ticket, answer| sender.send((ticket, answer)).unwrap();
-        let storage = Storage::start(store, answer).unwrap();
+        let storage = Storage::start(store, answer, |_| unreachable!("none panics")).unwrap();
         let save = |ticket| {
             storage.save(Ticket(ticket), saved.clone());
             answers.recv_timeout(Duration::from_mins(1)).unwrap()

@@ -95,12 +95,31 @@ fn a_driver_that_ends_stops_its_application_and_answers_everyone() {
         first.until("primary", |status| status.role == Role::Prim && status.ready).await;
         drop(second);
         first.handle.shutdown();
-        first.running.wait();
+        first.running.wait().unwrap();
         assert!(!first.host.look(|seen| seen.serving || seen.address));
         let closed = Err(ProposeError::Closed);
         assert_eq!(first.handle.propose(Bytes::new()).await, closed);
         assert_eq!(first.handle.submit(Bytes::new()), Err(ProposeError::Closed));
         assert_eq!(first.handle.counters().await, None);
+    });
+}
+
+#[test]
+fn a_host_that_panics_ends_its_driver_and_the_peer_takes_over() {
+    block_on(async {
+        let mut pair = Pair::new();
+        let _arbiter = pair.arbiter();
+        let (first, second) = (pair.start(0), pair.start(1));
+        first.until("primary", |status| status.role == Role::Prim && status.ready).await;
+        second.until("secondary", |status| status.role == Role::Second && status.ready).await;
+        first.host.look(|seen| seen.bug = true);
+        first.handle.submit(Bytes::from_static(b"record")).unwrap();
+        let failure = first.running.wait().unwrap_err();
+        assert_eq!(failure.to_string(), "the thread ha-host-0 panicked");
+        assert!(!first.host.look(|seen| seen.serving || seen.address));
+        assert_eq!(first.handle.submit(Bytes::new()), Err(ProposeError::Closed));
+        second.until("alone", |status| status.role == Role::Alone && status.ready).await;
+        assert_eq!(second.host.records(), [Bytes::from_static(b"record")]);
     });
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Seen {
     pub(crate) fenced: u64,
     pub(crate) address: bool,
     pub(crate) events: Vec<Event>,
+    /// Whether it panics at the next record.
+    pub(crate) bug: bool,
 }
 
 /// A host that keeps every record.
@@ -66,6 +68,7 @@ impl Host for Toy {
 
     async fn apply(&mut self, seq: Seq, record: Bytes) -> Result<(), HostError> {
         self.look(|seen| {
+            assert!(!seen.bug, "a bug of the host's");
             let last = seen.applied.last().map_or(0, |(seq, _)| *seq);
             assert_eq!(seq.0, last + 1, "each record once, in order");
             seen.applied.push((seq.0, record));

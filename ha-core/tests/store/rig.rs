@@ -59,7 +59,7 @@ impl Rig {
         let (saved, end) = (store.saved().clone(), store.position());
         let (sender, answers) = channel();
         let answer = move |ticket, answer| sender.send((ticket, answer)).unwrap();
-        let storage = Storage::start(store, answer).unwrap();
+        let storage = Storage::start(store, answer, |name| panic!("{name}")).unwrap();
         Self { storage, answers, next: 0, saved, end }
     }
 
