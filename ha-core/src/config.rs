@@ -90,7 +90,8 @@ pub struct Limits {
     pub window_bytes: usize,
     /// Records that may wait likewise.
     pub window_records: usize,
-    /// A secondary in sync that makes no progress for so long is excluded.
+    /// A secondary in sync that makes no progress for so long is excluded; a node whose disk does
+    /// not answer for so long leaves the service to a ready peer. Not below the heartbeat timeout.
     pub stall: Duration,
     /// Size of the log at which appends are refused, in bytes.
     pub log_bytes: u64,
@@ -179,6 +180,11 @@ impl Config {
     /// The log's bounds.
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// How long a peer may make no progress, and this node's disk may not answer.
+    pub(crate) fn stall(&self) -> Duration {
+        self.limits.stall.max(self.timing.timeout)
     }
 }
 

@@ -80,6 +80,11 @@ pub enum Event {
     LogFull,
     /// The log takes records again.
     LogWritable,
+    /// The disk does not answer: records, the saved file or a read wait for it for too long. A ready
+    /// peer gets the service; alone, this node takes no records meanwhile.
+    DiskStalled,
+    /// The disk answers again.
+    DiskBack,
     /// The storage failed: this node neither serves nor counts as a copy until it is restarted.
     StorageFailed,
     /// The application could not be started or stopped, or its address not be set.

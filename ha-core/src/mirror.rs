@@ -2,6 +2,7 @@
 
 mod answers;
 mod copy;
+mod disk;
 mod elect;
 mod hear;
 mod local;
@@ -27,6 +28,7 @@ use ha_replicate::{Log, ProposeError, Recovered};
 
 use crate::event::Exclusion;
 use crate::mirror::copy::LogTickets;
+use crate::mirror::disk::DiskWatch;
 use crate::mirror::memory::Memory;
 use crate::mirror::orders::Plan;
 use crate::mirror::reign::{LogMode, Reign};
@@ -94,6 +96,7 @@ pub struct Mirror {
     void_answers: u64,
     tickets: u64,
     log_tickets: LogTickets,
+    disk: DiskWatch,
     broken: bool,
     rejections: [Rejections; 2],
     boxes: Boxes,
@@ -204,6 +207,7 @@ impl Mirror {
             announced: (Role::Stop, true),
             tickets: 0,
             log_tickets: LogTickets::default(),
+            disk: DiskWatch::default(),
             broken: false,
             rejections: [Rejections::default(); 2],
             boxes: Boxes {
@@ -261,6 +265,7 @@ impl Mirror {
     ///
     /// # Errors
     /// Nothing has changed then. [`ProposeError::Full`] passes: [`Event::LogWritable`] says when.
+    /// [`ProposeError::Stalled`] passes with [`Event::DiskBack`].
     pub fn propose(&mut self, now: Instant, payload: &[u8]) -> Result<Seq, ProposeError> {
         let now = now.max(self.now);
         if !self.reign.leads() || !self.may_serve(now) {
@@ -269,6 +274,9 @@ impl Mirror {
         if self.log_full() && !self.peer_is_ready() {
             // Nobody takes over where there is room: better refused than waited for without end.
             return Err(ProposeError::NoSpace);
+        }
+        if self.disk_stalled() && !self.peer_is_ready() {
+            return Err(ProposeError::Stalled);
         }
         let proposed = self.log.propose(now, payload);
         self.due = Deadline::sooner(self.due, self.log.deadline());

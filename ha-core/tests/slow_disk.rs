@@ -97,3 +97,45 @@ fn a_full_disk_of_a_node_alone_refuses_records_until_there_is_room() {
     assert_eq!(writable.count(), 1);
     assert_eq!(node.propose(now, b"two"), Ok(Seq(2)));
 }
+
+/// What the node tells until `millis` later, with no append answered.
+fn pass(node: &mut Mirror, now: &mut Instant, millis: u64) -> Vec<Event> {
+    let (end, mut told) = (*now + Duration::from_millis(millis), Vec::new());
+    loop {
+        let due = node.poll_timeout().map_or(end, |due| due.at).min(end);
+        *now = due.max(*now);
+        node.handle_input(*now, Input::Timeout);
+        while let Some(output) = node.poll_output() {
+            match output {
+                Output::Event(event) => told.push(event),
+                Output::Effect { effect: Effect::Append(_), .. } | Output::Transmit { .. } => {}
+                Output::Effect { ticket, .. } => {
+                    node.handle_input(*now, Input::Done { ticket, answer: Answer::Done });
+                }
+            }
+        }
+        if due == end {
+            return told;
+        }
+    }
+}
+
+#[test]
+fn a_disk_of_a_node_alone_that_does_not_answer_is_told_once_and_refuses_records() {
+    let (mut node, mut now) = primary(Limits::default());
+    let mut appends = Vec::new();
+    node.propose(now, b"one").expect("nothing is known yet");
+    node.handle_input(now, Input::Timeout);
+    serve(&mut node, now, &mut appends);
+    let stall = Limits::default().stall.as_millis() as u64;
+    assert_eq!(pass(&mut node, &mut now, stall - 1), []);
+    assert_eq!(node.propose(now, b"two"), Ok(Seq(2)));
+    assert_eq!(pass(&mut node, &mut now, 1), [Event::DiskStalled]);
+    assert_eq!(node.propose(now, b"three"), Err(ProposeError::Stalled));
+    assert_eq!(pass(&mut node, &mut now, 60_000), [], "once, and nothing is done about it");
+    assert!(node.status().serving, "nothing else stops");
+    node.handle_input(now, Input::Done { ticket: appends[0], answer: Answer::Done });
+    assert_eq!(pass(&mut node, &mut now, stall - 1)[..], [Event::DiskBack]);
+    assert_eq!(node.propose(now, b"three"), Ok(Seq(3)));
+    assert_eq!(pass(&mut node, &mut now, 1), [Event::DiskStalled], "the next one hangs again");
+}

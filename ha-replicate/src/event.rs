@@ -247,6 +247,10 @@ pub enum ProposeError {
     /// The log has reached its largest size.
     #[error("the log has reached its largest size")]
     NoSpace,
+    /// The disk does not answer, and no peer could serve instead. For the node that drives this log
+    /// to say; it passes.
+    #[error("the disk does not answer")]
+    Stalled,
     /// The storage has failed.
     #[error("the storage has failed")]
     Failed,

@@ -76,6 +76,7 @@ impl<O: FnMut(&Event) + Send + 'static> Host for LedgerHost<O> {
             ProposeError::NotLeader
             | ProposeError::Full
             | ProposeError::TooLarge
+            | ProposeError::Stalled
             | ProposeError::Failed => Refused::NotServing,
         };
         self.application.refuse(record, why);

@@ -81,6 +81,13 @@ pub enum Fault {
         /// For how long.
         lasts: u64,
     },
+    /// A node's disk answers nothing: whatever it was asked for ends when this does.
+    DiskHang {
+        /// Which node.
+        node: usize,
+        /// For how long.
+        lasts: u64,
+    },
     /// Applications and addresses cannot be started or stopped in order at a node.
     AppFail {
         /// Which node.
@@ -152,6 +159,7 @@ impl Fault {
             Self::Cut { lasts, .. }
             | Self::DiskSlow { lasts, .. }
             | Self::DiskFull { lasts, .. }
+            | Self::DiskHang { lasts, .. }
             | Self::AppFail { lasts, .. }
             | Self::Resource { lasts, .. } => Some(lasts),
             Self::Kill { .. }
@@ -180,7 +188,7 @@ pub fn plan(prng: &mut Prng, weather: &Weather, lease: u64, until: u64) -> Vec<P
     loop {
         at += 1 + prng.below(weather.fault_gap);
         if at >= until || plan.len() == FAULTS_MAX {
-            return plan;
+            break;
         }
         let mut draw = prng.below(total);
         let kind = weather.weights.iter().position(|&weight| {
@@ -191,6 +199,19 @@ pub fn plan(prng: &mut Prng, weather: &Weather, lease: u64, until: u64) -> Vec<P
         let kind = kind.expect("a draw is below the sum of the weights");
         plan.push(Planned { at, fault: Fault::draw(prng, kind, lease) });
     }
+    plan.extend(hangs(prng, lease, until));
+    plan
+}
+
+/// In every third history disks hang, a few times, for moments or several leases. Drawn last, so
+/// that the others are what they were.
+fn hangs(prng: &mut Prng, lease: u64, until: u64) -> Vec<Planned> {
+    let count = if prng.chance(333_000) { 1 + prng.below(4) } else { 0 };
+    let hang = |prng: &mut Prng| {
+        let (node, lasts) = (prng.below(2) as usize, lease / 8 + span(prng, lease));
+        Planned { at: prng.below(until), fault: Fault::DiskHang { node, lasts } }
+    };
+    (0..count).map(|_| hang(prng)).collect()
 }
 
 /// From a blink to several leases, short ones more often.

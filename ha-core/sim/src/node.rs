@@ -81,6 +81,8 @@ pub struct Ailments {
     pub disk_slow: u64,
     /// There is no room.
     pub disk_full: u64,
+    /// The disk answers nothing.
+    pub disk_hang: u64,
     /// Application and addresses fail.
     pub app_fail: u64,
     /// The next durable write fails.
@@ -123,6 +125,8 @@ pub struct Effects {
     slots: Vec<Option<Pending>>,
     free: Vec<usize>,
     number: u64,
+    /// What the disk would have ended if it did not hang, in that order.
+    pub hung: Vec<usize>,
     /// When the saved file, the log, the application's records, the application and the addresses
     /// are free again, true nanoseconds.
     pub ends: [u64; 5],
@@ -203,6 +207,7 @@ impl Effects {
     /// Takes all that did not end, in the order in which they were asked.
     pub fn drain(&mut self) -> Vec<Pending> {
         self.free.clear();
+        self.hung.clear();
         self.ends = [0; 5];
         let mut left: Vec<_> = self.slots.drain(..).flatten().collect();
         left.sort_by_key(|pending| pending.number);

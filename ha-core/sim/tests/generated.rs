@@ -32,6 +32,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         span.clone().prop_map(|down| Fault::WitnessReplace { down }),
         (node.clone(), span.clone()).prop_map(|(node, down)| Fault::NodeReplace { node, down }),
         (node.clone(), span.clone()).prop_map(|(node, lasts)| Fault::DiskFull { node, lasts }),
+        (node.clone(), span.clone()).prop_map(|(node, lasts)| Fault::DiskHang { node, lasts }),
         (node.clone(), span).prop_map(|(node, lasts)| Fault::AppFail { node, lasts }),
         node.clone().prop_map(|node| Fault::DiskFail { node }),
         (node, order).prop_map(|(node, order)| Fault::Order { node, order }),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ha_core::Profile;
+use ha_proto::NodeSet;
 use ha_quorum::Vote;
 use ha_sim::check::g3;
 use ha_sim::fault::Fault;
@@ -72,6 +73,66 @@ fn the_loss_of_the_secondary_stalls_writes_and_moves_nothing() {
     stays(Fault::PowerCut { node: B, down: LONG });
     stays(Fault::Pause { node: B, lasts: LONG });
     stays(Fault::NodeReplace { node: B, down: 200 * MS });
+}
+
+/// How long a disk may not answer, and a peer make no progress, in a world: two timeouts.
+fn silence() -> u64 {
+    2 * Profile::Lan.timing().timeout.as_millis() as u64
+}
+
+#[test]
+fn a_disk_of_the_primary_that_answers_no_more_moves_the_service() {
+    let mut world = pair();
+    let acknowledged = world.acknowledged;
+    world.inject(Fault::DiskHang { node: A, lasts: LONG });
+    // It is noticed, the application stops, and then A's lease ends: A cannot save that it gave.
+    let bound = silence() + takeover();
+    assert!(world.until(bound, |world| world.primary() == Some(B)), "B takes over");
+    assert!(world.acknowledged >= acknowledged);
+    assert_eq!(world.scene.nodes[A].disk.saved.membership.holder, world.scene.nodes[A].id);
+    // A cannot follow: it is excluded, once, like any peer without progress.
+    world.pass(silence() + stall());
+    assert!(world.acknowledged_within(1_000) > 0, "writes go on");
+    assert_eq!(world.witness_set(), NodeSet::only(world.scene.nodes[B].id));
+    let epoch = world.scene.register().map(|register| register.membership.epoch);
+    world.pass(10_000);
+    assert_eq!(world.scene.register().map(|register| register.membership.epoch), epoch);
+    world.conclude();
+}
+
+#[test]
+fn a_disk_of_the_secondary_that_answers_no_more_excludes_it_once() {
+    let mut world = pair();
+    let epoch = world.scene.register().unwrap().membership.epoch;
+    world.inject(Fault::DiskHang { node: B, lasts: LONG });
+    let alone = NodeSet::only(world.scene.nodes[A].id);
+    let excluded = world.until(silence() + stall(), |world| world.witness_set() == alone);
+    assert!(excluded && world.primary() == Some(A));
+    assert!(world.acknowledged_within(1_000) > 0, "writes go on");
+    for _ in 0..100 {
+        world.pass(100);
+        assert_eq!((world.witness_set(), world.primary()), (alone, Some(A)), "no flapping");
+    }
+    let counter = world.scene.register().unwrap().membership.epoch.counter();
+    assert_eq!(counter, epoch.counter() + 1, "one exclusion");
+    world.disk_answers(B);
+    assert!(world.until(5_000, World::is_whole), "it is let in once it acknowledges");
+    world.conclude();
+}
+
+#[test]
+fn a_disk_that_hangs_for_less_than_that_moves_nothing() {
+    for node in [A, B] {
+        let mut world = pair();
+        let register = world.scene.register().copied();
+        world.inject(Fault::DiskHang { node, lasts: LONG });
+        world.pass(silence() * 9 / 10);
+        world.disk_answers(node);
+        assert!(world.acknowledged_within(600) > 0);
+        world.pass(5_000);
+        assert_eq!((world.scene.register().copied(), world.primary()), (register, Some(A)));
+        world.conclude();
+    }
 }
 
 #[test]

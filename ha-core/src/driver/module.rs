@@ -184,7 +184,8 @@ fn log(module: u16, epoch: ha_proto::Epoch, event: &Event) {
         | Event::Excluded(_)
         | Event::Diverged { .. }
         | Event::KeptAside { .. }
-        | Event::LogFull => warn!(module, %epoch, ?event),
+        | Event::LogFull
+        | Event::DiskStalled => warn!(module, %epoch, ?event),
         Event::Role { .. }
         | Event::Membership(_)
         | Event::Serving(_)
@@ -194,7 +195,8 @@ fn log(module: u16, epoch: ha_proto::Epoch, event: &Event) {
         | Event::PeerRestarted(_)
         | Event::WitnessBack
         | Event::InSync
-        | Event::LogWritable => info!(module, %epoch, ?event),
+        | Event::LogWritable
+        | Event::DiskBack => info!(module, %epoch, ?event),
         Event::Progress { .. } => debug!(module, %epoch, ?event),
     }
 }

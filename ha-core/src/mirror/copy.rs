@@ -275,6 +275,16 @@ impl LogTickets {
         Some((READS[at], from))
     }
 
+    /// The oldest append that the disk owes an answer to.
+    pub(super) fn oldest_append(&self) -> Option<Ticket> {
+        self.appends.front().and_then(|(ticket, _)| *ticket)
+    }
+
+    /// The reads that the reader owes an answer to.
+    pub(super) fn reads_asked(&self) -> [Option<Ticket>; READS.len()] {
+        self.reads.map(|read| read.map(|(ticket, _)| ticket))
+    }
+
     /// One append ended, and with it all earlier ones: the last record that is durable now.
     fn appended(&mut self, ticket: Ticket) -> Option<Seq> {
         let covered = |append: &Option<Ticket>| append.is_some_and(|append| append <= ticket);

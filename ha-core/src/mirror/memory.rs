@@ -47,6 +47,11 @@ impl Memory {
         self.writing.is_none() && !self.dirty && kept
     }
 
+    /// The write under way.
+    pub(crate) fn writing(&self) -> Option<Ticket> {
+        self.writing.as_ref().map(|(ticket, _)| *ticket)
+    }
+
     /// Whether a newer reign is known than the one on disk.
     pub(crate) fn is_rising(&self) -> bool {
         self.wanted.membership.epoch > self.saved.membership.epoch

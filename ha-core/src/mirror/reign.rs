@@ -118,7 +118,15 @@ impl Mirror {
 
     /// Whether the peer has all that was ever proposed here, or can never get what is missing.
     pub(super) fn is_flushed(&self) -> bool {
-        self.broken || self.log_full() || self.log.committed() == self.log.head().seq
+        let head = self.log.head().seq;
+        self.broken || self.log_full() || self.log.committed() == head || self.is_flushed_to_peer()
+    }
+
+    /// With a disk that does not answer nothing is committed here: what counts is what the peer has,
+    /// or that it takes no more.
+    fn is_flushed_to_peer(&self) -> bool {
+        let peer_has = self.log.peer().caught_up_to == self.log.head().seq;
+        self.disk_stalled() && (peer_has || !self.peer_is_ready())
     }
 
     /// Tells the log what it is to do, when that has changed.

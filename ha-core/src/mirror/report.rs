@@ -150,7 +150,7 @@ pub(super) fn log_config(config: &Config) -> ha_replicate::Config {
     ha_replicate::Config {
         window_bytes: limits.window_bytes,
         window_records: limits.window_records as u64,
-        stall: limits.stall.max(config.timing.timeout),
+        stall: config.stall(),
         log_max_bytes: limits.log_bytes,
         ..ha_replicate::Config::new(config.identity.me, config.identity.peer)
     }

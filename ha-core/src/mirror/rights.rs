@@ -82,7 +82,8 @@ impl Mirror {
 
     /// Whether this node could serve, were it to hold (told to the peer as `able`).
     pub(super) fn is_able(&self, now: Instant) -> bool {
-        let usable = self.is_complete() && !self.broken && !self.log_full();
+        let takes = !self.broken && !self.log_full() && !self.disk_stalled();
+        let usable = self.is_complete() && takes;
         usable && self.plan.is_willing() && !self.service.is_cooling(now)
     }
 

@@ -27,6 +27,7 @@ impl Mirror {
             self.settle_failure(now);
             self.settle_log(now);
             self.settle_full_disk(now);
+            self.settle_disk(now);
             if self.marks() == before {
                 break;
             }
@@ -189,6 +190,7 @@ impl Mirror {
             (self.home_due(), "home"),
             (self.resume_alone_at(), "alone after"),
             (self.disk_retry_at(), "disk retry"),
+            (self.disk_stalls_at(), "disk silent"),
         ];
         let later = |(at, why): (Option<Instant>, &'static str)| {
             at.filter(|&at| at > self.now).map(|at| Deadline { at, why })

@@ -39,6 +39,12 @@ impl World {
                 self.scene.network.heal(channels);
             }
             Fault::Resource { node, which, .. } => self.resource(node, which, true),
+            // Another hang may last longer.
+            Fault::DiskHang { node, .. } => {
+                if self.scene.nodes[node].ailments.disk_hang <= self.scene.now {
+                    self.disk_answers(node);
+                }
+            }
             Fault::Kill { .. }
             | Fault::PowerCut { .. }
             | Fault::Pause { .. }
@@ -90,6 +96,10 @@ impl World {
             Fault::DiskFail { node } => self.scene.nodes[node].ailments.disk_fail = true,
             Fault::DiskFull { node, lasts } => {
                 self.scene.nodes[node].ailments.disk_full = now + lasts;
+            }
+            Fault::DiskHang { node, lasts } => {
+                let hang = &mut self.scene.nodes[node].ailments.disk_hang;
+                *hang = (*hang).max(now + lasts);
             }
             Fault::AppFail { node, lasts } => {
                 self.scene.nodes[node].ailments.app_fail = now + lasts;

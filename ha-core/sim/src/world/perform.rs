@@ -29,8 +29,26 @@ impl World {
         }
     }
 
+    /// A disk that hung answers: all that it was asked for ends.
+    pub fn disk_answers(&mut self, node: usize) {
+        let here = &mut self.scene.nodes[node];
+        here.ailments.disk_hang = 0;
+        let hung = std::mem::take(&mut here.effects.hung);
+        let life = here.life;
+        self.note(Column::of(node), || "its disk answers".into());
+        for slot in hung {
+            self.effect_ends(node, life, slot);
+        }
+    }
+
     pub(super) fn finish(&mut self, node: usize, slot: usize) {
-        let pending = self.scene.nodes[node].effects.at(slot);
+        let hangs = self.scene.nodes[node].ailments.disk_hang > self.scene.now;
+        let effects = &mut self.scene.nodes[node].effects;
+        let pending = effects.at(slot);
+        if hangs && pending.answer.is_none() && is_of_disk(&pending.effect) {
+            effects.hung.push(slot);
+            return;
+        }
         if let Some(answer) = pending.answer.clone() {
             let ticket = self.scene.nodes[node].effects.take(slot).ticket;
             return self.feed(node, Input::Done { ticket, answer });
@@ -302,6 +320,11 @@ impl World {
 /// Whether the log's writer performs it: after a failure it refuses everything (never retried).
 fn is_of_log(effect: &Effect) -> bool {
     matches!(effect, Effect::Append(_) | Effect::SetAside { .. } | Effect::Truncate { .. })
+}
+
+/// Whether it needs the disk.
+fn is_of_disk(effect: &Effect) -> bool {
+    is_of_log(effect) || matches!(effect, Effect::Save(_) | Effect::Read { .. })
 }
 
 /// An effect's name alone.

@@ -37,6 +37,8 @@ impl World {
     fn mend(&mut self, node: usize) {
         let here = &mut self.scene.nodes[node];
         here.ailments = crate::node::Ailments::default();
+        self.disk_answers(node);
+        let here = &self.scene.nodes[node];
         let life = here.life;
         match here.process {
             Process::Paused => self.resume(node, life),
