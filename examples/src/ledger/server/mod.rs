@@ -17,7 +17,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ha_proto::Seq;
+use ha_core::driver::Clock;
+use ha_proto::{Instant, Seq};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -88,9 +89,7 @@ impl Server {
     /// When the system gives no poll or no thread.
     pub fn start() -> io::Result<Self> {
         let poll = mio::Poll::new()?;
-        let waker = mio::Waker::new(poll.registry(), worker::WAKE)?;
-        let inbox = Mutex::new(Inbox { commands: Vec::new(), open: true });
-        let shared = Arc::new(Shared { inbox, room: Condvar::new(), waker });
+        let shared = Arc::new(Shared::new(&poll)?);
         let worker = Worker::new(poll, Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(|| worker.run())?;
         Ok(Self { application: Application { shared }, thread: Some(thread) })
@@ -133,12 +132,13 @@ impl Application {
         shared: bool,
         lifetime: Duration,
     ) -> Result<(), ServerError> {
-        self.ask(|reply| Command::TakeAddress { address, shared, lifetime, reply }).await?
+        let expires = self.shared.clock.now() + lifetime;
+        self.ask(|reply| Command::TakeAddress { address, shared, expires, reply }).await?
     }
 
     /// Listens for another `lifetime` from now, where it listens.
     pub fn keep_address(&self, lifetime: Duration) {
-        self.send(Command::KeepAddress(lifetime));
+        self.send(Command::KeepAddress(self.shared.clock.now() + lifetime));
     }
 
     /// Listens nowhere and closes all connections.
@@ -224,10 +224,11 @@ enum Command {
     TakeAddress {
         address: SocketAddr,
         shared: bool,
-        lifetime: Duration,
+        /// From here on an instant, and not a time: a command may wait.
+        expires: Instant,
         reply: oneshot::Sender<Result<(), ServerError>>,
     },
-    KeepAddress(Duration),
+    KeepAddress(Instant),
     DropAddress(oneshot::Sender<()>),
     Serve {
         head: Seq,
@@ -249,6 +250,8 @@ struct Shared {
     inbox: Mutex<Inbox>,
     room: Condvar,
     waker: mio::Waker,
+    /// Counts suspend: an address must not outlive a machine's sleep.
+    clock: Clock,
 }
 
 struct Inbox {
@@ -259,6 +262,12 @@ struct Inbox {
 const POISONED: &str = "nobody panics while holding the inbox";
 
 impl Shared {
+    fn new(poll: &mio::Poll) -> io::Result<Self> {
+        let waker = mio::Waker::new(poll.registry(), worker::WAKE)?;
+        let inbox = Mutex::new(Inbox { commands: Vec::new(), open: true });
+        Ok(Self { inbox, room: Condvar::new(), waker, clock: Clock::start() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().expect(POISONED)
     }

@@ -6,10 +6,10 @@ use std::io::{self, BufWriter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use ha_proto::Seq;
+use ha_proto::{Instant, Seq};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
@@ -32,6 +32,7 @@ pub(super) struct Worker {
     applied: Seq,
     /// Serving, and since which record it may answer.
     serving: Option<Seq>,
+    /// Where it listens, and until when.
     listener: Option<(TcpListener, Instant)>,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
@@ -92,31 +93,37 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(CONNECTIONS_MAX);
         let mut commands = Vec::new();
-        loop {
-            match self.poll.poll(&mut events, self.timeout()) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => panic!("a poll of valid descriptors does not fail: {error}"),
-            }
-            self.shared.take(&mut commands);
-            for command in commands.drain(..) {
-                if matches!(command, Command::End) {
-                    self.shared.close();
-                    return;
-                }
-                self.obey(command);
-            }
-            for event in &events {
-                match event.token() {
-                    WAKE => {}
-                    LISTENER => self.accept(),
-                    Token(token) => self.ready(token - FIRST, event.is_writable()),
-                }
-            }
-            self.expire();
-            self.propose();
-            self.flush();
+        while self.turn(&mut events, &mut commands) {}
+    }
+
+    /// Waits until there is something to do, does it; false at the end.
+    fn turn(&mut self, events: &mut Events, commands: &mut Vec<Command>) -> bool {
+        match self.poll.poll(events, self.timeout()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
+            Err(error) => panic!("a poll of valid descriptors does not fail: {error}"),
         }
+        // This may not have run for long: before a command or a request is looked at.
+        self.expire();
+        self.shared.take(commands);
+        for command in commands.drain(..) {
+            if matches!(command, Command::End) {
+                self.shared.close();
+                return false;
+            }
+            self.obey(command);
+        }
+        self.expire();
+        for event in &*events {
+            match event.token() {
+                WAKE => {}
+                LISTENER => self.accept(),
+                Token(token) => self.ready(token - FIRST, event.is_writable()),
+            }
+        }
+        self.propose();
+        self.flush();
+        true
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -125,20 +132,20 @@ impl Worker {
         }
         let (_, expires) = self.listener.as_ref()?;
         // Rounded up by the system to a whole millisecond: never early, so never in vain.
-        Some(expires.saturating_duration_since(Instant::now()))
+        Some(expires.saturating_since(self.shared.clock.now()))
     }
 
     fn obey(&mut self, command: Command) {
         match command {
             Command::Connect(proposer) => self.proposer = Some(proposer),
-            Command::TakeAddress { address, shared, lifetime, reply } => {
-                let result = self.listen(address, shared, lifetime);
+            Command::TakeAddress { address, shared, expires, reply } => {
+                let result = self.listen(address, shared, expires);
                 // A reply that nobody waits for any more is of no use to anyone: here and below.
                 let _ = reply.send(result.map_err(|error| ServerError::Listen { address, error }));
             }
-            Command::KeepAddress(lifetime) => {
+            Command::KeepAddress(until) => {
                 if let Some((_, expires)) = &mut self.listener {
-                    *expires = Instant::now() + lifetime;
+                    *expires = until;
                 }
             }
             Command::DropAddress(reply) => {
@@ -168,7 +175,7 @@ impl Worker {
     }
 
     /// Listens at `address`, in place of wherever it listened.
-    fn listen(&mut self, address: SocketAddr, shared: bool, life: Duration) -> io::Result<()> {
+    fn listen(&mut self, address: SocketAddr, shared: bool, until: Instant) -> io::Result<()> {
         self.unlisten();
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // Connections of an earlier reign may linger in TIME_WAIT; a listener of another process
@@ -180,7 +187,7 @@ impl Worker {
         socket.listen(i32::try_from(CONNECTIONS_MAX).expect("a small constant"))?;
         let mut listener = TcpListener::from_std(socket.into());
         self.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        self.listener = Some((listener, Instant::now() + life));
+        self.listener = Some((listener, until));
         Ok(())
     }
 
@@ -191,7 +198,8 @@ impl Worker {
 
     /// The address has a finite life, so that a node that is not told to keep it loses it (R10).
     fn expire(&mut self) {
-        if self.listener.as_ref().is_some_and(|(_, expires)| *expires <= Instant::now()) {
+        let now = self.shared.clock.now();
+        if self.listener.as_ref().is_some_and(|(_, expires)| *expires <= now) {
             self.unlisten();
         }
     }
@@ -395,5 +403,40 @@ impl Worker {
             Ok(()) => Ok(self.applied),
             Err(error) => Err(ServerError::Dump { path, error }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_waited_while_the_address_expired_is_not_answered() {
+        let poll = Poll::new().unwrap();
+        let shared = Arc::new(Shared::new(&poll).unwrap());
+        let clock = shared.clock;
+        let mut worker = Worker::new(poll, shared);
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        worker.listen(address, false, clock.now() + Duration::from_mins(1)).unwrap();
+        worker.serving = Some(Seq::ZERO);
+        let (mut events, mut commands) = (Events::with_capacity(8), Vec::new());
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        while worker.connections.is_empty() {
+            assert!(worker.turn(&mut events, &mut commands));
+        }
+        let mut request = Vec::new();
+        let (number, index) = (RequestNumber(1), crate::ledger::wire::LineIndex(0));
+        Request::Read { number, index }.encode(&mut request);
+        client.write_all(&request).unwrap();
+        // The process does not run for longer than the address lives; the node is late to keep it.
+        worker.listener.as_mut().unwrap().1 = clock.now();
+        assert!(worker.turn(&mut events, &mut commands));
+        drop(worker);
+        let mut answer = Vec::new();
+        // The request was not even read, so that the connection may be reset, too.
+        let _ = client.read_to_end(&mut answer);
+        assert_eq!(answer, [], "a stale state would be read");
     }
 }
