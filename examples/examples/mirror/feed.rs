@@ -40,6 +40,9 @@ struct Shared {
 const REST: Duration = Duration::from_millis(1);
 /// A client connects anew after so many lines, as real ones come and go.
 const LINES_A_CONNECTION: u64 = 64;
+/// Between two connections that are tried, of all clients together: the nodes have the same few
+/// processors, and are to take over meanwhile.
+const RECONNECT: Duration = Duration::from_micros(200);
 
 impl Lines {
     /// The lines of `file`; without one, of this project's sources.
@@ -149,7 +152,10 @@ impl Feed {
 
 /// One client's life.
 fn write(shared: &Shared, address: SocketAddr, at: usize) -> Result<Vec<Acked>, ClientError> {
-    let mut client = Client::new(address, ClientId(at as u64 + 1), Patience::default());
+    let clients = u32::try_from(shared.acked.len()).unwrap_or(u32::MAX);
+    let longest = Patience::default().pause_max;
+    let patience = Patience { pause_max: longest.min(RECONNECT * clients), ..Patience::default() };
+    let mut client = Client::new(address, ClientId(at as u64 + 1), patience);
     let mut acked = Vec::new();
     while !shared.stop.load(Ordering::Acquire) {
         let line = shared.next.fetch_add(1, Ordering::Relaxed) % shared.lines.len();

@@ -108,7 +108,7 @@ impl World {
     /// All events, in order.
     fn tell(&mut self) -> Result<(), Box<dyn Error>> {
         self.event("the pair is whole", |_| Ok(()), |views| whole(views, 0))?;
-        self.event("primary A killed (SIGKILL)", |world| world.kill(0), |views| alone(views, 1))?;
+        self.fault("primary A killed (SIGKILL)", |world| world.kill(0), |views| alone(views, 1))?;
         self.event(
             "A restarted and reintegrated",
             |world| world.revive(0),
@@ -131,7 +131,7 @@ impl World {
             Ok(())
         };
         let stops = self.board.now()[0].stops;
-        self.event("link A-B cut, both reach the arbiter", cut, |views| alone(views, 0))?;
+        self.fault("link A-B cut, both reach the arbiter", cut, |views| alone(views, 0))?;
         let heal = |world: &mut Self| {
             world.plan.between(Passing::ALL);
             Ok(())
@@ -145,7 +145,7 @@ impl World {
             world.plan.witness(0, Passing::NOTHING);
             Ok(())
         };
-        self.event("A cut off from B and the arbiter", cut_off, |views| {
+        self.fault("A cut off from B and the arbiter", cut_off, |views| {
             alone(views, 1) && !views[0].serves()
         })?;
         let heal = |world: &mut Self| {
@@ -158,7 +158,7 @@ impl World {
     }
 
     fn lose_arbiter(&mut self) -> Result<(), Box<dyn Error>> {
-        self.event(
+        self.fault(
             "arbiter killed",
             |world| Ok(world.arbiter().kill()?),
             |views| whole(views, 0) && views.iter().all(|view| !view.witness),
@@ -175,7 +175,7 @@ impl World {
             world.plan.between(Passing::NOTHING);
             Ok(())
         };
-        self.event("link A-B cut: two primaries", cut, |views| alone(views, 0) && alone(views, 1))?;
+        self.fault("link A-B cut: two primaries", cut, |views| alone(views, 0) && alone(views, 1))?;
         let some = |_: &mut Self| {
             std::thread::sleep(Duration::from_secs(1));
             Ok(())
@@ -190,7 +190,7 @@ impl World {
 
     /// A node with old data must not serve although nobody else does.
     fn stale_first(&mut self) -> Result<(), Box<dyn Error>> {
-        self.event("secondary B killed", |world| world.kill(1), |views| alone(views, 0))?;
+        self.fault("secondary B killed", |world| world.kill(1), |views| alone(views, 0))?;
         let some = |_: &mut Self| {
             std::thread::sleep(Duration::from_secs(1));
             Ok(())
@@ -210,6 +210,23 @@ impl World {
         self.event("A started, B follows", |world| world.revive(0), |views| whole(views, 0))
     }
 
+    /// An event that takes something away, from a pair that is whole at that time with A as its
+    /// primary: on a busy machine B may have been late since, and out for a moment, and alone it
+    /// could rightly not go on.
+    fn fault(
+        &mut self,
+        what: &str,
+        act: impl FnOnce(&mut Self) -> Result<(), Box<dyn Error>>,
+        until: impl Fn(&[View; 2]) -> bool,
+    ) -> Result<(), Box<dyn Error>> {
+        wait(&self.board, limit(self.show.profile), "A and B to be whole again", |views| {
+            whole(views, 0)
+        })?;
+        // What a client waited for so far is no matter of the fault.
+        self.table.waited(self.feed.worst());
+        self.event(what, act, until)
+    }
+
     /// Does something, waits until the pair is as it should be and all clients go on, and notes
     /// what they saw.
     fn event(
@@ -227,11 +244,11 @@ impl World {
         }
         act(self)?;
         let limit = limit(self.show.profile);
-        wait(&self.board, limit, what, until)?;
+        let views = wait(&self.board, limit, what, until)?;
         let settled = started.elapsed();
         self.feed.all_go_on(limit)?;
         let worst = self.feed.worst();
-        self.note(what, started, settled, lines, Some(worst));
+        self.note(what, &views, (started, settled), lines, Some(worst));
         Ok(())
     }
 
@@ -247,19 +264,21 @@ impl World {
         let (started, lines) = (Instant::now(), self.feed.lines());
         act(self)?;
         let settled = started.elapsed();
-        self.note(what, started, settled, lines, None);
+        let views = self.board.now();
+        self.note(what, &views, (started, settled), lines, None);
         Ok(())
     }
 
     fn note(
         &mut self,
         what: &str,
-        started: Instant,
-        settled: Duration,
+        views: &[View; 2],
+        (started, settled): (Instant, Duration),
         lines_before: u64,
         worst: Option<Duration>,
     ) {
-        let roles = self.board.now().map(|view| if view.up { view.role } else { "down".into() });
+        let role = |view: &View| if view.up { view.role.clone() } else { "down".into() };
+        let roles = views.each_ref().map(role);
         println!("A {}, B {}, after {:.2} s", roles[0], roles[1], settled.as_secs_f64());
         self.table.0.push(Row {
             at: started.duration_since(self.began),
@@ -379,13 +398,13 @@ fn patience(profile: Profile) -> Duration {
     }
 }
 
-/// Waits, with a bar while a node catches up.
+/// Waits, with a bar while a node catches up; what was seen then.
 fn wait(
     board: &Board,
     limit: Duration,
     what: &str,
     until: impl Fn(&[View; 2]) -> bool,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<[View; 2], Box<dyn Error>> {
     let mut shown = false;
     let seen = board.wait(limit, until, |views| {
         let progress = views.iter().find_map(|view| view.progress);
@@ -397,8 +416,8 @@ fn wait(
     if shown {
         again(what, "");
     }
-    if seen.is_some() {
-        return Ok(());
+    if let Some(views) = seen {
+        return Ok(views);
     }
     let [a, b] = board.now().map(|view| describe(&view));
     Err(format!("waited {limit:?} for: {what}; A is {a}, B is {b}").into())

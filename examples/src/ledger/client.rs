@@ -29,8 +29,11 @@ pub struct Client {
 pub struct Patience {
     /// For an answer on one connection; longer than the longest stall that the pair promises.
     pub answer: Duration,
-    /// Between two attempts to connect: short, because it adds to each interruption.
+    /// After the first attempt that failed: short, because it adds to each interruption. Each
+    /// further one doubles it, so that many clients leave the nodes time to take over.
     pub pause: Duration,
+    /// The longest of these pauses.
+    pub pause_max: Duration,
     /// For an acknowledgement, all repetitions included; then it gives up.
     pub give_up: Duration,
 }
@@ -67,8 +70,16 @@ impl Default for Patience {
         Self {
             answer: Duration::from_secs(10),
             pause: Duration::from_millis(2),
+            pause_max: Duration::from_millis(50),
             give_up: Duration::from_mins(2),
         }
+    }
+}
+
+impl Patience {
+    /// The pause after `pause`.
+    fn after(&self, pause: Duration) -> Duration {
+        pause.saturating_mul(2).min(self.pause_max.max(self.pause))
     }
 }
 
@@ -128,6 +139,7 @@ impl Client {
         self.output.clear();
         request.encode(&mut self.output);
         let started = Instant::now();
+        let mut pause = self.patience.pause;
         loop {
             let error = match self.attempt(number, &mut accept) {
                 Ok(answer) => return Ok(answer),
@@ -137,7 +149,8 @@ impl Client {
             if after >= self.patience.give_up {
                 return Err(ClientError::GaveUp { after, error });
             }
-            thread::sleep(self.patience.pause);
+            thread::sleep(pause);
+            pause = self.patience.after(pause);
         }
     }
 
@@ -196,4 +209,19 @@ fn connect(address: SocketAddr, patience: &Patience) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(patience.answer))?;
     stream.set_write_timeout(Some(patience.answer))?;
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let patience = Patience::default();
+        let pauses = std::iter::successors(Some(patience.pause), |&one| Some(patience.after(one)));
+        let millis: Vec<u128> = pauses.take(7).map(|pause| pause.as_millis()).collect();
+        assert_eq!(millis, [2, 4, 8, 16, 32, 50, 50]);
+        let steady = Patience { pause_max: Duration::ZERO, ..patience };
+        assert_eq!(steady.after(steady.pause), steady.pause);
+    }
 }
