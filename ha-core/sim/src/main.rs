@@ -4,6 +4,7 @@
     reason = "the program around the simulator picks a seed and measures its own speed"
 )]
 
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,7 +21,7 @@ ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--profile P] [--trac
 
   --seed N        the seed, or the first of several; without it, one from the clock
   --histories N   so many, with the seeds N, N+1, ...
-  --minutes M     as many as fit
+  --minutes M     as many as fit; a part of a minute is 0.3
   --vote V        arbiter (default), none or manual
   --profile P     lan (default), fast or wan
   --trace         print what happened, one column for each of A, W and B
@@ -43,20 +44,33 @@ fn main() -> ExitCode {
     let arguments = match parse(std::env::args().skip(1)) {
         Ok(Some(arguments)) => arguments,
         Ok(None) => {
-            println!("{HELP}");
-            return ExitCode::SUCCESS;
+            return ended(writeln!(io::stdout(), "{HELP}").map(|()| ExitCode::SUCCESS));
         }
         Err(text) => {
             eprintln!("{text}\n\n{HELP}");
             return ExitCode::FAILURE;
         }
     };
-    println!("seed {}", arguments.options.seed);
     std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
-    all(&arguments)
+    ended(all(&arguments))
 }
 
-fn all(arguments: &Arguments) -> ExitCode {
+/// An audience that has seen enough (`ha-sim --trace | head`) is no failure, and no panic of a
+/// machine.
+fn ended(result: io::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot print: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn all(arguments: &Arguments) -> io::Result<ExitCode> {
+    let mut out = io::stdout();
+    writeln!(out, "seed {}", arguments.options.seed)?;
     let began = Instant::now();
     let first = arguments.options.seed;
     let mut count = 0;
@@ -72,17 +86,18 @@ fn all(arguments: &Arguments) -> ExitCode {
         let ending = one(options);
         count += 1;
         if ending.code != 0 {
-            report(options, &ending);
-            return ExitCode::from(ending.code);
+            // What was found counts, whoever listens.
+            let _ = report(options, &ending);
+            return Ok(ExitCode::from(ending.code));
         }
         if options.trace {
-            print!("{}", ending.trace);
+            out.write_all(ending.trace.as_bytes())?;
         }
     }
     let millis = began.elapsed().as_millis().max(1);
     let speed = u128::from(count) * 10_000 / millis;
-    println!("{count} histories, {}.{} a second: all is well", speed / 10, speed % 10);
-    ExitCode::SUCCESS
+    writeln!(out, "{count} histories, {}.{} a second: all is well", speed / 10, speed % 10)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 struct Ending {
@@ -104,19 +119,21 @@ fn one(options: Options) -> Ending {
     Ending { code, text, trace }
 }
 
-fn report(options: Options, ending: &Ending) {
+fn report(options: Options, ending: &Ending) -> io::Result<()> {
     let trace = if options.trace {
         ending.trace.clone()
     } else {
         one(Options { trace: true, ..options }).trace
     };
-    print!("{trace}");
-    println!("seed {} FAILED: {}", options.seed, ending.text);
+    let mut out = io::stdout();
+    out.write_all(trace.as_bytes())?;
+    writeln!(out, "seed {} FAILED: {}", options.seed, ending.text)?;
     let profile = format!("{:?}", options.profile).to_lowercase();
-    println!(
+    writeln!(
+        out,
         "repeat: cargo run -p ha-sim --release -- --seed {} --vote {} --profile {profile} --trace",
         options.seed, options.vote
-    );
+    )
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
@@ -130,7 +147,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--trace" => options.trace = true,
             "--seed" => options.seed = number(&value()?)?,
             "--histories" => end = End::Histories(number(&value()?)?),
-            "--minutes" => end = End::Time(Duration::from_secs(60 * number(&value()?)?)),
+            "--minutes" => end = End::Time(minutes(&value()?)?),
             "--vote" => options.vote = vote(&value()?)?,
             "--profile" => options.profile = profile(&value()?)?,
             _ => return Err(format!("unknown argument {word}")),
@@ -141,6 +158,12 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
 
 fn number(word: &str) -> Result<u64, String> {
     word.parse().map_err(|_| format!("{word} is not a number"))
+}
+
+fn minutes(word: &str) -> Result<Duration, String> {
+    let minutes: Option<f64> = word.parse().ok();
+    let time = minutes.and_then(|minutes| Duration::try_from_secs_f64(60.0 * minutes).ok());
+    time.ok_or(format!("{word} is no number of minutes"))
 }
 
 fn vote(word: &str) -> Result<Vote, String> {
