@@ -8,12 +8,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use ha_proto::wire::{self, DATAGRAM_MAX, Header, Keys, Kind, Reject, Rejections};
 use ha_proto::{ClusterId, Epoch, Incarnation, Machine, ModuleId, NodeId, Outbox};
-use ha_quorum::arbiter::{Input, Output};
+use ha_quorum::arbiter::{Event, Input, Output};
 use ha_quorum::{Answer, Ask, Register};
 use tracing::{debug, error, info, info_span, warn};
 
@@ -85,8 +85,8 @@ impl Arbiter {
         self.address
     }
 
-    /// Datagrams refused since the start, by kind. Each kind is told in the log once for each
-    /// sender.
+    /// Datagrams refused since the start, by kind; what a network delivers twice is among them, as
+    /// [`Reject::Replayed`]. Each kind is told in the log once for each sender.
     pub fn rejections(&self) -> Rejections {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner).total()
     }
@@ -149,6 +149,7 @@ impl Desk {
         };
         let mut out = Outbox::new(ha_quorum::Arbiter::OUTPUTS_MAX);
         self.machine.handle(self.clock.now(), Input::Ask { cluster, module, ask }, &mut out);
+        let mut genuine = true;
         while let Some(output) = out.pop() {
             match output {
                 Output::Answer { cluster, module, answer } => {
@@ -164,8 +165,17 @@ impl Desk {
                     };
                     self.machine.handle(self.clock.now(), input, &mut out);
                 }
-                Output::Event(event) => info!(?event),
+                Output::Event(Event::Replayed { .. }) => {
+                    genuine = false;
+                    self.refuse(Reject::Replayed, from);
+                }
+                Output::Event(event @ (Event::Changed { .. } | Event::StoreFailed { .. })) => {
+                    info!(?event);
+                }
             }
+        }
+        if genuine {
+            self.refused().befriend(from.ip());
         }
     }
 
@@ -184,10 +194,13 @@ impl Desk {
     }
 
     fn refuse(&self, reject: Reject, from: SocketAddr) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.count(from.ip(), reject) {
+        if self.refused().count(from.ip(), reject) {
             warn!(%from, %reject, "a datagram is refused: told once, counted always");
         }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Strangers> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, cluster: ClusterId, module: ModuleId, answer: &Answer, to: SocketAddr) {

@@ -11,5 +11,6 @@ mod keys;
 mod modules;
 mod orders;
 mod pair;
+mod replays;
 mod rig;
 mod start;
