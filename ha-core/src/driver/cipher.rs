@@ -91,6 +91,13 @@ pub(super) enum HandshakeError {
         /// Whom it expects here.
         to: NodeId,
     },
+    /// It began with a greeting that opens, and did not confirm it: a recorded one that somebody
+    /// played back, or its sender is gone.
+    #[error("a greeting that nobody confirms: an old one, or its sender is gone")]
+    Unconfirmed,
+    /// It said nothing, and there were many that came later.
+    #[error("too many connections that say nothing")]
+    Crowded,
 }
 
 /// The secret of replication streams under the cluster's `key`; no other use of the key gives it.
@@ -121,11 +128,21 @@ impl Ends {
             None => message,
         };
         self.check(&greeting)?;
-        finish(noise)
+        let mut cipher = finish(noise)?;
+        cipher.confirm(stream).await?;
+        Ok(cipher)
     }
 
-    /// Greets as the one who was dialled.
+    /// Greets as the one who was dialled, and waits until the other end has confirmed.
     pub(super) async fn accept(&self, stream: &mut TcpStream) -> Result<Cipher, HandshakeError> {
+        let mut cipher = self.answer(stream).await?;
+        cipher.confirmed(stream).await?;
+        Ok(cipher)
+    }
+
+    /// Answers a greeting. It may be an old one, which anybody can play back: the stream is the
+    /// peer's only once it is [`confirmed`](Cipher::confirmed).
+    pub(super) async fn answer(&self, stream: &mut TcpStream) -> Result<Cipher, HandshakeError> {
         let message = hear(stream).await?;
         let (mut noise, greeting) = self.recognise(message)?;
         self.check(&greeting)?;
@@ -236,6 +253,31 @@ fn finish(noise: Option<HandshakeState>) -> Result<Cipher, HandshakeError> {
 }
 
 impl Cipher {
+    /// Shows, right after the handshake, that this end can seal with its fresh keys: a chunk with
+    /// nothing in it. Whoever only plays a greeting back cannot.
+    async fn confirm(&mut self, stream: &mut TcpStream) -> Result<(), HandshakeError> {
+        let Self::Noise(noise) = self else { return Ok(()) };
+        let mut chunk = [0; CONFIRMATION_LEN];
+        chunk[..2].copy_from_slice(&(TAG_LEN as u16).to_be_bytes());
+        noise.write_message(&[], &mut chunk[2..])?;
+        stream.write_all(&chunk).await?;
+        Ok(())
+    }
+
+    /// Waits for the other end's confirmation.
+    pub(super) async fn confirmed(&mut self, stream: &mut TcpStream) -> Result<(), HandshakeError> {
+        let Self::Noise(noise) = self else { return Ok(()) };
+        let mut chunk = [0; CONFIRMATION_LEN];
+        let read = stream.read_exact(&mut chunk).await;
+        let empty =
+            read.is_ok() && usize::from(u16::from_be_bytes([chunk[0], chunk[1]])) == TAG_LEN;
+        if empty && noise.read_message(&chunk[2..], &mut []).is_ok() {
+            Ok(())
+        } else {
+            Err(HandshakeError::Unconfirmed)
+        }
+    }
+
     /// Writes `plain` behind `wire`'s content, ready to be sent.
     pub(super) fn seal(&mut self, plain: &[u8], wire: &mut BytesMut) -> io::Result<()> {
         let Self::Noise(noise) = self else {
@@ -302,3 +344,5 @@ const GREETING_MAX: usize = GREETING_LEN + 32 + TAG_LEN;
 /// The most that fits into one Noise message with its tag.
 pub(super) const CHUNK_MAX: usize = 65_535 - TAG_LEN;
 const TAG_LEN: usize = 16;
+/// The chunk with nothing in it, behind its length.
+const CONFIRMATION_LEN: usize = 2 + TAG_LEN;

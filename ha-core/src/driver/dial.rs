@@ -1,6 +1,6 @@
 //! Making the stream: one node dials, the other listens.
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::cipher::{Attempt, Ends, HandshakeError};
+use super::greetings::{Greetings, Refused};
 use super::mailbox::{Letter, Mailbox};
 use super::session::Session;
 
@@ -37,8 +38,13 @@ impl Patience {
 }
 
 /// Dials the peer for ever: one stream at a time, a new one when it ended.
-pub(super) async fn dial(ends: Ends, to: SocketAddr, patience: Patience, mailbox: Arc<Mailbox>) {
-    let refused = Refused::default();
+pub(super) async fn dial(
+    ends: Ends,
+    to: SocketAddr,
+    patience: Patience,
+    mailbox: Arc<Mailbox>,
+    refused: Arc<Refused>,
+) {
     let mut attempt = Attempt::Own;
     loop {
         match connect(&ends, to, patience, &mut attempt).await {
@@ -74,39 +80,39 @@ async fn connect(
     Ok((Session::new(stream, cipher, Some(sender)), ended))
 }
 
-/// Listens for the peer for ever; each new stream takes the place of the one before.
+/// Listens for the peer for ever; each new stream takes the place of the one before, once the peer
+/// has confirmed it.
 pub(super) async fn listen(
     ends: Ends,
     listener: StdListener,
     patience: Patience,
     mailbox: Arc<Mailbox>,
+    refused: Arc<Refused>,
 ) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return warn!(%error, "cannot listen for the replication stream"),
     };
-    let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
-    let refused = Arc::new(Refused::default());
+    let mut greetings = Greetings::default();
     loop {
-        let Ok(permit) = Arc::clone(&greetings).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, from)) => {
+                let greeted = Arc::new(AtomicBool::new(false));
                 let (ends, mailbox) = (ends.clone(), Arc::clone(&mailbox));
-                let refused = Arc::clone(&refused);
-                tokio::spawn(async move {
-                    match greet(&ends, stream, patience).await {
+                let (news, said) = (Arc::clone(&refused), Arc::clone(&greeted));
+                let task = tokio::spawn(async move {
+                    match greet(&ends, stream, patience, &said).await {
                         Ok(session) => {
                             info!(%from, "the replication stream is up");
-                            refused.forget();
+                            news.forget();
                             let _ = mailbox.post(Letter::Session(Box::new(session)));
                         }
-                        Err(error) if refused.is_news(&error) => {
-                            warn!(%from, %error, "a connection is refused");
-                        }
-                        Err(error) => debug!(%from, %error, "a connection is refused"),
+                        Err(error) => refuse(&news, from, &error),
                     }
-                    drop(permit);
                 });
+                if let Some((from, error)) = greetings.push(from, greeted, task) {
+                    refuse(&refused, from, &error);
+                }
             }
             Err(error) => {
                 warn!(%error, "a connection could not be accepted");
@@ -116,24 +122,11 @@ pub(super) async fn listen(
     }
 }
 
-/// Which kinds of refusal were told since the stream was up last: each is told once, or a wrong key
-/// would fill the log.
-#[derive(Debug, Default)]
-struct Refused(AtomicU8);
-
-impl Refused {
-    fn is_news(&self, error: &HandshakeError) -> bool {
-        let bit = match error {
-            HandshakeError::Io(_) => 1,
-            HandshakeError::Noise(_) => 2,
-            HandshakeError::Greeting(_) => 4,
-            HandshakeError::Stranger { .. } => 8,
-        };
-        self.0.fetch_or(bit, Ordering::Relaxed) & bit == 0
-    }
-
-    fn forget(&self) {
-        self.0.store(0, Ordering::Relaxed);
+fn refuse(refused: &Refused, from: SocketAddr, error: &HandshakeError) {
+    if refused.is_news(error) {
+        warn!(%from, %error, "a connection is refused: told once, counted always");
+    } else {
+        debug!(%from, %error, "a connection is refused");
     }
 }
 
@@ -141,10 +134,20 @@ async fn greet(
     ends: &Ends,
     mut stream: TcpStream,
     patience: Patience,
+    greeted: &AtomicBool,
 ) -> Result<Session, HandshakeError> {
     prepare(&stream, patience)?;
-    let cipher = in_time(patience, ends.accept(&mut stream)).await??;
-    Ok(Session::new(stream, cipher, None))
+    let handshake = async {
+        let mut cipher = ends.answer(&mut stream).await?;
+        greeted.store(true, Ordering::Relaxed);
+        cipher.confirmed(&mut stream).await?;
+        Ok(cipher)
+    };
+    match in_time(patience, handshake).await {
+        Ok(cipher) => cipher.map(|cipher| Session::new(stream, cipher, None)),
+        Err(_) if greeted.load(Ordering::Relaxed) => Err(HandshakeError::Unconfirmed),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A stream that sends at once and ends when its peer does not answer.
@@ -171,8 +174,6 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// The least that Linux knows.
 const KEEPALIVE: Duration = Duration::from_secs(1);
 const KEEPALIVE_RETRIES: u32 = 3;
-/// Connections that may be greeting at a time: one is the peer's, the others a stranger's.
-const GREETINGS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -181,7 +182,10 @@ mod tests {
 
     use ha_proto::{ClusterId, NodeId};
 
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::super::cipher::StreamKeys;
+    use super::super::greetings::GREETINGS_MAX;
     use super::*;
 
     fn ends(me: u8, keys: StreamKeys) -> Ends {
@@ -214,8 +218,9 @@ mod tests {
             let [here, there] = [(); 2].map(|()| Arc::new(Mailbox::default()));
             let old = ends(1, StreamKeys::new(&[1; 32]));
             let new = ends(0, StreamKeys::new(&[2; 32]).accepting(&[1; 32]));
-            tokio::spawn(listen(old, listener, patience, Arc::clone(&there)));
-            tokio::spawn(dial(new, to, patience, Arc::clone(&here)));
+            let refused = || Arc::new(Refused::default());
+            tokio::spawn(listen(old, listener, patience, Arc::clone(&there), refused()));
+            tokio::spawn(dial(new, to, patience, Arc::clone(&here), refused()));
             let met = async {
                 session(&here).await;
                 session(&there).await;
@@ -224,16 +229,101 @@ mod tests {
         });
     }
 
+    /// A listener with one key, and what reaches its loop.
+    struct Listening {
+        at: SocketAddr,
+        mailbox: Arc<Mailbox>,
+        refused: Arc<Refused>,
+        patience: Patience,
+    }
+
+    impl Listening {
+        fn start(patience: Patience) -> Self {
+            let listener = StdListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let at = listener.local_addr().unwrap();
+            let (mailbox, refused) = (Arc::default(), Arc::default());
+            let letters = (Arc::clone(&mailbox), Arc::clone(&refused));
+            tokio::spawn(listen(ends(1, key()), listener, patience, letters.0, letters.1));
+            Self { at, mailbox, refused, patience }
+        }
+
+        fn dial(&self) {
+            let refused = Arc::default();
+            tokio::spawn(dial(ends(0, key()), self.at, self.patience, Arc::default(), refused));
+        }
+
+        /// Whether a stream comes up within two seconds.
+        async fn is_up(&self) -> bool {
+            timeout(Duration::from_secs(2), session(&self.mailbox)).await.is_ok()
+        }
+    }
+
+    fn key() -> StreamKeys {
+        StreamKeys::new(&[1; 32])
+    }
+
+    /// What a dialler with the key says first, as a stranger on the wire records it.
+    async fn recorded() -> [u8; 66] {
+        let tap = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut dialled = TcpStream::connect(tap.local_addr().unwrap()).await.unwrap();
+        let (mut seen, _) = tap.accept().await.unwrap();
+        let record = async move {
+            let mut bytes = [0; 66];
+            seen.read_exact(&mut bytes).await.unwrap();
+            bytes
+        };
+        let victim = ends(0, key());
+        tokio::join!(victim.dial(&mut dialled, Attempt::Own), record).1
+    }
+
+    fn block_on<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(work)
+    }
+
     #[test]
-    fn each_kind_of_refusal_is_told_once_until_the_stream_was_up() {
-        let refused = Refused::default();
-        let broken = || HandshakeError::Io(io::ErrorKind::UnexpectedEof.into());
-        let other = HandshakeError::Noise(snow::Error::Decrypt);
-        assert!(refused.is_news(&broken()));
-        assert!(!refused.is_news(&broken()));
-        assert!(refused.is_news(&other));
-        assert!(!refused.is_news(&other));
-        refused.forget();
-        assert!(refused.is_news(&broken()));
+    fn a_recorded_greeting_does_not_take_the_place_of_the_live_stream() {
+        block_on(async {
+            let recorded = recorded().await;
+            let patience = Patience::new(Duration::from_millis(10), Duration::from_secs(1));
+            let there = Listening::start(patience);
+            there.dial();
+            assert!(there.is_up().await);
+            // The first goes at once, the second holds on, the third makes its own confirmation up.
+            let mut strangers = Vec::new();
+            for _ in 0..3 {
+                let mut stranger = TcpStream::connect(there.at).await.unwrap();
+                stranger.write_all(&recorded).await.unwrap();
+                strangers.push(stranger);
+            }
+            strangers[2].write_all(&[&[0, 16][..], &[7; 16]].concat()).await.unwrap();
+            strangers.remove(0);
+            assert!(!there.is_up().await, "a stranger's connection became the stream");
+            assert_eq!(there.refused.count(), 3);
+            assert!(!there.refused.is_news(&HandshakeError::Unconfirmed), "it was told");
+        });
+    }
+
+    #[test]
+    fn strangers_who_say_nothing_or_old_greetings_do_not_keep_the_peer_out() {
+        block_on(async {
+            for recorded in [None, Some(recorded().await)] {
+                let patience = Patience::new(Duration::from_millis(10), Duration::from_secs(10));
+                let there = Listening::start(patience);
+                let mut strangers = Vec::new();
+                for _ in 0..2 * GREETINGS_MAX {
+                    let mut stranger = TcpStream::connect(there.at).await.unwrap();
+                    if let Some(recorded) = &recorded {
+                        stranger.write_all(recorded).await.unwrap();
+                    }
+                    strangers.push(stranger);
+                }
+                there.dial();
+                assert!(there.is_up().await);
+                let gone = there.refused.count();
+                assert!(gone >= GREETINGS_MAX as u64, "only {gone} gave way");
+            }
+        });
     }
 }

@@ -9,6 +9,7 @@ use ha_replicate::ProposeError as LogError;
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::greetings::Refused;
 use super::mailbox::{Letter, Mailbox, Proposal};
 use crate::{Counters, Order, Status};
 
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     /// One permit for each record that may wait to be proposed.
     pub(super) permits: Semaphore,
     pub(super) status: watch::Receiver<Option<Status>>,
+    /// The process's.
+    pub(super) refused: Arc<Refused>,
 }
 
 /// Why a record was not proposed. Nothing has changed.
@@ -126,6 +129,13 @@ impl Handle {
         });
         self.tell(Letter::Inspect { module: self.shared.place, look });
         answer.await.ok()
+    }
+
+    /// Connections for the replication stream that came to nothing since the start: at the node that
+    /// listens those of strangers, silent, with another key or with an old greeting; at the one that
+    /// dials its own attempts. Each kind is told in the log once until the stream is up.
+    pub fn failed_connections(&self) -> u64 {
+        self.shared.refused.count()
     }
 
     /// Asks the whole driver, all its modules, to end.

@@ -62,6 +62,7 @@ mod cipher;
 mod clock;
 mod dial;
 mod error;
+mod greetings;
 mod handle;
 mod host;
 mod hosting;
@@ -93,6 +94,7 @@ use tracing::{error, info, info_span};
 use self::cipher::{Ends, StreamKeys};
 use self::clock::Alarm;
 use self::dial::Patience;
+use self::greetings::Refused;
 use self::handle::{PROPOSALS_MAX, Shared};
 use self::hosting::Hosting;
 use self::key::Secrets;
@@ -115,6 +117,7 @@ pub use self::session::{Session, Source};
 #[derive(Debug, Default)]
 pub struct Driver {
     mailbox: Arc<Mailbox>,
+    refused: Arc<Refused>,
     modules: Vec<Prepared>,
 }
 
@@ -179,6 +182,7 @@ impl Driver {
             mailbox: Arc::clone(&self.mailbox),
             permits: Semaphore::new(PROPOSALS_MAX),
             status: seen,
+            refused: Arc::clone(&self.refused),
         });
         let handle = Handle { shared: Arc::clone(&shared) };
         let prepared = Prepared { config, saved, recovered, shared, status, storage, hosting };
@@ -336,11 +340,11 @@ async fn run(driver: Driver, secrets: Secrets, sockets: Sockets) -> Result<(), F
 
 /// Puts the loop together, inside its runtime.
 fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<Loop> {
-    let Driver { mailbox, modules } = driver;
+    let Driver { mailbox, refused, modules } = driver;
     let clock = Clock::start();
     let boot = Boot(random()?);
     let first = &modules.first().expect("a driver without modules does not start").config;
-    connect(first, secrets.stream.clone(), sockets.listener, &mailbox);
+    connect(first, secrets.stream.clone(), sockets.listener, &mailbox, refused);
     let witnesses: Vec<SocketAddr> = sockets.witnesses.keys().copied().collect();
     let ports = Ports {
         links: sockets.links.into_iter().map(Port::new).collect::<io::Result<_>>()?,
@@ -380,17 +384,19 @@ fn connect(
     keys: Option<StreamKeys>,
     listener: Option<TcpListener>,
     mailbox: &Arc<Mailbox>,
+    refused: Arc<Refused>,
 ) {
     let (identity, timing) = (config.config.identity(), config.config.timing());
     let ends = Ends { cluster: identity.cluster, me: identity.me, peer: identity.peer, keys };
     let patience = Patience::new(timing.heartbeat, timing.timeout);
     let mailbox = Arc::clone(mailbox);
+    let to = config.replication.connect;
     match listener {
         Some(listener) => {
-            tokio::spawn(dial::listen(ends, listener, patience, mailbox));
+            tokio::spawn(dial::listen(ends, listener, patience, mailbox, refused));
         }
         None => {
-            tokio::spawn(dial::dial(ends, config.replication.connect, patience, mailbox));
+            tokio::spawn(dial::dial(ends, to, patience, mailbox, refused));
         }
     }
 }
