@@ -131,9 +131,9 @@ impl Handle {
         answer.await.ok()
     }
 
-    /// Connections for the replication stream that came to nothing since the start: at the node that
-    /// listens those of strangers, silent, with another key or with an old greeting; at the one that
-    /// dials its own attempts. Each kind is told in the log once until the stream is up.
+    /// Connections for the replication stream that came to nothing since the start: at the node
+    /// that listens those of strangers, silent, with another key or with an old greeting; at the
+    /// one that dials its own attempts. Each kind is told in the log once until the stream is up.
     pub fn failed_connections(&self) -> u64 {
         self.shared.refused.count()
     }
