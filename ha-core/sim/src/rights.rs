@@ -86,7 +86,10 @@ impl Rights {
 
     /// It sends a request.
     pub fn asked(&mut self, now: Instant, ask: &Ask) {
-        if matches!(ask.request, Request::Give { .. }) {
+        // R13: the leases go before the first Give. A promise of the peer that comes while Give is
+        // repeated binds the peer whatever becomes of the Give.
+        let gives = matches!(ask.request, Request::Give { .. });
+        if gives && self.given != Some(ask.expected) {
             self.given = Some(ask.expected);
             self.asks_void = ask.number;
             self.beats_void = self.beats.back().map_or(0, |(number, _)| *number);

@@ -6,7 +6,7 @@ use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::Options;
 
-const PINNED: [(u64, Vote, &str); 22] = [
+const PINNED: [(u64, Vote, &str); 23] = [
     (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
     (42, Vote::Arbiter, "an address expires while a slow start is under way"),
     (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
@@ -26,14 +26,16 @@ const PINNED: [(u64, Vote, &str); 22] = [
     (60_000_875, Vote::Arbiter, "a node was lost in a set that only a failed store had"),
     (94_000_836, Vote::Arbiter, "both nodes were forced, and one override was taken for the end"),
     (96_001_358, Vote::Arbiter, "an Exclude that was late was given no time to be mended"),
+    (216_703_220, Vote::Arbiter, "two operators overrode each other's choice, three times"),
     (53, Vote::None, "two primaries outbid each other for ever"),
     (97_100_093, Vote::Manual, "two logs without a common reign wait for an operator"),
     (8, Vote::Manual, "a blank node was left alone with the choice"),
 ];
 
-/// Overrides, with the profile `fast`.
-const PINNED_FAST: [(u64, &str); 2] = [
+/// With the profile `fast`.
+const PINNED_FAST: [(u64, &str); 3] = [
     (7_100_288, "whoever followed a forced blank node could not follow what W made of it"),
+    (210_658_550, "a promise that came while Give was repeated was taken for void"),
     (7_101_304, "a blank node that held before was forced, and W was never told"),
 ];
 

@@ -109,6 +109,11 @@ impl World {
             Fault::Order { order: Order::PrimForce, .. } if !self.scene.has_arbiter() => {
                 self.note(Column::World, || "(not without a witness)".into());
             }
+            // Whoever overrides waits until the pair knows: two who override each other's choice ask
+            // for two primaries, and get them (G2).
+            Fault::Order { order: Order::PrimForce, .. } if self.scene.may_overlap() => {
+                self.note(Column::World, || "(one override at a time)".into());
+            }
             // An operator who bootstraps a blank node beside a pair makes two of it.
             Fault::Order { node, order: Order::Prim } if self.is_replacement(node) => {
                 self.note(Column::World, || "(not there)".into());

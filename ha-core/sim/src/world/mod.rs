@@ -119,6 +119,11 @@ impl World {
     /// Shows something to the checkers.
     pub(crate) fn see(&mut self, seen: &Seen<'_>) {
         self.follow_override();
+        self.show(seen);
+    }
+
+    /// Likewise, before anything follows from it: an override begins before it ends.
+    fn show(&mut self, seen: &Seen<'_>) {
         if self.violation.is_some() {
             return;
         }

@@ -19,7 +19,7 @@ impl World {
             self.scene.nodes[node].lost_storage = false;
             self.all_gaps();
             self.note(Column::World, || format!("overridden by node {node}: {new}"));
-            self.see(&Seen::Overridden { node });
+            self.show(&Seen::Overridden { node });
         }
     }
 
@@ -58,7 +58,7 @@ impl World {
         self.scene.overruled = Some(Overruled { open: false, deaf: landed, epoch, ..over });
         self.all_gaps();
         self.note(Column::World, || format!("override ends, node {winner} holds"));
-        self.see(&Seen::OverrideEnds { winner, landed });
+        self.show(&Seen::OverrideEnds { winner, landed });
     }
 
     /// Both nodes were forced, and the other one's override is the higher: W has neither yet.
@@ -67,7 +67,7 @@ impl World {
         self.scene.overruled = Some(Overruled { node, epoch, open: true, deaf: true });
         self.all_gaps();
         self.note(Column::World, || format!("the override of node {node} stands: {known}"));
-        self.see(&Seen::Overridden { node });
+        self.show(&Seen::Overridden { node });
     }
 
     fn all_gaps(&mut self) {
