@@ -214,6 +214,7 @@ impl Node {
             | Effect::TakeAddress { .. }
             | Effect::KeepAddress { .. }
             | Effect::DropAddress
+            | Effect::Probe { .. }
             | Effect::StartApp { .. }
             | Effect::StopApp { .. }
             | Effect::Fence { .. } => Answer::Done,

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use ha_proto::{ClusterId, ModuleId, NodeId};
-use ha_quorum::Vote;
+use ha_quorum::{Ping, Vote, ping};
 use thiserror::Error;
 
 use crate::{Timing, TimingError};
@@ -38,6 +38,8 @@ pub struct Identity {
 pub struct Policy {
     /// The kind of vote.
     pub vote: Vote,
+    /// Vote `ping`: how many addresses outside the cluster are looked at, and for how long.
+    pub ping: Option<ping::Config>,
     /// Where the application should go once the pair is whole again.
     pub default_prim: DefaultPrim,
     /// Who wins when two primaries meet (vote `none`).
@@ -109,9 +111,12 @@ pub enum ConfigError {
     /// No network, or too many.
     #[error("{0} links: a pair needs 1 to 8 networks")]
     Links(u8),
-    /// A vote that is not there yet.
-    #[error("vote = \"ping\" is not available yet: use \"arbiter\", \"none\" or \"manual\"")]
-    VotePing,
+    /// Nothing to look at.
+    #[error("vote = \"ping\" needs ping, the addresses outside the cluster to look at")]
+    NoPing,
+    /// Addresses outside.
+    #[error(transparent)]
+    Ping(#[from] ping::ConfigError),
     /// A default primary that is neither node.
     #[error("default_prim names node {0}, which is neither this node nor its peer")]
     DefaultPrim(NodeId),
@@ -148,7 +153,10 @@ impl Config {
             return Err(ConfigError::Links(identity.links));
         }
         match policy.vote {
-            Vote::Ping => return Err(ConfigError::VotePing),
+            Vote::Ping => {
+                Ping::new(policy.ping.ok_or(ConfigError::NoPing)?)?;
+                timing.check()?;
+            }
             Vote::Arbiter => timing.check_with_lease()?,
             Vote::None | Vote::Manual => timing.check()?,
         }
@@ -192,6 +200,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             vote: Vote::Arbiter,
+            ping: None,
             default_prim: DefaultPrim::Alone,
             winner: Winner::FormerPrim,
             autostart: true,

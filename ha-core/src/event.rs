@@ -76,6 +76,11 @@ pub enum Event {
         /// Their bytes.
         bytes: u64,
     },
+    /// Vote `ping`: the peer is lost, and this node looked whether it is the one that is cut off.
+    Outside {
+        /// Whether a majority of the addresses answered.
+        reached: bool,
+    },
     /// The log takes no more records: at its configured size, or the disk is full.
     LogFull,
     /// The log takes records again.

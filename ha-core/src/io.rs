@@ -175,6 +175,14 @@ pub enum Effect {
         /// Do not wait for it to agree.
         force: bool,
     },
+    /// Ask an address outside the cluster once (vote `ping`): `Done` when it answers in time,
+    /// `Failed` when it does not.
+    Probe {
+        /// Its place in the configuration, from 0.
+        target: u8,
+        /// How long it has to answer.
+        within: core::time::Duration,
+    },
     /// Keep the application from doing anything any more, within S (R5): no answers, no writes.
     Fence {
         /// The reign that ended.

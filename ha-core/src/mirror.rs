@@ -8,6 +8,7 @@ mod hear;
 mod local;
 mod memory;
 mod orders;
+mod outside;
 mod reign;
 mod report;
 mod rights;
@@ -31,6 +32,7 @@ use crate::mirror::copy::LogTickets;
 use crate::mirror::disk::DiskWatch;
 use crate::mirror::memory::Memory;
 use crate::mirror::orders::Plan;
+use crate::mirror::outside::Outside;
 use crate::mirror::reign::{LogMode, Reign};
 use crate::mirror::service::Service;
 use crate::{Answer, Config, Effect, Event, Input, Order, OrderError, Output, Saved, Source};
@@ -84,6 +86,8 @@ pub struct Mirror {
     peer: Option<Facts>,
     greeting: Option<Greeting>,
     witness: Witness,
+    /// What is seen of the world outside (vote `ping`).
+    outside: Outside,
     plan: Plan,
     /// Since when nobody but this node would serve.
     vacant: Option<Instant>,
@@ -198,6 +202,7 @@ impl Mirror {
             peer: None,
             greeting: None,
             witness: Witness::default(),
+            outside: Outside::new(config.policy.ping),
             plan: Plan::new(&config.policy, &saved),
             vacant: None,
             told,
@@ -324,6 +329,7 @@ impl Mirror {
             self.voter.as_ref().and_then(Machine::deadline),
             self.log.deadline(),
             self.service.deadline(),
+            self.outside.deadline(),
             self.own_deadline(),
         ];
         machines.into_iter().fold(None, Deadline::sooner)
@@ -342,6 +348,7 @@ impl Mirror {
         self.settle_wish(now);
         self.replicate(now, ha_replicate::Input::Tick);
         self.service.tick(now);
+        self.look(now, ha_quorum::ping::Input::Tick);
         self.settle(now);
     }
 
@@ -411,6 +418,7 @@ impl Mirror {
         if let Some(step) = self.service.done(now, ticket, fine) {
             return self.stepped(step);
         }
+        self.look(now, ha_quorum::ping::Input::Done { ticket, reached: fine });
         self.stored(now, ticket, answer);
     }
 

@@ -1,5 +1,7 @@
 //! The configuration as it is written, and the checked one that a driver starts from.
 
+mod target;
+
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,11 +10,13 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use ha_proto::{ClusterId, ModuleId, NodeId};
-use ha_quorum::Vote;
+use ha_quorum::{Vote, ping};
 use thiserror::Error;
 
 use crate::config::{ConfigError, DefaultPrim, Identity, Limits, Policy, Winner};
 use crate::{Config, Profile, Timing};
+
+pub use self::target::{PingTarget, PingTargetError};
 
 /// One module on one node, as an administrator writes it. Both nodes are configured alike but for
 /// `node` and `peer`, the sides of each link and of the stream, and `bootstrap`.
@@ -64,9 +68,19 @@ pub struct RawConfig {
     #[cfg_attr(feature = "serde", serde(default))]
     pub witness: Option<SocketAddr>,
     /// Who decides: `arbiter` (default; one primary at any time), `none` (always available, and two
-    /// primaries when the nodes lose each other), `manual` (an operator does).
+    /// primaries when the nodes lose each other), `ping` (whoever reaches the addresses in `ping`;
+    /// two primaries when only the link between the nodes is cut), `manual` (an operator does).
     #[cfg_attr(feature = "serde", serde(default))]
     pub vote: RawVote,
+    /// With `vote = "ping"`: addresses outside the cluster, 1 to 9, better an odd number. An address
+    /// alone is pinged, one with a port is connected to. A node that has lost its peer goes on, or
+    /// takes over, only if a majority of them answers. Routers of either site, not the other node's
+    /// neighbours; and never one that only one of the two nodes can reach at any time.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub ping: Vec<PingTarget>,
+    /// With `vote = "ping"`: how long an answer may take; default 500 ms. A takeover waits as long.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub probe: Option<Span>,
     /// Named durations: `fast` (one quiet local network), `lan` (default), `wan` (two sites).
     #[cfg_attr(feature = "serde", serde(default))]
     pub profile: Profile,
@@ -181,7 +195,7 @@ pub enum RawVote {
     Arbiter,
     /// No witness.
     None,
-    /// Addresses outside the cluster: not available yet.
+    /// Addresses outside the cluster.
     Ping,
     /// An operator.
     Manual,
@@ -236,6 +250,8 @@ pub struct NodeConfig {
     pub replication: Replication,
     /// The arbiter.
     pub witness: Option<SocketAddr>,
+    /// The addresses outside the cluster.
+    pub ping: Vec<PingTarget>,
     /// The module's folder.
     pub folder: String,
     /// Size of one file of the log.
@@ -326,6 +342,9 @@ pub enum RawError {
          accept_key_file out"
     )]
     AcceptKey,
+    /// Addresses that nobody looks at.
+    #[error("{0} is set, but only vote = \"ping\" uses it: leave one of them out")]
+    Ping(&'static str),
     /// A setting of another kind of vote.
     #[error("alone_after works with vote = \"none\" only: leave it out")]
     AloneAfter,
@@ -346,6 +365,12 @@ impl TryFrom<RawConfig> for NodeConfig {
             (Vote::None | Vote::Manual | Vote::Ping, Some(_)) => return Err(RawError::Witness),
             (Vote::Arbiter, Some(_)) | (Vote::None | Vote::Manual | Vote::Ping, None) => {}
         }
+        if vote != Vote::Ping && !raw.ping.is_empty() {
+            return Err(RawError::Ping("ping"));
+        }
+        if vote != Vote::Ping && raw.probe.is_some() {
+            return Err(RawError::Ping("probe"));
+        }
         if raw.alone_after.is_some() && vote != Vote::None {
             return Err(RawError::AloneAfter);
         }
@@ -362,6 +387,7 @@ impl TryFrom<RawConfig> for NodeConfig {
             links: raw.links,
             replication: raw.replication,
             witness: raw.witness,
+            ping: raw.ping,
             folder: raw.folder,
             segment_bytes,
             aside_bytes,
@@ -389,6 +415,8 @@ impl RawConfig {
             replication,
             witness: None,
             vote: RawVote::default(),
+            ping: Vec::new(),
+            probe: None,
             profile: Profile::default(),
             heartbeat: None,
             timeout: None,
@@ -485,8 +513,12 @@ impl RawConfig {
     }
 
     fn policy(&self) -> Policy {
+        let targets = u8::try_from(self.ping.len()).unwrap_or(u8::MAX);
+        let probe = self.probe.map_or(PROBE_DEFAULT, |span| span.0);
+        let vote = self.vote();
         Policy {
-            vote: self.vote(),
+            vote,
+            ping: (vote == Vote::Ping).then_some(ping::Config { targets, probe }),
             default_prim: self.default_prim,
             winner: self.winner,
             autostart: self.autostart,
@@ -549,6 +581,8 @@ fn size(
     }
 }
 
+/// How long an address outside may take to answer: far longer than a router of the same site needs.
+const PROBE_DEFAULT: Duration = Duration::from_millis(500);
 pub(crate) const SEGMENT_DEFAULT: u64 = 64 << 20;
 /// The longest batch fits, with the longest record in it.
 pub(crate) const SEGMENT_MIN: u64 = 4 << 20;
@@ -669,7 +703,7 @@ mod tests {
     #[test]
     fn every_refusal_names_the_field_and_what_would_be_right() {
         let span = |millis| Some(Span(Duration::from_millis(millis)));
-        let rows: [(String, &[&str]); 24] = [
+        let rows: [(String, &[&str]); 26] = [
             (refused(|raw| raw.cluster = String::new()), &["cluster", "name"]),
             (refused(|raw| raw.node = 128), &["node is 128", "0 to 127"]),
             (refused(|raw| raw.peer = 200), &["peer is 200", "0 to 127"]),
@@ -683,8 +717,10 @@ mod tests {
             (refused(|raw| raw.vote = RawVote::None), &["witness is set", "leave one"]),
             (
                 refused(|raw| (raw.vote, raw.witness) = (RawVote::Ping, None)),
-                &["ping", "not available", "arbiter"],
+                &["0 ping addresses", "1 to 9"],
             ),
+            (refused(|raw| raw.ping = vec!["192.0.2.1".parse().unwrap()]), &["ping", "leave one"]),
+            (refused(|raw| raw.probe = span(1)), &["probe is set", "leave one"]),
             (refused(|raw| raw.alone_after = span(1)), &["alone_after", "none"]),
             (refused(|raw| raw.folder = String::new()), &["folder", "local disk"]),
             (refused(|raw| raw.segment_bytes = Some(1)), &["segment_bytes is 1", "4194304 to"]),
@@ -795,6 +831,7 @@ mod tests {
             assert_eq!(node.config.limits().window_bytes, 4 << 20);
             let policy = Policy {
                 vote: Vote::None,
+                ping: None,
                 default_prim: DefaultPrim::Node(NodeId::new(1).unwrap()),
                 winner: Winner::MostRecent,
                 autostart: false,

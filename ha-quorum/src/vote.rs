@@ -10,10 +10,9 @@ pub enum Vote {
     /// No witness: always available, and two primaries in a partition.
     #[default]
     None,
-    /// Addresses outside the cluster, a majority of them. Evidence, not a vote.
-    ///
-    /// Not yet available: nothing in this crate asks it. A configuration that names it must be
-    /// refused, because a pair that believed it would have no witness at all.
+    /// Addresses outside the cluster, a majority of them ([`Ping`](crate::Ping)). Evidence, not a
+    /// vote: one primary as long as exactly one side reaches them and the cut outlasts the
+    /// decision; two when only the link between the nodes is cut.
     Ping,
     /// A stateful witness: one owner, under the guarantees G1 to G7.
     Arbiter,

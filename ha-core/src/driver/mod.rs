@@ -69,6 +69,7 @@ mod hosting;
 mod key;
 mod mailbox;
 mod module;
+mod probe;
 mod session;
 mod strangers;
 mod turn;
@@ -141,6 +142,7 @@ struct Prepared {
     shared: Arc<Shared>,
     status: watch::Sender<Option<Status>>,
     storage: Storage,
+    prober: probe::Prober,
     hosting: Hosting,
 }
 
@@ -174,6 +176,7 @@ impl Driver {
         };
         let place = self.modules.len();
         let storage = Storage::start(store, self.answers(place), self.deaths())?;
+        let prober = probe::Prober::new(config.ping.clone(), self.answers(place));
         let hosting = Hosting::start(identity.module, host, self.answers(place), self.deaths())?;
         let (status, seen) = watch::channel(None);
         let shared = Arc::new(Shared {
@@ -185,7 +188,8 @@ impl Driver {
             refused: Arc::clone(&self.refused),
         });
         let handle = Handle { shared: Arc::clone(&shared) };
-        let prepared = Prepared { config, saved, recovered, shared, status, storage, hosting };
+        let prepared =
+            Prepared { config, saved, recovered, shared, status, storage, prober, hosting };
         self.modules.push(prepared);
         Ok(handle)
     }
@@ -353,7 +357,8 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
     let places = modules.iter().map(|module| (module.shared.id, module.shared.place)).collect();
     let made = modules.into_iter().map(|module| {
         let keys = secrets.datagrams.clone();
-        let Prepared { config, saved, recovered, shared, status, storage, hosting } = module;
+        let Prepared { config, saved, recovered, shared, status, storage, prober, hosting } =
+            module;
         let now = clock.now();
         let mirror = Mirror::new(config.config, keys, saved, recovered, boot, random()?, now);
         let witness = config.witness.and_then(|address| {
@@ -365,6 +370,7 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
             shared,
             status,
             storage,
+            prober,
             hosting,
             peers: config.links.iter().map(|link| link.peer).collect(),
             witness,

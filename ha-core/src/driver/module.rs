@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::handle::Shared;
 use super::hosting::{GuardJob, HostJob, Hosting};
 use super::mailbox::Proposal;
+use super::probe::Prober;
 use super::udp::Port;
 use crate::store::Storage;
 use crate::{Destination, Effect, Event, Input, Mirror, Order, OrderError, Output, Status};
@@ -27,6 +28,7 @@ pub(super) struct Module {
     /// Ends before the storage: an application that runs has somewhere to write.
     pub(super) hosting: Hosting,
     pub(super) storage: Storage,
+    pub(super) prober: Prober,
     /// Where the peer hears, link by link.
     pub(super) peers: Vec<SocketAddr>,
     /// The place of its witness's socket, and where the witness hears.
@@ -152,6 +154,7 @@ impl Module {
                 hosting.guard(GuardJob::Take { ticket, epoch, lifetime });
             }
             Effect::KeepAddress { lifetime } => hosting.guard(GuardJob::Keep { ticket, lifetime }),
+            Effect::Probe { target, within } => self.prober.probe(ticket, target, within),
             Effect::DropAddress => hosting.guard(GuardJob::Drop { ticket }),
         }
     }
@@ -182,6 +185,7 @@ fn log(module: u16, epoch: ha_proto::Epoch, event: &Event) {
         | Event::Rejected(_)
         | Event::Replayed
         | Event::Excluded(_)
+        | Event::Outside { .. }
         | Event::Diverged { .. }
         | Event::KeptAside { .. }
         | Event::LogFull

@@ -22,9 +22,13 @@ impl Mirror {
                 Said::Heard { peer: _, beat, fresh, promised } => {
                     self.heard(now, &beat, fresh, promised);
                 }
-                Said::PeerUp(peer, _) => self.event(Event::PeerUp(peer)),
+                Said::PeerUp(peer, _) => {
+                    self.met_peer_again(now);
+                    self.event(Event::PeerUp(peer));
+                }
                 Said::PeerDown(peer, _) => {
                     self.peer = None;
+                    self.outside.lost_peer(now);
                     self.event(Event::PeerDown(peer));
                 }
                 Said::PeerRestarted { peer, boot: _ } => {
@@ -36,6 +40,7 @@ impl Mirror {
                 Said::Paused(length) => {
                     // R8, R10: whoever missed something begins to wait for its turn anew.
                     self.vacant = None;
+                    self.look_anew(now);
                     self.event(Event::Paused(length));
                 }
                 Said::Replayed { peer: _, link: _ } => self.event(Event::Replayed),

@@ -1,4 +1,4 @@
-//! Without a witness (`none`, `manual`): exclusion and minting are local, saved and then used.
+//! Without a witness that votes (`none`, `ping`, `manual`): exclusion and minting are local, saved and then used.
 
 use ha_proto::{DataState, Epoch, Instant, Membership, NodeSet};
 use ha_quorum::Vote;
@@ -26,7 +26,7 @@ impl Mirror {
         }
         if self.holds() {
             self.lead_alone_or_together(now);
-        } else if self.is_local_candidate(now) {
+        } else if self.is_local_candidate(now) && self.may_leave_peer(now) {
             let together = self.is_handed_over();
             let set = if together { self.pair() } else { NodeSet::only(self.me()) };
             self.agreed = true;
@@ -70,11 +70,13 @@ impl Mirror {
             self.agreed = true;
             return self.mint(now, NodeSet::only(self.me()));
         }
-        if self.why_exclude(now).is_some() && self.may_serve(now) && self.wants_to_serve(now) {
-            if let Some(why) = self.why_exclude(now) {
+        let excludes = self.may_serve(now) && self.wants_to_serve(now);
+        if let Some(why) = self.why_exclude(now).filter(|_| excludes) {
+            if self.may_leave_peer(now) {
                 self.event(Event::Excluded(why));
+                self.mint(now, NodeSet::only(self.me()));
             }
-            return self.mint(now, NodeSet::only(self.me()));
+            return;
         }
         let alone = self.reign.is_open() && self.may_run_alone();
         self.growing = alone && (self.growing || self.peer_may_join()) && self.peer_is_alive();
@@ -95,8 +97,12 @@ impl Mirror {
         self.config.policy.alone_after.map(|patience| self.booted + patience)
     }
 
-    /// R1 without leases: alone in the set, agreed with the peer, or serving already.
+    /// R1 without leases: alone in the set, agreed with the peer, or serving already; unless it is
+    /// this node that is cut off.
     pub(super) fn local_right(&self) -> Option<Right> {
+        if self.outside.is_shut_out() && !self.may_run_alone() {
+            return None;
+        }
         let heard = self.now >= self.booted + self.config.timing.timeout || self.peer_is_alive();
         let alone = self.may_run_alone() && heard && !self.faces_primary();
         (alone || self.agreed || self.reign.leads()).then_some(Right::Standing)
@@ -119,11 +125,21 @@ impl Mirror {
             return Some(self.now);
         }
         let vacant = self.candidate_at()?;
-        if self.plan.prim || self.was_second {
+        if self.plan.prim {
             return Some(vacant);
+        }
+        if self.was_second {
+            return Some(vacant.max(self.stopped_by().unwrap_or(vacant)));
         }
         let patience = self.config.policy.alone_after?;
         Some(vacant.max(self.booted + patience))
+    }
+
+    /// Vote `ping`: when a primary that was lost together with the outside has noticed it, has
+    /// looked in vain and has stopped.
+    fn stopped_by(&self) -> Option<Instant> {
+        let (timing, ping) = (self.config.timing, self.config.policy.ping?);
+        Some(self.outside.lost_at()? + ping.probe + timing.stop + timing.heartbeat)
     }
 
     /// Two primaries: this node holds a reign of its own, and so does the teller.
