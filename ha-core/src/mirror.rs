@@ -77,6 +77,9 @@ pub struct Mirror {
     caught_up: bool,
     /// The peer agreed that this node serves (votes without a witness).
     agreed: bool,
+    /// This node told the peer to serve in its place: it must agree anew, or be lost (votes without
+    /// a witness).
+    yielded: bool,
     /// This node was a secondary in sync in this boot.
     was_second: bool,
     /// Two primaries met, and this one gives way.
@@ -196,6 +199,7 @@ impl Mirror {
             growing: false,
             caught_up: false,
             agreed: false,
+            yielded: false,
             was_second: false,
             lost_contest: false,
             won_over: Epoch::NONE,
@@ -418,8 +422,9 @@ impl Mirror {
         if let Some(step) = self.service.done(now, ticket, fine) {
             return self.stepped(step);
         }
-        self.look(now, ha_quorum::ping::Input::Done { ticket, reached: fine });
-        self.stored(now, ticket, answer);
+        if !self.probed(now, ticket, fine) {
+            self.stored(now, ticket, answer);
+        }
     }
 
     fn stepped(&mut self, step: service::Step) {

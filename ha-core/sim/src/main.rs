@@ -170,8 +170,9 @@ fn vote(word: &str) -> Result<Vote, String> {
     match word {
         "arbiter" => Ok(Vote::Arbiter),
         "none" => Ok(Vote::None),
+        "ping" => Ok(Vote::Ping),
         "manual" => Ok(Vote::Manual),
-        _ => Err(format!("{word} is no vote: arbiter, none or manual")),
+        _ => Err(format!("{word} is no vote: arbiter, none, ping or manual")),
     }
 }
 

@@ -189,6 +189,7 @@ impl Effects {
             | Effect::Read { .. }
             | Effect::Apply(_)
             | Effect::Reset
+            | Effect::Probe { .. }
             | Effect::Fence { .. } => false,
         })
     }

@@ -124,7 +124,7 @@ impl Mirror {
             self.binding.freed_by_promise();
             self.promise = None;
             self.plan.taken();
-            self.agreed = true;
+            (self.agreed, self.yielded) = (true, false);
         }
     }
 
@@ -168,7 +168,7 @@ impl Mirror {
         if told.holder != me {
             self.drop_tenure(now);
             self.plan.taken();
-            self.agreed = false;
+            (self.agreed, self.yielded) = (false, false);
             self.lost_contest = false;
         } else if known.holder != me {
             self.tenure_began = now;

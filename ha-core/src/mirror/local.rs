@@ -4,12 +4,14 @@ use ha_proto::{DataState, Epoch, Instant, Membership, NodeSet};
 use ha_quorum::Vote;
 
 use crate::config::Winner;
+use crate::event::Exclusion;
 use crate::mirror::rights::Right;
 use crate::{Event, Mirror};
 
 impl Mirror {
     /// One decision, if one is due.
     pub(super) fn settle_local(&mut self, now: Instant) {
+        self.look_when_left(now);
         if self.voter.is_some() || !self.memory.is_settled() || self.broken {
             return;
         }
@@ -26,7 +28,7 @@ impl Mirror {
         }
         if self.holds() {
             self.lead_alone_or_together(now);
-        } else if self.is_local_candidate(now) && self.may_leave_peer(now) {
+        } else if self.is_local_candidate(now) && self.may_leave_peer(now, Exclusion::Lost) {
             let together = self.is_handed_over();
             let set = if together { self.pair() } else { NodeSet::only(self.me()) };
             self.agreed = true;
@@ -67,17 +69,21 @@ impl Mirror {
     /// The holder's exclusion and re-admission.
     fn lead_alone_or_together(&mut self, now: Instant) {
         if self.may_resume_alone(now) {
-            self.agreed = true;
+            if !self.may_leave_peer(now, Exclusion::Lost) {
+                return;
+            }
+            (self.agreed, self.yielded) = (true, false);
             return self.mint(now, NodeSet::only(self.me()));
         }
         let excludes = self.may_serve(now) && self.wants_to_serve(now);
         if let Some(why) = self.why_exclude(now).filter(|_| excludes) {
-            if self.may_leave_peer(now) {
+            if self.may_leave_peer(now, why) {
                 self.event(Event::Excluded(why));
                 self.mint(now, NodeSet::only(self.me()));
             }
             return;
         }
+        self.keep_peer();
         let alone = self.reign.is_open() && self.may_run_alone();
         self.growing = alone && (self.growing || self.peer_may_join()) && self.peer_is_alive();
         if self.growing && self.peer_has_all() {
@@ -86,11 +92,13 @@ impl Mirror {
     }
 
     /// A holder that booted as part of a pair goes on without its peer only by order, or after as
-    /// long as the operator configured.
+    /// long as the operator configured. One that told its peer to serve, and lost it, goes on.
     fn may_resume_alone(&self, now: Instant) -> bool {
         let waits = self.local_right().is_none() && self.is_able(now);
         let late = self.resume_alone_at().is_some_and(|at| now >= at);
-        waits && !self.peer_is_alive() && (self.plan.prim || late)
+        // The peer may serve since: as late as a candidate.
+        let back = self.yielded && self.stopped_by().is_none_or(|at| now >= at);
+        waits && !self.peer_is_alive() && (self.plan.prim || late || back)
     }
 
     pub(super) fn resume_alone_at(&self) -> Option<Instant> {
@@ -100,7 +108,9 @@ impl Mirror {
     /// R1 without leases: alone in the set, agreed with the peer, or serving already; unless it is
     /// this node that is cut off.
     pub(super) fn local_right(&self) -> Option<Right> {
-        if self.outside.is_shut_out() && !self.may_run_alone() {
+        // Whoever cannot save cannot exclude the peer, which may go on.
+        let stuck = self.broken && self.config.policy.ping.is_some() && !self.peer_is_alive();
+        if (self.outside.is_shut_out() || stuck) && !self.may_run_alone() {
             return None;
         }
         let heard = self.now >= self.booted + self.config.timing.timeout || self.peer_is_alive();
@@ -137,7 +147,7 @@ impl Mirror {
 
     /// Vote `ping`: when a primary that was lost together with the outside has noticed it, has
     /// looked in vain and has stopped.
-    fn stopped_by(&self) -> Option<Instant> {
+    pub(super) fn stopped_by(&self) -> Option<Instant> {
         let (timing, ping) = (self.config.timing, self.config.policy.ping?);
         Some(self.outside.lost_at()? + ping.probe + timing.stop + timing.heartbeat)
     }

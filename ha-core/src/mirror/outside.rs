@@ -1,8 +1,11 @@
 //! The vote `ping`: what this node sees of the world outside its cluster while it is isolated.
 
-use ha_proto::{Deadline, Instant, Machine, Outbox};
+use alloc::collections::BTreeSet;
+
+use ha_proto::{Deadline, Instant, Machine, Outbox, Ticket};
 use ha_quorum::{Ping, Verdict, Vote, ping};
 
+use crate::event::Exclusion;
 use crate::{Effect, Event, Mirror, Output};
 
 /// One look in each isolation: asked again, a healed network would show the outside to a node whose
@@ -10,6 +13,8 @@ use crate::{Effect, Event, Mirror, Output};
 #[derive(Clone, Debug)]
 pub(super) struct Outside {
     ping: Option<Ping>,
+    /// Probes under way, those of looks that are over among them. Each ends by itself.
+    probes: BTreeSet<Ticket>,
     found: Option<Verdict>,
     /// Since when the peer is lost.
     lost: Option<Instant>,
@@ -18,16 +23,16 @@ pub(super) struct Outside {
 impl Outside {
     pub(super) fn new(config: Option<ping::Config>) -> Self {
         let ping = config.map(|config| Ping::new(config).expect("the configuration was checked"));
-        Self { ping, found: None, lost: None }
+        Self { ping, probes: BTreeSet::new(), found: None, lost: None }
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
         self.ping.as_ref().and_then(Machine::deadline)
     }
 
-    /// Whether this node looked and saw nothing: it is the one that is cut off.
+    /// Whether this node lost its peer, looked and saw nothing: it is the one that is cut off.
     pub(super) fn is_shut_out(&self) -> bool {
-        self.found == Some(Verdict::Unreachable)
+        self.lost.is_some() && self.found == Some(Verdict::Unreachable)
     }
 
     pub(super) fn lost_at(&self) -> Option<Instant> {
@@ -35,7 +40,7 @@ impl Outside {
     }
 
     pub(super) fn lost_peer(&mut self, now: Instant) {
-        self.lost = Some(now);
+        (self.lost, self.found) = (Some(now), None);
     }
 
     fn is_asking(&self) -> bool {
@@ -52,6 +57,7 @@ impl Mirror {
         while let Some(said) = out.pop() {
             match said {
                 ping::Output::Probe { ticket, target, within } => {
+                    self.outside.probes.insert(ticket);
                     self.say(Output::Effect { ticket, effect: Effect::Probe { target, within } });
                 }
                 ping::Output::Found(verdict) => self.found_outside(verdict),
@@ -59,8 +65,16 @@ impl Mirror {
         }
     }
 
+    /// A probe ended; false when the ticket is of something else.
+    pub(super) fn probed(&mut self, now: Instant, ticket: Ticket, reached: bool) -> bool {
+        let ours = self.outside.probes.remove(&ticket);
+        if ours {
+            self.look(now, ping::Input::Done { ticket, reached });
+        }
+        ours
+    }
+
     fn found_outside(&mut self, verdict: Verdict) {
-        assert!(!self.peer_is_alive(), "what the peer could tell would be guessed");
         self.outside.found = Some(verdict);
         if self.outside.is_shut_out() {
             // The peer may go on without this node: it must agree anew.
@@ -82,19 +96,40 @@ impl Mirror {
         self.outside.lost = self.outside.lost.map(|_| now);
     }
 
-    /// Whether this node may go on, or take over, without its lost peer. The first question begins
-    /// a look, the operator's order replaces it.
-    pub(super) fn may_leave_peer(&mut self, now: Instant) -> bool {
-        let needless = self.config.policy.vote != Vote::Ping || self.peer_is_alive();
-        if needless || self.plan.prim {
+    /// Whether this node may go on, or take over, without its peer. Of a peer that is there it
+    /// knows enough, unless that makes no progress: it may be lost, and the news on its way. The
+    /// first question begins a look; the operator's order replaces it.
+    pub(super) fn may_leave_peer(&mut self, now: Instant, why: Exclusion) -> bool {
+        let present = self.peer_is_alive() && why != Exclusion::Stalled;
+        if self.config.policy.vote != Vote::Ping || present || self.plan.prim {
             return true;
         }
+        self.look_once(now);
+        self.outside.found == Some(Verdict::Reachable)
+    }
+
+    /// A primary that lost its peer looks at once, whatever else it waits for: the peer counts on
+    /// that, and takes over when a primary that saw nothing must have stopped.
+    pub(super) fn look_when_left(&mut self, now: Instant) {
+        let lost = self.outside.lost.is_some() && !self.peer_is_alive();
+        if lost && self.reign.leads() && !self.may_run_alone() {
+            self.look_once(now);
+        }
+    }
+
+    fn look_once(&mut self, now: Instant) {
+        let Some(ping) = self.config.policy.ping else { return };
         if self.outside.found.is_none() && !self.outside.is_asking() {
-            let targets = self.config.policy.ping.map_or(0, |ping| ping.targets);
             let first = self.next_ticket();
-            self.tickets += u64::from(targets) - 1;
+            self.tickets += u64::from(ping.targets) - 1;
             self.look(now, ping::Input::Ask { first });
         }
-        self.outside.found == Some(Verdict::Reachable)
+    }
+
+    /// What was seen of the outside says nothing of a peer that makes progress again.
+    pub(super) fn keep_peer(&mut self) {
+        if self.peer_is_alive() {
+            self.outside.found = None;
+        }
     }
 }

@@ -90,6 +90,10 @@ impl Mirror {
             return;
         }
         let urgent = is_urgent(&self.told, &status);
+        if status.yields {
+            // From now on the peer may serve, whether this node hears of it or not.
+            (self.agreed, self.yielded) = (false, true);
+        }
         self.told = status;
         self.detect(now, DetectorInput::Status(status));
         if urgent {
@@ -189,6 +193,7 @@ impl Mirror {
             (self.yield_due(), "hand-over late"),
             (self.home_due(), "home"),
             (self.resume_alone_at(), "alone after"),
+            (self.stopped_by(), "peer has stopped"),
             (self.disk_retry_at(), "disk retry"),
             (self.disk_stalls_at(), "disk silent"),
         ];

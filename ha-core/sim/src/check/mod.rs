@@ -14,6 +14,7 @@ mod g6;
 pub mod g7;
 mod kept;
 mod no_lost_ack;
+mod outside;
 mod prefix;
 mod r1;
 mod r10;
@@ -175,6 +176,13 @@ pub enum Seen<'a> {
         /// The record.
         record: (Seq, Chain),
     },
+    /// An address outside the cluster answered a node, or did not (vote `ping`).
+    Probed {
+        /// Which node.
+        node: usize,
+        /// Whether it answered.
+        reached: bool,
+    },
     /// A process boots.
     Booted {
         /// Which node.
@@ -238,7 +246,10 @@ impl Checks {
             Vote::Arbiter => all.extend(arbiter()),
             // With `manual` an operator may choose the stale side: kept aside, not kept in force.
             Vote::Manual | Vote::None => all.push(Box::new(kept::Kept::default())),
-            Vote::Ping => unreachable!("no configuration has this vote"),
+            Vote::Ping => {
+                all.push(Box::new(kept::Kept::default()));
+                all.push(Box::new(outside::Outside::default()));
+            }
         }
         Self { all }
     }

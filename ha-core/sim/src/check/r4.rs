@@ -69,7 +69,7 @@ impl Check for Acknowledgement {
         }
         // What was acknowledged before may be told again, after whatever happened since.
         let known = [0, 1].map(|at| self.covered[at].max(self.acknowledged[at]));
-        let one_history = scene.vote != Vote::None;
+        let one_history = !matches!(scene.vote, Vote::None | Vote::Ping);
         if seq <= known[node] || one_history && seq <= known[1 - node] {
             return Ok(());
         }

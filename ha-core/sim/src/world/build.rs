@@ -9,7 +9,7 @@ use ha_proto::wire::Keys;
 use ha_proto::{
     Boot, ClusterId, Incarnation, Machine, ModuleId, NodeId, Outbox, Position, Prng, StoreId,
 };
-use ha_quorum::Arbiter;
+use ha_quorum::{Arbiter, Vote, ping};
 use ha_replicate::Recovered;
 use ha_replicate::scan::Scan;
 
@@ -158,7 +158,10 @@ impl World {
             peer: ids[1 - node],
             links: LINKS,
         };
-        let policy = Policy { vote: self.options.vote, ..Policy::default() };
+        let vote = self.options.vote;
+        let probe = self.options.profile.timing().round_trip;
+        let ping = (vote == Vote::Ping).then_some(ping::Config { targets: 1, probe });
+        let policy = Policy { vote, ping, ..Policy::default() };
         let timing = self.options.profile.timing();
         let limits = Limits { stall: timing.timeout * 2, ..Limits::default() };
         Config::new(identity, timing, policy, limits).expect("a profile is possible")

@@ -65,7 +65,7 @@ impl World {
     /// votes without a witness allow (there the application goes on behind the gap, since what is
     /// missing was set aside); anything else has lost an acknowledged request.
     fn broken_unless_excused(&mut self, node: usize, text: String) -> bool {
-        let gaps = matches!(self.options.vote, ha_quorum::Vote::None | ha_quorum::Vote::Manual);
+        let gaps = self.options.vote != ha_quorum::Vote::Arbiter;
         let excused = self.scene.nodes[node].is_excused(self.scene.now);
         if !excused && !gaps {
             self.broken("no lost acknowledgement", text);

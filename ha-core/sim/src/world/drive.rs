@@ -6,7 +6,7 @@ use ha_proto::{Deadline, Ticket};
 use super::World;
 use crate::check::Seen;
 use crate::fact::Fact;
-use crate::network::{Parcel, Site};
+use crate::network::{Channel, Parcel, Site};
 use crate::node::{Fate, Process};
 use crate::queue::Event;
 use crate::trace::Column;
@@ -179,6 +179,10 @@ impl World {
                 Fate::Failed
             }
             Effect::Append(_) if ailments.disk_full > now => Fate::Full,
+            Effect::Probe { .. } => {
+                let reached = self.reaches_outside(node) && !self.prng.chance(self.weather.loss);
+                if reached { Fate::Done } else { Fate::Failed }
+            }
             Effect::TakeAddress { .. }
             | Effect::KeepAddress { .. }
             | Effect::DropAddress
@@ -204,6 +208,16 @@ impl World {
         }
     }
 
+    /// Vote `ping`: the address outside stands where the witness would, on the same channels.
+    fn reaches_outside(&self, node: usize) -> bool {
+        let (here, there) = (Site::Node(node), Site::Witness);
+        let carries = |from, to| {
+            self.scene.network.carries(Channel::between(from, to, ha_proto::LinkId(0)))
+        };
+        let up = self.scene.witness.process == Process::Running;
+        up && carries(here, there) && carries(there, here)
+    }
+
     fn draw_time(&mut self, node: usize, effect: &Effect) -> u64 {
         let slow = self.prng.chance(self.weather.slow);
         let extra = if slow { self.prng.below(self.weather.slow_max) } else { 0 };
@@ -216,6 +230,14 @@ impl World {
             | Effect::SetAside { .. }
             | Effect::Truncate { .. } => disk + extra,
             Effect::Read { .. } => 1 + disk / 8,
+            // An answer, or the end of the wait for one.
+            Effect::Probe { within, .. } if self.reaches_outside(node) => {
+                let there_and_back = self.weather.delay_min + self.weather.delay_jitter;
+                1 + self.prng.below(2 * there_and_back).min(within.as_nanos() as u64 - 1)
+            }
+            Effect::Probe { within, .. } => {
+                self.scene.nodes[node].clock.true_span(*within).max(1)
+            }
             Effect::Apply(_) | Effect::Reset => 1_000 + self.prng.below(100_000),
             Effect::TakeAddress { .. } | Effect::KeepAddress { .. } | Effect::DropAddress => {
                 100_000 + self.prng.below(MS) + extra / 4
@@ -244,7 +266,7 @@ fn lane(effect: &Effect) -> Option<Lane> {
         Effect::TakeAddress { .. } | Effect::KeepAddress { .. } | Effect::DropAddress => {
             Some(Lane::Address)
         }
-        Effect::Read { .. } | Effect::Fence { .. } => None,
+        Effect::Read { .. } | Effect::Fence { .. } | Effect::Probe { .. } => None,
     }
 }
 
@@ -269,6 +291,7 @@ fn describe(effect: &Effect) -> String {
         | Effect::DropAddress
         | Effect::StartApp { .. }
         | Effect::StopApp { .. }
+        | Effect::Probe { .. }
         | Effect::Fence { .. } => format!("{effect:?}"),
     }
 }

@@ -97,6 +97,7 @@ impl World {
             Effect::StartApp { .. } => return self.app_is_up(node),
             Effect::StopApp { .. } => self.app_ends(node, true),
             Effect::Fence { .. } => self.app_ends(node, false),
+            Effect::Probe { .. } => self.see(&Seen::Probed { node, reached: true }),
         }
         Answer::Done
     }
@@ -126,6 +127,7 @@ impl World {
             Effect::DropAddress if partly => self.scene.nodes[node].address.until = 0,
             Effect::StartApp { .. } => self.app_ends(node, true),
             Effect::KeepAddress { .. } => self.scene.nodes[node].address.shaken = true,
+            Effect::Probe { .. } => self.see(&Seen::Probed { node, reached: false }),
             Effect::Save(_)
             | Effect::Append(_)
             | Effect::SetAside { .. }
@@ -186,6 +188,7 @@ impl World {
             | Effect::DropAddress
             | Effect::StartApp { .. }
             | Effect::StopApp { .. }
+            | Effect::Probe { .. }
             | Effect::Fence { .. } => {}
         }
     }
@@ -343,5 +346,6 @@ fn kind(effect: &Effect) -> &'static str {
         Effect::StartApp { .. } => "StartApp",
         Effect::StopApp { .. } => "StopApp",
         Effect::Fence { .. } => "Fence",
+        Effect::Probe { .. } => "Probe",
     }
 }
