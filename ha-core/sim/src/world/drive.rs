@@ -211,9 +211,8 @@ impl World {
     /// Vote `ping`: the address outside stands where the witness would, on the same channels.
     fn reaches_outside(&self, node: usize) -> bool {
         let (here, there) = (Site::Node(node), Site::Witness);
-        let carries = |from, to| {
-            self.scene.network.carries(Channel::between(from, to, ha_proto::LinkId(0)))
-        };
+        let carries =
+            |from, to| self.scene.network.carries(Channel::between(from, to, ha_proto::LinkId(0)));
         let up = self.scene.witness.process == Process::Running;
         up && carries(here, there) && carries(there, here)
     }
@@ -235,9 +234,7 @@ impl World {
                 let there_and_back = self.weather.delay_min + self.weather.delay_jitter;
                 1 + self.prng.below(2 * there_and_back).min(within.as_nanos() as u64 - 1)
             }
-            Effect::Probe { within, .. } => {
-                self.scene.nodes[node].clock.true_span(*within).max(1)
-            }
+            Effect::Probe { within, .. } => self.scene.nodes[node].clock.true_span(*within).max(1),
             Effect::Apply(_) | Effect::Reset => 1_000 + self.prng.below(100_000),
             Effect::TakeAddress { .. } | Effect::KeepAddress { .. } | Effect::DropAddress => {
                 100_000 + self.prng.below(MS) + extra / 4

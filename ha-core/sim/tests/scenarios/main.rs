@@ -1,5 +1,6 @@
 //! The schedules that broke earlier versions of the contract, one file each, numbered as there.
 
+mod ping;
 mod scenario_01_readmission_witness_first;
 mod scenario_02_interrupted_readmission;
 mod scenario_03_node_before_witness;
