@@ -87,6 +87,8 @@ pub mod config;
 pub mod driver;
 pub mod event;
 pub mod io;
+#[cfg(feature = "linux")]
+pub mod linux;
 mod mirror;
 mod order;
 pub mod raw;
