@@ -4,3 +4,4 @@
 
 mod cgroup;
 mod processes;
+mod scripts;

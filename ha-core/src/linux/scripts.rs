@@ -1,0 +1,568 @@
+//! A module's scripts: one at a time, in bounds of time and output, and what "stopped" means.
+
+use core::fmt;
+use core::time::Duration;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::prelude::rust_2024::*;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::string::String;
+use std::sync::Mutex;
+
+use ha_proto::{Epoch, Instant, Role};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::{Access, access};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use thiserror::Error;
+use tracing::{info, warn};
+
+use super::cgroup::Cgroup;
+use super::output::Output;
+use crate::driver::Clock;
+
+/// The scripts of one module and the two groups in which they and whatever they start run.
+///
+/// An executable is called with `old role`, `new role`, `action` and `epoch`, and with the same as
+/// `HA_OLD_ROLE`, `HA_ROLE`, `HA_ACTION`, `HA_EPOCH`, beside `HA_MODULE` and `HA_NODE`. The epoch
+/// is a number that grows from reign to reign. Any script may be missing, but none that starts
+/// without the one that stops.
+///
+/// Its methods may be called on any thread; they wait for each other, but for
+/// [`fence`](Self::fence), which waits for none.
+#[derive(Debug)]
+pub struct Scripts {
+    settings: Settings,
+    prim: Cgroup,
+    both: Cgroup,
+    output: Output,
+    /// Held while a script runs.
+    one: Mutex<()>,
+    gate: Gate,
+}
+
+/// Where the scripts are, and their bounds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder of the executables.
+    pub folder: PathBuf,
+    /// The folder for what only this boot needs: the pipes of the scripts' output.
+    pub run: PathBuf,
+    /// The log file of what they print.
+    pub log: PathBuf,
+    /// Bytes of the log file, beyond which it is put aside as `.1`.
+    pub log_bytes: u64,
+    /// The module's control group: [`Cgroup::home`], or any that this process may use.
+    pub group: PathBuf,
+    /// How the module is called, for the scripts.
+    pub module: String,
+    /// How this node is called, for the scripts.
+    pub node: String,
+    /// How long a start may take, and any script that is no stop. 300 s unless the application
+    /// recovers for longer.
+    pub start: Duration,
+    /// How long a graceful stop may take until the group is empty; 300 s unless said otherwise.
+    pub stop: Duration,
+    /// How long a stop by force may take, before all is killed; 300 s unless said otherwise.
+    pub force: Duration,
+}
+
+/// What is started and stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Where the module is primary.
+    Prim,
+    /// Where the module is primary or secondary.
+    Both,
+}
+
+/// An executable's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// Before the module takes part.
+    Prestart,
+    /// Starts the service of a primary.
+    StartPrim,
+    /// Stops the service of a primary.
+    StopPrim,
+    /// Starts what runs on both nodes.
+    StartBoth,
+    /// Stops what runs on both nodes.
+    StopBoth,
+    /// The role changed.
+    Transition,
+    /// After the module took part.
+    Poststop,
+}
+
+/// What happens, for a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shift {
+    /// The role before.
+    pub from: Role,
+    /// The role now.
+    pub to: Role,
+    /// The reign.
+    pub epoch: Epoch,
+}
+
+/// Why scripts cannot do what they are for.
+#[derive(Debug, Error)]
+pub enum ScriptError {
+    /// Nothing was run.
+    #[error("there is no folder {0}: make it, with the module's scripts in it")]
+    NoFolder(PathBuf),
+    /// Nothing was run.
+    #[error("{0} is not executable: chmod +x {0}")]
+    NotExecutable(PathBuf),
+    /// Nothing was run.
+    #[error("{start} has no {stop} beside it: what it starts could not be stopped in order")]
+    Unpaired {
+        /// The script that is there.
+        start: PathBuf,
+        /// The one that is missing.
+        stop: Script,
+    },
+    /// It ran to its end.
+    #[error("{script} failed ({status}): its last lines are in the module's log")]
+    Failed {
+        /// Which.
+        script: Script,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The script was killed; what it started may run.
+    #[error("{script} did not end within {limit:?} and was killed")]
+    Overran {
+        /// Which.
+        script: Script,
+        /// Its bound.
+        limit: Duration,
+    },
+    /// The script was killed, or not begun; what it started may run.
+    #[error("{script} of epoch {epoch} was cancelled: the right to serve in it is over")]
+    Cancelled {
+        /// Which.
+        script: Script,
+        /// Its reign.
+        epoch: Epoch,
+    },
+    /// Something still runs.
+    #[error("processes in {0} do not die although they were killed (a disk that does not answer?)")]
+    NotEmpty(PathBuf),
+    /// The kernel, or the disk.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Scripts {
+    /// Checks the scripts and makes their groups; runs none.
+    ///
+    /// # Errors
+    /// What [`check`](Self::check) finds, or groups, pipes or the log cannot be made.
+    pub fn new(settings: Settings) -> Result<Self, ScriptError> {
+        Self::check(&settings.folder)?;
+        let output = Output::start(
+            &settings.run,
+            &Script::ALL.map(Script::name),
+            &settings.log,
+            settings.log_bytes,
+        )?;
+        Ok(Self {
+            prim: Cgroup::make(&settings.group, "prim")?,
+            both: Cgroup::make(&settings.group, "both")?,
+            output,
+            one: Mutex::new(()),
+            gate: Gate::new()?,
+            settings,
+        })
+    }
+
+    /// Whether what is in the folder can work.
+    ///
+    /// # Errors
+    /// The first script that is not executable, or that starts what none would stop.
+    pub fn check(folder: &Path) -> Result<(), ScriptError> {
+        if !folder.is_dir() {
+            return Err(ScriptError::NoFolder(folder.into()));
+        }
+        for script in Script::ALL {
+            let path = folder.join(script.name());
+            if path.exists() && (!path.is_file() || access(&path, Access::EXEC_OK).is_err()) {
+                return Err(ScriptError::NotExecutable(path));
+            }
+        }
+        for service in [Service::Prim, Service::Both] {
+            let (start, stop) = (folder.join(service.start().name()), service.stop());
+            if start.exists() && !folder.join(stop.name()).exists() {
+                return Err(ScriptError::Unpaired { start, stop });
+            }
+        }
+        Ok(())
+    }
+
+    /// The group of a service.
+    pub fn group(&self, service: Service) -> &Cgroup {
+        match service {
+            Service::Prim => &self.prim,
+            Service::Both => &self.both,
+        }
+    }
+
+    /// Starts a service, after killing what an earlier daemon may have left of it.
+    ///
+    /// # Errors
+    /// The script failed, overran or was cancelled by [`fence`](Self::fence): what it started may
+    /// run, until [`stop`](Self::stop).
+    pub fn start(&self, service: Service, shift: Shift) -> Result<(), ScriptError> {
+        let _one = self.one.lock().expect("nothing panics while a script runs");
+        let (script, group) = (service.start(), self.group(service));
+        // Only what serves needs the right to.
+        let cancel = match service {
+            Service::Prim => Some(&self.gate),
+            Service::Both => None,
+        };
+        empty(group)?;
+        match cancel {
+            Some(gate) => gate.pass(shift.epoch, || group.thaw())??,
+            None => group.thaw()?,
+        }
+        self.run(script, group, shift, "start", self.settings.start, cancel)
+    }
+
+    /// Stops a service: gracefully, then by force, then by killing it. Done means that its group is
+    /// empty. What is frozen lost the right to run and is killed at once; `force` leaves the
+    /// graceful part out.
+    ///
+    /// # Errors
+    /// Something of it survived being killed.
+    pub fn stop(&self, service: Service, shift: Shift, force: bool) -> Result<(), ScriptError> {
+        let _one = self.one.lock().expect("nothing panics while a script runs");
+        let group = self.group(service);
+        let limits = [("stop", self.settings.stop), ("force", self.settings.force)];
+        let begun = limits.into_iter().skip(usize::from(force));
+        for (action, limit) in begun {
+            if group.is_frozen()? {
+                empty(group)?;
+                group.thaw()?;
+            }
+            let clock = Clock::start();
+            let result = self.run(service.stop(), group, shift, action, limit, None);
+            if let Err(error) = &result {
+                warn!(%error, action, "a stop script did not do it");
+            }
+            let left = limit.saturating_sub(since(clock));
+            let patience = if result.is_ok() { left } else { Duration::ZERO };
+            if group.wait_empty(patience)? {
+                break;
+            }
+        }
+        empty(group)?;
+        if service == Service::Prim {
+            self.gate.open();
+        }
+        Ok(())
+    }
+
+    /// Calls a script that starts and stops nothing: `prestart`, `transition` or `poststop`.
+    ///
+    /// # Errors
+    /// It failed, or overran.
+    pub fn call(&self, script: Script, shift: Shift) -> Result<(), ScriptError> {
+        let _one = self.one.lock().expect("nothing panics while a script runs");
+        self.both.thaw()?;
+        self.run(script, &self.both, shift, script.name(), self.settings.start, None)
+    }
+
+    /// Keeps the service of a primary from doing anything more, in this reign and those before, and
+    /// cancels a start of it that is under way. Frozen, or killed when that does not hold within
+    /// half of `within`. [`stop`](Self::stop) must follow; starts are refused until then.
+    ///
+    /// # Errors
+    /// It could neither be frozen nor killed within the time.
+    pub fn fence(&self, epoch: Epoch, within: Duration) -> Result<(), ScriptError> {
+        let frozen = self.gate.close(epoch, || self.prim.freeze());
+        let frozen = frozen.and_then(|()| self.prim.wait_frozen(within / 2));
+        match frozen {
+            Ok(true) => return Ok(()),
+            Ok(false) => warn!("the service does not freeze in time: it is killed"),
+            Err(error) => warn!(%error, "the service cannot be frozen: it is killed"),
+        }
+        self.prim.kill()?;
+        if self.prim.wait_empty(within / 2)? { Ok(()) } else { Err(not_empty(&self.prim)) }
+    }
+
+    /// Kills all of a service that is frozen, at once; whether it was.
+    ///
+    /// # Errors
+    /// Something of it survived being killed.
+    pub fn kill_frozen(&self, service: Service) -> Result<bool, ScriptError> {
+        let group = self.group(service);
+        let frozen = group.is_frozen()?;
+        if frozen {
+            empty(group)?;
+        }
+        Ok(frozen)
+    }
+
+    /// Runs one script to its end; one that is missing is done.
+    fn run(
+        &self,
+        script: Script,
+        group: &Cgroup,
+        shift: Shift,
+        action: &str,
+        limit: Duration,
+        cancel: Option<&Gate>,
+    ) -> Result<(), ScriptError> {
+        let path = self.settings.folder.join(script.name());
+        if !path.exists() {
+            return Ok(());
+        }
+        let clock = Clock::start();
+        let mut child = self.command(script, &path, group, shift, action)?.spawn()?;
+        let result = watch(&mut child, script, shift.epoch, limit, cancel);
+        let took = since(clock);
+        match &result {
+            Ok(()) => info!(%script, action, epoch = %shift.epoch, ?took, "a script is done"),
+            Err(error) => warn!(%script, action, epoch = %shift.epoch, ?took, %error),
+        }
+        result
+    }
+
+    fn command(
+        &self,
+        script: Script,
+        path: &Path,
+        group: &Cgroup,
+        shift: Shift,
+        action: &str,
+    ) -> io::Result<Command> {
+        let mut command = group.command(path);
+        let epoch = std::format!("{}", shift.epoch.bits());
+        let (from, to) = (std::format!("{}", shift.from), std::format!("{}", shift.to));
+        command.args([from.as_str(), to.as_str(), action, epoch.as_str()]);
+        command.env("HA_OLD_ROLE", from).env("HA_ROLE", to);
+        command.env("HA_ACTION", action).env("HA_EPOCH", epoch);
+        command.env("HA_MODULE", &self.settings.module).env("HA_NODE", &self.settings.node);
+        command.current_dir(&self.settings.folder).process_group(0).stdin(Stdio::null());
+        let name = script.name();
+        command.stdout(self.output.pipe(name)?).stderr(self.output.pipe(name)?);
+        Ok(command)
+    }
+}
+
+impl Service {
+    const fn start(self) -> Script {
+        match self {
+            Self::Prim => Script::StartPrim,
+            Self::Both => Script::StartBoth,
+        }
+    }
+
+    const fn stop(self) -> Script {
+        match self {
+            Self::Prim => Script::StopPrim,
+            Self::Both => Script::StopBoth,
+        }
+    }
+}
+
+impl Script {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Prestart,
+        Self::StartPrim,
+        Self::StopPrim,
+        Self::StartBoth,
+        Self::StopBoth,
+        Self::Transition,
+        Self::Poststop,
+    ];
+
+    /// Its file's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Prestart => "prestart",
+            Self::StartPrim => "start_prim",
+            Self::StopPrim => "stop_prim",
+            Self::StartBoth => "start_both",
+            Self::StopBoth => "stop_both",
+            Self::Transition => "transition",
+            Self::Poststop => "poststop",
+        }
+    }
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How long killed processes may take to go: they may be writing to a slow disk.
+const KILL_MAX: Duration = Duration::from_secs(10);
+
+/// Which reigns may not start any more, until the next stop.
+#[derive(Debug)]
+struct Gate {
+    closed: Mutex<Option<Epoch>>,
+    bell: OwnedFd,
+}
+
+impl Gate {
+    fn new() -> io::Result<Self> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { closed: Mutex::new(None), bell })
+    }
+
+    /// Does `act` with the gate closed: whoever passes later finds it so.
+    fn close(&self, epoch: Epoch, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let mut closed = self.closed.lock().expect("nothing panics at the gate");
+        *closed = (*closed).max(Some(epoch));
+        // Full is rung as well.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        act()
+    }
+
+    fn open(&self) {
+        let mut closed = self.closed.lock().expect("nothing panics at the gate");
+        *closed = None;
+        // Empty is silent as well.
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+    }
+
+    fn is_closed(&self, epoch: Epoch) -> bool {
+        self.closed.lock().expect("nothing panics at the gate").is_some_and(|by| epoch <= by)
+    }
+
+    /// Does `act` unless the gate is closed to this reign; nobody closes it meanwhile.
+    fn pass<T>(&self, epoch: Epoch, act: impl FnOnce() -> T) -> Result<T, ScriptError> {
+        let closed = self.closed.lock().expect("nothing panics at the gate");
+        if closed.is_some_and(|by| epoch <= by) {
+            return Err(ScriptError::Cancelled { script: Script::StartPrim, epoch });
+        }
+        Ok(act())
+    }
+}
+
+/// Waits for the end of a script, and kills it where it must not go on.
+fn watch(
+    child: &mut Child,
+    script: Script,
+    epoch: Epoch,
+    limit: Duration,
+    cancel: Option<&Gate>,
+) -> Result<(), ScriptError> {
+    let clock = Clock::start();
+    let pid = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).map_err(io::Error::from)?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            let failed = ScriptError::Failed { script, status };
+            return if status.success() { Ok(()) } else { Err(failed) };
+        }
+        if cancel.is_some_and(|gate| gate.is_closed(epoch)) {
+            kill(child, &pid)?;
+            return Err(ScriptError::Cancelled { script, epoch });
+        }
+        let left = limit.saturating_sub(since(clock));
+        if left.is_zero() {
+            kill(child, &pid)?;
+            return Err(ScriptError::Overran { script, limit });
+        }
+        let bell = cancel.map_or(&pid, |gate| &gate.bell);
+        wait_for(&[&pid, bell], left)?;
+    }
+}
+
+/// Kills a script and what shares its process group; what it started otherwise stays.
+fn kill(child: &mut Child, pid: &OwnedFd) -> io::Result<()> {
+    let _gone = kill_process_group(Pid::from_child(child), Signal::KILL);
+    // Reaped if it goes in time, and never waited for without a bound.
+    wait_for(&[pid], KILL_MAX)?;
+    child.try_wait().map(drop)
+}
+
+fn wait_for(files: &[&OwnedFd], timeout: Duration) -> io::Result<()> {
+    let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 });
+    let mut files: Vec<_> = files.iter().map(|file| PollFd::new(*file, PollFlags::IN)).collect();
+    match poll(&mut files, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Kills whatever is in a group; it is empty afterwards.
+fn empty(group: &Cgroup) -> Result<(), ScriptError> {
+    if group.is_empty()? {
+        return Ok(());
+    }
+    group.kill()?;
+    if group.wait_empty(KILL_MAX)? { Ok(()) } else { Err(not_empty(group)) }
+}
+
+fn not_empty(group: &Cgroup) -> ScriptError {
+    ScriptError::NotEmpty(group.folder().into())
+}
+
+fn since(clock: Clock) -> Duration {
+    clock.now().saturating_since(Instant::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn folder(scripts: &[(&str, u32)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, mode) in scripts {
+            let path = folder.path().join(name);
+            fs::write(&path, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+        }
+        folder
+    }
+
+    fn complaint(scripts: &[(&str, u32)]) -> Option<String> {
+        let folder = folder(scripts);
+        let error = Scripts::check(folder.path()).err()?;
+        Some(error.to_string().replace(&folder.path().display().to_string(), "/f"))
+    }
+
+    #[test]
+    fn any_script_may_be_missing() {
+        assert_eq!(complaint(&[]), None);
+        assert_eq!(complaint(&[("start_prim", 0o755), ("stop_prim", 0o755)]), None);
+        assert_eq!(complaint(&[("stop_both", 0o700), ("README", 0o644)]), None);
+    }
+
+    #[test]
+    fn what_cannot_work_is_one_clear_line() {
+        let not = complaint(&[("start_prim", 0o755), ("stop_prim", 0o644)]);
+        assert_eq!(not.unwrap(), "/f/stop_prim is not executable: chmod +x /f/stop_prim");
+        let not = complaint(&[("start_both", 0o755)]);
+        let says = "/f/start_both has no stop_both beside it: what it starts could not be stopped \
+            in order";
+        assert_eq!(not.unwrap(), says);
+        let error = Scripts::check(Path::new("/no/such")).unwrap_err().to_string();
+        assert_eq!(error, "there is no folder /no/such: make it, with the module's scripts in it");
+    }
+
+    #[test]
+    fn a_closed_gate_stays_so_for_lower_reigns_until_it_is_opened() {
+        let node = ha_proto::NodeId::new(0).unwrap();
+        let epoch = |counter| Epoch::new(counter, node);
+        let gate = Gate::new().unwrap();
+        let passes = |counter| gate.pass(epoch(counter), || ()).is_ok();
+        assert!(passes(1));
+        gate.close(epoch(3), || Ok(())).unwrap();
+        gate.close(epoch(2), || Ok(())).unwrap();
+        assert_eq!([passes(2), passes(3), passes(4)], [false, false, true]);
+        gate.open();
+        assert!(passes(1));
+    }
+}
