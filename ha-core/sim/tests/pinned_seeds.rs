@@ -6,7 +6,7 @@ use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::Options;
 
-const PINNED: [(u64, Vote, &str); 23] = [
+const PINNED: [(u64, Vote, &str); 24] = [
     (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
     (42, Vote::Arbiter, "an address expires while a slow start is under way"),
     (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
@@ -15,6 +15,7 @@ const PINNED: [(u64, Vote, &str); 23] = [
     (75, Vote::Arbiter, "a full disk was never tried again under load"),
     (188, Vote::Arbiter, "a fenced holder told its peer while its address was still set"),
     (410, Vote::Arbiter, "a promise comes together with the record that it is for"),
+    (844, Vote::Arbiter, "what was acknowledged under an override that no witness ever had"),
     (1045, Vote::Arbiter, "a resumed primary tells what its successor has"),
     (1874, Vote::Arbiter, "a late Exclude of a node that is gone leaves no complete member"),
     (2318, Vote::Arbiter, "the right to run alone takes longer to save than the lease lasts"),

@@ -1,6 +1,6 @@
 //! What was acknowledged, for the checkers that watch that it stays.
 
-use ha_proto::{Chain, Seq};
+use ha_proto::{Chain, NodeSet, Seq};
 
 use super::Seen;
 use crate::scene::Scene;
@@ -18,20 +18,25 @@ impl Acked {
     }
 
     /// Remembers what is acknowledged, and forgets what an override gave up: what the forced node
-    /// lacks; or, when the other side's reign went on above it, what that one lacks.
+    /// lacks; or, when W never had it (G4 is void then), what a member of W's set lacks.
     pub(super) fn see(&mut self, scene: &Scene, seen: &Seen<'_>) {
-        let keeper = match *seen {
+        let keepers = match *seen {
             Seen::Acknowledged { node, record } => {
                 if scene.counts(node) && record.0 > self.last().0 {
                     self.records.push(record);
                 }
                 return;
             }
-            Seen::Overridden { node } => node,
-            Seen::OverrideEnds { winner, landed: false } => winner,
+            Seen::Overridden { node } => NodeSet::only(scene.nodes[node].id),
+            Seen::OverrideEnds { winner, landed: false } => {
+                let told = scene.witness.told_record.map(|told| told.set).unwrap_or_default();
+                told.with(scene.nodes[winner].id)
+            }
             _ => return,
         };
-        let log = &scene.nodes[keeper].disk.log;
-        self.records.retain(|record| log.has(record.0, record.1));
+        let keeps = |id, record: &(Seq, Chain)| {
+            scene.nodes[scene.index(id)].disk.log.has(record.0, record.1)
+        };
+        self.records.retain(|record| keepers.iter().all(|id| keeps(id, record)));
     }
 }
