@@ -35,11 +35,20 @@ impl Cgroup {
         let own = own_path(&groups).ok_or_else(|| {
             io::Error::new(ErrorKind::Unsupported, "this kernel has no cgroup v2")
         })?;
+        Ok(Self::root()?.join(own))
+    }
+
+    /// The folder of the group that holds all others; mounts the hierarchy at [`MOUNT`] where
+    /// nobody has.
+    ///
+    /// # Errors
+    /// It is not mounted and this process may not mount it.
+    pub fn root() -> io::Result<PathBuf> {
         if let Some(root) = mounted(&fs::read_to_string("/proc/self/mounts")?) {
-            return Ok(root.join(own));
+            return Ok(root);
         }
         Self::mount_at(Path::new(MOUNT))?;
-        Ok(Path::new(MOUNT).join(own))
+        Ok(MOUNT.into())
     }
 
     /// Mounts the hierarchy of version 2 at a folder, which is made.

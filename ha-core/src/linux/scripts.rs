@@ -3,7 +3,6 @@
 use core::fmt;
 use core::time::Duration;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
@@ -11,14 +10,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::string::String;
 use std::sync::Mutex;
 
-use ha_proto::{Epoch, Instant, Role};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use ha_proto::{Epoch, Role};
 use rustix::fs::{Access, access};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use thiserror::Error;
 use tracing::{info, warn};
 
 use super::cgroup::Cgroup;
+use super::child::{End, KILL_MAX, end, since};
+use super::gate::Gate;
 use super::output::Output;
 use crate::driver::Clock;
 
@@ -225,7 +224,10 @@ impl Scripts {
         };
         empty(group)?;
         match cancel {
-            Some(gate) => gate.pass(shift.epoch, || group.thaw())??,
+            Some(gate) => {
+                let passed = gate.pass(shift.epoch, || group.thaw());
+                passed.ok_or(ScriptError::Cancelled { script, epoch: shift.epoch })??;
+            }
             None => group.thaw()?,
         }
         self.run(script, group, shift, "start", self.settings.start, cancel)
@@ -401,52 +403,6 @@ impl fmt::Display for Script {
     }
 }
 
-/// How long killed processes may take to go: they may be writing to a slow disk.
-const KILL_MAX: Duration = Duration::from_secs(10);
-
-/// Which reigns may not start any more, until the next stop.
-#[derive(Debug)]
-struct Gate {
-    closed: Mutex<Option<Epoch>>,
-    bell: OwnedFd,
-}
-
-impl Gate {
-    fn new() -> io::Result<Self> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { closed: Mutex::new(None), bell })
-    }
-
-    /// Does `act` with the gate closed: whoever passes later finds it so.
-    fn close(&self, epoch: Epoch, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let mut closed = self.closed.lock().expect("nothing panics at the gate");
-        *closed = (*closed).max(Some(epoch));
-        // Full is rung as well.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-        act()
-    }
-
-    fn open(&self) {
-        let mut closed = self.closed.lock().expect("nothing panics at the gate");
-        *closed = None;
-        // Empty is silent as well.
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
-    }
-
-    fn is_closed(&self, epoch: Epoch) -> bool {
-        self.closed.lock().expect("nothing panics at the gate").is_some_and(|by| epoch <= by)
-    }
-
-    /// Does `act` unless the gate is closed to this reign; nobody closes it meanwhile.
-    fn pass<T>(&self, epoch: Epoch, act: impl FnOnce() -> T) -> Result<T, ScriptError> {
-        let closed = self.closed.lock().expect("nothing panics at the gate");
-        if closed.is_some_and(|by| epoch <= by) {
-            return Err(ScriptError::Cancelled { script: Script::StartPrim, epoch });
-        }
-        Ok(act())
-    }
-}
-
 /// Waits for the end of a script, and kills it where it must not go on.
 fn watch(
     child: &mut Child,
@@ -455,46 +411,16 @@ fn watch(
     limit: Duration,
     cancel: Option<&Gate>,
 ) -> Result<(), ScriptError> {
-    let clock = Clock::start();
-    let pid = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).map_err(io::Error::from)?;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            let failed = ScriptError::Failed { script, status };
-            return if status.success() { Ok(()) } else { Err(failed) };
-        }
-        if cancel.is_some_and(|gate| gate.is_closed(epoch)) {
-            kill(child, &pid)?;
-            return Err(ScriptError::Cancelled { script, epoch });
-        }
-        let left = limit.saturating_sub(since(clock));
-        if left.is_zero() {
-            kill(child, &pid)?;
-            return Err(ScriptError::Overran { script, limit });
-        }
-        let bell = cancel.map_or(&pid, |gate| &gate.bell);
-        wait_for(&[&pid, bell], left)?;
-    }
-}
-
-/// Kills a script and what shares its process group; what it started otherwise stays.
-fn kill(child: &mut Child, pid: &OwnedFd) -> io::Result<()> {
-    let _gone = kill_process_group(Pid::from_child(child), Signal::KILL);
-    // Reaped if it goes in time, and never waited for without a bound.
-    wait_for(&[pid], KILL_MAX)?;
-    child.try_wait().map(drop)
-}
-
-fn wait_for(files: &[&OwnedFd], timeout: Duration) -> io::Result<()> {
-    let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 });
-    let mut files: Vec<_> = files.iter().map(|file| PollFd::new(*file, PollFlags::IN)).collect();
-    match poll(&mut files, Some(&timeout)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
+    match end(child, limit, cancel.map(|gate| (gate, epoch)))? {
+        End::Exited(status) if status.success() => Ok(()),
+        End::Exited(status) => Err(ScriptError::Failed { script, status }),
+        End::Overran => Err(ScriptError::Overran { script, limit }),
+        End::Cancelled => Err(ScriptError::Cancelled { script, epoch }),
     }
 }
 
 /// Kills whatever is in a group; it is empty afterwards.
-fn empty(group: &Cgroup) -> Result<(), ScriptError> {
+pub(super) fn empty(group: &Cgroup) -> Result<(), ScriptError> {
     if group.is_empty()? {
         return Ok(());
     }
@@ -502,12 +428,8 @@ fn empty(group: &Cgroup) -> Result<(), ScriptError> {
     if group.wait_empty(KILL_MAX)? { Ok(()) } else { Err(not_empty(group)) }
 }
 
-fn not_empty(group: &Cgroup) -> ScriptError {
+pub(super) fn not_empty(group: &Cgroup) -> ScriptError {
     ScriptError::NotEmpty(group.folder().into())
-}
-
-fn since(clock: Clock) -> Duration {
-    clock.now().saturating_since(Instant::ZERO)
 }
 
 #[cfg(test)]
@@ -550,19 +472,5 @@ mod tests {
         assert_eq!(not.unwrap(), says);
         let error = Scripts::check(Path::new("/no/such")).unwrap_err().to_string();
         assert_eq!(error, "there is no folder /no/such: make it, with the module's scripts in it");
-    }
-
-    #[test]
-    fn a_closed_gate_stays_so_for_lower_reigns_until_it_is_opened() {
-        let node = ha_proto::NodeId::new(0).unwrap();
-        let epoch = |counter| Epoch::new(counter, node);
-        let gate = Gate::new().unwrap();
-        let passes = |counter| gate.pass(epoch(counter), || ()).is_ok();
-        assert!(passes(1));
-        gate.close(epoch(3), || Ok(())).unwrap();
-        gate.close(epoch(2), || Ok(())).unwrap();
-        assert_eq!([passes(2), passes(3), passes(4)], [false, false, true]);
-        gate.open();
-        assert!(passes(1));
     }
 }

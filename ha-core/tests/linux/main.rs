@@ -5,3 +5,5 @@
 mod cgroup;
 mod processes;
 mod scripts;
+mod service;
+mod unit;

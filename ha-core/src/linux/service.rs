@@ -1,0 +1,351 @@
+//! A module that is a service with scripts, and no records of its own.
+
+use core::time::Duration;
+use std::boxed::Box;
+use std::path::PathBuf;
+use std::prelude::rust_2024::*;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use ha_proto::{Epoch, Role, Seq};
+use ha_replicate::Batch;
+use tracing::error;
+
+use super::guardian::{Guardian, Post};
+use super::scripts::{Script, ScriptError, Scripts, Service, Shift};
+use super::unit::Unit;
+use crate::Event;
+use crate::driver::{Guard, Host, HostError};
+
+/// The application of a module that an administrator wrote scripts for.
+///
+/// It is started and stopped by `start_prim` and `stop_prim`, or as a systemd unit in their place;
+/// the other scripts follow the role that this node announces. Nothing is replicated: records are taken and forgotten.
+///
+/// Dropping it stops what runs on both nodes and calls `poststop`; the driver stops the rest.
+#[derive(Debug)]
+pub struct ScriptHost {
+    scripts: Arc<Scripts>,
+    primary: Primary,
+    sentry: Sentry,
+    /// Given away with the guard.
+    addresses: Option<Box<dyn Addresses>>,
+    fence: Duration,
+    from: Role,
+    role: Role,
+    epoch: Epoch,
+    /// Whether `prestart` was called, and `poststop` was not since.
+    begun: bool,
+}
+
+/// The virtual addresses of a module, as [`Guard`] has them. Called on the guard's thread: an
+/// answer must come within the configured `stop`.
+pub trait Addresses: core::fmt::Debug + Send + 'static {
+    /// Sets them here, to vanish by themselves after `lifetime`.
+    ///
+    /// # Errors
+    /// One of them is not set.
+    fn take(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError>;
+
+    /// Lets them live for `lifetime` from now.
+    ///
+    /// # Errors
+    /// One of them was not extended.
+    fn keep(&mut self, lifetime: Duration) -> Result<(), HostError>;
+
+    /// Removes them.
+    ///
+    /// # Errors
+    /// One of them may still be set.
+    fn release(&mut self) -> Result<(), HostError>;
+}
+
+/// A module that has no virtual address.
+#[derive(Clone, Copy, Debug)]
+pub struct NoAddresses;
+
+/// What keeps a service within its right to run: frozen by the daemon, and by the guardian when
+/// the daemon does not say in time that it may go on.
+#[derive(Debug)]
+pub struct ScriptGuard {
+    primary: Primary,
+    sentry: Sentry,
+    addresses: Box<dyn Addresses>,
+    fence: Duration,
+    epoch: Epoch,
+    /// Whether a stop is still to come: the guardian's kill stands until then.
+    fenced: bool,
+}
+
+impl ScriptHost {
+    /// The host of these scripts; runs none yet. `fence` is how long losing the right to serve may
+    /// take: the configured `stop`. `guardian` is the program of the guardian and its post, which
+    /// must name the group of [`Service::Prim`]; without one, what a killed daemon leaves runs on.
+    /// A `unit` stands in place of `start_prim` and `stop_prim`.
+    ///
+    /// # Errors
+    /// The guardian cannot be started.
+    pub fn new(
+        scripts: Scripts,
+        addresses: Box<dyn Addresses>,
+        fence: Duration,
+        guardian: Option<(PathBuf, Post)>,
+        unit: Option<Unit>,
+    ) -> Result<Self, HostError> {
+        let guardian = match guardian {
+            Some((program, post)) => Some(Guardian::engage(&program, post)?),
+            None => None,
+        };
+        let scripts = Arc::new(scripts);
+        Ok(Self {
+            primary: match unit {
+                Some(unit) => Primary::Unit(Arc::new(unit)),
+                None => Primary::Scripts(Arc::clone(&scripts)),
+            },
+            scripts,
+            sentry: Sentry(Arc::new(Mutex::new(guardian))),
+            addresses: Some(addresses),
+            fence,
+            from: Role::Stop,
+            role: Role::Stop,
+            epoch: Epoch::NONE,
+            begun: false,
+        })
+    }
+
+    fn shift(&self) -> Shift {
+        Shift { from: self.from, to: self.role, epoch: self.epoch }
+    }
+
+    /// The module takes part: `prestart`, once.
+    fn begin(&mut self) -> Result<(), ScriptError> {
+        if !self.begun {
+            self.scripts.call(Script::Prestart, self.shift())?;
+            self.begun = true;
+        }
+        Ok(())
+    }
+
+    /// The scripts that follow the role; what fails is said and does not keep the rest from it.
+    fn follow(&mut self, from: Role, to: Role) {
+        (self.from, self.role) = (from, to);
+        let (ran, runs) = (takes_part(from), takes_part(to));
+        if to != Role::Stop {
+            let begun = self.begin();
+            say(begun);
+        }
+        let shift = self.shift();
+        if runs && !ran {
+            say(self.scripts.start(Service::Both, shift));
+        }
+        if ran && !runs {
+            say(self.scripts.stop(Service::Both, shift, false));
+        }
+        say(self.scripts.call(Script::Transition, shift));
+        if to == Role::Stop {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if self.begun {
+            self.begun = false;
+            say(self.scripts.call(Script::Poststop, self.shift()));
+        }
+    }
+}
+
+impl Drop for ScriptHost {
+    fn drop(&mut self) {
+        (self.from, self.role) = (self.role, Role::Stop);
+        if takes_part(self.from) {
+            say(self.scripts.stop(Service::Both, self.shift(), false));
+        }
+        self.end();
+    }
+}
+
+impl Host for ScriptHost {
+    type Guard = ScriptGuard;
+
+    fn guard(&mut self) -> ScriptGuard {
+        ScriptGuard {
+            primary: self.primary.clone(),
+            sentry: self.sentry.clone(),
+            addresses: self.addresses.take().expect("the guard is asked for once"),
+            fence: self.fence,
+            epoch: Epoch::NONE,
+            fenced: false,
+        }
+    }
+
+    async fn start(&mut self, epoch: Epoch, _head: Seq) -> Result<(), HostError> {
+        self.epoch = epoch;
+        self.begin()?;
+        // The role may be announced before its service runs, or after.
+        let early = Shift { from: self.role, to: Role::Prim, epoch };
+        let shift = if self.role.serves() { self.shift() } else { early };
+        self.primary.start(shift)
+    }
+
+    async fn stop(&mut self, force: bool) -> Result<(), HostError> {
+        let early = Shift { from: self.role, to: Role::Wait, epoch: self.epoch };
+        let shift = if self.role.serves() { early } else { self.shift() };
+        // What the guardian would still do must not hit the script that clears up.
+        if self.primary.kill_frozen()? {
+            self.sentry.rest();
+        }
+        self.primary.stop(shift, force)?;
+        self.sentry.rest();
+        Ok(())
+    }
+
+    async fn apply(&mut self, _seq: Seq, _record: Bytes) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn apply_batch(&mut self, _batch: &Batch) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn reset(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn observe(&mut self, event: &Event) {
+        if let &Event::Role { from, to, ready: _ } = event
+            && from != to
+        {
+            self.follow(from, to);
+        }
+    }
+}
+
+impl Guard for ScriptGuard {
+    async fn fence(&mut self, epoch: Epoch) -> Result<(), HostError> {
+        // Nothing was started: no stop will follow that could undo a fence.
+        if epoch == Epoch::NONE {
+            return Ok(());
+        }
+        self.fenced = true;
+        let fenced = self.primary.fence(epoch, self.fence);
+        self.sentry.fence(epoch);
+        fenced
+    }
+
+    async fn take_address(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
+        self.epoch = epoch;
+        self.fenced = false;
+        self.sentry.feed(epoch, lifetime)?;
+        self.addresses.take(epoch, lifetime)
+    }
+
+    async fn keep_address(&mut self, lifetime: Duration) -> Result<(), HostError> {
+        self.sentry.feed(self.epoch, lifetime)?;
+        self.addresses.keep(lifetime)
+    }
+
+    async fn drop_address(&mut self) -> Result<(), HostError> {
+        self.addresses.release()?;
+        if !self.fenced {
+            // In order: what served was stopped before.
+            self.sentry.rest();
+        }
+        Ok(())
+    }
+}
+
+impl Addresses for NoAddresses {
+    fn take(&mut self, _: Epoch, _: Duration) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn keep(&mut self, _: Duration) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
+}
+
+/// What runs where the module is primary, for host and guard.
+#[derive(Clone, Debug)]
+enum Primary {
+    Scripts(Arc<Scripts>),
+    Unit(Arc<Unit>),
+}
+
+impl Primary {
+    fn start(&self, shift: Shift) -> Result<(), HostError> {
+        match self {
+            Self::Scripts(scripts) => Ok(scripts.start(Service::Prim, shift)?),
+            Self::Unit(unit) => Ok(unit.start(shift.epoch)?),
+        }
+    }
+
+    fn stop(&self, shift: Shift, force: bool) -> Result<(), HostError> {
+        match self {
+            Self::Scripts(scripts) => Ok(scripts.stop(Service::Prim, shift, force)?),
+            Self::Unit(unit) => Ok(unit.stop(force)?),
+        }
+    }
+
+    fn fence(&self, epoch: Epoch, within: Duration) -> Result<(), HostError> {
+        match self {
+            Self::Scripts(scripts) => Ok(scripts.fence(epoch, within)?),
+            Self::Unit(unit) => Ok(unit.fence(epoch, within)?),
+        }
+    }
+
+    fn kill_frozen(&self) -> Result<bool, HostError> {
+        match self {
+            Self::Scripts(scripts) => Ok(scripts.kill_frozen(Service::Prim)?),
+            Self::Unit(unit) => Ok(unit.kill_frozen()?),
+        }
+    }
+}
+
+/// The guardian, if there is one, for host and guard.
+#[derive(Clone, Debug)]
+struct Sentry(Arc<Mutex<Option<Guardian>>>);
+
+impl Sentry {
+    fn with(
+        &self,
+        tell: impl FnOnce(&mut Guardian) -> std::io::Result<()>,
+    ) -> Result<(), HostError> {
+        let mut guardian = self.0.lock().expect("nothing panics while the guardian is told");
+        let told = guardian.as_mut().map_or(Ok(()), tell);
+        told.map_err(|why| HostError::new(std::format!("the guardian does not hear: {why}")))
+    }
+
+    /// What it is not told it does by itself when the right ends: an error, for there may be no one.
+    fn feed(&self, epoch: Epoch, right: Duration) -> Result<(), HostError> {
+        self.with(|guardian| guardian.feed(epoch, right))
+    }
+
+    /// The daemon has done it itself.
+    fn fence(&self, epoch: Epoch) {
+        say(self.with(|guardian| guardian.fence(epoch)));
+    }
+
+    /// Nothing runs that it could freeze or kill.
+    fn rest(&self) {
+        say(self.with(Guardian::rest));
+    }
+}
+
+/// Whether the service of both nodes runs in this role.
+const fn takes_part(role: Role) -> bool {
+    match role {
+        Role::Second | Role::Prim | Role::Alone | Role::Up => true,
+        Role::Stop | Role::Wait => false,
+    }
+}
+
+fn say<E: core::fmt::Display>(result: Result<(), E>) {
+    if let Err(error) = result {
+        error!(%error);
+    }
+}

@@ -1,0 +1,212 @@
+//! A systemd unit in place of the scripts of a primary.
+
+use core::time::Duration;
+use std::format;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::prelude::rust_2024::*;
+use std::process::{Command, Stdio};
+use std::string::String;
+use std::sync::Mutex;
+
+use ha_proto::Epoch;
+use thiserror::Error;
+use tracing::warn;
+
+use super::cgroup::Cgroup;
+use super::child::{End, end, since};
+use super::gate::Gate;
+use super::scripts::{ScriptError, empty};
+use crate::driver::Clock;
+
+/// A unit that is started where the module is primary, by `systemctl`. It must be disabled, so that
+/// nobody else starts it, and must not restart by itself.
+///
+/// Its methods may be called on any thread; start and stop wait for each other.
+#[derive(Debug)]
+pub struct Unit {
+    settings: UnitSettings,
+    /// Where its processes are, once it was started.
+    group: Mutex<Option<Cgroup>>,
+    one: Mutex<()>,
+    gate: Gate,
+}
+
+/// Which unit, and its bounds.
+#[derive(Clone, Debug)]
+pub struct UnitSettings {
+    /// The program: `systemctl`.
+    pub systemctl: PathBuf,
+    /// The unit's name, with its suffix: `postgresql.service`.
+    pub name: String,
+    /// How long a start may take.
+    pub start: Duration,
+    /// How long a stop may take before all is killed.
+    pub stop: Duration,
+}
+
+/// Why a unit cannot do what it is for.
+#[derive(Debug, Error)]
+pub enum UnitError {
+    /// What it started may run.
+    #[error("systemctl {verb} {unit}: {how}: see journalctl -u {unit}")]
+    Failed {
+        /// What was asked.
+        verb: &'static str,
+        /// Of which unit.
+        unit: String,
+        /// What became of it.
+        how: String,
+    },
+    /// Something of it still runs.
+    #[error(transparent)]
+    Alive(#[from] ScriptError),
+    /// The kernel.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Unit {
+    /// This unit; nothing is started or asked yet.
+    ///
+    /// # Errors
+    /// The kernel has no event left.
+    pub fn new(settings: UnitSettings) -> io::Result<Self> {
+        let (group, one) = (Mutex::new(None), Mutex::new(()));
+        Ok(Self { settings, group, one, gate: Gate::new()? })
+    }
+
+    /// Starts it, and waits until systemd says that it runs.
+    ///
+    /// # Errors
+    /// It failed, overran, or a [`fence`](Self::fence) came: what it started may run, until
+    /// [`stop`](Self::stop).
+    pub fn start(&self, epoch: Epoch) -> Result<(), UnitError> {
+        let _one = self.one.lock().expect("nothing panics while a unit is started");
+        if self.gate.is_closed(epoch) {
+            return Err(self.failed("start", OVER));
+        }
+        self.call("start", &[], self.settings.start, Some((&self.gate, epoch)))?;
+        let group = self.find()?;
+        let mut known = self.group.lock().expect("nothing panics while a group is named");
+        known.clone_from(&group);
+        drop(known);
+        // A fence that came before the group was known killed what it found; this is the rest.
+        if self.gate.is_closed(epoch) {
+            group.map_or(Ok(()), |group| group.freeze())?;
+            return Err(self.failed("start", OVER));
+        }
+        Ok(())
+    }
+
+    /// Stops it, and kills whatever is left. What is frozen lost the right to run and is killed at
+    /// once. Done means that its group is empty, or gone.
+    ///
+    /// # Errors
+    /// Something of it survived being killed, or systemd does not say that it is over.
+    pub fn stop(&self, force: bool) -> Result<(), UnitError> {
+        let _one = self.one.lock().expect("nothing panics while a unit is stopped");
+        self.kill_frozen()?;
+        let group = self.known();
+        if let Some(group) = &group
+            && group.folder().exists()
+        {
+            group.thaw()?;
+        }
+        if force {
+            self.kill(self.settings.stop)?;
+        }
+        if let Err(error) = self.call("stop", &[], self.settings.stop, None) {
+            warn!(%error, "a unit does not stop in order");
+            self.kill(self.settings.stop)?;
+            self.call("stop", &[], self.settings.stop, None)?;
+        }
+        if let Some(group) = group.filter(|group| group.folder().exists()) {
+            empty(&group)?;
+        }
+        self.gate.open();
+        Ok(())
+    }
+
+    /// Keeps it from doing anything more, and cancels a start that is under way: frozen, or killed.
+    /// [`stop`](Self::stop) must follow; starts are refused until then.
+    ///
+    /// # Errors
+    /// It could neither be frozen nor killed within the time.
+    pub fn fence(&self, epoch: Epoch, within: Duration) -> Result<(), UnitError> {
+        let frozen = self.gate.close(epoch, || {
+            let group = self.known().filter(|group| group.folder().exists())?;
+            Some(group.freeze().and_then(|()| group.wait_frozen(within / 2)))
+        });
+        if matches!(frozen, Some(Ok(true))) {
+            return Ok(());
+        }
+        warn!(unit = self.settings.name, "it cannot be frozen: it is killed");
+        self.kill(within / 2)
+    }
+
+    /// Kills all of it if it is frozen; whether it was.
+    ///
+    /// # Errors
+    /// Something of it survived being killed.
+    pub fn kill_frozen(&self) -> Result<bool, UnitError> {
+        let Some(group) = self.known().filter(|group| group.folder().exists()) else {
+            return Ok(false);
+        };
+        let frozen = group.is_frozen()?;
+        if frozen {
+            empty(&group)?;
+        }
+        Ok(frozen)
+    }
+
+    fn known(&self) -> Option<Cgroup> {
+        self.group.lock().expect("nothing panics while a group is named").clone()
+    }
+
+    fn kill(&self, limit: Duration) -> Result<(), UnitError> {
+        self.call("kill", &["--signal=KILL"], limit, None)
+    }
+
+    /// Where systemd has its processes; `None` when it has none.
+    fn find(&self) -> Result<Option<Cgroup>, UnitError> {
+        let mut command = Command::new(&self.settings.systemctl);
+        command.args(["show", "--property=ControlGroup", "--value", "--", &self.settings.name]);
+        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        let path = String::from_utf8_lossy(&output.stdout);
+        let path = path.trim().trim_start_matches('/');
+        if path.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Cgroup::open(Cgroup::root()?.join(path))?))
+    }
+
+    fn call(
+        &self,
+        verb: &'static str,
+        options: &[&str],
+        limit: Duration,
+        cancel: Option<(&Gate, Epoch)>,
+    ) -> Result<(), UnitError> {
+        let clock = Clock::start();
+        let mut command = Command::new(&self.settings.systemctl);
+        command.arg(verb).args(options).arg("--").arg(&self.settings.name);
+        command.process_group(0).stdin(Stdio::null());
+        let mut child = command.spawn()?;
+        let ended = end(&mut child, limit, cancel)?;
+        match ended {
+            End::Exited(status) if status.success() => Ok(()),
+            End::Exited(status) => Err(self.failed(verb, &format!("{status}"))),
+            End::Overran => Err(self.failed(verb, &format!("not done after {:?}", since(clock)))),
+            End::Cancelled => Err(self.failed(verb, OVER)),
+        }
+    }
+
+    fn failed(&self, verb: &'static str, how: &str) -> UnitError {
+        UnitError::Failed { verb, unit: self.settings.name.clone(), how: how.into() }
+    }
+}
+
+/// Why a start that was cancelled did not do it.
+const OVER: &str = "the right to serve is over";
