@@ -1,0 +1,257 @@
+//! The guardian as a process: what a service may do when its daemon is killed, stopped or replaced.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ha_core::driver::Clock;
+use ha_core::linux::cgroup::Cgroup;
+use ha_core::linux::guardian::{Guardian, Post};
+use ha_core::proto::{Epoch, Instant, NodeId};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take that is expected to come.
+const SOON: Duration = Duration::from_secs(20);
+
+/// How long each feed lets the service run: far more than a loaded machine takes to feed again.
+const RIGHT: Duration = Duration::from_millis(1500);
+
+/// How long a frozen service lives.
+const GRACE: Duration = Duration::from_millis(400);
+
+/// Where the daemon, which is this program again, reads what it is to be.
+const DAEMON: &str = "HA_TEST_DAEMON";
+
+fn epoch() -> Epoch {
+    Epoch::new(7, NodeId::new(0).unwrap())
+}
+
+fn engage(post: &Post) -> Guardian {
+    Guardian::engage(Path::new(env!("CARGO_BIN_EXE_ha-guardian")), post.clone()).unwrap()
+}
+
+/// Not a test: the daemon of the others, which feeds its guardian for ever.
+#[test]
+fn the_daemon() {
+    let Ok(told) = std::env::var(DAEMON) else { return };
+    let post = Post::from_args(told.split(' ').map(String::from)).unwrap();
+    let mut guardian = engage(&post);
+    loop {
+        guardian.feed(epoch(), RIGHT).unwrap();
+        assert!(Command::new("sleep").arg("0.02").status().unwrap().success());
+    }
+}
+
+/// A service that counts, a group for it, and the post of its guardian. All gone at the drop.
+struct Rig {
+    group: Cgroup,
+    post: Post,
+    folder: tempfile::TempDir,
+    service: Child,
+    daemon: Option<Child>,
+}
+
+impl Rig {
+    /// `None`, said once, where tests cannot have any.
+    fn new() -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return None;
+        }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ha-guardian-{}-{number}", std::process::id());
+        let group = Cgroup::make(&Cgroup::home().unwrap(), &name).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let post = Post {
+            socket: folder.path().join("guardian"),
+            group: group.folder().into(),
+            grace: GRACE,
+            watchdog: None,
+        };
+        let script = "i=0; while :; do i=$((i+1)); echo $i > new; mv new count; sleep 0.005; done";
+        let mut service = group.command(Path::new("/bin/sh"));
+        let service = service.args(["-c", script]).current_dir(&folder).spawn().unwrap();
+        let rig = Self { group, post, folder, service, daemon: None };
+        wait("a service", || rig.count() > 1);
+        Some(rig)
+    }
+
+    fn count(&self) -> u64 {
+        let text = fs::read_to_string(self.folder.path().join("count")).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
+    /// A process that feeds the guardian, and had it started.
+    fn daemon(&mut self) {
+        let [socket, group] = [&self.post.socket, &self.post.group].map(|path| path.display());
+        let told = format!("{socket} {group} {}", self.post.grace.as_millis());
+        let mut daemon = Command::new(std::env::current_exe().unwrap());
+        daemon.args(["--exact", "the_daemon"]).env(DAEMON, told).stdout(Stdio::null());
+        self.daemon = Some(daemon.spawn().unwrap());
+        wait("a guardian", || self.post.socket.exists());
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.daemon.as_ref().unwrap()), signal).unwrap();
+    }
+
+    /// The process that listens, found by its arguments.
+    fn guardian(&self) -> Option<Pid> {
+        let socket = self.post.socket.to_str().unwrap();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let found = processes.filter_map(|entry| {
+            let line = fs::read(entry.path().join("cmdline")).ok()?;
+            let mut words = line.split(|&byte| byte == 0);
+            let is = words.next()?.ends_with(b"ha-guardian") && words.next()? == socket.as_bytes();
+            is.then(|| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))?
+        });
+        found.last()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.group.is_empty().unwrap()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        if let Some(guardian) = self.guardian() {
+            let _ = kill_process(guardian, Signal::KILL);
+        }
+        let _ = self.group.kill();
+        let _ = self.service.wait();
+        let _ = self.group.wait_empty(SOON);
+        let _ = self.group.remove();
+    }
+}
+
+fn wait(what: &str, done: impl Fn() -> bool) {
+    let clock = Clock::start();
+    while !done() {
+        assert!(clock.now() < Instant::ZERO + SOON, "never seen: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// FIELD row 4: what runs on the node whose daemon died.
+#[test]
+fn field_04_a_service_does_not_outlive_the_right_of_a_daemon_that_was_killed() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.daemon();
+    let clock = Clock::start();
+    rig.signal(Signal::KILL);
+    wait("frozen", || rig.group.is_frozen().unwrap());
+    assert!(rig.group.wait_frozen(SOON).unwrap());
+    let took = clock.now().saturating_since(Instant::ZERO);
+    assert!(took <= RIGHT + Duration::from_millis(500), "{took:?}");
+    wait("killed", || rig.is_empty());
+}
+
+/// FIELD row 8: a daemon that is paused.
+#[test]
+fn field_08_a_service_does_not_outlive_the_right_of_a_daemon_that_is_paused() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.daemon();
+    rig.signal(Signal::STOP);
+    wait("frozen", || rig.group.is_frozen().unwrap());
+    assert!(rig.group.wait_frozen(SOON).unwrap());
+    let seen = rig.count();
+    wait("killed", || rig.is_empty());
+    assert_eq!(rig.count(), seen, "it did nothing between");
+}
+
+#[test]
+fn a_service_that_is_fed_goes_on_past_the_first_deadline() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.daemon();
+    let clock = Clock::start();
+    wait("twice the right", || clock.now() > Instant::ZERO + RIGHT * 2);
+    assert!(!rig.group.is_frozen().unwrap());
+    let seen = rig.count();
+    wait("it counts", || rig.count() > seen);
+}
+
+#[test]
+fn a_daemon_that_was_paused_for_less_than_the_grace_lets_its_service_go_on() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.post.grace = SOON;
+    rig.daemon();
+    rig.signal(Signal::STOP);
+    wait("frozen", || rig.group.is_frozen().unwrap());
+    rig.signal(Signal::CONT);
+    wait("thawed", || !rig.group.is_frozen().unwrap());
+    let seen = rig.count();
+    wait("it counts", || rig.count() > seen);
+}
+
+#[test]
+fn the_next_daemon_finds_the_guardian_of_the_one_before() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.daemon();
+    let guardian = rig.guardian();
+    assert!(guardian.is_some());
+    rig.signal(Signal::KILL);
+    let mut next = engage(&rig.post);
+    next.feed(epoch(), SOON).unwrap();
+    let clock = Clock::start();
+    wait("the old right's end", || clock.now() > Instant::ZERO + RIGHT + GRACE);
+    assert!(!rig.group.is_frozen().unwrap());
+    assert_eq!(rig.guardian(), guardian, "no second one was started");
+    next.fence(epoch()).unwrap();
+    wait("frozen", || rig.group.is_frozen().unwrap());
+    wait("killed", || rig.is_empty());
+    next.rest().unwrap();
+    next.dismiss().unwrap();
+    wait("its end", || rig.guardian().is_none());
+    assert!(!rig.post.socket.exists());
+}
+
+#[test]
+fn a_guardian_that_was_killed_is_replaced_at_the_next_word() {
+    let Some(rig) = Rig::new() else { return };
+    let mut daemon = engage(&rig.post);
+    daemon.feed(epoch(), SOON).unwrap();
+    let first = rig.guardian().unwrap();
+    kill_process(first, Signal::KILL).unwrap();
+    wait("the end of it", || rig.guardian() != Some(first));
+    daemon.feed(epoch(), Duration::from_millis(1)).unwrap();
+    assert!(rig.guardian().is_some());
+    wait("killed", || rig.is_empty());
+}
+
+#[test]
+fn a_watchdog_is_fed_and_let_go() {
+    let Some(mut rig) = Rig::new() else { return };
+    let device: PathBuf = rig.folder.path().join("watchdog");
+    fs::write(&device, "").unwrap();
+    rig.post.watchdog = Some(device.clone());
+    let guardian = engage(&rig.post);
+    wait("two feeds", || fs::read(&device).unwrap().len() >= 2);
+    guardian.dismiss().unwrap();
+    let fed = fs::read(&device).unwrap();
+    assert_eq!(fed.last(), Some(&b'V'), "{fed:?}");
+}
+
+#[test]
+fn what_cannot_be_guarded_is_said_in_one_line() {
+    let guardian = |args: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_ha-guardian"));
+        let output = program.args(args).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let said = errors.lines().last().map(String::from);
+        (output.status.code(), said.unwrap())
+    };
+    let usage = "ha-guardian: usage: ha-guardian SOCKET GROUP MILLISECONDS [WATCHDOG]";
+    assert_eq!(guardian(&[]), (Some(1), usage.into()));
+    let (code, said) = guardian(&["/tmp/ha-no-socket", "/no/such/group", "10"]);
+    let says = "ha-guardian: /no/such/group has no cgroup.events: it needs Linux 5.14";
+    assert_eq!((code, said.as_str()), (Some(1), says));
+}
