@@ -261,8 +261,6 @@ impl Watching {
     fn turn(&mut self) -> io::Result<bool> {
         self.sleep()?;
         let mut bytes = [0; Word::LEN + 1];
-        // Time first: what came too late is judged as late.
-        self.tell(Fact::Tick);
         for _ in 0..WORDS_MAX {
             match self.socket.recv(&mut bytes) {
                 Ok(len) => match Word::decode(&bytes[..len]) {
@@ -278,6 +276,8 @@ impl Watching {
                 Err(error) => return Err(error),
             }
         }
+        // Words first: what was said in time counts although this process was late.
+        self.tell(Fact::Tick);
         if let Some(dog) = &mut self.dog {
             dog.pat(boottime(), &self.group);
         }

@@ -73,8 +73,6 @@ pub struct ScriptGuard {
     addresses: Box<dyn Addresses>,
     fence: Duration,
     epoch: Epoch,
-    /// Whether a stop is still to come: the guardian's kill stands until then.
-    fenced: bool,
 }
 
 impl ScriptHost {
@@ -175,7 +173,6 @@ impl Host for ScriptHost {
             addresses: self.addresses.take().expect("the guard is asked for once"),
             fence: self.fence,
             epoch: Epoch::NONE,
-            fenced: false,
         }
     }
 
@@ -227,7 +224,6 @@ impl Guard for ScriptGuard {
         if epoch == Epoch::NONE {
             return Ok(());
         }
-        self.fenced = true;
         let fenced = self.primary.fence(epoch, self.fence);
         self.sentry.fence(epoch);
         fenced
@@ -235,7 +231,8 @@ impl Guard for ScriptGuard {
 
     async fn take_address(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
         self.epoch = epoch;
-        self.fenced = false;
+        // Addresses come before the service: whatever was watched is over.
+        self.sentry.rest();
         self.sentry.feed(epoch, lifetime)?;
         self.addresses.take(epoch, lifetime)
     }
@@ -246,12 +243,8 @@ impl Guard for ScriptGuard {
     }
 
     async fn drop_address(&mut self) -> Result<(), HostError> {
-        self.addresses.release()?;
-        if !self.fenced {
-            // In order: what served was stopped before.
-            self.sentry.rest();
-        }
-        Ok(())
+        // The service may still run, and the guardian watches it until it is stopped.
+        self.addresses.release()
     }
 }
 
