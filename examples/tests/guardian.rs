@@ -2,15 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ha_core::driver::Clock;
+use ha_core::driver::{Clock, Guard, Host};
 use ha_core::linux::cgroup::Cgroup;
 use ha_core::linux::guardian::{Guardian, Post};
-use ha_core::proto::{Epoch, Instant, NodeId};
+use ha_core::linux::scripts::{Scripts, Settings};
+use ha_core::linux::service::{NoAddresses, ScriptHost};
+use ha_core::proto::{Epoch, Instant, NodeId, Seq};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long anything may take that is expected to come.
@@ -41,6 +44,7 @@ fn the_daemon() {
     let mut guardian = engage(&post);
     loop {
         guardian.feed(epoch(), RIGHT).unwrap();
+        fs::write(post.socket.with_extension("fed"), "").unwrap();
         assert!(Command::new("sleep").arg("0.02").status().unwrap().success());
     }
 }
@@ -92,7 +96,7 @@ impl Rig {
         let mut daemon = Command::new(std::env::current_exe().unwrap());
         daemon.args(["--exact", "the_daemon"]).env(DAEMON, told).stdout(Stdio::null());
         self.daemon = Some(daemon.spawn().unwrap());
-        wait("a guardian", || self.post.socket.exists());
+        wait("a guardian that was fed", || self.post.socket.with_extension("fed").exists());
     }
 
     fn signal(&self, signal: Signal) {
@@ -129,7 +133,10 @@ impl Drop for Rig {
         let _ = self.group.kill();
         let _ = self.service.wait();
         let _ = self.group.wait_empty(SOON);
-        let _ = self.group.remove();
+        for below in ["host/prim", "host/both", "host", ""] {
+            // The tests without a host have none of the first three.
+            let _ = fs::remove_dir(self.group.folder().join(below));
+        }
     }
 }
 
@@ -225,6 +232,88 @@ fn a_guardian_that_was_killed_is_replaced_at_the_next_word() {
     daemon.feed(epoch(), Duration::from_millis(1)).unwrap();
     assert!(rig.guardian().is_some());
     wait("killed", || rig.is_empty());
+}
+
+/// Scripts whose service counts, and whose stop takes longer than the guardian's grace.
+fn host(rig: &mut Rig) -> ScriptHost {
+    let folder = rig.folder.path().to_owned();
+    let start = "setsid sh -c 'while :; do echo . >> served; sleep 0.005; done' \
+        < /dev/null > /dev/null 2>&1 &";
+    for (name, text) in [("start_prim", start), ("stop_prim", "sleep 1; echo $3 > stopped")] {
+        fs::write(folder.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let settings = Settings {
+        run: folder.join("run"),
+        log: folder.join("log"),
+        log_bytes: 10_000,
+        group: rig.group.folder().join("host"),
+        module: "shop".into(),
+        node: "n1".into(),
+        start: SOON,
+        stop: SOON,
+        force: SOON,
+        folder,
+    };
+    rig.post.group = settings.group.join("prim");
+    let scripts = Scripts::new(settings).unwrap();
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_ha-guardian"));
+    let guardian = Some((program, rig.post.clone()));
+    ScriptHost::new(scripts, Box::new(NoAddresses), SOON, guardian, None).unwrap()
+}
+
+fn now<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+#[test]
+fn the_guardian_does_not_hit_the_stop_that_follows_a_fence() {
+    let Some(mut rig) = Rig::new() else { return };
+    let mut host = host(&mut rig);
+    let mut guard = host.guard();
+    now(guard.take_address(epoch(), SOON)).unwrap();
+    now(host.start(epoch(), Seq::ZERO)).unwrap();
+    wait("a service", || rig.folder.path().join("served").exists());
+    now(guard.fence(epoch())).unwrap();
+    now(guard.drop_address()).unwrap();
+    now(host.stop(true)).unwrap();
+    let said = fs::read_to_string(rig.folder.path().join("stopped")).unwrap();
+    assert_eq!(said, "force\n", "it ran to its end, longer than the grace");
+    assert!(Cgroup::open(rig.post.group.clone()).unwrap().is_empty().unwrap());
+}
+
+#[test]
+fn a_host_that_does_not_renew_in_time_is_frozen_and_killed_and_can_serve_again() {
+    let Some(mut rig) = Rig::new() else { return };
+    let mut host = host(&mut rig);
+    let mut guard = host.guard();
+    now(guard.take_address(epoch(), RIGHT)).unwrap();
+    now(host.start(epoch(), Seq::ZERO)).unwrap();
+    let group = Cgroup::open(rig.post.group.clone()).unwrap();
+    assert!(!group.is_empty().unwrap());
+    wait("killed", || group.is_empty().unwrap());
+    now(guard.fence(epoch())).unwrap();
+    now(guard.drop_address()).unwrap();
+    now(host.stop(true)).unwrap();
+    now(guard.take_address(epoch(), SOON)).unwrap();
+    now(host.start(epoch(), Seq::ZERO)).unwrap();
+    assert!(!group.is_empty().unwrap());
+    assert!(!group.is_frozen().unwrap());
+}
+
+#[test]
+fn addresses_that_went_before_a_service_came_hold_nothing_back() {
+    let Some(mut rig) = Rig::new() else { return };
+    let mut host = host(&mut rig);
+    let mut guard = host.guard();
+    now(guard.take_address(epoch(), Duration::from_millis(1))).unwrap();
+    let group = Cgroup::open(rig.post.group.clone()).unwrap();
+    wait("frozen", || group.is_frozen().unwrap());
+    now(guard.drop_address()).unwrap();
+    now(guard.take_address(epoch(), RIGHT)).unwrap();
+    now(host.start(epoch(), Seq::ZERO)).unwrap();
+    assert!(!group.is_frozen().unwrap());
+    wait("frozen when its own right ends", || group.is_frozen().unwrap());
 }
 
 #[test]
