@@ -103,6 +103,8 @@ pub use ha_heartbeat as heartbeat;
 pub use ha_proto as proto;
 pub use ha_quorum as quorum;
 pub use ha_replicate as replicate;
+#[cfg(feature = "linux")]
+pub use ha_vip as vip;
 pub use io::{Answer, Destination, Effect, Input, Output, Source};
 pub use mirror::{Counters, Mirror, Status};
 pub use order::{Order, OrderError};

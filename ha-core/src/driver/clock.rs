@@ -43,7 +43,7 @@ impl Clock {
 /// Wakes the node's loop at an instant, to the microsecond, and at once after a sleep of the
 /// machine that went past it.
 #[derive(Debug)]
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     clock: Clock,
     timer: AsyncFd<OwnedFd>,
     armed: Option<Instant>,
@@ -51,7 +51,7 @@ pub(super) struct Alarm {
 
 impl Alarm {
     /// An alarm that is not armed. Needs the runtime's context.
-    pub(super) fn new(clock: Clock) -> io::Result<Self> {
+    pub(crate) fn new(clock: Clock) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
         Ok(Self { clock, timer: watch(timer)?, armed: None })
@@ -59,7 +59,7 @@ impl Alarm {
 
     /// Rings at `at` or before. One that is armed for an earlier time stays so: ringing early is
     /// harmless, and re-arming costs a system call.
-    pub(super) fn arm(&mut self, at: Instant) -> io::Result<()> {
+    pub(crate) fn arm(&mut self, at: Instant) -> io::Result<()> {
         if self.armed.is_some_and(|armed| armed <= at) {
             return Ok(());
         }
@@ -72,7 +72,7 @@ impl Alarm {
     }
 
     /// Ready once after each ring.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let mut ready = ready!(self.timer.poll_read_ready(cx))?;
             let mut rings = [0; 8];

@@ -93,7 +93,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, info_span};
 
 use self::cipher::{Ends, StreamKeys};
-use self::clock::Alarm;
+pub(crate) use self::clock::Alarm;
 use self::dial::Patience;
 use self::greetings::Refused;
 use self::handle::{PROPOSALS_MAX, Shared};
@@ -103,6 +103,7 @@ use self::mailbox::{Letter, Mailbox};
 use self::module::{Module, Ports};
 use self::turn::Loop;
 use self::udp::Port;
+pub(crate) use self::watched::watch;
 use crate::raw::NodeConfig;
 use crate::store::{Ids, Storage, Store, StoreLimits};
 use crate::{Answer, Mirror, Saved, Status};

@@ -11,6 +11,6 @@ use tokio::io::unix::AsyncFd;
     reason = "`new` is discouraged for what does not own its descriptor; `T` does, and the unsafe \
               `register` is not for a crate that forbids that"
 )]
-pub(super) fn watch<T: AsRawFd + Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T>> {
+pub(crate) fn watch<T: AsRawFd + Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::new(fd)
 }

@@ -8,14 +8,29 @@
 //! - [`guardian`]: the process that keeps that deadline when the daemon does not.
 //! - [`service`]: a host of the driver made of these.
 //! - [`loops`]: how often a module may restart by itself.
+//! - [`Vips`]: its virtual addresses, taken, kept and released for its guard.
 
+mod address;
+mod agent;
 pub mod cgroup;
 mod child;
 pub mod deadline;
+mod error;
+mod frames;
 mod gate;
 pub mod guardian;
+mod link;
 pub mod loops;
+mod netlink;
 pub mod output;
+mod plan;
+mod reset;
 pub mod scripts;
 pub mod service;
 pub mod unit;
+mod vips;
+mod watch;
+
+pub use error::VipError;
+pub use plan::{VipConfig, VipsConfig};
+pub use vips::Vips;

@@ -7,3 +7,5 @@ mod processes;
 mod scripts;
 mod service;
 mod unit;
+mod vips;
+mod vips_rig;

@@ -1,0 +1,184 @@
+//! The virtual addresses of a module, at work.
+
+use core::time::Duration;
+use std::prelude::rust_2024::*;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use ha_proto::{Epoch, Instant};
+use ha_vip::Event;
+use tokio::sync::mpsc;
+
+use super::agent::{self, Agent};
+use super::plan::Plan;
+use super::service::Addresses;
+use super::{VipError, VipsConfig};
+use crate::driver::{Clock, HostError};
+
+/// The virtual addresses of a module, for the [`Guard`](crate::driver::Guard) of its host: its
+/// methods do what the guard's of similar names are asked. They wait for the answer, some
+/// milliseconds; a guard has its thread for itself.
+///
+/// They work on a thread of their own, in the network namespace of the thread that started it. Each
+/// address is marked (`IFA_PROTO` 0x68), and none without the mark is ever removed; each lives for
+/// the whole seconds of what is left of its right, rounded up, so a host whose process is killed or
+/// stopped has none left soon after (R10).
+///
+/// Dropping it takes all addresses off, and waits for that.
+///
+/// What happens beside is told to the observer. [`Event::Lost`] means that the node must step down:
+/// it has no address any more though it serves. A host says so by a resource that its module needs,
+/// and lets it up again when its guard is asked to drop the addresses, which it is once the node
+/// steps down:
+///
+/// ```no_run
+/// use ha_core::driver::{Handle, HostError};
+/// use ha_core::linux::{VipError, Vips, VipsConfig};
+/// use ha_core::vip::Event;
+///
+/// const ADDRESSES: u8 = 0;
+///
+/// fn start(config: VipsConfig, module: Handle) -> Result<Vips, VipError> {
+///     Vips::start(config, move |event| {
+///         if matches!(event, Event::Lost(_)) {
+///             module.resource(ADDRESSES, false);
+///         }
+///     })
+/// }
+///
+/// // What the guard's `drop_address` does.
+/// fn drop_address(vips: &Vips, module: &Handle) -> Result<(), HostError> {
+///     vips.release()?;
+///     module.resource(ADDRESSES, true);
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Vips {
+    clock: Clock,
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a guard asks; each is answered once.
+#[derive(Debug)]
+pub(super) enum Command {
+    Take { epoch: Epoch, until: Instant, reply: Reply },
+    Keep { until: Instant, reply: Reply },
+    Release { reply: Reply },
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+pub(super) struct Reply(SyncSender<Result<(), HostError>>);
+
+impl Reply {
+    /// For what nobody asked.
+    pub(super) fn to_nobody() -> Self {
+        Self(sync_channel(1).0)
+    }
+
+    pub(super) fn say(self, result: Result<(), HostError>) {
+        // Who asked may have given up.
+        let _ = self.0.send(result);
+    }
+}
+
+impl Vips {
+    /// Starts to look after these addresses, and removes those that a killed process of ours left.
+    /// None is set yet. `observe` is called on the thread of the addresses and must not wait.
+    ///
+    /// # Errors
+    /// [`VipError`] says in one line what to do.
+    pub fn start(
+        config: VipsConfig,
+        observe: impl FnMut(&Event) + Send + 'static,
+    ) -> Result<Self, VipError> {
+        let plan = Plan::new(config)?;
+        let clock = Clock::start();
+        let (commands, asked) = mpsc::channel(COMMANDS_MAX);
+        let (ready, started) = sync_channel(1);
+        let work = move || {
+            agent::run(
+                || Agent::start(plan, clock, asked, observe),
+                |result| {
+                    // Who asked waits.
+                    let _ = ready.send(result);
+                },
+            );
+        };
+        let unable = |source| VipError::System { what: "no thread", source };
+        let thread = thread::Builder::new().name("ha-vip".into()).spawn(work).map_err(unable)?;
+        let vips = Self { clock, commands: Some(commands), thread: Some(thread) };
+        started.recv().expect("the thread answers before it ends")?;
+        Ok(vips)
+    }
+
+    /// Takes all addresses in the name of `epoch`, to vanish by themselves after `lifetime`. Done
+    /// when each is set and answers.
+    ///
+    /// # Errors
+    /// One cannot be set, or not in time; then all are taken off again. Or a release came between.
+    pub fn take(&self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
+        let until = self.clock.now() + lifetime;
+        self.ask(|reply| Command::Take { epoch, until, reply })
+    }
+
+    /// Lets them live for `lifetime` from now.
+    ///
+    /// # Errors
+    /// They are not held, or not all.
+    pub fn keep(&self, lifetime: Duration) -> Result<(), HostError> {
+        let until = self.clock.now() + lifetime;
+        self.ask(|reply| Command::Keep { until, reply })
+    }
+
+    /// Takes them all off. Done when none is left that was set here; tried until then.
+    ///
+    /// # Errors
+    /// One cannot be removed; it is still tried, and vanishes when its lifetime ends.
+    pub fn release(&self) -> Result<(), HostError> {
+        self.ask(|reply| Command::Release { reply })
+    }
+
+    fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<(), HostError> {
+        let (reply, answer) = sync_channel(1);
+        let commands = self.commands.as_ref().expect("they live as long as this");
+        commands.try_send(command(Reply(reply))).map_err(|_| {
+            HostError::new("the thread of the virtual addresses has ended, or does not answer")
+        })?;
+        answer.recv_timeout(ANSWER_MAX).map_err(|_| {
+            HostError::new("the virtual addresses cannot be changed in time; it is still tried")
+        })?
+    }
+}
+
+impl Addresses for Vips {
+    fn take(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
+        Vips::take(self, epoch, lifetime)
+    }
+
+    fn keep(&mut self, lifetime: Duration) -> Result<(), HostError> {
+        Vips::keep(self, lifetime)
+    }
+
+    fn release(&mut self) -> Result<(), HostError> {
+        Vips::release(self)
+    }
+}
+
+impl Drop for Vips {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            // It has said what went wrong.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Commands that may wait: a guard asks one after the other, and gives up on a few at most.
+const COMMANDS_MAX: usize = 16;
+
+/// How long an answer is waited for: far longer than a kernel that is well takes.
+const ANSWER_MAX: Duration = Duration::from_secs(5);

@@ -1,0 +1,92 @@
+//! What the kernel says unasked: addresses and interfaces that change.
+
+use core::net::IpAddr;
+use core::task::{Context, Poll, ready};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::prelude::rust_2024::*;
+use std::vec;
+
+use netlink_packet_core::NetlinkPayload;
+use netlink_packet_route::RouteNetlinkMessage;
+use rustix::net::{RecvFlags, recv};
+use tokio::io::unix::AsyncFd;
+
+use super::address::Found;
+use super::netlink::{BYTES_MAX, is_overrun, messages, open};
+use crate::driver::watch;
+
+/// Hears what changes. A notice is a reason to look and nothing more: it tells of the past, and
+/// some of it is our own doing.
+#[derive(Debug)]
+pub(super) struct Watch {
+    socket: AsyncFd<OwnedFd>,
+    buffer: Vec<u8>,
+}
+
+/// What changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// This address was set, by somebody else, or is gone.
+    Address(IpAddr),
+    /// An interface came, went or changed.
+    Link,
+    /// Nobody knows what: notices were lost, or make no sense.
+    Anything,
+}
+
+impl Watch {
+    /// Hears of this thread's network namespace. Needs the runtime's context.
+    pub(super) fn open() -> io::Result<Self> {
+        Ok(Self { socket: watch(open(None, GROUPS)?)?, buffer: vec![0; BYTES_MAX] })
+    }
+
+    /// Ready when something happened that `matters`.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        matters: impl Fn(Notice) -> bool,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let mut ready = ready!(self.socket.poll_read_ready(cx))?;
+            let buffer = &mut self.buffer[..];
+            let read = ready.try_io(|socket| Ok(recv(socket, buffer, RecvFlags::TRUNC)?.1));
+            let len = match read {
+                Ok(Ok(len)) => Some(len).filter(|len| *len <= self.buffer.len()),
+                Ok(Err(error)) if is_overrun(&error) => None,
+                Ok(Err(error)) => return Poll::Ready(Err(error)),
+                Err(_would_block) => continue,
+            };
+            let said = len.map(|len| notices(&self.buffer[..len]));
+            let matter = said.map_or_else(|| matters(Notice::Anything), |mut it| it.any(&matters));
+            if matter {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+/// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR` of `rtnetlink.h`.
+const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+
+fn notices(bytes: &[u8]) -> impl Iterator<Item = Notice> {
+    messages::<RouteNetlinkMessage>(bytes).filter_map(|message| {
+        match message.map(|it| it.payload) {
+            Ok(NetlinkPayload::InnerMessage(message)) => notice(&message),
+            Ok(_) | Err(_) => Some(Notice::Anything),
+        }
+    })
+}
+
+fn notice(message: &RouteNetlinkMessage) -> Option<Notice> {
+    match message {
+        // Ours, extended: the most frequent of all.
+        RouteNetlinkMessage::NewAddress(message) => {
+            Found::read(message).filter(|found| !found.ours).map(|it| Notice::Address(it.spot.ip))
+        }
+        RouteNetlinkMessage::DelAddress(message) => {
+            Found::read(message).map(|found| Notice::Address(found.spot.ip))
+        }
+        _ => Some(Notice::Link),
+    }
+}
