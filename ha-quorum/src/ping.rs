@@ -177,9 +177,7 @@ const _: () = assert!(TARGETS_MAX as u32 <= u16::BITS, "an address without a bit
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
-    use std::vec::Vec;
+    use alloc::vec::Vec;
 
     use ha_proto::laws;
     use proptest::prelude::*;
