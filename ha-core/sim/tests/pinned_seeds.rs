@@ -6,7 +6,7 @@ use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::Options;
 
-const PINNED: [(u64, Vote, &str); 24] = [
+const PINNED: [(u64, Vote, &str); 30] = [
     (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
     (42, Vote::Arbiter, "an address expires while a slow start is under way"),
     (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
@@ -30,6 +30,12 @@ const PINNED: [(u64, Vote, &str); 24] = [
     (216_703_220, Vote::Arbiter, "two operators overrode each other's choice, three times"),
     (53, Vote::None, "two primaries outbid each other for ever"),
     (97_100_093, Vote::Manual, "two logs without a common reign wait for an operator"),
+    (14, Vote::Ping, "the late answer of a look that was over was taken for a failed disk"),
+    (579, Vote::Ping, "a node that had yielded went on before its peer agreed"),
+    (896, Vote::Ping, "a peer without progress was left behind without a look"),
+    (2_626, Vote::Ping, "what was seen before a pause was saved after it"),
+    (3_654, Vote::Ping, "a primary that could not save went on beside its successor"),
+    (4_484, Vote::Ping, "a node that had yielded came back before its turn"),
     (8, Vote::Manual, "a blank node was left alone with the choice"),
 ];
 

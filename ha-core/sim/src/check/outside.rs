@@ -52,6 +52,8 @@ impl Outside {
         let alone = old.may_run_alone() || !old.is_initialised();
         let needs = minted && !alone && here.lost && !here.useless;
         let reached = here.found.is_some_and(|(reached, _)| reached);
+        // What it saw before a pause was saved in it, or right after.
+        let needs = needs && !scene.nodes[node].is_excused(scene.now);
         if needs && !here.chosen && !reached {
             return Err(format!("node {node} goes on alone and has not seen the outside"));
         }
