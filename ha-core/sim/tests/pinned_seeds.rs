@@ -6,7 +6,7 @@ use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::Options;
 
-const PINNED: [(u64, Vote, &str); 30] = [
+const PINNED: [(u64, Vote, &str); 31] = [
     (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
     (42, Vote::Arbiter, "an address expires while a slow start is under way"),
     (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
@@ -34,6 +34,7 @@ const PINNED: [(u64, Vote, &str); 30] = [
     (579, Vote::Ping, "a node that had yielded went on before its peer agreed"),
     (896, Vote::Ping, "a peer without progress was left behind without a look"),
     (2_626, Vote::Ping, "what was seen before a pause was saved after it"),
+    (2_726, Vote::Ping, "a reign that had not begun when the peer was lost began after all"),
     (3_654, Vote::Ping, "a primary that could not save went on beside its successor"),
     (4_484, Vote::Ping, "a node that had yielded came back before its turn"),
     (8, Vote::Manual, "a blank node was left alone with the choice"),

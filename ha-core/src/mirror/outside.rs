@@ -112,6 +112,10 @@ impl Mirror {
     /// that, and takes over when a primary that saw nothing must have stopped.
     pub(super) fn look_when_left(&mut self, now: Instant) {
         let lost = self.outside.lost.is_some() && !self.peer_is_alive();
+        if lost && self.config.policy.ping.is_some() && self.agreed && !self.reign.leads() {
+            // What the peer agreed to does not run: it waits its turn like any candidate.
+            (self.agreed, self.yielded) = (false, true);
+        }
         if lost && self.reign.leads() && !self.may_run_alone() {
             self.look_once(now);
         }
