@@ -104,6 +104,9 @@ impl Daemon {
         // Before anything else is touched: another daemon's addresses look like what a killed one
         // left behind.
         let locks = [lock("run", &node.raw.run)?, lock("state", &node.raw.state)?];
+        if let Some(module) = node.modules.first() {
+            Driver::check_key(&module.node.key)?;
+        }
         let mut driver = Driver::new();
         let mut modules = Vec::new();
         for module in &node.modules {
