@@ -1,5 +1,6 @@
 //! What users of such systems suffer from, where it is logic: the rows of `FIELD.md` that need no
-//! kernel. Row 9 (steps of the wall clock) has no test here: nothing decides by one, only logs show it.
+//! kernel. Row 9 (steps of the wall clock) has no test here: nothing decides by one, logs alone
+//! show it.
 
 use std::time::Duration;
 
