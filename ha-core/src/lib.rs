@@ -96,6 +96,8 @@ mod saved;
 #[cfg(feature = "tokio")]
 pub mod store;
 mod timing;
+pub mod verdict;
+pub mod view;
 
 pub use config::Config;
 pub use event::Event;
@@ -110,3 +112,5 @@ pub use mirror::{Counters, Mirror, Status};
 pub use order::{Order, OrderError};
 pub use saved::Saved;
 pub use timing::{Profile, Timing, TimingError};
+
+pub use view::View;
