@@ -83,9 +83,12 @@ extern crate alloc;
 extern crate std;
 
 pub mod config;
+#[cfg(feature = "control")]
+pub mod control;
 #[cfg(feature = "tokio")]
 pub mod driver;
 pub mod event;
+pub mod history;
 pub mod io;
 #[cfg(feature = "linux")]
 pub mod linux;
