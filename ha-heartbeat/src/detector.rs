@@ -402,6 +402,7 @@ mod tests {
             waits: false,
             resources: Resources::default(),
             preference: 0,
+            joint: Epoch::NONE,
         }
     }
 

@@ -123,6 +123,7 @@ pub(super) fn blank_status(saved: &Saved, position: Position, preference: u8) ->
         waits: false,
         resources: Resources::default(),
         preference,
+        joint: saved.joint,
     }
 }
 
