@@ -83,9 +83,12 @@ extern crate alloc;
 extern crate std;
 
 pub mod config;
+#[cfg(feature = "control")]
+pub mod control;
 #[cfg(feature = "tokio")]
 pub mod driver;
 pub mod event;
+pub mod history;
 pub mod io;
 #[cfg(feature = "linux")]
 pub mod linux;
@@ -96,6 +99,8 @@ mod saved;
 #[cfg(feature = "tokio")]
 pub mod store;
 mod timing;
+pub mod verdict;
+pub mod view;
 
 pub use config::Config;
 pub use event::Event;
@@ -110,3 +115,5 @@ pub use mirror::{Counters, Mirror, Status};
 pub use order::{Order, OrderError};
 pub use saved::Saved;
 pub use timing::{Profile, Timing, TimingError};
+
+pub use view::View;
