@@ -86,6 +86,8 @@ pub mod config;
 #[cfg(feature = "tokio")]
 pub mod driver;
 pub mod event;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod io;
 #[cfg(feature = "linux")]
 pub mod linux;

@@ -48,6 +48,17 @@ pub struct Status {
     pub margin: Option<Margin>,
 }
 
+impl Status {
+    /// Whether clients are to be sent here: the application serves, and all that its role asks for
+    /// is done.
+    pub const fn takes_clients(&self) -> bool {
+        match self.role {
+            Role::Prim | Role::Alone | Role::Up => self.ready,
+            Role::Stop | Role::Wait | Role::Second => false,
+        }
+    }
+}
+
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters {
