@@ -1,5 +1,7 @@
 //! What a node tells an operator.
 
+mod words;
+
 use core::time::Duration;
 
 use ha_proto::{Epoch, LinkId, Membership, NodeId, Role, Seq};
@@ -98,6 +100,20 @@ pub enum Event {
     NoCommonHistory,
     /// An operator's override: acknowledged writes of the other node may be lost.
     DataLossPossible(Epoch),
+}
+
+/// Who should look at an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
+pub enum Level {
+    /// Whoever follows one module closely: how far a copy is.
+    Debug,
+    /// Nobody: the pair does what it is for.
+    Info,
+    /// An operator, soon: the pair is weaker than it should be.
+    Warn,
+    /// An operator, now: the service is down, or data are at risk.
+    Error,
 }
 
 /// Why a primary goes on without its secondary.

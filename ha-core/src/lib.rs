@@ -100,7 +100,7 @@ pub mod store;
 mod timing;
 
 pub use config::Config;
-pub use event::Event;
+pub use event::{Event, Level};
 pub use ha_heartbeat as heartbeat;
 pub use ha_proto as proto;
 pub use ha_quorum as quorum;

@@ -69,6 +69,7 @@ mod hosting;
 mod key;
 mod mailbox;
 mod module;
+mod observer;
 mod probe;
 mod session;
 mod strangers;
@@ -101,6 +102,7 @@ use self::hosting::Hosting;
 use self::key::Secrets;
 use self::mailbox::{Letter, Mailbox};
 use self::module::{Module, Ports};
+use self::observer::Observer;
 use self::turn::Loop;
 use self::udp::Port;
 pub(crate) use self::watched::watch;
@@ -113,6 +115,7 @@ pub use self::clock::Clock;
 pub use self::error::{Failure, StartError};
 pub use self::handle::{Handle, OrderError, ProposeError, Watch};
 pub use self::host::{Guard, Host, HostError};
+pub use self::observer::Notice;
 pub use self::session::{Session, Source};
 
 /// The modules of a process, before they run.
@@ -120,6 +123,7 @@ pub use self::session::{Session, Source};
 pub struct Driver {
     mailbox: Arc<Mailbox>,
     refused: Arc<Refused>,
+    observer: Observer,
     modules: Vec<Prepared>,
 }
 
@@ -193,6 +197,15 @@ impl Driver {
             Prepared { config, saved, recovered, shared, status, storage, prober, hosting };
         self.modules.push(prepared);
         Ok(handle)
+    }
+
+    /// Tells `observer` of each event of each module as it happens, whatever the hosts are doing;
+    /// one that was set before hears nothing.
+    ///
+    /// It is called on the node's own thread: it must not wait for anything, and one that panics
+    /// ends the driver.
+    pub fn observe(&mut self, observer: impl Fn(&Notice) + Send + Sync + 'static) {
+        self.observer = Observer::new(observer);
     }
 
     /// Opens the sockets and runs all modules, on a thread of its own.
@@ -345,7 +358,7 @@ async fn run(driver: Driver, secrets: Secrets, sockets: Sockets) -> Result<(), F
 
 /// Puts the loop together, inside its runtime.
 fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<Loop> {
-    let Driver { mailbox, refused, modules } = driver;
+    let Driver { mailbox, refused, observer, modules } = driver;
     let clock = Clock::start();
     let boot = Boot(random()?);
     let first = &modules.first().expect("a driver without modules does not start").config;
@@ -376,6 +389,8 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
             peers: config.links.iter().map(|link| link.peer).collect(),
             witness,
             proposals: std::collections::VecDeque::new(),
+            observer: observer.clone(),
+            events: 0,
             due: None,
             touched: true,
         })

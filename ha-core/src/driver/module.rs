@@ -14,10 +14,11 @@ use tracing::{debug, error, info, warn};
 use super::handle::Shared;
 use super::hosting::{GuardJob, HostJob, Hosting};
 use super::mailbox::Proposal;
+use super::observer::{Notice, Observer};
 use super::probe::Prober;
 use super::udp::Port;
 use crate::store::Storage;
-use crate::{Destination, Effect, Event, Input, Mirror, Order, OrderError, Output, Status};
+use crate::{Destination, Effect, Event, Input, Level, Mirror, Order, OrderError, Output, Status};
 
 /// A module's machine and whatever performs its effects.
 #[derive(Debug)]
@@ -34,6 +35,9 @@ pub(super) struct Module {
     /// The place of its witness's socket, and where the witness hears.
     pub(super) witness: Option<(usize, SocketAddr)>,
     pub(super) proposals: VecDeque<Proposal>,
+    pub(super) observer: Observer,
+    /// How many events there were.
+    pub(super) events: u64,
     /// When it wants to be called although nothing happens.
     pub(super) due: Option<Instant>,
     /// Whether it was told something since its outputs were polled.
@@ -159,8 +163,12 @@ impl Module {
         }
     }
 
-    fn event(&self, event: Event) {
-        log(self.shared.id.0, self.mirror.saved_state().membership.epoch, &event);
+    fn event(&mut self, event: Event) {
+        let (module, epoch) = (self.shared.id, self.mirror.saved_state().membership.epoch);
+        log(module.0, epoch, &event);
+        self.events += 1;
+        let (sequence, role) = (self.events, self.mirror.status().role);
+        self.observer.tell(&Notice { module, sequence, role, epoch, event });
         self.hosting.note(HostJob::Observe(event));
     }
 
@@ -169,39 +177,13 @@ impl Module {
     }
 }
 
-/// Each event once, at the level that says who should look at it.
+/// Each event once, at its level.
 fn log(module: u16, epoch: ha_proto::Epoch, event: &Event) {
-    match event {
-        Event::StorageFailed
-        | Event::ApplicationFailed
-        | Event::NoCommonHistory
-        | Event::DataLossPossible(_) => error!(module, %epoch, ?event),
-        Event::PeerDown(_)
-        | Event::LinkDown(_)
-        | Event::WitnessSilent
-        | Event::WitnessReplaced
-        | Event::LeaseDiffers { .. }
-        | Event::Paused(_)
-        | Event::Rejected(_)
-        | Event::Replayed
-        | Event::Excluded(_)
-        | Event::Outside { .. }
-        | Event::Diverged { .. }
-        | Event::KeptAside { .. }
-        | Event::LogFull
-        | Event::DiskStalled => warn!(module, %epoch, ?event),
-        Event::Role { .. }
-        | Event::Membership(_)
-        | Event::Serving(_)
-        | Event::Stopped(_)
-        | Event::LinkUp(_)
-        | Event::PeerUp(_)
-        | Event::PeerRestarted(_)
-        | Event::WitnessBack
-        | Event::InSync
-        | Event::LogWritable
-        | Event::DiskBack => info!(module, %epoch, ?event),
-        Event::Progress { .. } => debug!(module, %epoch, ?event),
+    match event.level() {
+        Level::Error => error!(module, %epoch, ?event),
+        Level::Warn => warn!(module, %epoch, ?event),
+        Level::Info => info!(module, %epoch, ?event),
+        Level::Debug => debug!(module, %epoch, ?event),
     }
 }
 

@@ -9,6 +9,7 @@ mod failing_disks;
 mod full_disks;
 mod keys;
 mod modules;
+mod observer;
 mod orders;
 mod pair;
 mod replays;
