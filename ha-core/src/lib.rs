@@ -97,6 +97,8 @@ pub mod raw;
 mod saved;
 #[cfg(feature = "tokio")]
 pub mod store;
+#[cfg(feature = "systemd")]
+pub mod systemd;
 mod timing;
 
 pub use config::Config;
