@@ -8,6 +8,8 @@
 //! - [`guardian`]: the process that keeps that deadline when the daemon does not.
 //! - [`service`]: a host of the driver made of these.
 //! - [`loops`]: how often a module may restart by itself.
+//! - [`hook`]: who is told of what happens.
+//! - [`realtime`]: what keeps the node's thread going on a loaded machine.
 //! - [`Vips`]: its virtual addresses, taken, kept and released for its guard.
 
 mod address;
@@ -19,11 +21,13 @@ mod error;
 mod frames;
 mod gate;
 pub mod guardian;
+pub mod hook;
 mod link;
 pub mod loops;
 mod netlink;
 pub mod output;
 mod plan;
+pub mod realtime;
 mod reset;
 pub mod scripts;
 pub mod service;
