@@ -44,11 +44,10 @@ impl Live {
             Privacy::Encrypted => Some(key.display().to_string()),
             Privacy::Insecure => None,
         };
-        let arbiter = Arbiter::start(&ArbiterConfig {
-            listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            folder: folder.join("arbiter"),
-            key: key.clone().map_or(Key::Insecure, Key::File),
-        })?;
+        let witness_key = key.clone().map_or(Key::Insecure, Key::File);
+        let listen = (Ipv4Addr::LOCALHOST, 0).into();
+        let config = ArbiterConfig::new(listen, folder.join("arbiter"), witness_key);
+        let arbiter = Arbiter::start(&config)?;
         let links = [free_udp()?, free_udp()?];
         let streams = [free_tcp()?, free_tcp()?];
         let mut nodes = Vec::new();

@@ -1,6 +1,7 @@
 //! What the demonstrations are made of: a small replicated application and a network that can be
 //! cut.
 //!
+//! - [`node`]: the programs that administrators install, `mirror-node` and `witness-node`.
 //! - [`ledger`]: an append-only list of lines, the host application of a mirror pair. Its state
 //!   ([`ledger::Ledger`]) is pure; its server ([`ledger::Server`]) answers over TCP at the virtual
 //!   address; its client ([`ledger::Client`]) reconnects by itself.
@@ -24,4 +25,5 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod ledger;
+pub mod node;
 pub mod relay;

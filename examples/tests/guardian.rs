@@ -12,12 +12,14 @@ use ha_core::driver::{Clock, Guard, Host};
 use ha_core::linux::cgroup::Cgroup;
 use ha_core::linux::guardian::{Guardian, Post};
 use ha_core::linux::scripts::{Scripts, Settings};
-use ha_core::linux::service::{NoAddresses, ScriptHost};
+use ha_core::linux::service::{Bounds, NoAddresses, ScriptHost};
 use ha_core::proto::{Epoch, Instant, NodeId, Seq};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long anything may take that is expected to come.
 const SOON: Duration = Duration::from_secs(20);
+
+const BOUNDS: Bounds = Bounds { fence: SOON, patience: Duration::ZERO };
 
 /// How long each feed lets the service run: far more than a loaded machine takes to feed again.
 const RIGHT: Duration = Duration::from_millis(1500);
@@ -259,7 +261,7 @@ fn host(rig: &mut Rig) -> ScriptHost {
     let scripts = Scripts::new(settings).unwrap();
     let program = PathBuf::from(env!("CARGO_BIN_EXE_ha-guardian"));
     let guardian = Some((program, rig.post.clone()));
-    ScriptHost::new(scripts, Box::new(NoAddresses), SOON, guardian, None).unwrap()
+    ScriptHost::new(scripts, Box::new(NoAddresses), BOUNDS, guardian, None).unwrap()
 }
 
 fn now<T>(future: impl Future<Output = T>) -> T {

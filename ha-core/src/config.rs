@@ -132,6 +132,22 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The field that is to be changed, as it is written.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Timing(error) => error.field(),
+            Self::SameNode(_) => "node",
+            Self::Links(_) => "links",
+            Self::NoPing | Self::Ping(ping::ConfigError::Targets(_)) => "ping",
+            Self::Ping(ping::ConfigError::Probe) => "probe",
+            Self::DefaultPrim(_) => "default_prim",
+            Self::Limit { field: "stall (microseconds)", .. } => "stall",
+            Self::Limit { field, .. } => field,
+        }
+    }
+}
+
 impl Config {
     /// The most networks that a pair shares.
     pub const LINKS_MAX: u8 = 8;

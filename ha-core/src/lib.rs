@@ -100,6 +100,8 @@ pub mod store;
 #[cfg(feature = "systemd")]
 pub mod systemd;
 mod timing;
+pub mod verdict;
+pub mod view;
 
 pub use config::Config;
 pub use event::{Event, Level};
@@ -114,3 +116,5 @@ pub use mirror::{Counters, Mirror, Status};
 pub use order::{Order, OrderError};
 pub use saved::Saved;
 pub use timing::{Profile, Timing, TimingError};
+
+pub use view::View;

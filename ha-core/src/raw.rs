@@ -278,6 +278,29 @@ pub enum Key {
     Insecure,
 }
 
+impl Key {
+    /// What the fields `key_file`, `accept_key_file` and `insecure` say together.
+    ///
+    /// # Errors
+    /// They contradict each other, or none of them says anything.
+    pub fn of(
+        key_file: Option<String>,
+        accept_key_file: Option<String>,
+        insecure: bool,
+    ) -> Result<Self, RawError> {
+        match (key_file, accept_key_file) {
+            (Some(_), _) if insecure => Err(RawError::KeyAndInsecure("key_file")),
+            (None, Some(_)) if insecure => Err(RawError::KeyAndInsecure("accept_key_file")),
+            (None, None) if insecure => Ok(Self::Insecure),
+            (None, None) => Err(RawError::NoKey),
+            (None, Some(_)) => Err(RawError::AcceptKey),
+            (Some(file), None) => Ok(Self::File(file)),
+            (Some(signing), Some(accepted)) if signing == accepted => Err(RawError::AcceptKey),
+            (Some(signing), Some(accepted)) => Ok(Self::Rotating { signing, accepted }),
+        }
+    }
+}
+
 /// What is wrong with a configuration: the field, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RawError {
@@ -351,6 +374,28 @@ pub enum RawError {
     /// What the pure configuration says.
     #[error(transparent)]
     Config(#[from] ConfigError),
+}
+
+impl RawError {
+    /// The field that is to be changed, as it is written.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Id { field, .. }
+            | Self::SameSide { field, .. }
+            | Self::Size { field, .. }
+            | Self::KeyAndInsecure(field)
+            | Self::Ping(field) => field,
+            Self::NoLinks | Self::Links(_) | Self::SameLink(_) => "links",
+            Self::NoWitness => "vote",
+            Self::Witness => "witness",
+            Self::Folder => "folder",
+            Self::NoKey => "key_file",
+            Self::AcceptKey => "accept_key_file",
+            Self::AloneAfter => "alone_after",
+            Self::Config(error) => error.field(),
+        }
+    }
 }
 
 impl TryFrom<RawConfig> for NodeConfig {
@@ -479,16 +524,7 @@ impl RawConfig {
     }
 
     fn key(&self) -> Result<Key, RawError> {
-        match (self.key_file.clone(), self.accept_key_file.clone()) {
-            (Some(_), _) if self.insecure => Err(RawError::KeyAndInsecure("key_file")),
-            (None, Some(_)) if self.insecure => Err(RawError::KeyAndInsecure("accept_key_file")),
-            (None, None) if self.insecure => Ok(Key::Insecure),
-            (None, None) => Err(RawError::NoKey),
-            (None, Some(_)) => Err(RawError::AcceptKey),
-            (Some(file), None) => Ok(Key::File(file)),
-            (Some(signing), Some(accepted)) if signing == accepted => Err(RawError::AcceptKey),
-            (Some(signing), Some(accepted)) => Ok(Key::Rotating { signing, accepted }),
-        }
+        Key::of(self.key_file.clone(), self.accept_key_file.clone(), self.insecure)
     }
 
     fn vote(&self) -> Vote {
@@ -584,8 +620,8 @@ fn size(
 /// How long an address outside may take to answer: far longer than a router of the same site needs.
 const PROBE_DEFAULT: Duration = Duration::from_millis(500);
 pub(crate) const SEGMENT_DEFAULT: u64 = 64 << 20;
-/// The longest batch fits, with the longest record in it.
-pub(crate) const SEGMENT_MIN: u64 = 4 << 20;
+/// The smallest `segment_bytes`: the longest batch fits, with the longest record in it.
+pub const SEGMENT_MIN: u64 = 4 << 20;
 /// A start reads one file whole.
 pub(crate) const SEGMENT_MAX: u64 = 1 << 30;
 pub(crate) const ASIDE_DEFAULT: u64 = 1 << 30;

@@ -76,6 +76,17 @@ pub enum TimingError {
     },
 }
 
+impl TimingError {
+    /// The field that is to be changed, as it is written.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Range(field) => field,
+            Self::TimeoutShort { .. } | Self::TimeoutLong { .. } => "timeout",
+            Self::LeaseShort { .. } => "lease",
+        }
+    }
+}
+
 impl Profile {
     /// Its durations.
     pub const fn timing(self) -> Timing {

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     crate::node::log_to_stderr();
     let (listen, folder) = (args.listen, args.folder.clone());
     let key = Key::File(args.key_file.clone());
-    let arbiter = Arbiter::start(&ArbiterConfig { listen, folder, key })?;
+    let arbiter = Arbiter::start(&ArbiterConfig::new(listen, folder, key))?;
     thread::spawn(|| {
         while next_ask().is_some() {}
         process::exit(0);

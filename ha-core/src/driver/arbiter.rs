@@ -1,6 +1,7 @@
 //! A witness: the pure arbiter behind a socket, with its registers on disk.
 
 use core::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
 use std::format;
 use std::fs;
 use std::io;
@@ -8,6 +9,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
+use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -20,7 +22,7 @@ use tracing::{debug, error, info, info_span, warn};
 use super::key::Secrets;
 use super::strangers::Strangers;
 use super::{Clock, Failure, StartError, random};
-use crate::raw::Key;
+use crate::raw::{Key, cluster_id};
 use crate::store::{Lock, StoreError, replace};
 
 /// What an arbiter is told.
@@ -32,8 +34,18 @@ pub struct ArbiterConfig {
     /// by themselves. A folder restored from a copy must never be used.
     pub folder: PathBuf,
     /// The key of the clusters that ask, or two while it is changed: as at the nodes, and in the
-    /// same three steps (`accept_key_file` of [`RawConfig`](crate::raw::RawConfig)).
-    pub key: Key,
+    /// same three steps (`accept_key_file` of [`RawConfig`](crate::raw::RawConfig)). `None`: only
+    /// those in `clusters` are served.
+    pub key: Option<Key>,
+    /// Clusters with a key of their own, by name, so that none can speak for another.
+    pub clusters: BTreeMap<String, Key>,
+}
+
+impl ArbiterConfig {
+    /// An arbiter of clusters that share one key.
+    pub fn new(listen: SocketAddr, folder: impl Into<PathBuf>, key: Key) -> Self {
+        Self { listen, folder: folder.into(), key: Some(key), clusters: BTreeMap::new() }
+    }
 }
 
 /// A running arbiter; it ends when this is dropped, or by itself when it cannot go on:
@@ -55,7 +67,7 @@ impl Arbiter {
     /// # Errors
     /// [`StartError`] when the key, the folder or the socket cannot be used.
     pub fn start(config: &ArbiterConfig) -> Result<Self, StartError> {
-        let keys = Secrets::load(&config.key)?.datagrams;
+        let keys = KeyRing::load(config)?;
         let shelf = Shelf::open(&config.folder)?;
         let (field, address) = ("listen", config.listen);
         let failed = |source| StartError::Bind { field, address, source };
@@ -121,7 +133,7 @@ impl Drop for Arbiter {
 /// The arbiter with all that it needs.
 struct Desk {
     machine: ha_quorum::Arbiter,
-    keys: Keys,
+    keys: KeyRing,
     socket: UdpSocket,
     shelf: Shelf,
     clock: Clock,
@@ -181,10 +193,11 @@ impl Desk {
 
     /// The ask in a datagram that belongs to a cluster of our key.
     fn open(&self, bytes: &[u8]) -> Result<(ClusterId, ModuleId, Ask), Reject> {
-        // One key may serve many clusters: the header says which, and the seal covers it.
+        // The header says which cluster, and the seal covers it.
         let cluster = bytes.get(CLUSTER_AT..).and_then(|bytes| bytes.first_chunk());
         let cluster = ClusterId(u64::from_be_bytes(*cluster.ok_or(Reject::Truncated)?));
-        let packet = wire::open(bytes, &self.keys, cluster)?;
+        let keys = self.keys.of(cluster).ok_or(Reject::Cluster)?;
+        let packet = wire::open(bytes, keys, cluster)?;
         match packet.header.kind {
             Kind::Ask => {}
             Kind::Beat | Kind::Answer => return Err(Reject::Misplaced),
@@ -204,6 +217,7 @@ impl Desk {
     }
 
     fn answer(&self, cluster: ClusterId, module: ModuleId, answer: &Answer, to: SocketAddr) {
+        let Some(keys) = self.keys.of(cluster) else { return };
         let epoch = answer.register.map_or(Epoch::NONE, |register| register.membership.epoch);
         let header = Header {
             kind: Kind::Answer,
@@ -211,14 +225,38 @@ impl Desk {
             flags: 0,
             cluster,
             module,
+            waited: 0,
             epoch,
             sequence: answer.number,
             echo: answer.number,
         };
-        let datagram = wire::seal(&header, |body| answer.encode(body), &self.keys);
+        let datagram = wire::seal(&header, |body| answer.encode(body), keys);
         if let Err(error) = self.socket.send_to(datagram.as_bytes(), to) {
             debug!(%to, %error, "an answer is lost here");
         }
+    }
+}
+
+/// Whose keys open whose datagrams.
+struct KeyRing {
+    shared: Option<Keys>,
+    own: BTreeMap<ClusterId, Keys>,
+}
+
+impl KeyRing {
+    fn load(config: &ArbiterConfig) -> Result<Self, StartError> {
+        let shared = config.key.as_ref().map(Secrets::load).transpose()?;
+        let own = config.clusters.iter().map(|(name, key)| {
+            let secrets = Secrets::load(key)?;
+            Ok((cluster_id(name), secrets.datagrams))
+        });
+        let own = own.collect::<Result<_, StartError>>()?;
+        Ok(Self { shared: shared.map(|secrets| secrets.datagrams), own })
+    }
+
+    /// A cluster with a key of its own is never opened by the shared one.
+    fn of(&self, cluster: ClusterId) -> Option<&Keys> {
+        self.own.get(&cluster).or(self.shared.as_ref())
     }
 }
 

@@ -106,7 +106,7 @@ use self::observer::Observer;
 use self::turn::Loop;
 use self::udp::Port;
 pub(crate) use self::watched::watch;
-use crate::raw::NodeConfig;
+use crate::raw::{Key, NodeConfig};
 use crate::store::{Ids, Storage, Store, StoreLimits};
 use crate::{Answer, Mirror, Saved, Status};
 
@@ -155,6 +155,14 @@ impl Driver {
     /// A driver without modules.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether the key can be used, for programs that want to know before anything else.
+    ///
+    /// # Errors
+    /// [`StartError::Key`] or [`StartError::KeyFormat`].
+    pub fn check_key(key: &Key) -> Result<(), StartError> {
+        Secrets::load(key).map(drop)
     }
 
     /// Adds a module: opens its folder and recovers its log. Nothing is sent before

@@ -82,8 +82,12 @@ impl Cgroup {
     /// A group that is there.
     ///
     /// # Errors
-    /// The folder is no group that can be frozen and killed.
+    /// `NotFound`: there is no such folder. Else it is no group that can be frozen and killed.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
+        if !folder.is_dir() {
+            let text = format!("there is no control group {}", folder.display());
+            return Err(io::Error::new(ErrorKind::NotFound, text));
+        }
         for file in ["cgroup.events", "cgroup.freeze", "cgroup.kill"] {
             if !folder.join(file).exists() {
                 let text = format!("{} has no {file}: it needs Linux 5.14", folder.display());

@@ -24,6 +24,7 @@ use rustix::time::{
 };
 
 use super::cgroup::Cgroup;
+use super::child::leave;
 use super::deadline::{Act, Fact, Watch};
 
 /// The daemon's end: speaks to the guardian of one module through its socket, and starts one where
@@ -45,7 +46,8 @@ pub struct Guardian {
 pub struct Post {
     /// Where it listens: a Unix socket that it makes.
     pub socket: PathBuf,
-    /// The control group of the processes that it freezes and kills.
+    /// The control group of the processes that it freezes and kills. A unit's is there only while
+    /// it runs; the folder that it will be in must be there.
     pub group: PathBuf,
     /// How long they stay frozen before they are killed; 1 ms to an hour. Long enough for a daemon
     /// that was only paused to go on.
@@ -92,13 +94,18 @@ impl Guardian {
         self.tell(Word::Hear(Fact::Rest))
     }
 
-    /// Nothing runs, and nothing will: the guardian ends.
+    /// Nothing runs, and nothing will: the guardian ends. One that still watches something does
+    /// not, and is left where it is.
     ///
     /// # Errors
-    /// The guardian hears nothing.
+    /// The guardian hears nothing, or goes on.
     pub fn dismiss(mut self) -> io::Result<()> {
         self.send(Word::Quit)?;
-        self.child.take().map_or(Ok(()), |mut child| child.wait().map(drop))
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        if leave(&mut child, QUIT_MAX)? {
+            return Ok(());
+        }
+        Err(io::Error::new(ErrorKind::TimedOut, "the guardian still watches the service"))
     }
 
     fn tell(&mut self, word: Word) -> io::Result<()> {
@@ -163,6 +170,9 @@ const GRACE_MAX: u64 = 3_600_000;
 /// How long a guardian may take to be ready: a loaded machine loads a small program.
 const READY_MAX: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
+/// How long a guardian may take to end.
+const QUIT_MAX: Duration = Duration::from_secs(5);
+
 /// What a guardian prints when it listens.
 const READY: &str = "ready";
 
@@ -224,7 +234,7 @@ impl Word {
 /// A guardian at work.
 struct Watching {
     watch: Watch,
-    group: Cgroup,
+    group: PathBuf,
     socket: UnixDatagram,
     timer: OwnedFd,
     dog: Option<Dog>,
@@ -244,7 +254,14 @@ impl Watching {
             let text = format!("another guardian listens at {}", post.socket.display());
             return Err(io::Error::new(ErrorKind::AddrInUse, text));
         }
-        let group = Cgroup::open(post.group.clone())?;
+        let group = post.group.clone();
+        match Cgroup::open(group.clone()) {
+            // Nothing runs there yet.
+            Err(error)
+                if error.kind() == ErrorKind::NotFound
+                    && group.parent().is_some_and(Path::is_dir) => {}
+            found => drop(found?),
+        }
         let dog = post.watchdog.as_deref().map(Dog::open).transpose()?;
         match fs::remove_file(&post.socket) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -289,12 +306,12 @@ impl Watching {
         let now = boottime();
         self.watch.handle(now, fact, &mut out);
         while let Some(act) = out.pop() {
-            let done = match act {
-                Act::Freeze => self.group.freeze(),
-                Act::Thaw => self.group.thaw(),
-                Act::Kill => self.group.kill(),
-            };
-            eprintln!("ha-guardian: {act:?} {}: {done:?}", self.group.folder().display());
+            let done = Cgroup::open(self.group.clone()).and_then(|group| match act {
+                Act::Freeze => group.freeze(),
+                Act::Thaw => group.thaw(),
+                Act::Kill => group.kill(),
+            });
+            eprintln!("ha-guardian: {act:?} {}: {done:?}", self.group.display());
             if let Some(dog) = &mut self.dog {
                 // A group that was removed has no process: nothing to wait for.
                 let removed = done.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
@@ -332,13 +349,14 @@ impl Dog {
     }
 
     /// Feeds it when that is due, unless what had to die does not.
-    fn pat(&mut self, now: Instant, group: &Cgroup) {
+    fn pat(&mut self, now: Instant, group: &Path) {
         if now < self.next {
             return;
         }
         self.next = now + WATCHDOG_EVERY;
         let overdue = self.gone.is_some_and(|by| by <= now);
-        if overdue && !group.is_empty().unwrap_or(true) {
+        let empty = || Cgroup::open(group.into()).and_then(|group| group.is_empty());
+        if overdue && !empty().unwrap_or(true) {
             eprintln!("ha-guardian: killed processes do not go: the watchdog is not fed");
             return;
         }

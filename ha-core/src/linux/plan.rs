@@ -46,6 +46,14 @@ impl VipsConfig {
         let (refresh, on_removed) = (Config::REFRESH, OnRemoved::default());
         Self { addresses, refresh, on_removed, reset_connections: false }
     }
+
+    /// Whether this can be configured at all; the machine is not looked at.
+    ///
+    /// # Errors
+    /// The first thing that cannot work.
+    pub fn check(&self) -> Result<(), VipError> {
+        Plan::new(self.clone()).map(drop)
+    }
 }
 
 /// What was configured, checked.

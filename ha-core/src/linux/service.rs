@@ -8,21 +8,23 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use ha_proto::{Epoch, Role, Seq};
+use ha_quorum::Vote;
 use ha_replicate::Batch;
 use tracing::error;
 
 use super::guardian::{Guardian, Post};
 use super::scripts::{Script, ScriptError, Scripts, Service, Shift};
 use super::unit::Unit;
-use crate::Event;
 use crate::driver::{Guard, Host, HostError};
+use crate::{Config, Event};
 
 /// The application of a module that an administrator wrote scripts for.
 ///
 /// It is started and stopped by `start_prim` and `stop_prim`, or as a systemd unit in their place;
 /// the other scripts follow the role that this node announces. Nothing is replicated: records are taken and forgotten.
 ///
-/// Dropping it stops what runs on both nodes and calls `poststop`; the driver stops the rest.
+/// Dropping it stops what runs on both nodes, calls `poststop`, and dismisses the guardian; the
+/// driver stops the rest.
 #[derive(Debug)]
 pub struct ScriptHost {
     scripts: Arc<Scripts>,
@@ -30,12 +32,35 @@ pub struct ScriptHost {
     sentry: Sentry,
     /// Given away with the guard.
     addresses: Option<Box<dyn Addresses>>,
-    fence: Duration,
+    bounds: Bounds,
     from: Role,
     role: Role,
     epoch: Epoch,
     /// Whether `prestart` was called, and `poststop` was not since.
     begun: bool,
+}
+
+/// How long losing the right to serve may take, and how soon the guardian must hear again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// S: within so long the service is frozen or killed.
+    pub fence: Duration,
+    /// The least that the guardian waits for its daemon. Zero where a lease rules (R5); else the
+    /// longer of D and a second, since no deadline is broken then, and a frozen service is an
+    /// outage.
+    pub patience: Duration,
+}
+
+impl Bounds {
+    /// Those of a configured module.
+    pub fn of(config: &Config) -> Self {
+        let timing = config.timing();
+        let patience = match config.policy().vote {
+            Vote::Arbiter => Duration::ZERO,
+            Vote::None | Vote::Ping | Vote::Manual => timing.timeout.max(Duration::from_secs(1)),
+        };
+        Self { fence: timing.stop, patience }
+    }
 }
 
 /// The virtual addresses of a module, as [`Guard`] has them. Called on the guard's thread: an
@@ -71,14 +96,22 @@ pub struct ScriptGuard {
     primary: Primary,
     sentry: Sentry,
     addresses: Box<dyn Addresses>,
-    fence: Duration,
+    bounds: Bounds,
     epoch: Epoch,
 }
 
+/// A module that is virtual addresses and nothing else.
+#[derive(Debug)]
+pub struct AddressHost(Option<Box<dyn Addresses>>);
+
+/// The guard of an [`AddressHost`].
+#[derive(Debug)]
+pub struct AddressGuard(Box<dyn Addresses>);
+
 impl ScriptHost {
-    /// The host of these scripts; runs none yet. `fence` is how long losing the right to serve may
-    /// take: the configured `stop`. `guardian` is the program of the guardian and its post, which
-    /// must name the group of [`Service::Prim`]; without one, what a killed daemon leaves runs on.
+    /// The host of these scripts; runs none yet. `guardian` is the program of the guardian and its
+    /// post, which must name the group of [`Service::Prim`]; without one, what a killed daemon
+    /// leaves runs on.
     /// A `unit` stands in place of `start_prim` and `stop_prim`.
     ///
     /// # Errors
@@ -86,7 +119,7 @@ impl ScriptHost {
     pub fn new(
         scripts: Scripts,
         addresses: Box<dyn Addresses>,
-        fence: Duration,
+        bounds: Bounds,
         guardian: Option<(PathBuf, Post)>,
         unit: Option<Unit>,
     ) -> Result<Self, HostError> {
@@ -103,7 +136,7 @@ impl ScriptHost {
             scripts,
             sentry: Sentry(Arc::new(Mutex::new(guardian))),
             addresses: Some(addresses),
-            fence,
+            bounds,
             from: Role::Stop,
             role: Role::Stop,
             epoch: Epoch::NONE,
@@ -160,6 +193,7 @@ impl Drop for ScriptHost {
             say(self.scripts.stop(Service::Both, self.shift(), false));
         }
         self.end();
+        self.sentry.dismiss();
     }
 }
 
@@ -171,7 +205,7 @@ impl Host for ScriptHost {
             primary: self.primary.clone(),
             sentry: self.sentry.clone(),
             addresses: self.addresses.take().expect("the guard is asked for once"),
-            fence: self.fence,
+            bounds: self.bounds,
             epoch: Epoch::NONE,
         }
     }
@@ -224,7 +258,7 @@ impl Guard for ScriptGuard {
         if epoch == Epoch::NONE {
             return Ok(());
         }
-        let fenced = self.primary.fence(epoch, self.fence);
+        let fenced = self.primary.fence(epoch, self.bounds.fence);
         self.sentry.fence(epoch);
         fenced
     }
@@ -233,18 +267,67 @@ impl Guard for ScriptGuard {
         self.epoch = epoch;
         // Addresses come before the service: whatever was watched is over.
         self.sentry.rest();
-        self.sentry.feed(epoch, lifetime)?;
+        self.sentry.feed(epoch, lifetime.max(self.bounds.patience))?;
         self.addresses.take(epoch, lifetime)
     }
 
     async fn keep_address(&mut self, lifetime: Duration) -> Result<(), HostError> {
-        self.sentry.feed(self.epoch, lifetime)?;
+        self.sentry.feed(self.epoch, lifetime.max(self.bounds.patience))?;
         self.addresses.keep(lifetime)
     }
 
     async fn drop_address(&mut self) -> Result<(), HostError> {
         // The service may still run, and the guardian watches it until it is stopped.
         self.addresses.release()
+    }
+}
+
+impl AddressHost {
+    /// The host of these addresses.
+    pub fn new(addresses: Box<dyn Addresses>) -> Self {
+        Self(Some(addresses))
+    }
+}
+
+impl Host for AddressHost {
+    type Guard = AddressGuard;
+
+    fn guard(&mut self) -> AddressGuard {
+        AddressGuard(self.0.take().expect("the guard is asked for once"))
+    }
+
+    async fn start(&mut self, _: Epoch, _: Seq) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn stop(&mut self, _: bool) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn apply(&mut self, _: Seq, _: Bytes) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn reset(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
+}
+
+impl Guard for AddressGuard {
+    async fn fence(&mut self, _: Epoch) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn take_address(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
+        self.0.take(epoch, lifetime)
+    }
+
+    async fn keep_address(&mut self, lifetime: Duration) -> Result<(), HostError> {
+        self.0.keep(lifetime)
+    }
+
+    async fn drop_address(&mut self) -> Result<(), HostError> {
+        self.0.release()
     }
 }
 
@@ -321,6 +404,12 @@ impl Sentry {
     /// The daemon has done it itself.
     fn fence(&self, epoch: Epoch) {
         say(self.with(|guardian| guardian.fence(epoch)));
+    }
+
+    /// Nothing will run any more. One that still watches something stays.
+    fn dismiss(&self) {
+        let mut guardian = self.0.lock().expect("nothing panics while the guardian is told");
+        say(guardian.take().map_or(Ok(()), Guardian::dismiss));
     }
 
     /// Nothing runs that it could freeze or kill.

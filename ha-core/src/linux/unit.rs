@@ -161,6 +161,20 @@ impl Unit {
         Ok(frozen)
     }
 
+    /// The control group that it will run in, whether it runs or not: that of its slice, and its
+    /// name. For the guardian, which must know it before.
+    ///
+    /// # Errors
+    /// `systemctl` does not say.
+    pub fn place(&self) -> io::Result<PathBuf> {
+        let slice = self.show("Slice")?;
+        if slice.is_empty() {
+            let text = format!("systemctl does not know {}", self.settings.name);
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        Ok(Cgroup::root()?.join(slice_path(&slice)).join(&self.settings.name))
+    }
+
     fn known(&self) -> Option<Cgroup> {
         self.group.lock().expect("nothing panics while a group is named").clone()
     }
@@ -171,15 +185,21 @@ impl Unit {
 
     /// Where systemd has its processes; `None` when it has none.
     fn find(&self) -> Result<Option<Cgroup>, UnitError> {
-        let mut command = Command::new(&self.settings.systemctl);
-        command.args(["show", "--property=ControlGroup", "--value", "--", &self.settings.name]);
-        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-        let path = String::from_utf8_lossy(&output.stdout);
-        let path = path.trim().trim_start_matches('/');
+        let path = self.show("ControlGroup")?;
+        let path = path.trim_start_matches('/');
         if path.is_empty() {
             return Ok(None);
         }
         Ok(Some(Cgroup::open(Cgroup::root()?.join(path))?))
+    }
+
+    /// One property, as systemd has it.
+    fn show(&self, property: &str) -> io::Result<String> {
+        let mut command = Command::new(&self.settings.systemctl);
+        command.arg("show").arg(format!("--property={property}"));
+        command.args(["--value", "--", &self.settings.name]);
+        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().into())
     }
 
     fn call(
@@ -208,5 +228,28 @@ impl Unit {
     }
 }
 
+/// Where the group of a slice is: each part of its name, cut at the dashes, is below the part before
+/// it (systemd.slice(5)).
+fn slice_path(slice: &str) -> PathBuf {
+    let Some(name) = slice.strip_suffix(".slice").filter(|name| *name != "-") else {
+        return PathBuf::new();
+    };
+    let ends = name.match_indices('-').map(|(at, _)| at).chain([name.len()]);
+    ends.map(|end| format!("{}.slice", &name[..end])).collect()
+}
+
 /// Why a start that was cancelled did not do it.
 const OVER: &str = "the right to serve is over";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_below_those_that_its_name_begins_with() {
+        assert_eq!(slice_path("system.slice"), PathBuf::from("system.slice"));
+        let nested = "system.slice/system-postgresql.slice";
+        assert_eq!(slice_path("system-postgresql.slice"), PathBuf::from(nested));
+        assert_eq!(slice_path("-.slice"), PathBuf::new(), "the root's");
+    }
+}

@@ -131,6 +131,7 @@ pub(super) fn blank_status(saved: &Saved, position: Position, preference: u8) ->
         able: false,
         broken: false,
         yields: false,
+        waits: false,
         resources: Resources::default(),
         preference,
     }

@@ -15,3 +15,4 @@ mod pair;
 mod replays;
 mod rig;
 mod start;
+mod view;

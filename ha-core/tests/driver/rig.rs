@@ -139,7 +139,7 @@ impl Pair {
     pub(crate) fn arbiter_with(&mut self, key: Key) -> Arbiter {
         let listen = self.witness.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
         let folder = self.folder.path().join("arbiter");
-        let arbiter = Arbiter::start(&ArbiterConfig { listen, folder, key }).unwrap();
+        let arbiter = Arbiter::start(&ArbiterConfig::new(listen, folder, key)).unwrap();
         self.witness = Some(arbiter.address());
         arbiter
     }

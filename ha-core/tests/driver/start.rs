@@ -84,7 +84,7 @@ fn an_arbiter_needs_its_own_folder_and_its_own_files() {
     let arbiter = pair.arbiter();
     let folder = pair.folder.path().join("arbiter");
     let listen = "127.0.0.1:0".parse().unwrap();
-    let config = ArbiterConfig { listen, folder: folder.clone(), key: Key::Insecure };
+    let config = ArbiterConfig::new(listen, folder.clone(), Key::Insecure);
     assert!(refused(Arbiter::start(&config)).contains("in use by another process"));
     drop(arbiter);
     let register = folder.join("0000000000000001-0.register");

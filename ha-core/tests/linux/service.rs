@@ -7,11 +7,13 @@ use std::time::Duration;
 use ha_core::Event;
 use ha_core::driver::{Guard, Host, HostError};
 use ha_core::linux::scripts::Scripts;
-use ha_core::linux::service::{Addresses, ScriptGuard, ScriptHost};
+use ha_core::linux::service::{Addresses, Bounds, ScriptGuard, ScriptHost};
 use ha_core::proto::{Epoch, Role, Seq};
 
 use crate::processes::{Groups, SOON, count, pause, wait};
 use crate::scripts::{epoch, settings, write};
+
+const BOUNDS: Bounds = Bounds { fence: SOON, patience: Duration::ZERO };
 
 /// Addresses that say what is done with them.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl Rig {
         write(folder.path(), scripts);
         let scripts = Scripts::new(settings(folder.path(), &groups)).unwrap();
         let (say, said) = channel();
-        let mut host = ScriptHost::new(scripts, Box::new(Said(say)), SOON, None, None).unwrap();
+        let mut host = ScriptHost::new(scripts, Box::new(Said(say)), BOUNDS, None, None).unwrap();
         let guard = host.guard();
         Some(Self { host, guard, said, folder, groups })
     }

@@ -1,0 +1,43 @@
+//! The daemon of a witness: one small register for each module of each cluster that asks.
+//!
+//! `witness-node --config /etc/ha-node/witness.toml`; the crate's `node::witness` says what the
+//! file holds, `examples/config/witness.toml` shows it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ha_core::driver::Arbiter;
+use ha_node::node::{log, witness};
+
+/// Decides which node of a pair may serve
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// The witness's configuration
+    #[arg(long, default_value = "/etc/ha-node/witness.toml")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    log::to_stderr();
+    let config = match witness::read(&args.config) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("witness-node: {error}");
+            return ExitCode::from(log::EX_CONFIG);
+        }
+    };
+    let ended = Arbiter::start(&config).map_err(|error| error.to_string()).and_then(|arbiter| {
+        // Whatever it acknowledged is on its disk: a signal may end it at any time.
+        arbiter.wait().map_err(|failure| format!("ended by itself: {failure}: start it again"))
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("witness-node: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

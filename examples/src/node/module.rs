@@ -1,0 +1,326 @@
+//! A module's service and addresses, as a host of the driver.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ha_core::Event;
+use ha_core::driver::{Guard, Handle, Host, HostError};
+use ha_core::linux::cgroup::Cgroup;
+use ha_core::linux::guardian::Post;
+use ha_core::linux::scripts::{ScriptError, Scripts, Settings};
+use ha_core::linux::service::{
+    AddressGuard, AddressHost, Addresses, Bounds, NoAddresses, ScriptGuard, ScriptHost,
+};
+use ha_core::linux::unit::{Unit, UnitSettings};
+use ha_core::linux::{VipError, Vips, VipsConfig};
+use ha_core::vip;
+use ha_proto::{Epoch, Seq};
+use ha_replicate::Batch;
+use thiserror::Error;
+
+use super::config::{Module, Node, Service};
+
+/// The host of a module: what an administrator configured, and who wants to know what happens.
+pub struct ModuleHost {
+    kind: Kind,
+    observe: Box<dyn FnMut(&Event) + Send>,
+}
+
+/// A module with a service, and one that is addresses alone.
+enum Kind {
+    Service(Box<ScriptHost>),
+    Addresses(AddressHost),
+}
+
+/// The guard of a [`ModuleHost`].
+pub enum ModuleGuard {
+    /// Of one with a service.
+    Service(ScriptGuard),
+    /// Of one without.
+    Addresses(AddressGuard),
+}
+
+/// The module's handle, for what is made before there is one.
+pub type Later = Arc<OnceLock<Handle>>;
+
+/// Why a module cannot be run here. Nothing of it runs then.
+#[derive(Debug, Error)]
+pub enum ModuleError {
+    /// Its addresses.
+    #[error("module {module}: vips: {source}")]
+    Vips {
+        /// Which.
+        module: String,
+        /// Why not.
+        source: VipError,
+    },
+    /// Its scripts.
+    #[error("module {module}: scripts: {source}")]
+    Scripts {
+        /// Which.
+        module: String,
+        /// Why not.
+        source: ScriptError,
+    },
+    /// Its control group.
+    #[error(
+        "module {module}: no control group: {source}: run as root, or let systemd delegate one"
+    )]
+    Group {
+        /// Which.
+        module: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A folder.
+    #[error("{field}: cannot make {}: {source}", path.display())]
+    Folder {
+        /// The field of the configuration.
+        field: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Its unit.
+    #[error("module {module}: unit: {source}")]
+    Unit {
+        /// Which.
+        module: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Its guardian.
+    #[error("module {module}: guardian {}: {why}", program.display())]
+    Guardian {
+        /// Which.
+        module: String,
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        why: HostError,
+    },
+}
+
+impl ModuleHost {
+    /// Prepares a module: looks for its addresses and scripts, and starts its guardian. No address
+    /// is set and no script is run. `later` gets the module's handle once there is one; `observe`
+    /// hears of each event, on the host's thread.
+    ///
+    /// # Errors
+    /// [`ModuleError`], in one line.
+    pub fn new(
+        node: &Node,
+        module: &Module,
+        later: &Later,
+        observe: impl FnMut(&Event) + Send + 'static,
+    ) -> Result<Self, ModuleError> {
+        let addresses: Box<dyn Addresses> = match &module.vips {
+            Some(vips) => Box::new(Held::start(&module.name, vips.clone(), later)?),
+            None => Box::new(NoAddresses),
+        };
+        let kind = match &module.service {
+            Some(service) => Kind::Service(Box::new(host(node, module, service, addresses)?)),
+            None => Kind::Addresses(AddressHost::new(addresses)),
+        };
+        Ok(Self { kind, observe: Box::new(observe) })
+    }
+}
+
+fn host(
+    node: &Node,
+    module: &Module,
+    service: &Service,
+    addresses: Box<dyn Addresses>,
+) -> Result<ScriptHost, ModuleError> {
+    let name = &module.name;
+    let run = node.raw.run.join(name);
+    make("run", &run)?;
+    make("log", &node.raw.log)?;
+    let folder = match &service.scripts {
+        Some(folder) => Ok(folder.clone()),
+        // A unit alone has no scripts: none of them is found here.
+        None => make("run", &run.join("scripts")).map(|()| run.join("scripts")),
+    }?;
+    let group = group(node, name)?;
+    let scripts = Scripts::new(Settings {
+        folder,
+        run: run.clone(),
+        log: node.raw.log.join(format!("{name}.log")),
+        log_bytes: node.raw.log_bytes,
+        group: group.clone(),
+        module: name.clone(),
+        node: node.name.clone(),
+        start: service.start,
+        stop: service.stop,
+        force: service.force,
+    });
+    let scripts =
+        scripts.map_err(|source| ModuleError::Scripts { module: name.clone(), source })?;
+    let failed = |source| ModuleError::Unit { module: name.clone(), source };
+    let unit = service.unit.as_ref().map(|unit| {
+        Unit::new(UnitSettings {
+            systemctl: "systemctl".into(),
+            name: unit.clone(),
+            start: service.start,
+            stop: service.stop,
+        })
+    });
+    let unit = unit.transpose().map_err(failed)?;
+    let runs_in = unit.as_ref().map(Unit::place).transpose().map_err(failed)?;
+    let post = Post {
+        socket: run.join("guardian.sock"),
+        group: runs_in.unwrap_or_else(|| group.join("prim")),
+        grace: service.grace,
+        watchdog: node.raw.watchdog.clone(),
+    };
+    let program = node.raw.guardian.clone().unwrap_or_else(guardian);
+    let bounds = Bounds::of(&module.node.config);
+    ScriptHost::new(scripts, addresses, bounds, Some((program.clone(), post)), unit)
+        .map_err(|why| ModuleError::Guardian { module: name.clone(), program, why })
+}
+
+/// The control group of a module, which is its own in this machine whatever other clusters and
+/// nodes there are.
+fn group(node: &Node, module: &str) -> Result<PathBuf, ModuleError> {
+    let failed = |source| ModuleError::Group { module: module.into(), source };
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let cluster: String = node.raw.cluster.chars().map(plain).collect();
+    let name = format!("ha-{cluster}-{}-{module}", node.raw.node);
+    let group = Cgroup::make(&Cgroup::home().map_err(failed)?, &name).map_err(failed)?;
+    Ok(group.folder().into())
+}
+
+/// Where the guardian is unless the configuration says so: beside this program.
+fn guardian() -> PathBuf {
+    let beside = |program: PathBuf| program.with_file_name("ha-guardian");
+    std::env::current_exe().map_or_else(|_| "ha-guardian".into(), beside)
+}
+
+fn make(field: &'static str, path: &Path) -> Result<(), ModuleError> {
+    std::fs::create_dir_all(path).map_err(|source| ModuleError::Folder {
+        field,
+        path: path.into(),
+        source,
+    })
+}
+
+/// The virtual addresses of a module, whose loss makes its node step down.
+#[derive(Debug)]
+struct Held {
+    vips: Vips,
+    module: Later,
+}
+
+impl Held {
+    fn start(name: &str, config: VipsConfig, module: &Later) -> Result<Self, ModuleError> {
+        let lost = Arc::clone(module);
+        let vips = Vips::start(config, move |event| {
+            if let (vip::Event::Lost(_), Some(module)) = (event, lost.get()) {
+                module.resource(ADDRESSES, false);
+            }
+        });
+        let vips = vips.map_err(|source| ModuleError::Vips { module: name.into(), source })?;
+        Ok(Self { vips, module: Arc::clone(module) })
+    }
+}
+
+impl Addresses for Held {
+    fn take(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
+        self.vips.take(epoch, lifetime)
+    }
+
+    fn keep(&mut self, lifetime: Duration) -> Result<(), HostError> {
+        self.vips.keep(lifetime)
+    }
+
+    fn release(&mut self) -> Result<(), HostError> {
+        self.vips.release()?;
+        if let Some(module) = self.module.get() {
+            // The node has stepped down; the next time it may have them again.
+            module.resource(ADDRESSES, true);
+        }
+        Ok(())
+    }
+}
+
+/// The resource of a module that says whether its addresses are as they should be.
+pub const ADDRESSES: u8 = 0;
+
+impl Host for ModuleHost {
+    type Guard = ModuleGuard;
+
+    fn guard(&mut self) -> ModuleGuard {
+        match &mut self.kind {
+            Kind::Service(host) => ModuleGuard::Service(host.guard()),
+            Kind::Addresses(host) => ModuleGuard::Addresses(host.guard()),
+        }
+    }
+
+    async fn start(&mut self, epoch: Epoch, head: Seq) -> Result<(), HostError> {
+        match &mut self.kind {
+            Kind::Service(host) => host.start(epoch, head).await,
+            Kind::Addresses(host) => host.start(epoch, head).await,
+        }
+    }
+
+    async fn stop(&mut self, force: bool) -> Result<(), HostError> {
+        match &mut self.kind {
+            Kind::Service(host) => host.stop(force).await,
+            Kind::Addresses(host) => host.stop(force).await,
+        }
+    }
+
+    async fn apply(&mut self, _: Seq, _: Bytes) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn apply_batch(&mut self, _: &Batch) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn reset(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn observe(&mut self, event: &Event) {
+        (self.observe)(event);
+        match &mut self.kind {
+            Kind::Service(host) => host.observe(event),
+            Kind::Addresses(host) => host.observe(event),
+        }
+    }
+}
+
+impl Guard for ModuleGuard {
+    async fn fence(&mut self, epoch: Epoch) -> Result<(), HostError> {
+        match self {
+            Self::Service(guard) => guard.fence(epoch).await,
+            Self::Addresses(guard) => guard.fence(epoch).await,
+        }
+    }
+
+    async fn take_address(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
+        match self {
+            Self::Service(guard) => guard.take_address(epoch, lifetime).await,
+            Self::Addresses(guard) => guard.take_address(epoch, lifetime).await,
+        }
+    }
+
+    async fn keep_address(&mut self, lifetime: Duration) -> Result<(), HostError> {
+        match self {
+            Self::Service(guard) => guard.keep_address(lifetime).await,
+            Self::Addresses(guard) => guard.keep_address(lifetime).await,
+        }
+    }
+
+    async fn drop_address(&mut self) -> Result<(), HostError> {
+        match self {
+            Self::Service(guard) => guard.drop_address().await,
+            Self::Addresses(guard) => guard.drop_address().await,
+        }
+    }
+}

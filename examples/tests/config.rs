@@ -1,0 +1,225 @@
+//! The files of the programs: the examples hold every field, and errors say where they are.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use ha_node::node::config::Node;
+use ha_node::node::witness;
+
+/// A node's file, and a folder for it and its scripts.
+struct Rig(tempfile::TempDir);
+
+impl Rig {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, text: &str) -> &Self {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn script(&self, name: &str, mode: u32) -> &Self {
+        self.write(&format!("web/{name}"), "#!/bin/sh\n");
+        let path = self.0.path().join("web").join(name);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        self
+    }
+
+    fn read(&self) -> Result<Node, String> {
+        let home = self.0.path().display().to_string();
+        Node::read(&self.0.path().join("ha-node.toml"))
+            .map_err(|error| error.to_string().replace(&home, "/f"))
+    }
+}
+
+const NODE: &str = r#"cluster = "shop"
+node = 0
+peer = 1
+links = [{ local = "10.0.0.1:1", peer = "10.0.0.2:1" }]
+replication = { listen = "10.0.0.1:2", connect = "10.0.0.2:2" }
+vote = "none"
+insecure = true
+"#;
+
+const WEB: &str = r#"[[module]]
+name = "web"
+id = 1
+vips = [{ address = "10.0.0.10", interface = "eth0" }]
+"#;
+
+fn complaint(node: &str, modules: &str) -> String {
+    let rig = Rig::new();
+    rig.write("ha-node.toml", &format!("{NODE}{node}{modules}")).read().unwrap_err()
+}
+
+/// With everything that is commented out, but for what contradicts the rest.
+fn uncommented(text: &str, without: &[&str]) -> String {
+    let keep = |line: &str| !without.iter().any(|word| line.starts_with(&format!("{word} =")));
+    let lines = text.lines().map(|line| {
+        let bare = line.strip_prefix("# ").unwrap_or(line);
+        let field = bare.starts_with("[[") || bare.split(' ').nth(1) == Some("=");
+        if field && keep(bare) {
+            bare
+        } else if line.starts_with('#') || !keep(line) {
+            ""
+        } else {
+            line
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn example(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)).unwrap()
+}
+
+#[test]
+fn the_example_of_a_node_works_and_shows_the_defaults() {
+    let rig = Rig::new();
+    rig.script("start_prim", 0o755).script("stop_prim", 0o755);
+    let scripts = rig.0.path().join("web").display().to_string();
+    let text = example("ha-node.toml").replace("/etc/ha-node/web", &scripts);
+    let plain = rig.write("ha-node.toml", &text).read().unwrap();
+    let others = ["name", "ping", "probe", "accept_key_file", "insecure", "watchdog", "unit"];
+    let others = [&others[..], &["alone_after", "guardian"]].concat();
+    // The module's own name is not the node's.
+    let text = uncommented(&text, &others).replace("[[module]]", "[[module]]\nname = \"web\"");
+    let full = rig.write("ha-node.toml", &text).read().unwrap();
+    let (plain, full) = (&plain.modules[0], &full.modules[0]);
+    assert_eq!(plain.node, full.node, "what is commented out is the default");
+    assert_eq!((&plain.vips, &plain.service), (&full.vips, &full.service));
+    assert_eq!(plain.service.as_ref().unwrap().grace, Duration::from_secs(3));
+}
+
+#[test]
+fn the_example_of_a_witness_works_with_all_that_is_commented_out() {
+    let rig = Rig::new();
+    let path = rig.0.path().join("witness.toml");
+    fs::write(&path, example("witness.toml")).unwrap();
+    let plain = witness::read(&path).unwrap();
+    assert!(plain.key.is_some() && plain.clusters.is_empty());
+    fs::write(&path, uncommented(&example("witness.toml"), &["insecure"])).unwrap();
+    let full = witness::read(&path).unwrap();
+    assert_eq!(full.clusters.len(), 1);
+    assert_eq!((full.listen, full.folder), (plain.listen, plain.folder));
+}
+
+#[test]
+fn the_examples_name_every_field() {
+    let sources = [include_str!("../src/node/config.rs"), include_str!("../src/node/witness.rs")];
+    let texts = [example("ha-node.toml"), example("witness.toml")];
+    for (source, text) in sources.iter().zip(&texts) {
+        let raw = source.split("pub struct ").filter(|part| part.starts_with("Raw"));
+        let fields = raw.flat_map(|part| {
+            let body = part.split("\n}").next().unwrap();
+            body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next())
+        });
+        for field in fields.filter(|field| *field != "module" && *field != "cluster") {
+            assert!(text.contains(&format!("{field} =")), "the example does not show {field}");
+        }
+    }
+}
+
+#[test]
+fn modules_may_have_files_of_their_own() {
+    let rig = Rig::new();
+    rig.write("ha-node.toml", NODE);
+    rig.write("modules.d/b.toml", "name = \"b\"\nid = 2\n");
+    rig.write("modules.d/a.toml", "name = \"a\"\nid = 1\n");
+    rig.write("modules.d/notes.txt", "no module");
+    let node = rig.read().unwrap();
+    let names: Vec<&str> = node.modules.iter().map(|module| module.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    rig.write("modules.d/b.toml", "name = \"b\"\nid = 1\n");
+    let told = "/f/modules.d/b.toml:2: id 1 is used twice: give each module one of its own";
+    assert_eq!(rig.read().unwrap_err(), told);
+}
+
+#[test]
+fn errors_name_file_line_and_field() {
+    let twice = format!("{WEB}{}", WEB.replace("id = 1", "id = 2").replace("\"web\"", "\"b\""));
+    let rows = [
+        (
+            complaint("", ""),
+            "/f/ha-node.toml:1: module is missing: a node needs at least one [[module]]",
+        ),
+        (complaint("heartbeet = 1\n", WEB), "/f/ha-node.toml:8: unknown field `heartbeet`"),
+        (complaint("heartbeat = 1\n", WEB), "/f/ha-node.toml:8: invalid type: integer `1`"),
+        (
+            complaint("timeout = \"200ms\"\n", WEB),
+            "/f/ha-node.toml:8: timeout 200ms must be at least 3",
+        ),
+        (complaint("witness = \"10.0.0.3:1\"\n", WEB), "/f/ha-node.toml:8: witness is set, but"),
+        (complaint("run = \"here\"\n", WEB), "/f/ha-node.toml:8: run is here: name it from / on"),
+        (
+            complaint("log_bytes = 1\n", WEB),
+            "/f/ha-node.toml:8: log_bytes is 1: it must be 4096 to",
+        ),
+        (complaint("", &WEB.replace("id = 1", "")), "/f/ha-node.toml:8: missing field `id`"),
+        (
+            complaint("", &WEB.replace("\"web\"", "\"W b\"")),
+            "/f/ha-node.toml:9: name \"W b\": a module's",
+        ),
+        (
+            complaint("", &format!("{WEB}default_prim = 7\n")),
+            "/f/ha-node.toml:12: default_prim names",
+        ),
+        (complaint("", &format!("{WEB}grace = \"0s\"\n")), "/f/ha-node.toml:12: grace is 0us"),
+        (complaint("", &format!("{WEB}{WEB}")), "/f/ha-node.toml:13: name \"web\" is used twice"),
+        (
+            complaint("", &twice),
+            "/f/ha-node.toml:15: 10.0.0.10 is an address of module \"web\" too",
+        ),
+        (complaint("", &WEB.replace("10.0.0.10", "224.0.0.1")), "/f/ha-node.toml:11: 224.0.0.1"),
+        (complaint("", &format!("{WEB}refresh = \"1h\"\n")), "/f/ha-node.toml:11: a refresh of"),
+        (
+            complaint("", &format!("{WEB}scripts = \"/no\"\n")),
+            "/f/ha-node.toml:12: scripts: there is no",
+        ),
+    ];
+    for (told, begins) in rows {
+        assert!(told.starts_with(begins), "{told:?} is not {begins:?}");
+        assert!(!told.contains('\n'), "one line: {told:?}");
+    }
+}
+
+#[test]
+fn scripts_that_cannot_work_are_found_before_anything_runs() {
+    let rig = Rig::new();
+    rig.script("start_prim", 0o644).script("stop_prim", 0o755);
+    let scripts = format!("scripts = \"{}/web\"\n", rig.0.path().display());
+    rig.write("ha-node.toml", &format!("{NODE}{WEB}{scripts}"));
+    let told = "/f/ha-node.toml:12: scripts: /f/web/start_prim is not executable: \
+        chmod +x /f/web/start_prim";
+    assert_eq!(rig.read().unwrap_err(), told);
+    rig.script("start_prim", 0o755);
+    assert!(rig.read().unwrap().modules[0].service.is_some());
+    rig.write("ha-node.toml", &format!("{NODE}{WEB}{scripts}unit = \"web.service\"\n"));
+    let told = rig.read().unwrap_err();
+    assert!(told.starts_with("/f/ha-node.toml:13: unit stands in place of start_prim"), "{told}");
+}
+
+#[test]
+fn a_witness_says_what_is_wrong_and_where() {
+    let rig = Rig::new();
+    let path = rig.0.path().join("witness.toml");
+    let listen = "listen = \"127.0.0.1:1\"\n";
+    let told = |text: &str| {
+        fs::write(&path, format!("{listen}{text}")).unwrap();
+        let error = witness::read(&path).unwrap_err().to_string();
+        error.replace(&rig.0.path().display().to_string(), "/f")
+    };
+    let missing = told("");
+    assert!(missing.starts_with("/f/witness.toml:1: key_file is missing"), "{missing}");
+    let unknown = told("keyfile = \"k\"\n");
+    assert!(unknown.starts_with("/f/witness.toml:2: unknown field `keyfile`"), "{unknown}");
+    let shop = "[[cluster]]\nname = \"shop\"\nkey_file = \"k\"\n";
+    let twice = told(&format!("{shop}{shop}"));
+    assert!(twice.starts_with("/f/witness.toml:6: name \"shop\" is there twice"), "{twice}");
+}

@@ -1,0 +1,175 @@
+//! `mirror-node` as a process: one of two that would use the same folders, and its end.
+#![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
+
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ha_core::driver::Clock;
+use ha_core::linux::cgroup::Cgroup;
+use ha_core::proto::Instant;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take that is expected to come.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A node alone, without a witness. All gone at the drop.
+struct Rig {
+    folder: tempfile::TempDir,
+    cluster: String,
+    daemon: Option<Child>,
+}
+
+impl Rig {
+    /// `None`, said once, where a daemon may not have control groups.
+    fn new() -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return None;
+        }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let cluster = format!("daemon-{}-{number}", std::process::id());
+        let rig = Self { folder: tempfile::tempdir().unwrap(), cluster, daemon: None };
+        rig.script("start_prim", "touch started");
+        rig.script("stop_prim", "touch stopped");
+        rig.write_config("state", "run");
+        Some(rig)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn script(&self, name: &str, text: &str) {
+        let path = self.path("web").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn write_config(&self, state: &str, run: &str) {
+        let udp: Vec<_> = (0..2).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let tcp: Vec<_> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let [udp0, udp1] = [0, 1].map(|at: usize| udp[at].local_addr().unwrap());
+        let [tcp0, tcp1] = [0, 1].map(|at: usize| tcp[at].local_addr().unwrap());
+        let (cluster, home) = (&self.cluster, self.folder.path().display());
+        let text = format!(
+            "cluster = \"{cluster}\"\nnode = 0\npeer = 1\nvote = \"none\"\ninsecure = true\n\
+             links = [{{ local = \"{udp0}\", peer = \"{udp1}\" }}]\n\
+             replication = {{ listen = \"{tcp0}\", connect = \"{tcp1}\" }}\n\
+             state = \"{home}/{state}\"\nrun = \"{home}/{run}\"\nlog = \"{home}/log\"\n\
+             [[module]]\nname = \"web\"\nid = 1\nscripts = \"{home}/web\"\nstop_timeout = \"1s\"\n"
+        );
+        fs::write(self.path("ha-node.toml"), text).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mirror-node"));
+        command.arg("--config").arg(self.path("ha-node.toml")).stdin(Stdio::null());
+        command
+    }
+
+    fn refused(&self) -> String {
+        let Output { status, stderr, .. } = self.command().env("RUST_LOG", "off").output().unwrap();
+        assert!(!status.success());
+        let text = String::from_utf8(stderr).unwrap();
+        text.replace(&self.folder.path().display().to_string(), "/f")
+    }
+
+    fn groups(&self) -> PathBuf {
+        Cgroup::home().unwrap().join(format!("ha-{}-0-web", self.cluster))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.daemon.as_ref().unwrap()), signal).unwrap();
+    }
+
+    fn guardian_listens(&self) -> bool {
+        let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        socket.connect(self.path("run/web/guardian.sock")).is_ok()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        // A guardian whose service is gone has nothing to watch, and ends when it is told to.
+        if let Ok(prim) = Cgroup::open(self.groups().join("prim")) {
+            let _ = prim.kill();
+            let _ = prim.wait_empty(SOON);
+        }
+        for process in fs::read_dir("/proc").unwrap().flatten() {
+            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let ours = self.path("run/web/guardian.sock");
+            let named = |words: &[u8]| words == ours.as_os_str().as_encoded_bytes();
+            if line.split(|&byte| byte == 0).any(named) {
+                let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
+                let _ = pid.and_then(Pid::from_raw).map(|pid| kill_process(pid, Signal::KILL));
+            }
+        }
+        for below in ["prim", "both", ""] {
+            let _ = fs::remove_dir(self.groups().join(below));
+        }
+    }
+}
+
+fn wait(what: &str, done: impl Fn() -> bool) {
+    let clock = Clock::start();
+    while !done() {
+        assert!(clock.now() < Instant::ZERO + SOON, "never seen: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Blank nodes wait for an operator, so that no service runs.
+fn start(rig: &mut Rig) {
+    let log = fs::File::create(rig.path("log.txt")).unwrap();
+    rig.daemon = Some(rig.command().stderr(log).spawn().unwrap());
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_touches_nothing() {
+    let Some(mut rig) = Rig::new() else { return };
+    start(&mut rig);
+    wait("a daemon", || rig.guardian_listens() && said(&rig, "the node is up"));
+    let run =
+        "mirror-node: run: another mirror-node uses /f/run: stop it, or name another folder\n";
+    assert_eq!(rig.refused(), run);
+    rig.write_config("state", "other");
+    let state = run.replace("run: another", "state: another").replace("/f/run", "/f/state");
+    assert_eq!(rig.refused(), state);
+    assert!(rig.guardian_listens(), "the first one's guardian is still there");
+    rig.signal(Signal::TERM);
+    assert!(rig.daemon.take().unwrap().wait().unwrap().success());
+    wait("no guardian", || !rig.guardian_listens());
+}
+
+fn said(rig: &Rig, words: &str) -> bool {
+    fs::read_to_string(rig.path("log.txt")).unwrap_or_default().contains(words)
+}
+
+#[test]
+fn what_cannot_be_had_is_one_line_and_leaves_nothing() {
+    let Some(rig) = Rig::new() else { return };
+    let text = fs::read_to_string(rig.path("ha-node.toml")).unwrap();
+    let vip = "vips = [{ address = \"192.0.2.1\", interface = \"none0\" }]\n";
+    fs::write(rig.path("ha-node.toml"), format!("{text}{vip}")).unwrap();
+    let told = "mirror-node: module web: vips: 192.0.2.1: there is no interface \"none0\": \
+        `ip link` lists those of this machine\n";
+    assert_eq!(rig.refused(), told);
+    fs::write(rig.path("ha-node.toml"), text.replace("insecure = true", "key_file = \"/no\""))
+        .unwrap();
+    let told = rig.refused();
+    assert!(told.starts_with("mirror-node: key_file = \"/no\" cannot be read"), "{told}");
+    assert!(!rig.guardian_listens(), "no guardian is left");
+    assert!(!rig.groups().exists(), "no group is left");
+    assert!(!rig.path("web/started").exists(), "nothing was started");
+}
