@@ -91,6 +91,7 @@ pub mod http;
 pub mod io;
 #[cfg(feature = "linux")]
 pub mod linux;
+pub mod metrics;
 mod mirror;
 mod order;
 pub mod raw;
@@ -99,6 +100,7 @@ mod saved;
 pub mod store;
 #[cfg(feature = "systemd")]
 pub mod systemd;
+pub mod tally;
 mod timing;
 pub mod verdict;
 pub mod view;

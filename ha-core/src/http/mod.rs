@@ -28,6 +28,7 @@
 //!     }
 //!
 //!     async fn metrics(&self) -> Option<String> {
+//!         // In full: `ha_core::metrics::render`.
 //!         let counters = self.shop.counters().await?;
 //!         Some(format!("ha_heartbeat_sent_total {}\n", counters.heartbeat.sent))
 //!     }

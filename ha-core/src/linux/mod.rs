@@ -37,4 +37,4 @@ mod watch;
 
 pub use error::VipError;
 pub use plan::{VipConfig, VipsConfig};
-pub use vips::Vips;
+pub use vips::{Vips, VipsSeen};

@@ -8,6 +8,7 @@ mod disks;
 mod failing_disks;
 mod full_disks;
 mod keys;
+mod metrics;
 mod modules;
 mod observer;
 mod orders;
