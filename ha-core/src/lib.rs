@@ -83,9 +83,12 @@ extern crate alloc;
 extern crate std;
 
 pub mod config;
+#[cfg(feature = "control")]
+pub mod control;
 #[cfg(feature = "tokio")]
 pub mod driver;
 pub mod event;
+pub mod history;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod io;
@@ -106,7 +109,7 @@ pub mod verdict;
 pub mod view;
 
 pub use config::Config;
-pub use event::{Event, Level};
+pub use event::Event;
 pub use ha_heartbeat as heartbeat;
 pub use ha_proto as proto;
 pub use ha_quorum as quorum;

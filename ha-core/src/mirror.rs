@@ -226,7 +226,7 @@ impl Mirror {
             disk: DiskWatch::default(),
             broken: false,
             rejections: [Rejections::default(); 2],
-            tally: Tally::new(identity.me, saved.membership),
+            tally: Tally::default(),
             boxes: Boxes {
                 detector: Outbox::new(Detector::OUTPUTS_MAX),
                 voter: Outbox::new(Voter::OUTPUTS_MAX),

@@ -18,6 +18,7 @@ use ha_proto::Instant;
 use crate::view::View;
 
 pub use self::explain::{Explanation, explain, swap_takes};
+pub use self::words::span;
 
 /// What is known, and what things are called.
 #[derive(Clone, Copy, Debug)]
@@ -184,7 +185,7 @@ pub fn notes(facts: &Facts<'_>) -> Vec<Finding> {
 }
 
 /// The longest that a takeover takes, with the application's start as it was seen last.
-fn takeover(facts: &Facts<'_>) -> Duration {
+pub(crate) fn takeover(facts: &Facts<'_>) -> Duration {
     facts.view.takeover + facts.host.start.unwrap_or(Duration::ZERO)
 }
 

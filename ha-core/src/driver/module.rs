@@ -6,7 +6,7 @@ use std::prelude::rust_2024::*;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ha_proto::{Instant, LinkId, Ticket};
+use ha_proto::{Epoch, Instant, LinkId, ModuleId, Ticket};
 use ha_replicate::ProposeError;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
@@ -14,14 +14,16 @@ use tracing::{debug, error, info, warn};
 use super::handle::Shared;
 use super::hosting::{GuardJob, HostJob, Hosting};
 use super::mailbox::Proposal;
-use super::observer::{Notice, Observer};
 use super::probe::Prober;
 use super::udp::Port;
+use crate::event::Level;
 use crate::store::Storage;
-use crate::{Destination, Effect, Event, Input, Level, Mirror, Order, OrderError, Output, Status};
+use crate::{Destination, Effect, Event, Input, Mirror, Order, OrderError, Output, Status};
+
+/// Whoever wants to hear of each event at once.
+pub(super) type Observers = Vec<Box<dyn Fn(ModuleId, Epoch, &Event) + Send + Sync>>;
 
 /// A module's machine and whatever performs its effects.
-#[derive(Debug)]
 pub(super) struct Module {
     pub(super) mirror: Mirror,
     pub(super) shared: Arc<Shared>,
@@ -30,14 +32,12 @@ pub(super) struct Module {
     pub(super) hosting: Hosting,
     pub(super) storage: Storage,
     pub(super) prober: Prober,
+    pub(super) observers: Arc<Observers>,
     /// Where the peer hears, link by link.
     pub(super) peers: Vec<SocketAddr>,
     /// The place of its witness's socket, and where the witness hears.
     pub(super) witness: Option<(usize, SocketAddr)>,
     pub(super) proposals: VecDeque<Proposal>,
-    pub(super) observer: Observer,
-    /// How many events there were.
-    pub(super) events: u64,
     /// When it wants to be called although nothing happens.
     pub(super) due: Option<Instant>,
     /// Whether it was told something since its outputs were polled.
@@ -163,12 +163,12 @@ impl Module {
         }
     }
 
-    fn event(&mut self, event: Event) {
-        let (module, epoch) = (self.shared.id, self.mirror.saved_state().membership.epoch);
-        log(module.0, epoch, &event);
-        self.events += 1;
-        let (sequence, role) = (self.events, self.mirror.status().role);
-        self.observer.tell(&Notice { module, sequence, role, epoch, event });
+    fn event(&self, event: Event) {
+        let epoch = self.mirror.saved_state().membership.epoch;
+        log(self.shared.id.0, epoch, &event);
+        for observer in self.observers.iter() {
+            observer(self.shared.id, epoch, &event);
+        }
         self.hosting.note(HostJob::Observe(event));
     }
 
@@ -177,8 +177,8 @@ impl Module {
     }
 }
 
-/// Each event once, at its level.
-fn log(module: u16, epoch: ha_proto::Epoch, event: &Event) {
+/// Each event once, at the level that says who should look at it.
+fn log(module: u16, epoch: Epoch, event: &Event) {
     match event.level() {
         Level::Error => error!(module, %epoch, ?event),
         Level::Warn => warn!(module, %epoch, ?event),

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::io;
 use std::prelude::rust_2024::*;
 use std::string::String;
@@ -20,10 +21,13 @@ use super::netlink::Netlink;
 #[derive(Debug)]
 pub(super) struct Addresses {
     netlink: Netlink,
+    /// Those of IPv6 that were set here, and with which flags: an extension must not change them,
+    /// and need not look at all addresses again.
+    flags: BTreeMap<Spot, AddressFlags>,
 }
 
 /// An address on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spot {
     /// The interface's number.
     pub(super) index: u32,
@@ -41,7 +45,7 @@ pub(super) struct Found {
 
 impl Addresses {
     pub(super) fn open() -> io::Result<Self> {
-        Ok(Self { netlink: Netlink::open(None)? })
+        Ok(Self { netlink: Netlink::open(None)?, flags: BTreeMap::new() })
     }
 
     /// An error of the kind `PermissionDenied` without `CAP_NET_ADMIN`; changes nothing.
@@ -83,14 +87,7 @@ impl Addresses {
         lifetime: Duration,
     ) -> io::Result<()> {
         let mut message = spot.message();
-        let mut flags = AddressFlags::empty();
-        if spot.ip.is_ipv6() {
-            flags |= AddressFlags::Nodad;
-            // A route that the host has by an address of its own would end with this lifetime.
-            if self.list()?.iter().any(|found| !found.ours && spot.shares_network(found.spot)) {
-                flags |= AddressFlags::Noprefixroute;
-            }
-        }
+        let flags = self.flags(spot)?;
         let seconds = whole_seconds(lifetime);
         let mut times = CacheInfo::default();
         (times.ifa_valid, times.ifa_preferred) = (seconds, seconds);
@@ -103,8 +100,25 @@ impl Addresses {
         self.netlink.order(flags, RouteNetlinkMessage::NewAddress(message))
     }
 
+    fn flags(&mut self, spot: Spot) -> io::Result<AddressFlags> {
+        if spot.ip.is_ipv4() {
+            return Ok(AddressFlags::empty());
+        }
+        if let Some(flags) = self.flags.get(&spot) {
+            return Ok(*flags);
+        }
+        let mut flags = AddressFlags::Nodad;
+        // A route that the host has by an address of its own would end with this lifetime.
+        if self.list()?.iter().any(|found| !found.ours && spot.shares_network(found.spot)) {
+            flags |= AddressFlags::Noprefixroute;
+        }
+        self.flags.insert(spot, flags);
+        Ok(flags)
+    }
+
     /// Takes an address off if it is marked as ours. Done as well when it is not there.
     pub(super) fn remove(&mut self, spot: Spot) -> io::Result<()> {
+        self.flags.remove(&spot);
         let ours = Found { spot, ours: true };
         if !self.list()?.contains(&ours) {
             return Ok(());
@@ -171,7 +185,7 @@ impl Found {
 
 /// What marks an address as set by this program (`IFA_PROTO`, Linux 5.18): `h` of `ha`. The kernel
 /// itself uses 1 to 3, and routing daemons their numbers of `rt_protos`, where 104 is nobody's.
-const MARK: u8 = 0x68;
+pub(super) const MARK: u8 = 0x68;
 
 /// At least one second: zero would be an address that is gone when it is set.
 fn whole_seconds(lifetime: Duration) -> u32 {

@@ -395,7 +395,8 @@ impl Agent {
             let link = self.addresses.link(name)?;
             let index = link.map(|link| link.index);
             if card.frames.as_ref().map(Frames::index) != index {
-                let opened = index.map(Frames::open).transpose();
+                let ips = self.plan.addresses_on(InterfaceId(id));
+                let opened = index.map(|index| Frames::open(index, &ips)).transpose();
                 card.frames = opened.unwrap_or_else(|error| {
                     warn!(interface = name, %error, "no announcements on it");
                     self.look = Some(self.clock.now() + LOOK_AGAIN);
@@ -451,16 +452,15 @@ fn open_cards(plan: &Plan, addresses: &mut Addresses) -> Result<Vec<Card>, VipEr
     for (id, name) in (0..).zip(&plan.interfaces) {
         let unable = VipError::system("no list of interfaces", "the capability CAP_NET_ADMIN");
         let link = addresses.link(name).map_err(unable)?;
-        let mut all = plan.machine.addresses().iter();
-        let first = all.find(|address| address.interface == InterfaceId(id));
-        let address = first.expect("an interface is in the list because of an address").ip;
+        let ips = plan.addresses_on(InterfaceId(id));
+        let address = *ips.first().expect("an interface is in the list because of an address");
         let interface = name.clone();
         let Some(link) = link else { return Err(VipError::NoInterface { address, interface }) };
         if link.mac.is_none() {
             return Err(VipError::NotEthernet { address, interface });
         }
         let unable = VipError::system("no packet socket", "the capability CAP_NET_RAW");
-        let frames = Frames::open(link.index).map_err(unable)?;
+        let frames = Frames::open(link.index, &ips).map_err(unable)?;
         // The first look tells the machine.
         cards.push(Card { link: None, frames: Some(frames) });
     }

@@ -1,9 +1,11 @@
 //! Frames of one interface: announcements out, other hosts' claims in.
 
+use core::net::IpAddr;
 use core::task::{Context, Poll, ready};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::prelude::rust_2024::*;
+use std::vec;
 
 use ha_vip::Frame;
 use nix::ifaddrs::getifaddrs;
@@ -11,10 +13,12 @@ use nix::sys::socket::{LinkAddr, bind};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
+use super::filter::{ANCILLARY, Size, Step, program};
 use crate::driver::watch;
 
-/// A packet socket (packet(7)) on one interface of Ethernet. Hears ARP and neighbor discovery of
-/// others, of the interface's own network: nothing that it sends, nothing tagged for a VLAN.
+/// A packet socket (packet(7)) on one interface of Ethernet. Hears the ARP and the neighbor discovery
+/// in which others claim its addresses, on the interface's own network: nothing that it sends,
+/// nothing tagged for a VLAN.
 #[derive(Debug)]
 pub(super) struct Frames {
     socket: AsyncFd<Socket>,
@@ -22,12 +26,12 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Opens the interface of this number, in this thread's network namespace. Needs the runtime's
-    /// context, and `CAP_NET_RAW`.
-    pub(super) fn open(index: u32) -> io::Result<Self> {
+    /// Opens the interface of this number, in this thread's network namespace, to hear who else
+    /// claims one of `ips`. Needs the runtime's context, and `CAP_NET_RAW`.
+    pub(super) fn open(index: u32, ips: &[IpAddr]) -> io::Result<Self> {
         let everything = Protocol::from(i32::from(ETH_P_ALL.to_be()));
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(everything))?;
-        socket.attach_filter(&FILTER)?;
+        socket.attach_filter(&filter(ips))?;
         bind(socket.as_raw_fd(), &link_address(index)?)?;
         let frames = Self { socket: watch(socket)?, index };
         // Until it was bound, it heard every interface.
@@ -82,34 +86,68 @@ fn link_address(index: u32) -> io::Result<LinkAddr> {
 /// `if_ether.h`: frames of every type. One socket hears both families, with the filter's help.
 const ETH_P_ALL: u16 = 0x0003;
 
-/// Where the kernel keeps what it knows of a frame besides its bytes (`SKF_AD_OFF` of `filter.h`).
-const ANCILLARY: u32 = 0xffff_f000;
+/// What is heard: whatever claims one of these addresses. There may be much else on a network, and
+/// a socket for each of many modules.
+fn filter(ips: &[IpAddr]) -> Vec<SockFilter> {
+    let v4 = ips.iter().filter_map(|ip| match ip {
+        IpAddr::V4(ip) => Some(Step::If(ip.to_bits(), "hear")),
+        IpAddr::V6(_) => None,
+    });
+    // The last four bytes of sixteen: what is heard in vain is read with care.
+    let v6 = ips.iter().filter_map(|ip| match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(Step::If((ip.to_bits() & u128::from(u32::MAX)) as u32, "hear")),
+    });
+    let mut steps = vec![
+        // `SKF_AD_PKTTYPE`, `PACKET_OUTGOING`.
+        Step::Load(Size::Four, ANCILLARY + 4),
+        Step::If(4, "ignore"),
+        // `SKF_AD_VLAN_TAG_PRESENT`.
+        Step::Load(Size::Four, ANCILLARY + 48),
+        Step::If(0, "untagged"),
+        Step::Go("ignore"),
+        Step::Label("untagged"),
+        Step::Load(Size::Two, ETHERTYPE),
+        Step::If(0x0806, "ARP"),
+        Step::If(0x86dd, "IPv6"),
+        Step::Go("ignore"),
+        Step::Label("ARP"),
+        Step::Load(Size::Four, ARP_SENDER),
+    ];
+    steps.extend(v4);
+    steps.extend([
+        Step::Go("ignore"),
+        Step::Label("IPv6"),
+        Step::Load(Size::One, NEXT_HEADER),
+        Step::If(58, "ICMPv6"),
+        Step::Go("ignore"),
+        Step::Label("ICMPv6"),
+        Step::Load(Size::One, ICMP_TYPE),
+        Step::If(135, "solicitation"),
+        Step::If(136, "advertisement"),
+        Step::Go("ignore"),
+        Step::Label("solicitation"),
+        Step::Load(Size::Four, IPV6_SOURCE + 12),
+        Step::Go("compare"),
+        Step::Label("advertisement"),
+        Step::Load(Size::Four, NEIGHBOR_TARGET + 12),
+        Step::Label("compare"),
+    ]);
+    steps.extend(v6);
+    steps.extend([
+        Step::Label("ignore"),
+        Step::Hear(0),
+        Step::Label("hear"),
+        Step::Hear(Frames::BYTES_MAX),
+    ]);
+    program(&steps)
+}
 
-// Instructions of the classic packet filter (`linux/filter.h`), in the order of their use.
-const LOAD_WORD: u16 = 0x20;
-const LOAD_HALF: u16 = 0x28;
-const LOAD_BYTE: u16 = 0x30;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
-
-/// What is heard; each jump says how many instructions to leave out if equal, and if not.
-const FILTER: [SockFilter; 14] = [
-    // Of ours (`SKF_AD_PKTTYPE`, `PACKET_OUTGOING`).
-    SockFilter::new(LOAD_WORD, 0, 0, ANCILLARY + 4),
-    SockFilter::new(JUMP_IF_EQUAL, 11, 0, 4),
-    // Of a VLAN (`SKF_AD_VLAN_TAG_PRESENT`).
-    SockFilter::new(LOAD_WORD, 0, 0, ANCILLARY + 48),
-    SockFilter::new(JUMP_IF_EQUAL, 0, 9, 0),
-    // ARP.
-    SockFilter::new(LOAD_HALF, 0, 0, 12),
-    SockFilter::new(JUMP_IF_EQUAL, 6, 0, 0x0806),
-    // IPv6, and in it ICMPv6, a neighbor solicitation or advertisement.
-    SockFilter::new(JUMP_IF_EQUAL, 0, 6, 0x86dd),
-    SockFilter::new(LOAD_BYTE, 0, 0, 20),
-    SockFilter::new(JUMP_IF_EQUAL, 0, 4, 58),
-    SockFilter::new(LOAD_BYTE, 0, 0, 54),
-    SockFilter::new(JUMP_IF_EQUAL, 1, 0, 135),
-    SockFilter::new(JUMP_IF_EQUAL, 0, 1, 136),
-    SockFilter::new(RETURN, 0, 0, Frames::BYTES_MAX as u32),
-    SockFilter::new(RETURN, 0, 0, 0),
-];
+// Where things are in an untagged frame: behind the 14 bytes of Ethernet, in ARP (RFC 826) and in
+// IPv6 (RFC 8200) without extension headers, as neighbor discovery is.
+const ETHERTYPE: u32 = 12;
+const ARP_SENDER: u32 = 14 + 14;
+const NEXT_HEADER: u32 = 14 + 6;
+const IPV6_SOURCE: u32 = 14 + 8;
+const ICMP_TYPE: u32 = 14 + 40;
+const NEIGHBOR_TARGET: u32 = 14 + 40 + 8;

@@ -7,6 +7,7 @@ mod tests;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::format;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt;
@@ -14,16 +15,19 @@ use std::path::Path;
 use std::prelude::rust_2024::*;
 use std::process::{Command, Stdio};
 use std::string::String;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use ha_proto::{Epoch, ModuleId, Role};
 use tracing::{debug, warn};
 
 use self::config::Target;
 use super::cgroup::FOR_THE_DAEMON_ONLY;
 use super::child::{End, end};
-use crate::driver::{Clock, Notice};
+use crate::Event;
+use crate::driver::Clock;
+use crate::verdict::Names;
 
 pub use self::config::{HookConfig, HookError, RawNotify};
 
@@ -39,11 +43,28 @@ pub use self::config::{HookConfig, HookError, RawNotify};
 /// | `node` | `HA_NODE` | this node's name |
 /// | `role` | `HA_ROLE` | the module's role then: `STOP` `WAIT` `SECOND` `PRIM` `ALONE` `UP` |
 /// | `epoch` | `HA_EPOCH` | a number that grows from reign to reign, as the module's scripts get it |
-/// | `event` | `HA_EVENT` | [`Event::name`](crate::Event::name) |
-/// | `text` | `HA_TEXT` | the event in words |
+/// | `event` | `HA_EVENT` | [`Event::name`] |
+/// | `text` | `HA_TEXT` | the event in words: [`Event::told`] |
 /// | `level` | `HA_LEVEL` | `info` `warn` `error` |
-/// | `sequence` | `HA_SEQUENCE` | the event's number in its module since the daemon's start |
+/// | `sequence` | `HA_SEQUENCE` | the event's number since the daemon's start, as `ha events` has it |
 /// | `dropped` | `HA_DROPPED` | how many events were dropped so far, since the daemon's start |
+///
+/// Who tells it of events counts them; where the feature `control` keeps them as well, its
+/// `EventLog::newest` is the number of the one that was noted last.
+///
+/// ```no_run
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use ha_core::driver::Driver;
+/// use ha_core::linux::hook::Hook;
+///
+/// fn observe(driver: &mut Driver, hook: Hook) {
+///     let events = AtomicU64::new(0);
+///     driver.observe(move |module, epoch, event| {
+///         let number = events.fetch_add(1, Ordering::Relaxed) + 1;
+///         hook.tell(number, module, epoch, event);
+///     });
+/// }
+/// ```
 ///
 /// Success is the exit code 0, or a status from 200 to 299; anything else is said in the log, and
 /// not tried again.
@@ -53,32 +74,50 @@ pub use self::config::{HookConfig, HookError, RawNotify};
 pub struct Hook {
     config: HookConfig,
     queue: Option<SyncSender<Letter>>,
+    /// Of each module, for whoever tells: the thread does not touch it.
+    roles: Mutex<BTreeMap<ModuleId, Role>>,
     dropped: Arc<AtomicU64>,
     end: Arc<AtomicU64>,
     clock: Clock,
     thread: Option<JoinHandle<()>>,
 }
 
+/// What a module and its surroundings are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The module.
+    pub module: String,
+    /// Nodes and networks; [`Names::me`] is told as `node`.
+    pub names: Names,
+}
+
 /// An event that waits to be told.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Letter {
-    module: String,
-    notice: Notice,
+    sequence: u64,
+    module: ModuleId,
+    role: Role,
+    epoch: Epoch,
+    event: Event,
 }
 
 impl Hook {
-    /// Starts to tell, in the name of `node`.
+    /// Starts to tell of these modules; of others nothing is told.
     ///
     /// # Errors
     /// [`HookConfig::check`], or there is no thread.
-    pub fn start(config: HookConfig, node: impl Into<String>) -> Result<Self, HookError> {
+    pub fn start(
+        config: HookConfig,
+        modules: BTreeMap<ModuleId, Named>,
+    ) -> Result<Self, HookError> {
         config.check()?;
         let (queue, letters) = sync_channel(QUEUE_MAX);
         let (dropped, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(u64::MAX)));
         let clock = Clock::start();
+        let roles = modules.keys().map(|&module| (module, Role::Stop)).collect();
         let worker = Worker {
             config: config.clone(),
-            node: node.into(),
+            modules,
             dropped: Arc::clone(&dropped),
             said: 0,
             end: Arc::clone(&end),
@@ -87,16 +126,24 @@ impl Hook {
         let work = move || worker.work(&letters);
         let thread = thread::Builder::new().name("ha-notify".into()).spawn(work);
         let thread = Some(thread.map_err(HookError::Thread)?);
-        Ok(Self { config, queue: Some(queue), dropped, end, clock, thread })
+        let roles = Mutex::new(roles);
+        Ok(Self { config, queue: Some(queue), roles, dropped, end, clock, thread })
     }
 
-    /// Tells of an event of the module of this name, if it is of the level; never waits.
-    pub fn tell(&self, module: &str, notice: &Notice) {
-        if notice.event.level() < self.config.level {
+    /// Tells of an event, if it is of the level; never waits. Shown every event, by
+    /// [`Driver::observe`](crate::driver::Driver::observe), it knows the role of each module.
+    pub fn tell(&self, sequence: u64, module: ModuleId, epoch: Epoch, event: &Event) {
+        let mut roles = self.roles.lock().expect("nothing panics while a role is noted");
+        let Some(role) = roles.get_mut(&module) else { return };
+        if let Event::Role { to, .. } = event {
+            *role = *to;
+        }
+        if event.level() < self.config.level {
             return;
         }
         let queue = self.queue.as_ref().expect("it lives as long as this");
-        if queue.try_send(Letter { module: module.into(), notice: *notice }).is_err() {
+        let letter = Letter { sequence, module, role: *role, epoch, event: *event };
+        if queue.try_send(letter).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -124,7 +171,7 @@ const QUEUE_MAX: usize = 256;
 
 struct Worker {
     config: HookConfig,
-    node: String,
+    modules: BTreeMap<ModuleId, Named>,
     dropped: Arc<AtomicU64>,
     /// How many of those the log has been told of.
     said: u64,
@@ -149,7 +196,8 @@ impl Worker {
     }
 
     fn tell(&self, letter: &Letter, limit: Duration) {
-        let words = Words::new(letter, &self.node, self.dropped.load(Ordering::Relaxed));
+        let named = &self.modules[&letter.module];
+        let words = Words::new(letter, named, self.dropped.load(Ordering::Relaxed));
         let told = match &self.config.target {
             Target::Exec(program) => exec(program, &words, limit),
             Target::Post(url) => post::post(url, &words.json(), limit),
@@ -185,17 +233,17 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    fn new(letter: &'a Letter, node: &'a str, dropped: u64) -> Self {
-        let Letter { module, notice } = letter;
+    fn new(letter: &Letter, named: &'a Named, dropped: u64) -> Self {
+        let event = &letter.event;
         Self {
-            module,
-            node,
-            role: format!("{}", notice.role),
-            epoch: notice.epoch.bits(),
-            event: notice.event.name(),
-            text: format!("{}", notice.event),
-            level: notice.event.level().name(),
-            sequence: notice.sequence,
+            module: &named.module,
+            node: &named.names.me,
+            role: format!("{}", letter.role),
+            epoch: letter.epoch.bits(),
+            event: event.name(),
+            text: event.told(&named.names),
+            level: event.level().name(),
+            sequence: letter.sequence,
             dropped,
         }
     }

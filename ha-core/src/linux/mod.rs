@@ -18,6 +18,7 @@ pub mod cgroup;
 mod child;
 pub mod deadline;
 mod error;
+mod filter;
 mod frames;
 mod gate;
 pub mod guardian;

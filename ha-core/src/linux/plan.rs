@@ -88,6 +88,12 @@ impl Plan {
         Ok(Self { machine, interfaces, labels, reset_connections: config.reset_connections })
     }
 
+    /// The addresses of an interface, in the order of the plan.
+    pub(super) fn addresses_on(&self, interface: InterfaceId) -> Vec<IpAddr> {
+        let there = self.machine.addresses().iter().filter(|one| one.interface == interface);
+        there.map(|address| address.ip).collect()
+    }
+
     /// The name of an address's interface.
     pub(super) fn interface(&self, address: Address) -> &str {
         &self.interfaces[usize::from(address.interface.0)]

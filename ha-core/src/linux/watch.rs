@@ -10,9 +10,11 @@ use std::vec;
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::RouteNetlinkMessage;
 use rustix::net::{RecvFlags, recv};
+use socket2::{SockFilter, SockRef};
 use tokio::io::unix::AsyncFd;
 
-use super::address::Found;
+use super::address::{Found, MARK};
+use super::filter::{Size, Step, program};
 use super::netlink::{BYTES_MAX, is_overrun, messages, open};
 use crate::driver::watch;
 
@@ -38,7 +40,9 @@ pub(super) enum Notice {
 impl Watch {
     /// Hears of this thread's network namespace. Needs the runtime's context.
     pub(super) fn open() -> io::Result<Self> {
-        Ok(Self { socket: watch(open(None, GROUPS)?)?, buffer: vec![0; BYTES_MAX] })
+        let socket = open(None, GROUPS)?;
+        SockRef::from(&socket).attach_filter(&filter())?;
+        Ok(Self { socket: watch(socket)?, buffer: vec![0; BYTES_MAX] })
     }
 
     /// Ready when something happened that `matters`.
@@ -68,6 +72,37 @@ impl Watch {
 
 /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR` of `rtnetlink.h`.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+
+/// What the kernel does not even queue: an address that is set with our mark. Each extension of
+/// each module's addresses would else wake every module's thread.
+fn filter() -> Vec<SockFilter> {
+    // Netlink's header is as the machine writes it, and a filter loads as the network does: a byte
+    // at a time is the same for both.
+    let [low, high] = if cfg!(target_endian = "little") { [4, 5] } else { [5, 4] };
+    program(&[
+        Step::Load(Size::One, high),
+        Step::If(0, "a type of one byte"),
+        Step::Go("hear"),
+        Step::Label("a type of one byte"),
+        Step::Load(Size::One, low),
+        Step::If(RTM_NEWADDR, "an address"),
+        Step::Go("hear"),
+        Step::Label("an address"),
+        Step::Attribute { kind: IFA_PROTO, list: HEADERS, none: "hear" },
+        Step::If(MARK.into(), "ours"),
+        Step::Label("hear"),
+        Step::Hear(BYTES_MAX),
+        Step::Label("ours"),
+        Step::Hear(0),
+    ])
+}
+
+/// `rtnetlink.h`.
+const RTM_NEWADDR: u32 = 20;
+/// `if_addr.h`.
+const IFA_PROTO: u32 = 11;
+/// The bytes of the headers of netlink and of an address.
+const HEADERS: u32 = 16 + 8;
 
 fn notices(bytes: &[u8]) -> impl Iterator<Item = Notice> {
     messages::<RouteNetlinkMessage>(bytes).filter_map(|message| {

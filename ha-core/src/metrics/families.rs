@@ -6,7 +6,8 @@ use ha_proto::Role;
 
 use super::Sample;
 use super::page::{Family, Kind, Value};
-use crate::tally::{Cause, Phase};
+use crate::history::Cause;
+use crate::tally::Phase;
 use crate::verdict::{self, Word};
 use crate::view::Right;
 
@@ -157,7 +158,7 @@ impl Page<'_> {
         self.family(
             "ha_module_takeovers_total",
             Counter,
-            "Takeovers by this node after which the application served.",
+            "Moves of the service to this node, and starts of it here.",
             |it, lines| {
                 for cause in Cause::ALL {
                     lines.of("cause", cause.name(), it.counters.totals.takeovers(cause));

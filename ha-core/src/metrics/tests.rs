@@ -235,7 +235,6 @@ fn what_is_not_known_has_no_series() {
         "ha_witness_up",
         "ha_lease_remaining_seconds",
         "ha_module_loop_remaining",
-        "ha_module_takeover_duration_seconds",
         "ha_heartbeat_round_trip_seconds",
         "ha_vip_assigned",
         "ha_script_duration_seconds",

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// A duration as an operator reads it: two digits of what matters.
-pub(crate) fn span(duration: Duration) -> String {
+pub fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if duration < Duration::from_secs(10) {
         let tenths = (duration.as_millis() + 50) / 100;

@@ -84,7 +84,7 @@ fn health_and_metrics_follow_a_swap_and_a_loss() {
         assert!(
             (metric(&page, "ha_module_state{module=\"shop\",state=\"PRIM\"}") - 1.0).abs() < 0.1
         );
-        let handover = "ha_module_takeovers_total{module=\"shop\",cause=\"handover\"}";
+        let handover = "ha_module_takeovers_total{module=\"shop\",cause=\"handed_over\"}";
         assert!((metric(&page, handover) - 1.0).abs() < 0.1, "{page}");
         assert!(metric(&page, "ha_heartbeat_received_total{module=\"shop\"}") > 1.0);
         second.running.shutdown();

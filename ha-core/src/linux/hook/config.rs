@@ -10,7 +10,7 @@ use std::string::String;
 use rustix::fs::{Access, access};
 use thiserror::Error;
 
-use crate::Level;
+use crate::event::Level;
 use crate::raw::Span;
 
 /// Whom to tell of events, as an administrator writes it: `exec` or `url`.

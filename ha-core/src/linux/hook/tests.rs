@@ -5,21 +5,37 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
-use ha_proto::{Epoch, ModuleId, NodeId, Role};
+use ha_proto::NodeId;
 
 use super::*;
 use crate::Event;
+use crate::event::Level;
 
 /// Far more than anything takes here that is expected to come.
 const SOON: Duration = Duration::from_secs(20);
 
-fn notice(sequence: u64, event: Event) -> Notice {
-    let epoch = Epoch::new(3, NodeId::new(1).unwrap());
-    Notice { module: ModuleId(0), sequence, role: Role::Alone, epoch, event }
+const SHOP: ModuleId = ModuleId(4);
+
+fn node() -> NodeId {
+    NodeId::new(1).unwrap()
 }
 
-fn peer_down(sequence: u64) -> Notice {
-    notice(sequence, Event::PeerDown(NodeId::new(1).unwrap()))
+fn epoch() -> Epoch {
+    Epoch::new(3, node())
+}
+
+fn peer_down(hook: &Hook, sequence: u64) {
+    hook.tell(sequence, SHOP, epoch(), &Event::PeerDown(node()));
+}
+
+/// One module, and that it is alone.
+fn start(config: HookConfig) -> Hook {
+    let names = Names { me: "left".into(), peer: "right".into(), ..Names::default() };
+    let shop = Named { module: "a \"shop\"".into(), names };
+    let hook = Hook::start(config, [(SHOP, shop)].into()).unwrap();
+    let alone = Event::Role { from: Role::Second, to: Role::Alone, ready: true };
+    hook.tell(0, SHOP, epoch(), &alone);
+    hook
 }
 
 /// A program in a folder of its own, and what it left there.
@@ -42,8 +58,7 @@ impl Program {
 
     fn hook(&self, timeout: Duration) -> Hook {
         let target = Target::Exec(self.path.clone());
-        let config = HookConfig { target, level: crate::Level::Warn, timeout };
-        Hook::start(config, "left").unwrap()
+        start(HookConfig { target, level: Level::Warn, timeout })
     }
 
     fn left(&self, file: &str) -> String {
@@ -60,14 +75,14 @@ impl Program {
 }
 
 const JSON: &str = "{\"module\":\"a \\\"shop\\\"\",\"node\":\"left\",\"role\":\"ALONE\",\
-    \"event\":\"peer_down\",\"text\":\"node 1 is lost on every link\",\"level\":\"warn\",\
+    \"event\":\"peer_down\",\"text\":\"right is lost on every network\",\"level\":\"warn\",\
     \"epoch\":769,\"sequence\":7,\"dropped\":0}";
 
 #[test]
 fn a_program_is_told_by_input_and_environment() {
     let program = Program::new("cat > json; env | grep ^HA_ | sort > env");
     let hook = program.hook(SOON);
-    hook.tell("a \"shop\"", &peer_down(7));
+    peer_down(&hook, 7);
     drop(hook);
     assert_eq!(program.left("json"), format!("{JSON}\n"));
     assert_eq!(
@@ -81,7 +96,7 @@ fn a_program_is_told_by_input_and_environment() {
             "HA_NODE=left",
             "HA_ROLE=ALONE",
             "HA_SEQUENCE=7",
-            "HA_TEXT=node 1 is lost on every link",
+            "HA_TEXT=right is lost on every network",
         ]
     );
 }
@@ -93,10 +108,11 @@ fn events_are_told_in_order_one_at_a_time_and_from_the_level_on() {
         Program::new("mkdir one || echo two >> both; echo $HA_SEQUENCE >> told; rmdir one");
     let hook = program.hook(SOON);
     for sequence in 1..=9 {
-        hook.tell("shop", &peer_down(sequence));
-        hook.tell("shop", &notice(99, Event::InSync));
+        peer_down(&hook, sequence);
+        hook.tell(99, SHOP, epoch(), &Event::InSync);
+        hook.tell(99, ModuleId(5), epoch(), &Event::StorageFailed);
     }
-    hook.tell("shop", &notice(10, Event::StorageFailed));
+    hook.tell(10, SHOP, epoch(), &Event::StorageFailed);
     drop(hook);
     let told: Vec<u64> = program.left("told").lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(told, (1..=10).collect::<Vec<_>>());
@@ -107,7 +123,7 @@ fn events_are_told_in_order_one_at_a_time_and_from_the_level_on() {
 fn a_program_that_hangs_is_killed_with_all_that_it_started() {
     let program = Program::new("echo $$ > pid; sleep 1000 & wait");
     let hook = program.hook(Duration::from_millis(300));
-    hook.tell("shop", &peer_down(1));
+    peer_down(&hook, 1);
     program.wait("pid");
     drop(hook);
     // The group that it led is empty.
@@ -125,11 +141,11 @@ fn what_is_too_much_is_dropped_counted_and_told() {
     rustix::fs::mkfifoat(rustix::fs::CWD, program.folder.path().join("go"), rustix::fs::Mode::RWXU)
         .unwrap();
     let hook = program.hook(SOON);
-    hook.tell("shop", &peer_down(0));
+    peer_down(&hook, 0);
     program.wait("told");
     // The first one is under way, and these are more than may wait behind it.
     for sequence in 0..QUEUE_MAX as u64 + 5 {
-        hook.tell("shop", &peer_down(sequence));
+        peer_down(&hook, sequence);
     }
     assert_eq!(hook.dropped(), 5);
     // From now on the program finds something to read at once.
@@ -153,7 +169,7 @@ fn serve(answer: &'static str) -> (Hook, JoinHandle<(String, String)>) {
         url: Some(format!("http://{}/tell?me", listener.local_addr().unwrap())),
         ..RawNotify::default()
     };
-    let hook = Hook::start(HookConfig::try_from(raw).unwrap(), "left").unwrap();
+    let hook = start(HookConfig::try_from(raw).unwrap());
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let request = request(&stream);
@@ -186,7 +202,7 @@ fn request(stream: &TcpStream) -> (String, String) {
 #[test]
 fn a_url_is_told_by_a_post() {
     let (hook, server) = serve("HTTP/1.1 204 No Content\r\n\r\n");
-    hook.tell("a \"shop\"", &peer_down(7));
+    peer_down(&hook, 7);
     let (head, body) = server.join().unwrap();
     assert!(head.starts_with("POST /tell?me HTTP/1.1\r\nHost: 127.0.0.1:"), "{head}");
     assert!(head.contains("\r\nContent-Type: application/json\r\n"), "{head}");
