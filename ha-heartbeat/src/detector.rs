@@ -406,6 +406,7 @@ mod tests {
             waits: false,
             resources: Resources::default(),
             preference: 0,
+            joint: Epoch::NONE,
         }
     }
 

@@ -49,6 +49,7 @@
 //!     waits: false,
 //!     resources: Resources::default(),
 //!     preference: 0,
+//!     joint: Epoch::NONE,
 //! };
 //! let detector = |me: NodeId, peer: NodeId, boot: u64| {
 //!     let (interval, timeout) = (Duration::from_millis(100), Duration::from_secs(1));

@@ -263,6 +263,12 @@ impl Verb {
     }
 }
 
+/// An answer as a line of JSON, without its end: what `--json` prints.
+pub fn json(reply: &Reply) -> String {
+    let line = Line { v: VERSION, what: reply };
+    serde_json::to_string(&line).expect("keys are words, and values what JSON has")
+}
+
 /// A line as bytes, its end included.
 pub(crate) fn line<T: Serialize>(what: T) -> Vec<u8> {
     let line = Line { v: VERSION, what };
@@ -322,7 +328,7 @@ mod tests {
     fn what_is_no_request_is_named() {
         let rows: [(&[u8], &str); 5] = [
             (b"GET / HTTP/1.1", "not a request: one JSON object"),
-            (b"[]", "this daemon speaks version 1, the client none: install the same release"),
+            (b"[]", "not a request"),
             (
                 br#"{"ask":"status"}"#,
                 "this daemon speaks version 1, the client none: install the same release",

@@ -138,6 +138,7 @@ pub(super) fn blank_status(saved: &Saved, position: Position, preference: u8) ->
         waits: false,
         resources: Resources::default(),
         preference,
+        joint: saved.joint,
     }
 }
 

@@ -118,7 +118,7 @@ impl Mirror {
             let member = self.memory.saved().membership.set.contains(self.peer_id());
             let copies = self.peer_is_alive() && self.log.peer().following;
             let role = if member || copies { Role::Prim } else { Role::Alone };
-            return (role, self.service.is_up() && wishes);
+            return (role, self.service.is_up() && wishes && !self.broken);
         }
         if !self.plan.is_started() {
             return (Role::Stop, self.service.is_down());
@@ -163,6 +163,7 @@ impl Mirror {
             waits: self.plan.is_started() && !self.plan.may_take_over(),
             resources,
             preference: self.config.policy.preference,
+            joint: saved.joint,
         }
     }
 

@@ -28,5 +28,6 @@ pub(crate) fn blank() -> Status {
         waits: false,
         resources: Resources::default(),
         preference: 0,
+        joint: Epoch::NONE,
     }
 }
