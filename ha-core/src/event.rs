@@ -1,5 +1,7 @@
 //! What a node tells an operator.
 
+mod told;
+
 use core::time::Duration;
 
 use ha_proto::{Epoch, LinkId, Membership, NodeId, Role, Seq};
@@ -102,6 +104,7 @@ pub enum Event {
 
 /// Who should look at an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
 pub enum Level {
     /// Only whoever looks for something.
     Debug,
@@ -183,6 +186,18 @@ impl Event {
             Self::ApplicationFailed => "application_failed",
             Self::NoCommonHistory => "no_common_history",
             Self::DataLossPossible(_) => "data_loss_possible",
+        }
+    }
+}
+
+impl Level {
+    /// Its word in logs and event streams: part of the interface.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
         }
     }
 }

@@ -89,15 +89,21 @@ pub mod control;
 pub mod driver;
 pub mod event;
 pub mod history;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod io;
 #[cfg(feature = "linux")]
 pub mod linux;
+pub mod metrics;
 mod mirror;
 mod order;
 pub mod raw;
 mod saved;
 #[cfg(feature = "tokio")]
 pub mod store;
+#[cfg(feature = "systemd")]
+pub mod systemd;
+pub mod tally;
 mod timing;
 pub mod verdict;
 pub mod view;

@@ -37,6 +37,7 @@ use crate::mirror::orders::Plan;
 use crate::mirror::outside::Outside;
 use crate::mirror::reign::{LogMode, Reign};
 use crate::mirror::service::Service;
+use crate::tally::Tally;
 use crate::{Answer, Config, Effect, Event, Input, Order, OrderError, Output, Saved, Source};
 
 pub use crate::mirror::report::{Counters, Status};
@@ -110,6 +111,7 @@ pub struct Mirror {
     disk: DiskWatch,
     broken: bool,
     rejections: [Rejections; 2],
+    tally: Tally,
     boxes: Boxes,
     outputs: VecDeque<Output>,
     /// The soonest deadline of all machines, as of the last call that could move one: it is asked
@@ -224,6 +226,7 @@ impl Mirror {
             disk: DiskWatch::default(),
             broken: false,
             rejections: [Rejections::default(); 2],
+            tally: Tally::default(),
             boxes: Boxes {
                 detector: Outbox::new(Detector::OUTPUTS_MAX),
                 voter: Outbox::new(Voter::OUTPUTS_MAX),
@@ -455,6 +458,7 @@ impl Mirror {
     }
 
     fn event(&mut self, event: Event) {
+        self.tally.event(self.now, &event);
         self.say(Output::Event(event));
     }
 

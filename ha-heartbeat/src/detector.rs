@@ -230,7 +230,11 @@ impl Detector {
                 out.push(Output::Heard { peer: from, beat, fresh: false, promised: None });
                 self.counters.stale += 1;
             }
-            Acceptance::Known => self.believe(now, heard, echoed, out),
+            Acceptance::Known { lost } => {
+                // A peer chooses its numbers: a sum that overflows would end this node.
+                self.counters.lost = self.counters.lost.saturating_add(lost);
+                self.believe(now, heard, echoed, out);
+            }
             Acceptance::Adopted { restarted } => {
                 if restarted {
                     self.counters.restarts += 1;
@@ -559,6 +563,27 @@ mod tests {
         let other_link = Input::Beat { link: ONE, from: peer(), link_echo: 2, waited, beat: old };
         let expected = [Output::LinkUp(peer(), ONE), heard(old, true)];
         assert_eq!(call(&mut detector, 13, other_link), expected, "the same round, another link");
+    }
+
+    #[test]
+    fn beats_that_never_came_are_counted_once_they_are_missed() {
+        let mut detector = up();
+        assert_eq!(detector.counters().lost, 0);
+        call(&mut detector, 11, arrives(beat(BOOT, 3, 2), 2));
+        call(&mut detector, 12, arrives(beat(BOOT, 6, 2), 2));
+        assert_eq!(detector.counters().lost, 2, "4 and 5");
+        call(&mut detector, 13, arrives(beat(BOOT, 5, 2), 2));
+        let counters = detector.counters();
+        assert_eq!((counters.lost, counters.replayed), (2, 1), "too late is lost");
+        let first = Input::Beat {
+            link: ONE,
+            from: peer(),
+            link_echo: 2,
+            waited: Duration::ZERO,
+            beat: beat(BOOT, 6, 2),
+        };
+        call(&mut detector, 14, first);
+        assert_eq!(detector.counters().lost, 2, "the first one on a link misses none");
     }
 
     #[test]

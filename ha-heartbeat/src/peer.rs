@@ -37,7 +37,10 @@ pub(crate) enum Acceptance {
     /// It is of a boot that has not proved that it lives.
     Candidate,
     /// It is of the known boot.
-    Known,
+    Known {
+        /// How many numbers were passed over on the link.
+        lost: u64,
+    },
     /// Its boot has just proved itself and is the known one now.
     Adopted {
         /// Another one was known before.
@@ -81,8 +84,13 @@ impl Peer {
     pub(crate) fn accept(&mut self, arrival: Arrival) -> Acceptance {
         let Arrival { at, link, from, echoed, next } = arrival;
         if let Some(known) = self.known.as_mut().filter(|known| known.boot == from.boot) {
-            let new = known.accept(at, link, from.number);
-            return if new { Acceptance::Known } else { Acceptance::Replay };
+            let before = known.seen(link);
+            if !known.accept(at, link, from.number) {
+                return Acceptance::Replay;
+            }
+            // Before the first one there is nothing that could be missed.
+            let lost = if before > 0 { from.number - before - 1 } else { 0 };
+            return Acceptance::Known { lost };
         }
         let accepted = self.candidates.accept(at, from.boot, link, from.number, next);
         let Some(candidate) = accepted else { return Acceptance::Replay };

@@ -1,34 +1,24 @@
-//! Events, said to people.
+//! Events and takeovers, as the protocol tells them.
 
 use std::format;
 use std::prelude::rust_2024::*;
 
-use ha_proto::{Epoch, LinkId};
-
-use crate::Event;
 use crate::control::log::{Entry, Past};
 use crate::control::protocol::{EventLine, PastLine};
 use crate::control::status::millis;
-use crate::event::{Exclusion, Level};
 use crate::history::Cause;
-use crate::verdict::{Names, span};
+use crate::verdict::Names;
 
 impl EventLine {
     pub(super) fn new(entry: &Entry, module: &str, names: &Names) -> Self {
-        let level = match entry.event.level() {
-            Level::Debug => "debug",
-            Level::Info => "info",
-            Level::Warn => "warn",
-            Level::Error => "error",
-        };
         Self {
             seq: entry.seq,
             module: module.into(),
             epoch: format!("{}", entry.epoch),
             at: format!("{}", entry.wall),
-            level: level.into(),
+            level: entry.event.level().name().into(),
             event: entry.event.name().into(),
-            text: told(&entry.event, names),
+            text: entry.event.told(names),
         }
     }
 }
@@ -48,115 +38,4 @@ impl PastLine {
             at_risk,
         }
     }
-}
-
-/// One line.
-fn told(event: &Event, names: &Names) -> String {
-    let (me, peer) = (&names.me, &names.peer);
-    let link = |link: &LinkId| {
-        names
-            .links
-            .get(usize::from(link.0))
-            .cloned()
-            .unwrap_or_else(|| format!("network {}", link.0))
-    };
-    match event {
-        Event::Role { from, to, ready } => {
-            let ready = if *ready { "ready" } else { "not ready" };
-            if from == to {
-                format!("{to} is {ready}")
-            } else {
-                format!("{from} becomes {to}, {ready}")
-            }
-        }
-        Event::Membership(saved) => {
-            format!("epoch {}: holder {}, copies {}", saved.epoch, owner(saved.epoch), saved.set)
-        }
-        Event::Serving(epoch) => format!("the application serves in epoch {epoch}"),
-        Event::Stopped(_) => "the application is stopped".into(),
-        Event::LinkUp(at) => format!("{} works", link(at)),
-        Event::LinkDown(at) => format!("{} is lost", link(at)),
-        Event::PeerUp(_) => format!("{peer} is alive"),
-        Event::PeerDown(_) => format!("{peer} is lost on every network"),
-        Event::PeerRestarted(_) => format!("{peer} has started anew"),
-        Event::WitnessBack => "the witness answers again".into(),
-        Event::WitnessSilent => "the witness does not answer".into(),
-        Event::WitnessReplaced => "the witness is another one than before".into(),
-        Event::LeaseDiffers { theirs, ours } => {
-            let (theirs, ours) = (span(*theirs), span(*ours));
-            format!("the witness leases for {theirs}, {me} is configured for {ours}")
-        }
-        Event::Paused(length) => format!("{me} did not run for {}", span(*length)),
-        Event::Rejected(reject) => format!("a datagram was refused: {reject}"),
-        Event::Replayed => "a datagram came twice".into(),
-        Event::InSync => format!("{peer} is in sync"),
-        Event::Excluded(why) => {
-            let why = match why {
-                Exclusion::Lost => "it is lost or stopped",
-                Exclusion::Stalled => "it makes no progress",
-                Exclusion::Unusable => "its data cannot be followed on",
-            };
-            format!("{peer} counts no more: {why}")
-        }
-        Event::Progress { .. }
-        | Event::Diverged { .. }
-        | Event::KeptAside { .. }
-        | Event::Outside { .. }
-        | Event::LogFull
-        | Event::LogWritable
-        | Event::DiskStalled
-        | Event::DiskBack
-        | Event::StorageFailed
-        | Event::ApplicationFailed
-        | Event::NoCommonHistory
-        | Event::DataLossPossible(_) => of_data(event, names),
-    }
-}
-
-/// What happened to records, disks and the application.
-fn of_data(event: &Event, names: &Names) -> String {
-    let (me, peer) = (&names.me, &names.peer);
-    match event {
-        Event::Progress { done, goal } => format!("copied {done} of {goal} records"),
-        Event::Diverged { common } => {
-            format!("{me} and {peer} differ behind record {common}")
-        }
-        Event::KeptAside { from, to, bytes } => {
-            format!("records {from} to {to} of {me} are kept aside: {bytes} bytes")
-        }
-        Event::Outside { reached: true } => format!("{me} reaches the addresses outside"),
-        Event::Outside { reached: false } => format!("{me} reaches nothing outside"),
-        Event::LogFull => "the log takes no more records: the disk or its bound is full".into(),
-        Event::LogWritable => "the log takes records again".into(),
-        Event::DiskStalled => "the disk does not answer".into(),
-        Event::DiskBack => "the disk answers again".into(),
-        Event::StorageFailed => format!("the storage of {me} failed: mend it, then restart"),
-        Event::ApplicationFailed => "the application or its address failed".into(),
-        Event::NoCommonHistory => format!("no common history with {peer}: an operator decides"),
-        Event::DataLossPossible(epoch) => {
-            format!("override {epoch}: what only {peer} had acknowledged may be lost")
-        }
-        Event::Role { .. }
-        | Event::Membership(_)
-        | Event::Serving(_)
-        | Event::Stopped(_)
-        | Event::LinkUp(_)
-        | Event::LinkDown(_)
-        | Event::PeerUp(_)
-        | Event::PeerDown(_)
-        | Event::PeerRestarted(_)
-        | Event::WitnessBack
-        | Event::WitnessSilent
-        | Event::WitnessReplaced
-        | Event::LeaseDiffers { .. }
-        | Event::Paused(_)
-        | Event::Rejected(_)
-        | Event::Replayed
-        | Event::InSync
-        | Event::Excluded(_) => String::new(),
-    }
-}
-
-fn owner(epoch: Epoch) -> String {
-    epoch.owner().map_or_else(|| "none".into(), |owner| format!("{owner}"))
 }

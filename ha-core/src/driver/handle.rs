@@ -173,7 +173,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The newest; `None` before the first turn of the driver.
+    /// The newest; `None` before the first turn of the driver and after its end.
     pub fn now(&self) -> Option<Status> {
         *self.status.borrow()
     }

@@ -216,6 +216,8 @@ impl Drop for Loop {
         self.mailbox.close();
         for module in &self.modules {
             module.shared.permits.close();
+            // Nobody is to be sent here by what was true once.
+            module.status.send_replace(None);
         }
     }
 }
