@@ -47,6 +47,7 @@ fn told(holder: u8, role: Role) -> Told {
         waits: false,
         resources: Resources::default(),
         preference: 0,
+        joint: Epoch::NONE,
     }
 }
 
