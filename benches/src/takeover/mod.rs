@@ -7,6 +7,7 @@
 mod fault;
 mod ground;
 mod keepalived;
+mod mirror;
 mod pair;
 mod setting;
 mod table;
@@ -15,7 +16,8 @@ mod trial;
 pub use fault::Fault;
 pub use ground::Ground;
 pub use keepalived::Keepalived;
+pub use mirror::{Durations, Mirror, Programs, Vote};
 pub use pair::Pair;
 pub use setting::Setting;
-pub use table::{Row, Table};
+pub use table::{Bounds, Row, Table};
 pub use trial::{Left, Outcome, Trial};

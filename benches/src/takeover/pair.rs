@@ -3,7 +3,7 @@
 use std::io;
 
 /// The daemons of two servers, whole: the first is primary, the second would take over.
-pub trait Pair {
+pub trait Pair: Sync {
     /// Kills the primary's daemon (`SIGKILL`), every process of it.
     ///
     /// # Errors
@@ -21,4 +21,10 @@ pub trait Pair {
     /// # Errors
     /// It was refused.
     fn swap(&self) -> io::Result<()>;
+
+    /// Whether the service of the primary that has lost its daemon is frozen or gone; `None` where
+    /// nobody looks after that.
+    fn is_fenced(&self) -> Option<bool> {
+        None
+    }
 }

@@ -16,10 +16,23 @@ pub struct Row {
     pub setting: Setting,
     /// Which daemon, and its vote.
     pub daemon: String,
-    /// What came of each trial, in order.
+    /// What came of each trial that was one, in order; at least one.
     pub outcomes: Vec<Outcome>,
-    /// What the gap is to be below, where something is promised.
-    pub bound: Option<Duration>,
+    /// How many were none: the pair was not whole, or nobody took over in time.
+    pub failed: usize,
+    /// What it is to be below.
+    pub bounds: Bounds,
+}
+
+/// What is promised of a row, where something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of each gap.
+    pub gap: Option<Duration>,
+    /// Of the addresses of a server without a daemon.
+    pub address: Option<Duration>,
+    /// Of its service.
+    pub service: Option<Duration>,
 }
 
 /// All rows of a run.
@@ -55,37 +68,49 @@ impl Row {
         self.outcomes.iter().map(|outcome| outcome.others).sum()
     }
 
-    fn left(&self) -> String {
-        match self.outcomes.iter().filter_map(|outcome| outcome.left).max() {
-            None => "-".to_owned(),
-            Some(Left::Gone(after)) => format!("{} ms", after.as_millis()),
-            Some(Left::Stays(watched)) => format!("stays > {} s", watched.as_secs()),
-        }
+    /// The worst of what daemons left behind, and what is promised of it.
+    fn left(&self, of: impl Fn(&Outcome) -> Option<Left>, bound: Option<Duration>) -> String {
+        let worst = match self.outcomes.iter().filter_map(of).max() {
+            None => return "-".to_owned(),
+            Some(Left::Gone(after)) => format!("{}", after.as_millis()),
+            Some(Left::Stays(watched)) => format!("stays >{}", watched.as_millis()),
+        };
+        bound.map_or(worst.clone(), |bound| format!("{worst} <{}", bound.as_millis()))
     }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fault, setting, daemon, outcomes, bound } = self;
-        write!(f, "{fault:<14} {setting:<9} {daemon:<20} {:>4}", outcomes.len())?;
+        let Self { fault, setting, daemon, outcomes, failed, bounds } = self;
+        let runs = format!("{}/{}", outcomes.len(), outcomes.len() + failed);
+        write!(f, "{fault:<14} {setting:<9} {daemon:<12} {runs:>5}")?;
         for family in [0, 1] {
-            write!(f, " {:>9} {:>9}", millis(self.median(family)), millis(self.worst(family)))?;
+            write!(f, " {:>8} {:>8}", millis(self.median(family)), millis(self.worst(family)))?;
         }
-        let bound = bound.map_or_else(|| "-".to_owned(), millis);
-        write!(f, " {bound:>9} {:>7} {:>13}", self.others(), self.left())
+        let ratio = self.median(1).as_secs_f64() / self.median(0).as_secs_f64();
+        let gap = bounds.gap.map_or_else(|| "-".to_owned(), millis);
+        let address = self.left(|outcome| outcome.left, bounds.address);
+        let service = self.left(|outcome| outcome.served, bounds.service);
+        let others = self.others();
+        write!(f, " {ratio:>6.2} {gap:>8} {others:>6} {address:>14} {service:>14}")
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:<14} {:<9} {:<20} {:>4} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>13}",
-            "gap in ms", "", "", "", "IPv4", "", "IPv6", "", "", "answers", "VIP left"
-        )?;
-        writeln!(
-            f,
-            "{:<14} {:<9} {:<20} {:>4} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>13}",
+        let mut line = |words: [&str; 12]| {
+            let [what, detection, daemon, runs, v4, worst4, v6, worst6, ratio, bound, others, rest] =
+                words;
+            writeln!(
+                f,
+                "{what:<14} {detection:<9} {daemon:<12} {runs:>5} {v4:>8} {worst4:>8} {v6:>8} \
+                 {worst6:>8} {ratio:>6} {bound:>8} {others:>6} {rest}"
+            )
+        };
+        let behind = "left behind by the daemon";
+        line(["gap in ms", "", "", "", "IPv4", "", "IPv6", "", "v6/v4", "gap", "others", behind])?;
+        let behind = "    address <        service <";
+        line([
             "what",
             "detection",
             "daemon",
@@ -94,10 +119,11 @@ impl fmt::Display for Table {
             "worst",
             "median",
             "worst",
+            "median",
             "bound",
             "amiss",
-            "behind"
-        )?;
+            behind,
+        ])?;
         self.0.iter().try_for_each(|row| writeln!(f, "{row}"))
     }
 }
@@ -112,24 +138,30 @@ mod tests {
 
     fn outcome(millis: u64, left: Option<Left>) -> Outcome {
         let gap = Duration::from_millis(millis);
-        Outcome { gaps: [gap, gap * 2], others: 1, left }
+        Outcome { gaps: [gap, gap * 2], others: 1, left, served: None }
     }
 
     #[test]
     fn a_row_has_median_worst_and_the_worst_that_was_left() {
         let gone = Some(Left::Gone(Duration::from_secs(9)));
         let stays = Some(Left::Stays(Duration::from_millis(5_500)));
+        let bounds = Bounds {
+            gap: Some(Duration::from_micros(12_300)),
+            address: Some(Duration::from_secs(1)),
+            service: None,
+        };
         let row = Row {
             fault: Fault::Kill,
             setting: Setting::ALL[1],
             daemon: "keepalived".to_owned(),
             outcomes: vec![outcome(30, gone), outcome(10, stays), outcome(20, None)],
-            bound: Some(Duration::from_micros(12_300)),
+            failed: 1,
+            bounds,
         };
         let words = row.to_string();
         let words: Vec<_> = words.split_whitespace().collect();
-        let expected =
-            "daemon killed 100ms x 3 keepalived 3 20.0 30.0 40.0 60.0 12.3 3 stays > 5 s";
+        let expected = "daemon killed 100ms x 3 keepalived 3/4 20.0 30.0 40.0 60.0 2.00 12.3 3 \
+            stays >5500 <1000 -";
         assert_eq!(words.join(" "), expected);
     }
 }

@@ -1,9 +1,11 @@
 //! One loss of a primary, as clients and its neighbours saw it.
 
 use std::io;
+use std::thread;
 use std::time::Duration;
 
 use ha_lab::{Prober, now, within};
+use ha_proto::Instant;
 
 use super::fault::Fault;
 use super::ground::Ground;
@@ -34,9 +36,11 @@ pub struct Outcome {
     pub others: usize,
     /// What became of the addresses of a server without a daemon.
     pub left: Option<Left>,
+    /// What became of its service, where something looks after that.
+    pub served: Option<Left>,
 }
 
-/// What became of addresses that nobody takes off.
+/// What became of what a daemon left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Left {
     /// The last was gone so long after the fault.
@@ -57,11 +61,15 @@ impl Trial {
         let began = now();
         Self::answered(&probers, "a", self.limit)?;
         // Whatever the wait took is part of the rest.
-        std::thread::sleep(self.rest.saturating_sub(now().saturating_since(began)));
+        thread::sleep(self.rest.saturating_sub(now().saturating_since(began)));
         let struck = now();
         self.fault.strike(ground, pair)?;
-        Self::answered(&probers, "b", self.limit)?;
-        let left = self.fault.leaves_nobody().then(|| self.left(ground, struck));
+        let watched = thread::scope(|scope| {
+            let watch = scope.spawn(|| self.behind(ground, pair, struck));
+            Self::answered(&probers, "b", self.limit)?;
+            watch.join().map_err(|_| io::Error::other("the watch panicked"))
+        });
+        let (left, served) = watched?;
         let (mut gaps, mut others) = ([Duration::ZERO; 2], 0);
         for (gap, prober) in gaps.iter_mut().zip(probers) {
             let report = prober.finish()?;
@@ -70,7 +78,7 @@ impl Trial {
             *gap = report.between(first, report.ended).worst(&turns).length();
             others += report.strays(&turns).values().map(|strays| strays.count).sum::<usize>();
         }
-        Ok(Outcome { gaps, others, left })
+        Ok(Outcome { gaps, others, left, served })
     }
 
     fn answered(probers: &[Prober], name: &str, limit: Duration) -> io::Result<()> {
@@ -80,8 +88,24 @@ impl Trial {
         Err(io::Error::other(format!("{name} does not answer within {limit:?}")))
     }
 
-    fn left(self, ground: &Ground, struck: ha_proto::Instant) -> Left {
+    /// What a primary without a daemon leaves: its addresses, and its service.
+    fn behind(
+        self,
+        ground: &Ground,
+        pair: &dyn Pair,
+        struck: Instant,
+    ) -> (Option<Left>, Option<Left>) {
+        if !self.fault.leaves_nobody() {
+            return (None, None);
+        }
+        // The service first: it is the first to go, and looked at with less effort.
+        let fenced = || pair.is_fenced() == Some(true);
+        let served = pair.is_fenced().map(|_| self.until(struck, fenced));
         let gone = || !ground.addresses().iter().any(|address| holds(&ground.a, *address));
+        (Some(self.until(struck, gone)), served)
+    }
+
+    fn until(self, struck: Instant, gone: impl FnMut() -> bool) -> Left {
         if within(self.watch, gone) {
             Left::Gone(now().saturating_since(struck))
         } else {
