@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-fn play(vote: &str) {
+fn play(vote: &str) -> String {
     let mut example = std::env::current_exe().expect("this test runs from a file");
     // target/<profile>/deps/<this test>: the examples are beside `deps`.
     example.pop();
@@ -21,11 +21,13 @@ fn play(vote: &str) {
     assert!(played.status.success(), "{told}\n{why}");
     assert!(told.contains("lines lost                 0"), "{told}");
     assert!(told.contains("copies                 equal"), "{told}");
+    told.into_owned()
 }
 
 #[test]
 fn with_an_arbiter_one_serves_and_nothing_is_lost() {
-    play("arbiter");
+    let told = play("arbiter");
+    assert!(told.contains("lines set aside            0"), "{told}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What a node must remember over a restart.
 
 use ha_proto::{
-    ClusterId, DataState, Incarnation, Lineage, Membership, ModuleId, NodeId, NodeSet, StoreId,
+    ClusterId, DataState, Epoch, Incarnation, Lineage, Membership, ModuleId, NodeId, NodeSet,
+    StoreId,
 };
 
 /// Everything of a module that survives a restart of its node (`CONTRACT.md` "Records").
@@ -20,13 +21,17 @@ pub struct Saved {
     pub store: StoreId,
     /// The witness that this node listens to; zero before the first answer.
     pub incarnation: Incarnation,
-    /// Who holds, and whose copies count. The epoch is [`Epoch::NONE`](ha_proto::Epoch::NONE)
+    /// Who holds, and whose copies count. The epoch is [`Epoch::NONE`]
     /// before bootstrap.
     pub membership: Membership,
     /// What the data here are worth.
     pub state: DataState,
     /// Which reigns wrote the log here.
     pub lineage: Lineage,
+    /// The newest reign known here that both nodes were copies in;
+    /// [`Epoch::NONE`] before the first. Where two primaries meet it says
+    /// who was the former one although that reign wrote nothing, and has no part in the lineage.
+    pub joint: Epoch,
 }
 
 impl Saved {
@@ -39,21 +44,22 @@ impl Saved {
             store,
             incarnation: Incarnation::default(),
             membership: Membership {
-                epoch: ha_proto::Epoch::NONE,
+                epoch: Epoch::NONE,
                 holder: node,
                 set: NodeSet::EMPTY,
                 data: ha_proto::DataId(0),
             },
             state: DataState::Blank,
             lineage: Lineage::default(),
+            joint: Epoch::NONE,
         }
     }
 
     /// Whether this pair was ever bootstrapped, as far as this node knows.
     pub fn is_initialised(&self) -> bool {
         let (epoch, set) = (self.membership.epoch, self.membership.set);
-        assert!((epoch == ha_proto::Epoch::NONE) == set.is_empty(), "a reign without a copy");
-        self.membership.epoch != ha_proto::Epoch::NONE
+        assert!((epoch == Epoch::NONE) == set.is_empty(), "a reign without a copy");
+        self.membership.epoch != Epoch::NONE
     }
 
     /// The right to run without a lease: it holds, and its set is itself alone (R7).

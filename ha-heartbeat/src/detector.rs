@@ -379,6 +379,7 @@ mod tests {
             yields: false,
             resources: Resources::default(),
             preference: 0,
+            joint: Epoch::NONE,
         }
     }
 

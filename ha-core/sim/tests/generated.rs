@@ -46,7 +46,7 @@ fn plan() -> impl Strategy<Value = Vec<Planned>> {
 }
 
 fn vote() -> impl Strategy<Value = Vote> {
-    prop::sample::select(vec![Vote::Arbiter, Vote::None, Vote::Manual])
+    prop::sample::select(vec![Vote::Arbiter, Vote::None, Vote::Ping, Vote::Manual])
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::Options;
 
-const PINNED: [(u64, Vote, &str); 31] = [
+const PINNED: [(u64, Vote, &str); 34] = [
     (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
     (42, Vote::Arbiter, "an address expires while a slow start is under way"),
     (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
@@ -37,14 +37,26 @@ const PINNED: [(u64, Vote, &str); 31] = [
     (2_726, Vote::Ping, "a reign that had not begun when the peer was lost began after all"),
     (3_654, Vote::Ping, "a primary that could not save went on beside its successor"),
     (4_484, Vote::Ping, "a node that had yielded came back before its turn"),
+    (420_165_228_344, Vote::Ping, "what was decided in one isolation was saved in the next"),
+    (457_979_385_023, Vote::Ping, "the same, after a swap"),
+    (457_979_388_192, Vote::Ping, "the same, with a slow disk"),
     (8, Vote::Manual, "a blank node was left alone with the choice"),
 ];
 
 /// With the profile `fast`.
-const PINNED_FAST: [(u64, &str); 3] = [
-    (7_100_288, "whoever followed a forced blank node could not follow what W made of it"),
-    (210_658_550, "a promise that came while Give was repeated was taken for void"),
-    (7_101_304, "a blank node that held before was forced, and W was never told"),
+const PINNED_FAST: [(u64, Vote, &str); 8] = [
+    (
+        7_100_288,
+        Vote::Arbiter,
+        "whoever followed a forced blank node could not follow what W made of it",
+    ),
+    (210_658_550, Vote::Arbiter, "a promise that came while Give was repeated was taken for void"),
+    (7_101_304, Vote::Arbiter, "a blank node that held before was forced, and W was never told"),
+    (762_482_849_992, Vote::Arbiter, "a reign that W made of an old Adopt ended an override"),
+    (422_958_135_132, Vote::None, "a pair that had never a record found no common history"),
+    (1_027_558_759_730, Vote::None, "the same, with the other node's log empty"),
+    (864_150_126_865, Vote::Ping, "what was decided in one isolation was saved in the next"),
+    (563_382_552_829, Vote::Ping, "the same, after a pause"),
 ];
 
 #[test]
@@ -53,8 +65,8 @@ fn what_failed_once_does_not_fail_again() {
         let verdict = run(&mut draw(Options::new(seed, vote)));
         assert_eq!(verdict, Verdict::Good, "seed {seed}, vote {vote}: {why}");
     }
-    for (seed, why) in PINNED_FAST {
-        let options = Options { profile: Profile::Fast, ..Options::new(seed, Vote::Arbiter) };
-        assert_eq!(run(&mut draw(options)), Verdict::Good, "seed {seed}, fast: {why}");
+    for (seed, vote, why) in PINNED_FAST {
+        let options = Options { profile: Profile::Fast, ..Options::new(seed, vote) };
+        assert_eq!(run(&mut draw(options)), Verdict::Good, "seed {seed}, vote {vote}, fast: {why}");
     }
 }

@@ -25,6 +25,11 @@ fn without_a_witness() {
 }
 
 #[test]
+fn with_addresses_outside() {
+    histories(Vote::Ping, Profile::Lan, 500_000..500_200);
+}
+
+#[test]
 fn with_an_operator_who_votes() {
     histories(Vote::Manual, Profile::Lan, 500_000..500_200);
 }

@@ -23,7 +23,7 @@ use super::key::Secrets;
 use super::strangers::Strangers;
 use super::{Clock, Failure, StartError, random};
 use crate::raw::{Key, cluster_id};
-use crate::store::{Lock, StoreError, replace};
+use crate::store::{Lock, StoreError, create, replace};
 
 /// What an arbiter is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -268,7 +268,7 @@ struct Shelf {
 
 impl Shelf {
     fn open(folder: &Path) -> Result<Self, StartError> {
-        fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
+        create(folder)?;
         let lock = Lock::take(folder)?;
         let path = folder.join("incarnation");
         let incarnation = match fs::read(&path) {

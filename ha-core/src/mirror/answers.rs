@@ -113,22 +113,27 @@ impl Mirror {
         }
     }
 
-    /// An operator's override stands against what the witness had before, until the witness has it
-    /// too: with a counter above both, and of the same data.
+    /// [`Self::overrides`], and mends what data it is of.
     fn is_overriding(&mut self, register: &Register) -> bool {
         let (ours, theirs) = (self.memory.wanted().membership, register.membership);
-        // Recorded, it is of the same data and of this node alone: a reign of its own that it had not
-        // heard of counts its peer, which lacks what is acknowledged since.
-        let recorded = theirs.is_alone(self.me()) && theirs.data == ours.data;
-        if !self.plan.force || !ours.epoch.is_override() || recorded {
-            return false;
-        }
-        if theirs.data != ours.data && self.memory.is_settled() {
+        let overrides = self.overrides(theirs);
+        if overrides && theirs.data != ours.data && self.memory.is_settled() {
             // A node that had lost everything could not know which data it overrides.
             let epoch = ours.epoch.max(theirs.epoch).overridden_by(self.me());
             self.memory.learn(ha_proto::Membership { epoch, data: theirs.data, ..ours });
         }
-        true
+        overrides
+    }
+
+    /// An operator's override stands against what the witness had before, whoever tells it, until
+    /// the witness has the override too: with a counter above both, and of the same data.
+    pub(super) fn overrides(&self, told: ha_proto::Membership) -> bool {
+        let ours = self.memory.wanted().membership;
+        // Recorded, it is of the same data and of this node alone: a reign of its own that it had not
+        // heard of counts its peer, which lacks what is acknowledged since.
+        let recorded = told.is_alone(self.me()) && told.data == ours.data;
+        let stands = self.voter.is_some() && self.plan.force && ours.epoch.is_override();
+        stands && !recorded && !told.epoch.is_override()
     }
 
     fn granted(&mut self, now: Instant, answered: &Answered, register: &Register) {

@@ -74,7 +74,12 @@ impl Mirror {
         if fresh && newest {
             self.peer = Some(Facts { told: beat.status, echo: beat.to_echo() });
         }
-        self.learn(now, beat.status.membership);
+        let told = beat.status.membership;
+        // The witness may have made a reign of what this node was before it was forced. One of the
+        // peer's ends the override: there would be two primaries for as long as both are heard.
+        if told.holder != self.me() || !self.overrides(told) {
+            self.learn(now, told);
+        }
         if fresh && newest {
             self.heard_tell(beat);
             self.consider_promise(now, beat);
@@ -150,6 +155,7 @@ impl Mirror {
         self.found(told);
         let newer = self.memory.learn(told);
         assert!(newer, "R3: an older record would be acted on");
+        self.update();
         self.learned(now, known, told);
         true
     }

@@ -1,10 +1,11 @@
 //! Without a witness that votes (`none`, `ping`, `manual`): exclusion and minting are local, saved and then used.
 
-use ha_proto::{DataState, Epoch, Instant, Membership, NodeSet};
+use ha_proto::{DataState, Epoch, Instant, Membership, NodeId, NodeSet};
 use ha_quorum::Vote;
 
 use crate::config::Winner;
 use crate::event::Exclusion;
+use crate::mirror::Greeting;
 use crate::mirror::rights::Right;
 use crate::{Event, Mirror};
 
@@ -97,7 +98,8 @@ impl Mirror {
         let waits = self.local_right().is_none() && self.is_able(now);
         let late = self.resume_alone_at().is_some_and(|at| now >= at);
         // The peer may serve since: as late as a candidate.
-        let back = self.yielded && self.stopped_by().is_none_or(|at| now >= at);
+        let back =
+            (self.yielded || self.is_outdated()) && self.stopped_by().is_none_or(|at| now >= at);
         waits && !self.peer_is_alive() && (self.plan.prim || late || back)
     }
 
@@ -110,11 +112,11 @@ impl Mirror {
     pub(super) fn local_right(&self) -> Option<Right> {
         // Whoever cannot save cannot exclude the peer, which may go on.
         let stuck = self.broken && self.config.policy.ping.is_some() && !self.peer_is_alive();
-        if (self.outside.is_shut_out() || stuck) && !self.may_run_alone() {
+        if (self.outside.is_shut_out() || stuck) && !self.stands_alone() {
             return None;
         }
         let heard = self.now >= self.booted + self.config.timing.timeout || self.peer_is_alive();
-        let alone = self.may_run_alone() && heard && !self.faces_primary();
+        let alone = self.stands_alone() && heard && !self.faces_primary();
         (alone || self.agreed || self.reign.leads()).then_some(Right::Standing)
     }
 
@@ -173,7 +175,7 @@ impl Mirror {
         };
         let greeting = self.greeting.filter(|greeting| greeting.epoch == theirs.epoch);
         let Some(greeting) = greeting.filter(|_| self.is_contested(theirs)) else { return };
-        let Some(former) = greeting.former else {
+        let Some(former) = self.former_primary(greeting) else {
             if !core::mem::replace(&mut self.witness.data_told, true) {
                 self.event(Event::NoCommonHistory);
             }
@@ -192,6 +194,14 @@ impl Mirror {
                 self.mint(self.now, NodeSet::only(self.me()));
             }
         }
+    }
+
+    /// The holder of the last reign that both were copies in, as far as both remember one: it may
+    /// have written nothing. Else that of the last one that wrote in both logs.
+    fn former_primary(&self, greeting: Greeting) -> Option<NodeId> {
+        let told = self.peer.map_or(Epoch::NONE, |peer| peer.told.joint);
+        let joint = told.min(self.memory.saved().joint);
+        if joint == Epoch::NONE { greeting.former } else { joint.owner() }
     }
 
     /// The peer holds a higher reign that never began: a hand-over to it that was given up here. It

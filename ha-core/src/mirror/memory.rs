@@ -73,6 +73,9 @@ impl Memory {
             return false;
         }
         self.wanted.membership = membership;
+        if membership.set.len() > 1 {
+            self.wanted.joint = membership.epoch;
+        }
         self.touch();
         true
     }

@@ -18,12 +18,15 @@ pub(super) struct Outside {
     found: Option<Verdict>,
     /// Since when the peer is lost.
     lost: Option<Instant>,
+    /// A reign alone was decided on in an isolation that ended before it was saved: it gives no
+    /// right in the next one, whenever its save lands.
+    outdated: bool,
 }
 
 impl Outside {
     pub(super) fn new(config: Option<ping::Config>) -> Self {
         let ping = config.map(|config| Ping::new(config).expect("the configuration was checked"));
-        Self { ping, probes: BTreeSet::new(), found: None, lost: None }
+        Self { ping, probes: BTreeSet::new(), found: None, lost: None, outdated: false }
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
@@ -86,6 +89,9 @@ impl Mirror {
     /// The isolation is over.
     pub(super) fn met_peer_again(&mut self, now: Instant) {
         self.look(now, ping::Input::Forget);
+        let decided =
+            self.memory.is_rising() && self.memory.wanted().membership.is_alone(self.me());
+        self.outside.outdated |= decided && self.config.policy.ping.is_some();
         (self.outside.found, self.outside.lost) = (None, None);
     }
 
@@ -94,6 +100,21 @@ impl Mirror {
         self.look(now, ping::Input::Forget);
         self.outside.found = self.outside.found.filter(|&found| found == Verdict::Unreachable);
         self.outside.lost = self.outside.lost.map(|_| now);
+    }
+
+    /// Whether the reign alone that is saved was decided on in an isolation that is over.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.outside.outdated
+    }
+
+    /// Whether what is saved lets this node serve alone, in this isolation.
+    pub(super) fn stands_alone(&self) -> bool {
+        self.may_run_alone() && !self.is_outdated()
+    }
+
+    /// A newer record than the outdated one is known.
+    pub(super) fn update(&mut self) {
+        self.outside.outdated = false;
     }
 
     /// Whether this node may go on, or take over, without its peer. Of a peer that is there it
@@ -116,7 +137,7 @@ impl Mirror {
             // What the peer agreed to does not run: it waits its turn like any candidate.
             (self.agreed, self.yielded) = (false, true);
         }
-        if lost && self.reign.leads() && !self.may_run_alone() {
+        if lost && self.reign.leads() && !self.stands_alone() {
             self.look_once(now);
         }
     }

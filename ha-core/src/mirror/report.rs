@@ -122,6 +122,7 @@ pub(super) fn blank_status(saved: &Saved, position: Position, preference: u8) ->
         yields: false,
         resources: Resources::default(),
         preference,
+        joint: saved.joint,
     }
 }
 

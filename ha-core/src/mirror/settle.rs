@@ -118,7 +118,7 @@ impl Mirror {
             let member = self.memory.saved().membership.set.contains(self.peer_id());
             let copies = self.peer_is_alive() && self.log.peer().following;
             let role = if member || copies { Role::Prim } else { Role::Alone };
-            return (role, self.service.is_up() && wishes);
+            return (role, self.service.is_up() && wishes && !self.broken);
         }
         if !self.plan.is_started() {
             return (Role::Stop, self.service.is_down());
@@ -162,6 +162,7 @@ impl Mirror {
             yields: self.is_yielding_locally(now),
             resources,
             preference: self.config.policy.preference,
+            joint: saved.joint,
         }
     }
 

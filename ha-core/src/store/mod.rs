@@ -34,7 +34,7 @@ use self::log::LogFiles;
 use crate::{Saved, raw};
 
 pub use self::error::StoreError;
-pub(crate) use self::folder::replace;
+pub(crate) use self::folder::{create, replace};
 pub(crate) use self::lock::Lock;
 pub use self::saved_file::SavedFile;
 pub use self::segment::SegmentHeader;

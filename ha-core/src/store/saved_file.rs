@@ -15,7 +15,8 @@ use crate::Saved;
 /// Replaces and loads [`Saved`], whole and durably: after a crash at any step the file is the old
 /// one or the new one.
 ///
-/// Layout, at most [`SavedFile::LEN_MAX`] bytes, big-endian:
+/// Layout, always [`SavedFile::LEN`] bytes, so that a full disk has room for the next one where the
+/// one before the last was; big-endian:
 ///
 /// | at | bytes | field |
 /// |---|---|---|
@@ -28,8 +29,10 @@ use crate::Saved;
 /// | 24 | 8 | incarnation of the witness |
 /// | 32 | 33 | membership |
 /// | 65 | 1 | state of the data |
-/// | 66 | 2 + 24 n | lineage |
-/// | 68 + 24 n | 4 | CRC-32C of all before it |
+/// | 66 | 8 | the last joint reign |
+/// | 74 | 2 + 24 n | lineage |
+/// | 76 + 24 n | 24 (128 − n) | zero |
+/// | 3148 | 4 | CRC-32C of all before it |
 #[derive(Clone, Debug)]
 pub struct SavedFile {
     folder: PathBuf,
@@ -38,8 +41,8 @@ pub struct SavedFile {
 }
 
 impl SavedFile {
-    /// The most bytes that one takes.
-    pub const LEN_MAX: usize = 66 + Lineage::LEN_MAX + 4;
+    /// How many bytes it takes.
+    pub const LEN: usize = 74 + Lineage::LEN_MAX + 4;
     /// Its name in a module's folder.
     pub const NAME: &str = "saved";
 
@@ -82,7 +85,7 @@ impl SavedFile {
 
 /// The bytes for the file.
 fn encode(saved: &Saved) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(SavedFile::LEN_MAX);
+    let mut bytes = Vec::with_capacity(SavedFile::LEN);
     bytes.put_u32(MAGIC);
     bytes.put_u8(VERSION);
     bytes.put_u8(saved.node.as_u8());
@@ -92,16 +95,21 @@ fn encode(saved: &Saved) -> Vec<u8> {
     bytes.put_u64(saved.incarnation.0);
     saved.membership.encode(&mut bytes);
     bytes.put_u8(saved.state.as_u8());
+    bytes.put_u64(saved.joint.bits());
     saved.lineage.encode(&mut bytes);
+    assert!(bytes.len() <= SavedFile::LEN - 4, "a longer lineage than one can be");
+    bytes.resize(SavedFile::LEN - 4, 0);
     let sum = checksum::of(&bytes);
     bytes.put_u32(sum);
-    assert!(bytes.len() <= SavedFile::LEN_MAX, "a longer file than the lineage can fill");
     bytes
 }
 
 /// What `bytes` hold, and nothing else.
 fn decode(bytes: &[u8]) -> Result<Saved, DecodeError> {
     let (body, _) = bytes.split_last_chunk::<4>().ok_or(DecodeError::Truncated("the file"))?;
+    if bytes.len() != SavedFile::LEN {
+        return Err(DecodeError::Invalid("the file's length"));
+    }
     if !checksum::is_sound(bytes) {
         return Err(DecodeError::Invalid("the checksum"));
     }
@@ -114,7 +122,7 @@ fn decode(bytes: &[u8]) -> Result<Saved, DecodeError> {
     }
     let node = reader.node("node")?;
     let module = ModuleId(reader.u16("module")?);
-    let saved = Saved {
+    let mut saved = Saved {
         cluster: ClusterId(reader.u64("cluster")?),
         module,
         node,
@@ -122,9 +130,14 @@ fn decode(bytes: &[u8]) -> Result<Saved, DecodeError> {
         incarnation: Incarnation(reader.u64("incarnation")?),
         membership: Membership::decode(&mut reader)?,
         state: DataState::decode(&mut reader)?,
-        lineage: Lineage::decode(&mut reader)?,
+        joint: reader.epoch("the last joint reign")?,
+        lineage: Lineage::default(),
     };
-    reader.finish()?;
+    saved.lineage = Lineage::decode(&mut reader)?;
+    let rest = reader.rest();
+    if rest.iter().any(|&byte| byte != 0) {
+        return Err(DecodeError::Invalid("what is behind the lineage"));
+    }
     Ok(saved)
 }
 

@@ -27,5 +27,6 @@ pub(crate) fn blank() -> Status {
         yields: false,
         resources: Resources::default(),
         preference: 0,
+        joint: Epoch::NONE,
     }
 }

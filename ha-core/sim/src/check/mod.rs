@@ -233,7 +233,7 @@ impl Checks {
     /// All that the contract says for `vote`.
     pub fn new(vote: Vote) -> Self {
         let mut all: Vec<Box<dyn Check>> = vec![
-            Box::new(g1::EpochSafety::default()),
+            Box::new(g1::EpochSafety),
             Box::new(r1::Serving),
             Box::new(r3::SavedEpoch::default()),
             Box::new(r4::Acknowledgement::default()),

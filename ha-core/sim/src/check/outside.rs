@@ -24,6 +24,9 @@ struct Isolation {
     chosen: bool,
     /// The peer itself said that its data are of no use.
     useless: bool,
+    /// A reign alone was saved in it without a sight of the outside: one that was decided on in an
+    /// isolation before may be, but must not be served in.
+    unseen: bool,
 }
 
 impl Outside {
@@ -45,8 +48,8 @@ impl Outside {
         }
     }
 
-    /// A reign of its own beside a lost peer needs a sight of the outside.
-    fn saved(&self, scene: &Scene, node: usize, old: &ha_core::Saved) -> Result<(), String> {
+    /// To serve in a reign of its own beside a lost peer needs a sight of the outside.
+    fn saved(&mut self, scene: &Scene, node: usize, old: &ha_core::Saved) -> Result<(), String> {
         let (here, now) = (self.nodes[node], &scene.nodes[node].disk.saved);
         let minted = now.membership.epoch > old.membership.epoch && now.may_run_alone();
         let alone = old.may_run_alone() || !old.is_initialised();
@@ -54,10 +57,20 @@ impl Outside {
         let reached = here.found.is_some_and(|(reached, _)| reached);
         // What it saw before a pause was saved in it, or right after.
         let needs = needs && !scene.nodes[node].is_excused(scene.now);
-        if needs && !here.chosen && !reached {
-            return Err(format!("node {node} goes on alone and has not seen the outside"));
+        if minted {
+            self.nodes[node].unseen = needs && !here.chosen && !reached;
         }
         Ok(())
+    }
+
+    /// Nobody serves in a reign alone that it has seen nothing for; whoever served before it was
+    /// saved has as long to stop as one that looks in vain.
+    fn serves_unseen(&self, scene: &Scene, node: usize) -> bool {
+        let (here, there) = (self.nodes[node], &scene.nodes[node]);
+        let reached = here.found.is_some_and(|(reached, _)| reached);
+        // A peer that was replaced said that it has nothing to serve: nobody waits for a look.
+        let rival = scene.nodes[1 - node].disk.saved.state == ha_proto::DataState::Complete;
+        here.lost && here.unseen && !here.chosen && !reached && rival && there.serves()
     }
 
     /// Whoever else serves has seen the outside too, or was chosen, or serves alone since before.
@@ -80,7 +93,7 @@ impl Outside {
             let Some((false, at)) = here.found else { continue };
             let there = &scene.nodes[node];
             let late = scene.now > at + there.clock.true_span(scene.stop);
-            let entitled = here.chosen || there.disk.saved.may_run_alone();
+            let entitled = here.chosen || there.disk.saved.may_run_alone() && !here.unseen;
             if late && there.serves() && !entitled && !there.is_excused(scene.now) {
                 return Err(format!("node {node} is cut off, and serves longer than S"));
             }
@@ -110,6 +123,9 @@ impl Check for Outside {
             }
             Seen::AppStarts { node, .. } => {
                 self.starts(scene, node)?;
+                if self.serves_unseen(scene, node) {
+                    return Err(format!("node {node} goes on alone and has not seen the outside"));
+                }
                 self.alone[node] = scene.may_run_alone(node);
             }
             Seen::AppEnds { node } => self.alone[node] = false,

@@ -27,3 +27,5 @@ mod scenario_23_late_answer_of_a_lost_witness;
 mod scenario_24_swap_before_admission;
 mod scenario_25_frames_of_a_lower_epoch;
 mod scenario_26_old_asks_said_again;
+mod scenario_27_none_reign_without_a_record;
+mod scenario_28_ping_decided_in_another_isolation;
