@@ -136,6 +136,8 @@ pub enum Output {
         over: Option<Stored>,
         /// What is to be there.
         entry: Entry,
+        /// The ask that makes it of that: for the log.
+        ask: Ask,
     },
 }
 
@@ -184,7 +186,8 @@ impl Clerk {
                 self.ticket = Ticket(self.ticket.0 + 1);
                 let (ticket, writes) = (self.ticket, Some(Writing { entry, over: place }));
                 self.work = Some(Work { ticket, writes, serving: Some(serving) });
-                out.push(Output::Write { ticket, over: place.stored, entry });
+                let (over, ask) = (place.stored, serving.ask);
+                out.push(Output::Write { ticket, over, entry, ask });
             }
             // Somebody else is always first: the node asks again.
             (Step::Write(_), _) => {}

@@ -21,10 +21,30 @@ fn at(millis: u64) -> Instant {
     Instant::ZERO + Duration::from_millis(millis)
 }
 
-fn tell(clerk: &mut Clerk, millis: u64, input: Input) -> Vec<Output> {
+fn tell(clerk: &mut Clerk, millis: u64, input: Input) -> Vec<Said> {
     let mut out = Outbox::new(Clerk::OUTPUTS_MAX);
     clerk.handle(at(millis), input, &mut out);
-    std::iter::from_fn(|| out.pop()).collect()
+    std::iter::from_fn(|| out.pop().map(|output| Said::of(&output))).collect()
+}
+
+/// What it says, and of a write for which of its asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Answer(Answer),
+    Read(u64),
+    Write { ticket: u64, over: Option<Stored>, entry: Entry, ask: u64 },
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        match *output {
+            Output::Answer(answer) => Self::Answer(answer),
+            Output::Read { ticket } => Self::Read(ticket.0),
+            Output::Write { ticket, over, entry, ask } => {
+                Self::Write { ticket: ticket.0, over, entry, ask: ask.number }
+            }
+        }
+    }
 }
 
 fn numbered(number: u64, ask: Ask) -> Input {
@@ -47,12 +67,13 @@ fn failed(ticket: u64) -> Input {
     Input::Failed { ticket: Ticket(ticket) }
 }
 
-fn read(ticket: u64) -> Output {
-    Output::Read { ticket: Ticket(ticket) }
+fn read(ticket: u64) -> Said {
+    Said::Read(ticket)
 }
 
-fn write(ticket: u64, over: impl Into<Option<Stored>>, next: Register) -> Output {
-    Output::Write { ticket: Ticket(ticket), over: over.into(), entry: Entry::Register(next) }
+/// A write, and for which ask.
+fn write((ticket, ask): (u64, u64), over: impl Into<Option<Stored>>, next: Register) -> Said {
+    Said::Write { ticket, over: over.into(), entry: Entry::Register(next), ask }
 }
 
 /// The answer to node `to`'s ask: what came of it, and the time left.
@@ -61,9 +82,9 @@ fn answer(
     outcome: Outcome,
     register: Option<Register>,
     (left, grace): (u64, u64),
-) -> Output {
+) -> Said {
     let asked = ask(to, Epoch::NONE, Request::Read);
-    Output::Answer(Answer {
+    Said::Answer(Answer {
         to: asked.from,
         boot: asked.boot,
         number,
@@ -102,7 +123,7 @@ fn a_pair_begins_in_an_empty_store() {
     assert_eq!(tell(&mut clerk, 5, holds(1, None)), [empty]);
     let first = register(1, 0, 0b1);
     let said = tell(&mut clerk, 10, numbered(2, ask(0, Epoch::NONE, create)));
-    assert_eq!(said, [write(2, None, first)]);
+    assert_eq!(said, [write((2, 2), None, first)]);
     let done = answer((0, 2), Outcome::Ok, Some(first), (3003, 3003));
     assert_eq!(tell(&mut clerk, 15, written(2, 7)), [done]);
     assert_eq!(clerk.deadline(), None, "the holder has nothing to look for");
@@ -113,11 +134,11 @@ fn a_renewal_is_one_write_over_what_is_known() {
     let old = register(4, 0, 0b11);
     let mut clerk = seen(0, 7, old);
     let said = tell(&mut clerk, 1000, numbered(2, ask(0, epoch(4, 0), Request::Renew)));
-    assert_eq!(said, [write(2, stored(7, old), renewed(old))]);
+    assert_eq!(said, [write((2, 2), stored(7, old), renewed(old))]);
     let done = answer((0, 2), Outcome::Ok, Some(renewed(old)), (3003, 2000));
     assert_eq!(tell(&mut clerk, 1003, written(2, 8)), [done]);
     let said = tell(&mut clerk, 2000, numbered(3, ask(0, epoch(4, 0), Request::Renew)));
-    assert_eq!(said, [write(3, stored(8, renewed(old)), renewed(renewed(old)))]);
+    assert_eq!(said, [write((3, 3), stored(8, renewed(old)), renewed(renewed(old)))]);
 }
 
 #[test]
@@ -131,7 +152,7 @@ fn a_candidate_takes_what_it_saw_unchanged_for_a_lease() {
     let said = tell(&mut clerk, 3002, holds(2, stored(7, old)));
     assert_eq!(said, [answer((1, 2), held, Some(old), (1, 1))]);
     let next = register(5, 1, 0b11);
-    assert_eq!(tell(&mut clerk, 3003, numbered(3, take)), [write(3, stored(7, old), next)]);
+    assert_eq!(tell(&mut clerk, 3003, numbered(3, take)), [write((3, 3), stored(7, old), next)]);
     let done = answer((1, 3), Outcome::Ok, Some(next), (3003, 0));
     assert_eq!(tell(&mut clerk, 3005, written(3, 8)), [done]);
 }
@@ -153,7 +174,7 @@ fn the_time_counts_from_the_answer_of_the_first_look_that_showed_it() {
     let said = tell(&mut clerk, 3353, numbered(3, take));
     assert_eq!(
         said,
-        [write(4, stored(8, renewed(old)), Register { renewals: 1, ..register(5, 1, 0b11) })]
+        [write((4, 3), stored(8, renewed(old)), Register { renewals: 1, ..register(5, 1, 0b11) })]
     );
 }
 
@@ -163,7 +184,7 @@ fn a_write_that_comes_second_is_judged_anew() {
     let mut clerk = seen(1, 7, old);
     let take = ask(1, epoch(4, 0), Request::Take);
     let said = tell(&mut clerk, 4000, numbered(2, take));
-    assert_eq!(said, [write(2, stored(7, old), register(5, 1, 0b11))]);
+    assert_eq!(said, [write((2, 2), stored(7, old), register(5, 1, 0b11))]);
     // The holder renewed meanwhile.
     let said = tell(&mut clerk, 4001, holds(2, stored(8, renewed(old))));
     let held = Outcome::Refused(Refusal::LeaseHeld);
@@ -178,7 +199,7 @@ fn a_lost_answer_is_no_refusal() {
         let next = register(5, 0, 0b1);
         let exclude = ask(0, epoch(4, 0), Request::Exclude);
         let said = tell(&mut clerk, 10, numbered(2, exclude));
-        assert_eq!(said, [write(2, stored(7, old), next)]);
+        assert_eq!(said, [write((2, 2), stored(7, old), next)]);
         let done = |ends: u64| answer((0, 2), Outcome::Ok, Some(next), (3003, 3003 - ends));
         if twice {
             // The adapter tried another member, after the first had done it.
@@ -191,7 +212,7 @@ fn a_lost_answer_is_no_refusal() {
         if landed {
             assert_eq!(said, [done(30)]);
         } else {
-            assert_eq!(said, [write(4, stored(7, old), next)], "again, over the same");
+            assert_eq!(said, [write((4, 2), stored(7, old), next)], "again, over the same");
             // The first one was only late.
             assert_eq!(tell(&mut clerk, 40, holds(4, stored(8, next))), [done(40)]);
         }
@@ -204,12 +225,12 @@ fn a_renewal_whose_answer_was_lost_is_written_anew() {
     let mut clerk = seen(0, 7, old);
     let renew = ask(0, epoch(4, 0), Request::Renew);
     let said = tell(&mut clerk, 10, numbered(2, renew));
-    assert_eq!(said, [write(2, stored(7, old), renewed(old))]);
+    assert_eq!(said, [write((2, 2), stored(7, old), renewed(old))]);
     // The node asks again, with a later start of the lease: what the first one wrote is not it.
     assert_eq!(tell(&mut clerk, 15, numbered(3, renew)), []);
-    assert_eq!(tell(&mut clerk, 20, failed(2)), [write(3, stored(7, old), renewed(old))]);
+    assert_eq!(tell(&mut clerk, 20, failed(2)), [write((3, 3), stored(7, old), renewed(old))]);
     let said = tell(&mut clerk, 30, holds(3, stored(8, renewed(old))));
-    assert_eq!(said, [write(4, stored(8, renewed(old)), renewed(renewed(old)))]);
+    assert_eq!(said, [write((4, 3), stored(8, renewed(old)), renewed(renewed(old)))]);
     let done = answer((0, 3), Outcome::Ok, Some(renewed(renewed(old))), (3003, 2968));
     assert_eq!(tell(&mut clerk, 35, written(4, 9)), [done]);
 }
@@ -267,7 +288,7 @@ fn one_adopt_waits_in_the_store_for_the_other() {
     let saved = membership(4, 0, 0b11);
     let adopts = numbered(1, adopt(1, saved));
     assert_eq!(tell(&mut first, 0, adopts), [read(1)]);
-    let noted = Output::Write { ticket: Ticket(2), over: None, entry: note(1, saved) };
+    let noted = Said::Write { ticket: 2, over: None, entry: note(1, saved), ask: 1 };
     assert_eq!(tell(&mut first, 0, holds(1, None)), [noted]);
     let waits = Outcome::Refused(Refusal::Waiting);
     assert_eq!(tell(&mut first, 0, written(2, 3)), [answer((1, 1), waits, None, (0, 0))]);
@@ -281,7 +302,7 @@ fn one_adopt_waits_in_the_store_for_the_other() {
     let mut second = clerk(0);
     assert_eq!(tell(&mut second, 0, numbered(1, adopt(0, saved))), [read(1)]);
     let both = register(6, 0, 0b11);
-    assert_eq!(tell(&mut second, 0, holds(1, held)), [write(2, held, both)]);
+    assert_eq!(tell(&mut second, 0, holds(1, held)), [write((2, 1), held, both)]);
     let done = answer((0, 1), Outcome::Ok, Some(both), (3003, 3003));
     assert_eq!(tell(&mut second, 0, written(2, 4)), [done]);
 }
@@ -294,7 +315,7 @@ fn a_node_that_was_excluded_cannot_have_itself_adopted() {
     assert_eq!(tell(&mut clerk, 0, numbered(1, adopt(0, newer))), [read(1)]);
     let held = Stored { revision: 3, entry: note(1, stale) };
     let said = tell(&mut clerk, 0, holds(1, held));
-    assert_eq!(said, [write(2, held, register(7, 0, 0b1))]);
+    assert_eq!(said, [write((2, 1), held, register(7, 0, 0b1))]);
 }
 
 #[test]
@@ -306,7 +327,7 @@ fn what_another_life_of_the_store_left_counts_as_nothing() {
     let said = tell(&mut clerk, 0, holds(1, stored(3, restored)));
     assert_eq!(said, [answer((0, 1), Outcome::Empty, None, (0, 0))]);
     let said = tell(&mut clerk, 1, numbered(2, adopt(0, saved)));
-    assert_eq!(said, [write(2, stored(3, restored), register(6, 0, 0b1))]);
+    assert_eq!(said, [write((2, 2), stored(3, restored), register(6, 0, 0b1))]);
 }
 
 #[test]
@@ -314,12 +335,10 @@ fn a_write_that_landed_in_another_store_is_not_counted() {
     let old = register(4, 0, 0b11);
     let mut clerk = seen(0, 7, old);
     let renew = numbered(2, ask(0, epoch(4, 0), Request::Renew));
-    assert_eq!(tell(&mut clerk, 1, renew), [write(2, stored(7, old), renewed(old))]);
+    assert_eq!(tell(&mut clerk, 1, renew), [write((2, 2), stored(7, old), renewed(old))]);
     let elsewhere = Input::Written { ticket: Ticket(2), incarnation: OTHER, revision: 8 };
-    let Output::Answer(empty) = answer((0, 2), Outcome::Empty, None, (0, 0)) else {
-        unreachable!()
-    };
-    let empty = Output::Answer(Answer { incarnation: OTHER, ..empty });
+    let Said::Answer(empty) = answer((0, 2), Outcome::Empty, None, (0, 0)) else { unreachable!() };
+    let empty = Said::Answer(Answer { incarnation: OTHER, ..empty });
     assert_eq!(tell(&mut clerk, 2, elsewhere), [empty]);
 }
 
@@ -333,7 +352,7 @@ fn a_give_waits_until_no_adoption_can_be_young() {
     let young = Outcome::Refused(Refusal::Grace);
     assert_eq!(said, [answer((0, 2), young, Some(old), (1, 1))]);
     let said = tell(&mut clerk, 3003, numbered(3, give));
-    assert_eq!(said, [write(3, stored(7, old), register(5, 1, 0b11))]);
+    assert_eq!(said, [write((3, 3), stored(7, old), register(5, 1, 0b11))]);
 }
 
 #[test]
@@ -342,7 +361,7 @@ fn a_clerk_sees_its_own_writes_from_their_answers_on() {
     let mut clerk = seen(0, 7, old);
     let give = numbered(2, ask(0, epoch(4, 0), Request::Give { to: node(1) }));
     let next = register(5, 1, 0b11);
-    assert_eq!(tell(&mut clerk, 4000, give), [write(2, stored(7, old), next)]);
+    assert_eq!(tell(&mut clerk, 4000, give), [write((2, 2), stored(7, old), next)]);
     let done = answer((0, 2), Outcome::Ok, Some(next), (3003, 0));
     assert_eq!(tell(&mut clerk, 4100, written(2, 8)), [done]);
     assert_eq!(clerk.deadline().map(|next| next.at), Some(at(4400)), "it looks after the other");
@@ -350,7 +369,7 @@ fn a_clerk_sees_its_own_writes_from_their_answers_on() {
     assert_eq!(tell(&mut clerk, 7102, numbered(3, again)), [read(3)]);
     tell(&mut clerk, 7102, holds(3, stored(8, next)));
     let said = tell(&mut clerk, 7103, numbered(4, again));
-    assert_eq!(said, [write(4, stored(8, next), register(6, 0, 0b11))]);
+    assert_eq!(said, [write((4, 4), stored(8, next), register(6, 0, 0b11))]);
 }
 
 #[test]

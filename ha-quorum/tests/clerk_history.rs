@@ -39,7 +39,6 @@ struct Job {
     from: usize,
     boot: u64,
     output: Output,
-    ask: Option<Ask>,
 }
 
 struct Node {
@@ -149,18 +148,17 @@ impl World {
         self.handle(at, Input::Ask(ask));
     }
 
-    fn job(&self, from: usize, output: Output) -> Job {
-        let here = &self.nodes[from];
-        Job { from, boot: here.boot, output, ask: here.asks.last().map(|(ask, _)| *ask) }
+    fn job(&self, from: usize, output: &Output) -> Job {
+        Job { from, boot: self.nodes[from].boot, output: *output }
     }
 
     fn perform(&mut self, job: &Job, told: bool) {
         let input = match job.output {
             Output::Answer(_) => unreachable!("an answer is no effect"),
-            Output::Write { ticket, over, entry } if self.stored == over => {
+            Output::Write { ticket, over, entry, ask } if self.stored == over => {
                 self.revision += 1;
                 let revision = self.revision;
-                self.change(job, entry);
+                self.change(&ask, entry);
                 self.stored = Some(Stored { revision, entry });
                 Input::Written { ticket, incarnation: LIFE, revision }
             }
@@ -188,20 +186,20 @@ impl World {
                     let here = &mut self.nodes[at];
                     assert!(here.wants.is_none(), "two effects in flight");
                     here.wants = Some(output);
-                    self.jobs.push(self.job(at, output));
+                    self.jobs.push(self.job(at, &output));
                 }
             }
         }
     }
 
     /// The step from one register to the next, as the table has it.
-    fn change(&mut self, job: &Job, entry: Entry) {
+    fn change(&mut self, ask: &Ask, entry: Entry) {
         let (Some(Stored { entry: Entry::Register(old), .. }), Entry::Register(new)) =
             (self.stored, entry)
         else {
             return;
         };
-        let (from, old_renewals) = (node(job.from as u8), old.renewals);
+        let (from, old_renewals) = (ask.from, old.renewals);
         let (old, renewals, new) = (old.membership, new.renewals, new.membership);
         if old == new {
             assert_eq!(renewals, old_renewals + 1, "a write that changes nothing");
@@ -209,6 +207,7 @@ impl World {
             return;
         }
         assert_eq!(new.epoch.owner(), Some(new.holder));
+        assert_eq!(ask.expected, old.epoch, "applied to a register that the sender did not know");
         assert!(new.epoch > old.epoch, "G1: an epoch did not rise");
         let by_holder = from == old.holder;
         if new.holder != old.holder && !by_holder {
@@ -216,7 +215,7 @@ impl World {
             assert!(self.nodes[at].leased <= self.now, "G2: a holder changed within a lease");
             self.lost[at] = Some((self.now, new.epoch));
         }
-        let forced = job.ask.is_some_and(|ask| matches!(ask.request, Request::Force { .. }));
+        let forced = matches!(ask.request, Request::Force { .. });
         if new.set != old.set && !forced {
             assert!(by_holder, "a set changed by another than the holder");
         }
