@@ -135,6 +135,8 @@ fn raw(pair: &Pair, cluster: &Cluster, node: u8) -> RawConfig {
         etcd: cluster.endpoints(),
         lease: Some(format!("{}ms", LEASE.as_millis()).parse().unwrap()),
         round_trip: Some("450ms".parse().unwrap()),
+        // What must not be noticed here lasts for seconds, and machines have other work.
+        timeout: Some("1500ms".parse().unwrap()),
         ..pair.raw(node, 0)
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::prelude::rust_2024::*;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use ha_proto::wire::{self, Datagram, Keys};
 use ha_proto::{Machine, Outbox};
@@ -22,10 +22,12 @@ use crate::raw::{Etcd, NodeConfig};
 /// A clerk at work. It takes the datagrams that would go to an arbiter and gives the answers that
 /// would come from one; no socket lies between, and while etcd is waited for, the node's loop goes
 /// on.
+///
+/// It ends with this. What etcd is being asked just then goes on for R at most, and nobody waits
+/// for it: applications are to be stopped meanwhile.
 #[derive(Debug)]
 pub(super) struct Caller {
-    asks: Option<SyncSender<Datagram>>,
-    thread: Option<JoinHandle<()>>,
+    asks: SyncSender<Datagram>,
 }
 
 impl Caller {
@@ -49,30 +51,18 @@ impl Caller {
         let mut desk = Desk { clerk, config, keys, clock, gateway, answer, todo: None };
         let span = info_span!("etcd", module = module.0);
         let name = format!("ha-etcd-{}", module.0);
-        let thread = thread::Builder::new().name(name.clone()).spawn(move || {
+        thread::Builder::new().name(name.clone()).spawn(move || {
             let _span = span.entered();
             if catch_unwind(AssertUnwindSafe(|| desk.serve(&todo))).is_err() {
                 died(&name);
             }
         })?;
-        Ok(Self { asks: Some(asks), thread: Some(thread) })
+        Ok(Self { asks })
     }
 
     /// Passes on what the node asks; false when it is lost, because too much waits.
     pub(super) fn ask(&self, datagram: &Datagram) -> bool {
-        let asks = self.asks.as_ref().expect("the queue lives as long as its thread");
-        asks.try_send(*datagram).is_ok()
-    }
-}
-
-impl Drop for Caller {
-    /// Waits for what etcd is being asked, at most R.
-    fn drop(&mut self) {
-        self.asks = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic was told.
-            let _ = thread.join();
-        }
+        self.asks.try_send(*datagram).is_ok()
     }
 }
 
@@ -173,7 +163,8 @@ fn newest(asks: &Receiver<Datagram>) -> (Option<Datagram>, bool) {
     }
 }
 
-/// Asks that may wait: a node sends a few within R, and only the newest is answered.
-const ASKS_MAX: usize = 64;
+/// Asks that may wait: a node sends a few within R, and only the newest is answered. As many as a
+/// voter remembers.
+const ASKS_MAX: usize = 8;
 /// How long nothing is waited for at most, when there is nothing to wait for.
 const IDLE: Duration = Duration::from_hours(1);
