@@ -74,7 +74,9 @@ pub struct RawConfig {
     /// 1 to 9, the same cluster on both nodes, as `["http://10.0.0.3:2379"]`. All of its members
     /// belong here; one that answers is enough. Needs the feature `etcd`.
     ///
-    /// - A takeover takes a tenth of the lease longer than with an arbiter.
+    /// - A takeover takes up to a tenth of the lease longer than with an arbiter.
+    /// - A member has a third of `round_trip` to answer, so that another can be asked in time: a
+    ///   write with its disk must not take longer.
     /// - Neither TLS nor users: whoever reaches these endpoints can stop the cluster or make two
     ///   primaries. On loopback, or through a tunnel.
     /// - Each renewal is a revision, three in a lease: run etcd with

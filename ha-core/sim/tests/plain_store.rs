@@ -69,6 +69,7 @@ fn an_exclusion_whose_answer_is_lost_is_found_to_have_happened() {
     world.inject(Fault::PowerCut { node: B, down: LONG });
     let excluded = world.until(2_500, |world| world.scene.may_run_alone(A));
     assert!(excluded, "{}", world.describe());
+    world.pass(2_000);
     assert_eq!(epoch(&world).counter(), before.counter() + 1, "once, and no Take after it");
     assert!(world.acknowledged_within(1_000) > 0, "writes go on");
     world.conclude();
