@@ -193,6 +193,7 @@ fn a_pair_lives_with_an_etcd() {
         second.insist(Order::Swap, &first, |status| status.role == Role::Prim).await;
         whole(&first, &second).await;
         first.propose(b"three").await;
+        first.until("applied", |status| status.applied.0 == 3).await;
         second.until("applied there", |status| status.applied.0 == 3).await;
         assert_eq!(first.host.records(), second.host.records());
     });
