@@ -39,7 +39,7 @@ pub(super) enum Letter {
     /// An operator's order.
     Order { module: usize, order: Order, reply: oneshot::Sender<Result<(), OrderError>> },
     /// A resource of a module.
-    Resource { module: usize, index: u8, up: bool },
+    Resource { module: usize, index: u8, up: Option<bool>, blocks: bool },
     /// A look at a module's machine, by whoever asks.
     Inspect { module: usize, look: Box<dyn FnOnce(&Mirror) + Send> },
     /// A stream to the peer.

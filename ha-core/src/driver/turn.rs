@@ -106,8 +106,8 @@ impl Loop {
                     // Who ordered may have gone.
                     let _ = reply.send(self.modules[module].order(now, order));
                 }
-                Letter::Resource { module, index, up } => {
-                    self.modules[module].tell(now, Input::Resource { index, up });
+                Letter::Resource { module, index, up, blocks } => {
+                    self.modules[module].tell(now, Input::Resource { index, up, blocks });
                 }
                 Letter::Inspect { module, look } => look(&self.modules[module].mirror),
                 Letter::Session(session) => self.connected(now, *session),

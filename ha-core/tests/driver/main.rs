@@ -12,5 +12,6 @@ mod modules;
 mod orders;
 mod pair;
 mod replays;
+mod resources;
 mod rig;
 mod start;
