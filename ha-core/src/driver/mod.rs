@@ -61,6 +61,7 @@ mod arbiter;
 mod cipher;
 mod clock;
 mod dial;
+mod echo;
 mod error;
 mod greetings;
 mod handle;
