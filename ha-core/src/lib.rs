@@ -82,6 +82,7 @@ extern crate alloc;
 #[cfg(feature = "tokio")]
 extern crate std;
 
+pub mod checker;
 pub mod config;
 #[cfg(feature = "tokio")]
 pub mod driver;

@@ -1,5 +1,6 @@
 //! The configuration as it is written, and the checked one that a driver starts from.
 
+mod checker;
 mod target;
 
 use alloc::string::{String, ToString};
@@ -16,6 +17,7 @@ use thiserror::Error;
 use crate::config::{ConfigError, DefaultPrim, Identity, Limits, Policy, Winner};
 use crate::{Config, Profile, Timing};
 
+pub use self::checker::{CheckerError, RawChecker, RawKind, checkers};
 pub use self::target::{PingFrom, PingTarget, PingTargetError, PingTo};
 
 /// One module on one node, as an administrator writes it. Both nodes are configured alike but for

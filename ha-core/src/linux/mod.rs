@@ -7,7 +7,6 @@
 //! - [`mod@unit`]: a systemd unit in place of those.
 //! - [`guardian`]: the process that keeps that deadline when the daemon does not.
 //! - [`service`]: a host of the driver made of these.
-//! - [`loops`]: how often a module may restart by itself.
 //! - [`Vips`]: its virtual addresses, taken, kept and released for its guard.
 
 mod address;
@@ -20,7 +19,6 @@ mod frames;
 mod gate;
 pub mod guardian;
 mod link;
-pub mod loops;
 mod netlink;
 pub mod output;
 mod plan;

@@ -136,7 +136,7 @@ impl FromStr for PingFrom {
 }
 
 /// Whether an interface of Linux can have this name (`dev_valid_name` of the kernel).
-fn is_interface(name: &str) -> bool {
+pub(super) fn is_interface(name: &str) -> bool {
     let plain = |c: char| c != '/' && c != ':' && c != '%' && !c.is_whitespace() && c != '\0';
     let fits = (1..=INTERFACE_MAX).contains(&name.len()) && name.chars().all(plain);
     fits && name != "." && name != ".."
