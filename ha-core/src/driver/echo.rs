@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicU16, Ordering};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::prelude::rust_2024::*;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -54,15 +54,15 @@ impl Ping {
     }
 }
 
-impl AsFd for Ping {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
 impl AsRawFd for Ping {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+impl From<Ping> for OwnedFd {
+    fn from(ping: Ping) -> Self {
+        ping.socket.into()
     }
 }
 

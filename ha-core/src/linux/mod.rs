@@ -1,6 +1,7 @@
 //! What a server that runs Linux does for a module. Each adapter is dumb: one effect, one act.
 //!
 //! - [`cgroup`]: the processes of a module as one thing that can be frozen, killed and proved gone.
+//! - [`checkers`]: what an administrator wants watched, and what follows.
 //! - [`output`]: what they print.
 //! - [`deadline`]: when they must stop although nobody says so.
 //! - [`scripts`]: what an administrator wrote to start and stop them.
@@ -12,6 +13,7 @@
 mod address;
 mod agent;
 pub mod cgroup;
+pub mod checkers;
 mod child;
 pub mod deadline;
 mod error;
