@@ -35,7 +35,7 @@ pub enum Kind {
         /// Sent from there, whatever the routes say.
         from: Option<PingFrom>,
     },
-    /// A request is answered as it should be: HTTP/1.1 without TLS.
+    /// A request is answered as it should be: HTTP without TLS, asked by version 1.0.
     Http {
         /// Where.
         address: SocketAddr,
@@ -122,7 +122,8 @@ pub enum ModuleState {
 pub enum Action {
     /// It is told to the peer and to operators, and nothing else.
     None,
-    /// This node is not able to serve until it is up again, or nobody watches it any more.
+    /// This node is not able to serve until it is up again, or nobody watches it any more. A ready
+    /// peer gets the service; alone, what runs goes on.
     Wait,
     /// The application is restarted where it serves, once for each time that it went down.
     Restart,

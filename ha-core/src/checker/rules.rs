@@ -12,7 +12,8 @@ use crate::{Order, OrderError};
 ///
 /// What it keeps to:
 /// - the peer is told of every resource; the node is hindered only by those with [`Action::Wait`],
-///   while they are down or nothing is known of them yet;
+///   while they are down. One of which nothing is known yet keeps it from starting, and does not
+///   take the service from it: watching begins anew after a suspension too;
 /// - one action at a time, the strongest that is due; what it interrupted is looked at anew;
 /// - each failure causes its action once. It is due again after the resource was up, or watched
 ///   anew, and failed again; a restart that cures nothing is thus repeated by the next failure
@@ -212,23 +213,28 @@ impl Rules {
             rule.forgive();
         }
         rule.state = state;
-        let (up, blocks) = (state.is_up(), rule.blocks());
-        if rule.told != (up, blocks) {
-            rule.told = (up, blocks);
-            out.push(Output::Tell { index, up, blocks });
-        }
+        rule.tell(index, self.serving.is_some(), out);
         if state != State::Pending {
             out.push(Output::Event(Event::Resource { index, state }));
         }
     }
 
-    fn node(&mut self, serving: Option<Instant>, role: Role, ready: bool) {
-        (self.serving, self.role, self.ready) = (serving, role, ready);
+    fn node(
+        &mut self,
+        serving: Option<Instant>,
+        role: Role,
+        ready: bool,
+        out: &mut Outbox<Output>,
+    ) {
+        for (index, rule) in (0..).zip(&mut self.resources) {
+            rule.tell(index, serving.is_some(), out);
+        }
         if let Doing::Begins { serving: before, .. } = self.doing
             && (serving != before || role == Role::Stop)
         {
             self.doing = Doing::Nothing;
         }
+        (self.serving, self.role, self.ready) = (serving, role, ready);
     }
 
     fn answered(
@@ -379,15 +385,15 @@ impl Rules {
 impl Machine for Rules {
     type Input = Input;
     type Output = Output;
-    /// A change told to the node and to operators, the end of the loops, and an order.
-    const OUTPUTS_MAX: usize = 4;
+    /// All told to the node, or a change of one to operators too; the end of the loops; an order.
+    const OUTPUTS_MAX: usize = CHECKERS_MAX + 3;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Outbox<Output>) {
         self.tick(now);
         match input {
             Input::Tick => {}
             Input::Changed { index, state } => self.changed(index, state, out),
-            Input::Node { serving, role, ready } => self.node(serving, role, ready),
+            Input::Node { serving, role, ready } => self.node(serving, role, ready, out),
             Input::Answered { ticket, answer } => self.answered(now, ticket, answer, out),
             Input::Operator(order) => self.operator(order),
         }
@@ -413,9 +419,19 @@ impl Rule {
         self.pace = Rules::AGAIN_MIN;
     }
 
-    const fn blocks(&self) -> bool {
+    /// Tells the node what it was not told yet.
+    fn tell(&mut self, index: u8, serving: bool, out: &mut Outbox<Output>) {
+        let (up, blocks) = (self.state.is_up(), self.blocks(serving));
+        if self.told != (up, blocks) {
+            self.told = (up, blocks);
+            out.push(Output::Tell { index, up, blocks });
+        }
+    }
+
+    const fn blocks(&self, serving: bool) -> bool {
         match (self.action, self.state) {
-            (Action::Wait, State::Pending | State::Down) => true,
+            (Action::Wait, State::Down) => true,
+            (Action::Wait, State::Pending) => !serving,
             (Action::Wait, State::Off | State::Up)
             | (
                 Action::None | Action::Restart | Action::Swap | Action::StopStart | Action::Stop,
@@ -512,11 +528,23 @@ mod tests {
         assert_eq!(rig.change(0, 0, Up), [told(0, Some(true), false), seen(0, Up)]);
         assert_eq!(rig.change(1, 0, Down), [told(0, Some(false), true), seen(0, Down)]);
         assert_eq!(rig.change(2, 0, Off), [told(0, None, false), seen(0, Off)]);
+        assert_eq!(rig.change(3, 0, Pending), [told(0, None, true)]);
         assert_eq!(rig.change(3, 1, Pending), []);
         assert_eq!(rig.change(3, 1, Down), [told(1, Some(false), false), seen(1, Down)]);
         assert_eq!(rig.change(3, 1, Down), []);
         assert_eq!(rig.change(3, 9, Down), [], "nobody's");
         assert_eq!(rig.0.deadline(), None);
+    }
+
+    #[test]
+    fn nothing_known_keeps_from_starting_and_not_from_going_on() {
+        let mut rig = Rig::serving(&[Action::Wait]);
+        assert_eq!(rig.change(1, 0, Pending), [], "watched anew, as after a suspension");
+        assert_eq!(rig.node(2, None, Role::Wait), [told(0, None, true)]);
+        assert_eq!(rig.node(3, Some(3), Role::Prim), [told(0, None, false)]);
+        let down = [told(0, Some(false), true), seen(0, Down)];
+        assert_eq!(rig.change(4, 0, Down), down);
+        assert_eq!(rig.node(5, None, Role::Wait), []);
     }
 
     #[test]

@@ -36,7 +36,8 @@ use crate::driver::{Clock, HostError};
 /// use ha_core::linux::{VipError, Vips, VipsConfig};
 /// use ha_core::vip::Event;
 ///
-/// const ADDRESSES: u8 = 0;
+/// // Behind those of the checkers.
+/// const ADDRESSES: u8 = 63;
 ///
 /// fn start(config: VipsConfig, module: Handle) -> Result<Vips, VipError> {
 ///     Vips::start(config, move |event| {
