@@ -106,6 +106,7 @@ use self::mailbox::{Letter, Mailbox};
 use self::module::{Module, Ports};
 use self::turn::Loop;
 use self::udp::Port;
+#[cfg(feature = "linux")]
 pub(crate) use self::watched::watch;
 use crate::raw::NodeConfig;
 use crate::store::{Ids, Storage, Store, StoreLimits};
