@@ -45,6 +45,7 @@ fn told(holder: u8, role: Role) -> Told {
         broken: false,
         yields: false,
         waits: false,
+        joint: Epoch::NONE,
         resources: Resources::default(),
         preference: 0,
     }
