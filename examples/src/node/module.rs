@@ -17,15 +17,17 @@ use ha_core::linux::service::{
 use ha_core::linux::unit::{Unit, UnitSettings};
 use ha_core::linux::{VipError, Vips, VipsConfig};
 use ha_core::vip;
-use ha_proto::{Epoch, Seq};
+use ha_proto::{Epoch, Role, Seq};
 use ha_replicate::Batch;
 use thiserror::Error;
+use tracing::warn;
 
 use super::config::{Module, Node, Service};
 
 /// The host of a module: what an administrator configured, and who wants to know what happens.
 pub struct ModuleHost {
     kind: Kind,
+    module: Later,
     observe: Box<dyn FnMut(&Event) + Send>,
 }
 
@@ -126,7 +128,7 @@ impl ModuleHost {
             Some(service) => Kind::Service(Box::new(host(node, module, service, addresses)?)),
             None => Kind::Addresses(AddressHost::new(addresses)),
         };
-        Ok(Self { kind, observe: Box::new(observe) })
+        Ok(Self { kind, module: Arc::clone(later), observe: Box::new(observe) })
     }
 }
 
@@ -210,10 +212,7 @@ fn make(field: &'static str, path: &Path) -> Result<(), ModuleError> {
 
 /// The virtual addresses of a module, whose loss makes its node step down.
 #[derive(Debug)]
-struct Held {
-    vips: Vips,
-    module: Later,
-}
+struct Held(Vips);
 
 impl Held {
     fn start(name: &str, config: VipsConfig, module: &Later) -> Result<Self, ModuleError> {
@@ -224,28 +223,58 @@ impl Held {
             }
         });
         let vips = vips.map_err(|source| ModuleError::Vips { module: name.into(), source })?;
-        Ok(Self { vips, module: Arc::clone(module) })
+        Ok(Self(vips))
     }
 }
 
 impl Addresses for Held {
     fn take(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
-        self.vips.take(epoch, lifetime)
+        self.0.take(epoch, lifetime)
     }
 
     fn keep(&mut self, lifetime: Duration) -> Result<(), HostError> {
-        self.vips.keep(lifetime)
+        self.0.keep(lifetime)
     }
 
     fn release(&mut self) -> Result<(), HostError> {
-        self.vips.release()?;
-        if let Some(module) = self.module.get() {
-            // The node has stepped down; the next time it may have them again.
-            module.resource(ADDRESSES, true);
-        }
-        Ok(())
+        self.0.release()
     }
 }
+
+impl ModuleHost {
+    /// Writes that it serves, once in each reign. It has no records else, and a reign that wrote
+    /// nothing is forgotten: two primaries that meet (votes `none` and `ping`) would know of no
+    /// common one, and not who of them was the former primary.
+    fn sign(&self) {
+        let module = self.module.get().expect("a module is started after it has a handle");
+        if let Err(error) = module.submit(Bytes::from_static(SIGNED)) {
+            warn!(%error, "that it serves is not on record");
+        }
+    }
+
+    /// A node that stepped down because it lost an address may have it again once its peer serves,
+    /// or when there is no peer that could.
+    fn relent(&self, event: &Event) {
+        let Some(module) = self.module.get() else { return };
+        let alone = || module.status().now().is_none_or(|status| !status.peer_up);
+        let role = match *event {
+            Event::Role { to, .. } => Some(to),
+            Event::PeerDown(_) => module.status().now().map(|status| status.role),
+            _ => None,
+        };
+        let over = match role {
+            Some(Role::Second | Role::Stop) => true,
+            Some(Role::Wait) => alone(),
+            Some(Role::Prim | Role::Alone | Role::Up) | None => false,
+        };
+        if over {
+            module.resource(ADDRESSES, true);
+        }
+    }
+}
+
+/// What such a record says: nothing, but that it is there.
+const SIGNED: &[u8] = b"serves";
 
 /// The resource of a module that says whether its addresses are as they should be.
 pub const ADDRESSES: u8 = 0;
@@ -264,7 +293,9 @@ impl Host for ModuleHost {
         match &mut self.kind {
             Kind::Service(host) => host.start(epoch, head).await,
             Kind::Addresses(host) => host.start(epoch, head).await,
-        }
+        }?;
+        self.sign();
+        Ok(())
     }
 
     async fn stop(&mut self, force: bool) -> Result<(), HostError> {
@@ -287,6 +318,7 @@ impl Host for ModuleHost {
     }
 
     fn observe(&mut self, event: &Event) {
+        self.relent(event);
         (self.observe)(event);
         match &mut self.kind {
             Kind::Service(host) => host.observe(event),

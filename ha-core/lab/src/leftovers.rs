@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::group;
 use crate::namespace::Namespace;
 
 /// The name of a new lab: `halab-<process>-<number>`. No two that live have the same.
@@ -21,11 +22,16 @@ pub(crate) fn folder(lab: &str, test: &str) -> PathBuf {
     std::env::temp_dir().join(format!("{lab}-{test}"))
 }
 
-/// Removes the namespaces and folders of labs whose process is gone. Another process may sweep at
+/// Removes the namespaces, control groups and folders of labs whose process is gone. Another process may sweep at
 /// the same time: whatever vanishes meanwhile is well.
 pub(crate) fn sweep() {
     for name in dead(Path::new(Namespace::FOLDER)) {
         let _ = Namespace::named(name).remove();
+    }
+    if let Some(groups) = group::root() {
+        for name in dead(&groups) {
+            let _ = group::remove(&groups.join(name));
+        }
     }
     let folders = std::env::temp_dir();
     for name in dead(&folders) {

@@ -95,6 +95,14 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
+    /// Stops the process and its whole group, for a daemon of several processes.
+    ///
+    /// # Errors
+    /// The kernel refuses it. A group that has ended is no error.
+    pub fn stop_group(&self) -> io::Result<()> {
+        Ok(kill_process_group(self.number(), Signal::STOP)?)
+    }
+
     /// How it ended; `None` while it runs or is stopped.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The programs of this package, for scripts and other packages' tests.
+//! The programs of this workspace, for scripts and other packages' tests.
 
 use std::env;
 use std::io;
@@ -13,25 +13,34 @@ use crate::tool;
 /// # Errors
 /// It is not there, and cannot be built.
 pub fn program(name: &str) -> io::Result<PathBuf> {
+    let path = folder()?.join(name);
+    if path.exists() { Ok(path) } else { built("ha-lab", name) }
+}
+
+/// Where a program of another package is, after cargo has built it as this one was built: with or
+/// without `--release`, into the same folder. For benches; a package's own tests have
+/// `CARGO_BIN_EXE_<name>`.
+///
+/// # Errors
+/// It cannot be built: the message is cargo's.
+pub fn built(package: &str, name: &str) -> io::Result<PathBuf> {
+    let folder = folder()?;
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--package", package, "--bin", name]);
+    build.args(folder.ends_with("release").then_some("--release"));
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.env("CARGO_TARGET_DIR", folder.parent().unwrap_or(&folder));
+    tool::run(&mut build, "")?;
+    Ok(folder.join(name))
+}
+
+/// Where cargo puts the programs that it builds with this one.
+fn folder() -> io::Result<PathBuf> {
     let mut folder = env::current_exe()?;
     folder.pop();
     if folder.ends_with("deps") || folder.ends_with("examples") {
         folder.pop();
     }
-    let path = folder.join(name);
-    if !path.exists() {
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "ha-lab", "--bins"]);
-        build.args(folder.ends_with("release").then_some("--release"));
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        build.env("CARGO_TARGET_DIR", folder.parent().unwrap_or(&folder));
-        tool::run(&mut build, "")?;
-    }
-    if path.exists() {
-        Ok(path)
-    } else {
-        let reason = format!("{} is not there, and was not built", path.display());
-        Err(io::Error::new(io::ErrorKind::NotFound, reason))
-    }
+    Ok(folder)
 }

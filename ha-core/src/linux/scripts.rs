@@ -283,7 +283,9 @@ impl Scripts {
     /// graceful part out.
     ///
     /// # Errors
-    /// Something of it survived being killed.
+    /// [`ScriptError::Cancelled`]: a [`fence`](Self::fence) overtook it, and its script is frozen
+    /// with the service; [`kill_frozen`](Self::kill_frozen), and stop again. Else something of it
+    /// survived being killed.
     pub fn stop(&self, service: Service, shift: Shift, force: bool) -> Result<(), ScriptError> {
         let _one = self.one.lock().expect("nothing panics while a script runs");
         let group = self.group(service);
@@ -295,12 +297,19 @@ impl Scripts {
                 group.thaw()?;
             }
             let clock = Clock::start();
-            let result = self.run(service.stop(), group, shift, action, limit, None);
-            if let Err(error) = &result {
-                warn!(%error, action, "a stop script did not do it");
-            }
+            // Once fenced it clears up after what was killed, and nothing is to hold it back.
+            let fresh = service == Service::Prim && !self.gate.is_closed(shift.epoch);
+            let cancel = fresh.then_some(&self.gate);
+            let result = self.run(service.stop(), group, shift, action, limit, cancel);
             let left = limit.saturating_sub(since(clock));
-            let patience = if result.is_ok() { left } else { Duration::ZERO };
+            let patience = match result {
+                Ok(()) => left,
+                Err(ScriptError::Cancelled { .. }) => return result,
+                Err(error) => {
+                    warn!(%error, action, "a stop script did not do it");
+                    Duration::ZERO
+                }
+            };
             if group.wait_empty(patience)? {
                 break;
             }

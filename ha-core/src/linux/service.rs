@@ -226,7 +226,13 @@ impl Host for ScriptHost {
         if self.primary.kill_frozen()? {
             self.sentry.rest();
         }
-        self.primary.stop(shift, force)?;
+        let mut stopped = self.primary.stop(shift, force);
+        if stopped.is_err() && self.primary.kill_frozen()? {
+            // A fence overtook it.
+            self.sentry.rest();
+            stopped = self.primary.stop(shift, true);
+        }
+        stopped?;
         self.sentry.rest();
         Ok(())
     }

@@ -48,6 +48,7 @@ fn told(holder: u8, role: Role) -> Told {
         joint: Epoch::NONE,
         resources: Resources::default(),
         preference: 0,
+        joint: Epoch::NONE,
     }
 }
 

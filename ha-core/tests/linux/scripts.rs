@@ -187,6 +187,22 @@ fn a_fence_freezes_at_once_and_cancels_the_start() {
 }
 
 #[test]
+fn a_fence_ends_a_stop_that_is_under_way_and_the_next_one_clears_up() {
+    let stop = "echo $3 >> said; [ $3 = force ] || sleep 600";
+    let Some(rig) = Rig::new(&[("start_prim", STUBBORN), ("stop_prim", stop)]) else { return };
+    rig.start(1).unwrap();
+    let stopper = Arc::clone(&rig.scripts);
+    let stops = thread::spawn(move || stopper.stop(Service::Prim, shift(1), false));
+    wait("a stop that is under way", || rig.path("said").exists());
+    rig.scripts.fence(epoch(1), SOON).unwrap();
+    let cancelled = stops.join().unwrap().unwrap_err().to_string();
+    assert!(cancelled.starts_with("stop_prim of epoch 1.0 was cancelled"), "{cancelled}");
+    assert!(rig.scripts.kill_frozen(Service::Prim).unwrap());
+    rig.stop(true).unwrap();
+    assert_eq!((rig.read("said").as_str(), rig.is_empty()), ("stop\nforce\n", true));
+}
+
+#[test]
 fn after_a_fence_what_was_frozen_never_runs_again() {
     let start = "setsid sh -c 'i=0; while :; do i=$((i+1)); echo $i > count; sleep 0.005; done' \
         < /dev/null > /dev/null 2>&1 &";

@@ -14,8 +14,8 @@ fn runs(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-fn state(process: &Process) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap_or_default();
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
 }
 
@@ -49,7 +49,7 @@ fn a_stopped_process_is_dropped_like_any_other() {
     };
     let (process, child) = family(&mut lab);
     process.stop().unwrap();
-    assert!(within(SOON, || state(&process) == Some('T')));
+    assert!(within(SOON, || state(process.pid()) == Some('T')));
     let pid = process.pid();
     drop(process);
     assert!(!runs(pid) && !runs(child));
@@ -75,14 +75,22 @@ fn a_process_is_stopped_and_goes_on() {
     let host = lab.host("a", &[]).unwrap();
     let process = host.spawn("cat", |command| command.arg("/dev/zero")).unwrap();
     process.stop().unwrap();
-    assert!(within(SOON, || state(&process) == Some('T')));
+    assert!(within(SOON, || state(process.pid()) == Some('T')));
     assert_eq!(process.ended().unwrap(), None);
     assert_eq!(process.wait(Duration::from_millis(1)).unwrap(), None);
     process.cont().unwrap();
-    assert!(within(SOON, || state(&process).is_some_and(|state| state != 'T')));
+    assert!(within(SOON, || state(process.pid()).is_some_and(|state| state != 'T')));
     process.terminate().unwrap();
     let status = process.wait(SOON).unwrap().expect("it was asked to end");
     assert_eq!(status.signal(), Some(15));
+}
+
+#[test]
+fn a_stopped_group_is_stopped_whole() {
+    let Some(mut lab) = Lab::root_or_skip("a_stopped_group_is_stopped_whole") else { return };
+    let (process, child) = family(&mut lab);
+    process.stop_group().unwrap();
+    assert!(within(SOON, || [process.pid(), child].iter().all(|pid| state(*pid) == Some('T'))));
 }
 
 #[test]

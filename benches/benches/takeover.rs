@@ -1,0 +1,169 @@
+//! How long clients wait when the primary is lost: keepalived and `mirror-node` side by side.
+
+#![forbid(unsafe_code)]
+// A bench is about real time.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use clap::Parser;
+use ha_benches::takeover::{
+    Bounds, Durations, Fault, Ground, Keepalived, Mirror, Pair, Programs, Row, Setting, Table,
+    Trial, Vote,
+};
+use rustix::process::geteuid;
+
+/// Keepalived and mirror-node in one lab of network namespaces: the longest time that a client is
+/// without an answer from who is entitled, for each fault. Prints a table, and judges nothing.
+#[derive(Debug, Parser)]
+struct Options {
+    /// One setting, and one run of each row
+    #[arg(long)]
+    short: bool,
+    /// Runs of each row; default 5, and 20 of planned swaps with the vote none
+    #[arg(long)]
+    runs: Option<u32>,
+    /// Only these daemons: keepalived, none, ping, arbiter; default all
+    daemons: Vec<String>,
+    /// Cargo says so
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    if !geteuid().is_root() {
+        println!("takeover: skipped: needs root");
+        return Ok(());
+    }
+    let mirror = Vote::ALL.iter().any(|vote| options.wants(&vote.to_string()));
+    let programs = if mirror { Some(Programs::build()?) } else { None };
+    let mut table = Table::default();
+    for fault in Fault::ALL {
+        for &setting in options.settings() {
+            rows(&options, (fault, setting), programs.as_ref(), &mut table)?;
+        }
+    }
+    println!("\n{table}");
+    Ok(())
+}
+
+impl Options {
+    fn wants(&self, daemon: &str) -> bool {
+        self.daemons.is_empty() || self.daemons.iter().any(|wanted| wanted == daemon)
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        if self.short { &Setting::ALL[1..2] } else { &Setting::ALL }
+    }
+
+    fn runs(&self, fault: Fault, daemon: &str) -> u32 {
+        let medians = fault == Fault::Swap && daemon == "none";
+        let usual = if medians { 20 } else { 5 };
+        self.runs.unwrap_or(if self.short { 1 } else { usual })
+    }
+
+    /// How long what a daemon left behind is watched.
+    fn watch(&self) -> Duration {
+        Duration::from_secs(if self.short { 5 } else { 10 })
+    }
+}
+
+/// The rows of one fault in one setting, keepalived first: the others stand beside it.
+fn rows(
+    options: &Options,
+    case: (Fault, Setting),
+    programs: Option<&Programs>,
+    table: &mut Table,
+) -> Result<(), Box<dyn Error>> {
+    let (fault, setting) = case;
+    let mut beside = None;
+    if options.wants("keepalived") {
+        let start = |ground: &Ground| Ok(Box::new(Keepalived::start(ground, setting)?) as _);
+        let row = trials(options, case, "keepalived", Bounds::default(), &start)?;
+        beside = Some(row.worst(0).max(row.worst(1)));
+        add(table, row);
+    }
+    for vote in Vote::ALL.into_iter().filter(|vote| options.wants(&vote.to_string())) {
+        let programs = programs.expect("they were built for these");
+        let start = |ground: &Ground| {
+            Ok(Box::new(Mirror::start(ground, programs, setting, vote, "")?) as _)
+        };
+        let bounds = bounds(fault, setting, vote, beside);
+        add(table, trials(options, case, &vote.to_string(), bounds, &start)?);
+    }
+    Ok(())
+}
+
+fn add(table: &mut Table, row: Row) {
+    eprintln!("{row}");
+    table.0.push(row);
+}
+
+/// What is promised: beside the worst of keepalived, or by the contract.
+fn bounds(fault: Fault, setting: Setting, vote: Vote, beside: Option<Duration>) -> Bounds {
+    let durations = Durations::of(setting);
+    let and_a_tenth = |time: Duration| time + time / 10;
+    let beside = beside.map(and_a_tenth);
+    let gap = match (fault, vote) {
+        (Fault::Swap, Vote::None) => Some(SWAP),
+        (Fault::Swap, Vote::Ping | Vote::Arbiter) => None,
+        (Fault::Cut | Fault::Kill | Fault::Stop, Vote::None) => beside,
+        (Fault::Cut | Fault::Kill | Fault::Stop, Vote::Ping) => {
+            beside.map(|time| time + durations.probe + durations.stop + setting.heartbeat())
+        }
+        (Fault::Cut | Fault::Kill | Fault::Stop, Vote::Arbiter) => {
+            Some(and_a_tenth(durations.takeover(setting)))
+        }
+    };
+    // Without a lease the guardian waits for the longer of D and a second.
+    let right = match vote {
+        Vote::Arbiter => durations.lease,
+        Vote::None | Vote::Ping => durations.lease.max(setting.timeout()).max(SECOND),
+    };
+    let promised = |time| fault.leaves_nobody().then_some(time);
+    Bounds { gap, address: promised(durations.lifetime() + SECOND / 2), service: promised(right) }
+}
+
+/// A planned swap of a stateless service.
+const SWAP: Duration = Duration::from_millis(20);
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A fresh network and a fresh pair for each run. One that fails is told, and counted.
+fn trials(
+    options: &Options,
+    (fault, setting): (Fault, Setting),
+    daemon: &str,
+    bounds: Bounds,
+    start: &dyn Fn(&Ground) -> io::Result<Box<dyn Pair>>,
+) -> Result<Row, Box<dyn Error>> {
+    let runs = options.runs(fault, daemon);
+    let (mut outcomes, mut failed) = (Vec::new(), 0);
+    for run in 0..runs {
+        let mut ground = Ground::make()?;
+        // The runs begin at equal parts of the time between two signs of life.
+        let rest = LEAD + setting.heartbeat() * run / runs;
+        let limit = setting.timeout() * 4 + PATIENCE;
+        let trial = Trial { fault, rest, limit, watch: options.watch() };
+        match start(&ground).and_then(|pair| trial.run(&mut ground, &*pair)) {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(error) => {
+                failed += 1;
+                eprintln!("{fault}, {setting}, {daemon}: run {run}: {error}");
+            }
+        }
+    }
+    if outcomes.is_empty() {
+        return Err(format!("{fault}, {setting}, {daemon}: no run succeeded").into());
+    }
+    Ok(Row { fault, setting, daemon: daemon.to_owned(), outcomes, failed, bounds })
+}
+
+/// So long the client is served before anything happens.
+const LEAD: Duration = Duration::from_millis(300);
+
+/// Beyond what the settings tell: for a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(10);

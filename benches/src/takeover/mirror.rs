@@ -1,0 +1,241 @@
+//! `mirror-node`, as an administrator sets it up: one module with a service of scripts.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ha_lab::{Node, PairFile, Process, built, key, within};
+
+use super::ground::Ground;
+use super::pair::Pair;
+use super::setting::Setting;
+
+/// Who decides when the nodes have lost each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vote {
+    /// Nobody.
+    None,
+    /// Whoever reaches an address outside.
+    Ping,
+    /// A witness.
+    Arbiter,
+}
+
+/// The programs under test, built as this bench is.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    mirror: PathBuf,
+    witness: PathBuf,
+}
+
+/// A `mirror-node` on each server, and what its vote needs.
+#[derive(Debug)]
+pub struct Mirror {
+    daemons: [Process; 2],
+    events: PathBuf,
+    _witness: Option<Process>,
+    _nodes: [Node; 2],
+}
+
+/// The durations of a pair, from which its bounds follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Durations {
+    /// L.
+    pub lease: Duration,
+    /// R.
+    pub round_trip: Duration,
+    /// S.
+    pub stop: Duration,
+    /// How long an address outside may take to answer.
+    pub probe: Duration,
+}
+
+impl Vote {
+    /// All that need no operator.
+    pub const ALL: [Self; 3] = [Self::None, Self::Ping, Self::Arbiter];
+}
+
+impl fmt::Display for Vote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::None => "none",
+            Self::Ping => "ping",
+            Self::Arbiter => "arbiter",
+        })
+    }
+}
+
+impl Programs {
+    /// Builds them.
+    ///
+    /// # Errors
+    /// Cargo's.
+    pub fn build() -> io::Result<Self> {
+        // The guardian is looked for beside the daemon.
+        built("ha-node", "ha-guardian")?;
+        let (mirror, witness) =
+            (built("ha-node", "mirror-node")?, built("ha-node", "witness-node")?);
+        Ok(Self { mirror, witness })
+    }
+}
+
+impl Durations {
+    /// What goes with a detection: about the ratios of the named profiles, and what R5 needs.
+    pub fn of(setting: Setting) -> Self {
+        let [lease, round_trip, stop, probe] = match setting.heartbeat().as_millis() {
+            ..=10 => [300, 30, 50, 30],
+            11..=100 => [1_000, 100, 200, 100],
+            _ => [4_000, 300, 500, 300],
+        };
+        let [lease, round_trip, stop, probe] =
+            [lease, round_trip, stop, probe].map(Duration::from_millis);
+        Self { lease, round_trip, stop, probe }
+    }
+
+    /// R10: the kernel counts whole seconds.
+    pub fn lifetime(self) -> Duration {
+        Duration::from_secs(self.lease.as_millis().div_ceil(1_000) as u64)
+    }
+
+    /// G3, but for the two round trips to the witness and the start: max(D, L(1 + 2 rho)).
+    pub fn takeover(self, setting: Setting) -> Duration {
+        setting.timeout().max(self.lease + self.lease / 500)
+    }
+}
+
+impl Mirror {
+    /// Starts both, and returns when the first is primary and the second could take over.
+    ///
+    /// # Errors
+    /// They do not become what they should: the message has their logs.
+    pub fn start(
+        ground: &Ground,
+        programs: &Programs,
+        setting: Setting,
+        vote: Vote,
+        modules: &str,
+    ) -> io::Result<Self> {
+        let witness = match vote {
+            Vote::Arbiter => Some(witness(ground, &programs.witness)?),
+            Vote::None | Vote::Ping => None,
+        };
+        let node = |host| Node::new(&ground.lab, host, &programs.mirror);
+        let nodes = [node(&ground.a)?, node(&ground.b)?];
+        let networks = [&ground.network];
+        let pair =
+            PairFile { hosts: [&ground.a, &ground.b], networks: &networks, lab: &ground.lab };
+        for node in &nodes {
+            // What is frozen and killed when its daemon does not do it.
+            node.script(MODULE, "start_prim", "setsid sleep 86400 > /dev/null 2>&1 &")?;
+            let scripts = node.script(MODULE, "stop_prim", "")?;
+            let text = pair.text(
+                node,
+                &shared(ground, setting, vote),
+                &format!("{}{modules}", module(ground, node, &scripts)),
+            )?;
+            node.configure(&text)?;
+        }
+        let daemons = [nodes[0].start()?, nodes[1].start()?];
+        let group = format!("ha-{}-0-{MODULE}/prim/cgroup.events", ground.lab.name());
+        let events = nodes[0].group().join(group);
+        let mirror = Self { daemons, events, _witness: witness, _nodes: nodes };
+        mirror.until_whole()?;
+        Ok(mirror)
+    }
+
+    /// The two daemons.
+    pub fn daemons(&self) -> &[Process; 2] {
+        &self.daemons
+    }
+
+    fn until_whole(&self) -> io::Result<()> {
+        for (daemon, role) in self.daemons.iter().zip(["Prim", "Second"]) {
+            let ready = format!("to: {role}, ready: true");
+            let last =
+                || daemon.output().rsplit_once("Role {").is_some_and(|(_, it)| it.contains(&ready));
+            if !within(START_MAX, last) {
+                return Err(io::Error::other(format!("not {role}: {}", daemon.output())));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Pair for Mirror {
+    fn kill(&self) -> io::Result<()> {
+        self.daemons[0].kill()
+    }
+
+    fn stop(&self) -> io::Result<()> {
+        self.daemons[0].stop()
+    }
+
+    /// Told to end, the primary hands over first, as with `ha swap`.
+    fn swap(&self) -> io::Result<()> {
+        self.daemons[0].terminate()
+    }
+
+    fn is_fenced(&self) -> Option<bool> {
+        let events = fs::read_to_string(&self.events).unwrap_or_default();
+        Some(events.contains("frozen 1") || events.contains("populated 0"))
+    }
+}
+
+const MODULE: &str = "web";
+
+/// Of the witness, UDP.
+const WITNESS_PORT: u16 = 7402;
+
+/// How long a pair may take to be whole: seconds of the slowest setting on a loaded machine.
+const START_MAX: Duration = Duration::from_secs(30);
+
+fn shared(ground: &Ground, setting: Setting, vote: Vote) -> String {
+    let at = ground.outside.v4(&ground.network);
+    let durations = Durations::of(setting);
+    let vote = match vote {
+        Vote::None => "vote = \"none\"\n".to_owned(),
+        Vote::Ping => {
+            let probe = durations.probe.as_micros();
+            format!("vote = \"ping\"\nping = [\"{at}\"]\nprobe = \"{probe}us\"\n")
+        }
+        Vote::Arbiter => format!("witness = \"{at}:{WITNESS_PORT}\"\n"),
+    };
+    let times = [
+        ("heartbeat", setting.heartbeat()),
+        ("timeout", setting.timeout()),
+        ("lease", durations.lease),
+        ("round_trip", durations.round_trip),
+        ("stop", durations.stop),
+    ];
+    let lines = times.map(|(name, time)| format!("{name} = \"{}us\"\n", time.as_micros()));
+    vote + &lines.concat()
+}
+
+fn module(ground: &Ground, node: &Node, scripts: &Path) -> String {
+    let vip = |address| format!("{{ address = \"{address}\", interface = \"eth0\" }}");
+    let (vips, scripts) = (ground.addresses().map(vip).join(", "), scripts.display());
+    let first = node.host().name() == ground.a.name();
+    format!(
+        "[[module]]\nname = \"{MODULE}\"\nid = 0\nbootstrap = {first}\nscripts = \"{scripts}\"\n\
+         vips = [{vips}]\n"
+    )
+}
+
+fn witness(ground: &Ground, program: &Path) -> io::Result<Process> {
+    let at = ground.outside.v4(&ground.network);
+    let (folder, file) = (ground.lab.folder().join("witness"), ground.lab.folder().join("w.toml"));
+    let key = key(&ground.lab)?;
+    let text = format!(
+        "listen = \"{at}:{WITNESS_PORT}\"\nfolder = \"{}\"\nkey_file = \"{}\"\n",
+        folder.display(),
+        key.display()
+    );
+    fs::write(&file, text)?;
+    let witness = ground.outside.spawn(program, |it| it.arg("--config").arg(&file))?;
+    if witness.wait_for("answers", START_MAX) {
+        return Ok(witness);
+    }
+    Err(io::Error::other(format!("no witness: {}", witness.output())))
+}

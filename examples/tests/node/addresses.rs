@@ -1,0 +1,194 @@
+//! FIELD.md, the rows of virtual addresses: 1, 2, 3, 5, 6 and 7, and a duplicate.
+
+use std::time::Duration;
+
+use ha_lab::{Cut, Traffic, now, within};
+
+use crate::SOON;
+use crate::rig::{Rig, Vote, told, until_answers};
+
+/// Long enough for a node to lose its peer many times over, if it did.
+const AWHILE: Duration = Duration::from_secs(2);
+
+/// The client never asks again by itself: what moves its entries are announcements alone.
+fn trusting(rig: &Rig) {
+    for family in ["ipv4", "ipv6"] {
+        let name = format!("net.{family}.neigh.eth0.base_reachable_time_ms");
+        rig.client.sysctl(&name, "86400000").unwrap();
+    }
+}
+
+/// Waits until the client sends what is for each address to a node.
+fn until_believed(rig: &Rig, node: usize) {
+    for address in rig.addresses() {
+        let entry = || rig.client.neighbour(address).unwrap().and_then(|entry| entry.mac);
+        assert!(within(SOON, || entry() == Some(rig.mac(node))), "{address}: {:?}", entry());
+    }
+}
+
+#[test]
+fn field_01_a_short_double_master_leaves_no_stale_neighbour() {
+    let Some(mut rig) = Rig::whole("field_01", Vote::None, 1) else { return };
+    trusting(&rig);
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    for split in [Duration::from_millis(20), Duration::from_secs(1), Duration::from_secs(3)] {
+        let cut = rig.between();
+        rig.lab.cut(&cut).unwrap();
+        let cut_at = now();
+        assert!(within(SOON, || now().saturating_since(cut_at) >= split));
+        rig.lab.heal_all().unwrap();
+        let healed = now();
+        rig.until_whole(0);
+        until_believed(&rig, 0);
+        until_answers(&probers, "a");
+        println!("split of {split:?}: whole after {:?}", now().saturating_since(healed));
+    }
+    let both = rig.role(1) == "Second ready" && rig.wrote(1, "calls").contains("start");
+    assert!(both, "there was a double master: {}", rig.wrote(1, "calls"));
+}
+
+#[test]
+fn field_02_the_switch_does_not_forget_an_owner_that_only_listens() {
+    let Some(mut rig) = Rig::new("field_02", Vote::None, 2) else { return };
+    // Beats and records go by the second network; on the first the owner says nothing but its name.
+    rig.beats = 1..2;
+    rig.configure("", "refresh = \"1s\"");
+    rig.start(0);
+    rig.start(1);
+    rig.until_whole(0);
+    let quiet = rig.networks[0].clone();
+    let ageing = Duration::from_secs(3);
+    quiet.set_ageing(ageing).unwrap();
+    let mac = rig.mac(0);
+    let known = || {
+        let learned = quiet.learned().unwrap();
+        learned.iter().any(|entry| entry.mac == mac && entry.host == "a")
+    };
+    assert!(within(SOON, known));
+    assert!(!within(ageing * 3, || !known()), "forgotten: {:?}", quiet.learned().unwrap());
+    // A client that never asks finds the owner still.
+    for address in rig.addresses() {
+        rig.client.pin_neighbour(address, mac, &quiet).unwrap();
+    }
+    until_answers(&rig.probers(), "a");
+}
+
+#[test]
+fn field_03_announced_by_requests_and_by_replies_to_any_kind_of_client() {
+    for accept in ["0", "1"] {
+        let Some(mut rig) = Rig::whole("field_03", Vote::None, 1) else { return };
+        rig.client.sysctl("net.ipv4.conf.eth0.arp_accept", accept).unwrap();
+        trusting(&rig);
+        let probers = rig.probers();
+        until_answers(&probers, "a");
+        let network = rig.networks[0].clone();
+        let capture = rig.client.capture(&network, "arp or icmp6").unwrap();
+        let cut = rig.cables(0);
+        rig.lab.cut(&cut).unwrap();
+        until_answers(&probers, "b");
+        let source = rig.mac(1).to_string();
+        let [v4, v6] = rig.addresses();
+        // At 0, 50, 150, 400, 1000 ms; those of 3 and 10 s are left to the simulator.
+        let count = |what: &str| {
+            let lines = capture.lines().unwrap_or_default();
+            lines.iter().filter(|line| line.starts_with(&source) && line.contains(what)).count()
+        };
+        let request = format!("Request who-has {v4} (ff:ff:ff:ff:ff:ff) tell {v4}");
+        let request_plain = format!("Request who-has {v4} tell {v4}");
+        let reply = format!("Reply {v4} is-at {source}");
+        let advertisement = format!("tgt is {v6}");
+        let bursts = || {
+            let requests = count(&request) + count(&request_plain);
+            requests >= 5 && count(&reply) >= 5 && count(&advertisement) >= 5
+        };
+        assert!(within(SOON, bursts), "{:#?}", capture.lines().unwrap());
+        until_believed(&rig, 1);
+    }
+}
+
+#[test]
+fn field_05_an_address_that_others_remove_is_put_back_or_the_node_steps_down() {
+    let Some(mut rig) = Rig::whole("field_05", Vote::None, 1) else { return };
+    for address in rig.addresses() {
+        rig.hosts[0].remove_address(address, &rig.networks[0]).unwrap();
+        assert!(within(SOON, || rig.hosts[0].holds(address).unwrap()), "{address} is put back");
+    }
+    assert_eq!(rig.role(0), "Prim ready");
+    for node in [0, 1] {
+        rig.daemon(node).terminate().unwrap();
+        rig.daemon(node).wait(SOON).unwrap().expect("it ends in order");
+    }
+    rig.configure("", "on_removed = \"step_down\"");
+    for node in [1, 0] {
+        rig.start(node);
+    }
+    assert!(within(SOON, || (0..2).any(|node| rig.role(node) == "Prim ready")));
+    let primary = usize::from(rig.role(1) == "Prim ready");
+    rig.until_whole(primary);
+    let [first, _] = rig.addresses();
+    rig.hosts[primary].remove_address(first, &rig.networks[0]).unwrap();
+    rig.until_whole(1 - primary);
+}
+
+#[test]
+fn field_06_both_families_answer_at_once_on_hosts_that_look_for_duplicates() {
+    let Some(mut rig) = Rig::whole("field_06", Vote::None, 1) else { return };
+    for host in &rig.hosts {
+        for scope in ["all", "default", "eth0"] {
+            host.sysctl(&format!("net.ipv6.conf.{scope}.accept_dad"), "1").unwrap();
+        }
+    }
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    let cut = rig.cables(0);
+    rig.lab.cut(&cut).unwrap();
+    until_answers(&probers, "b");
+    let shown = told(rig.hosts[1].command("ip").args(["-6", "address", "show", "dev", "eth0"]));
+    assert!(!shown.contains("tentative"), "{shown}");
+    let gaps = probers.map(|prober| {
+        let report = prober.finish().unwrap();
+        let first = report.answers[0].heard;
+        report.between(first, report.ended).worst(&report.turns(&["a", "b"])).length()
+    });
+    println!("gaps of IPv4 and IPv6: {gaps:?}");
+}
+
+#[test]
+fn field_07_a_cut_of_one_family_splits_no_set() {
+    let Some(mut rig) = Rig::whole("field_07", Vote::None, 1) else { return };
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    let cable = Cut::of(&rig.hosts[0], &rig.networks[0]);
+    let split = |rig: &Rig| (0..2).any(|node| !rig.holds(node, true) && !rig.holds(node, false));
+    rig.lab.cut(&[cable.clone().only(Traffic::Ipv6)]).unwrap();
+    assert!(!within(AWHILE, || split(&rig) || rig.role(0) != "Prim ready"));
+    // The nodes speak IPv4: without it the other one takes both.
+    rig.lab.cut(&[cable.only(Traffic::Ipv4)]).unwrap();
+    rig.until_role(1, &["Alone ready"]);
+    assert!(rig.holds(1, true));
+    rig.lab.heal_all().unwrap();
+    rig.until_whole(0);
+    until_answers(&probers, "a");
+}
+
+#[test]
+fn a_duplicate_is_noticed_and_answered() {
+    let Some(rig) = Rig::whole("duplicate", Vote::None, 1) else { return };
+    let [v4, _] = rig.addresses();
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    let network = &rig.networks[0];
+    // A stranger that has it too, and speaks from it: it asks everybody where the client is.
+    rig.outside.add_address(v4, network).unwrap();
+    rig.outside.forget_neighbours().unwrap();
+    let mut ping = rig.outside.command("ping");
+    let client = rig.client.v4(network).to_string();
+    ping.args(["-c", "1", "-W", "1", "-I", &v4.to_string(), &client]).output().unwrap();
+    let stranger = rig.outside.mac(network).unwrap();
+    let seen = || rig.daemon(0).output().contains(&stranger.to_string());
+    assert!(within(SOON, seen), "{}", rig.daemon(0).output());
+    rig.outside.remove_address(v4, network).unwrap();
+    until_believed(&rig, 0);
+    until_answers(&probers, "a");
+}

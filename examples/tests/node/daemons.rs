@@ -1,0 +1,216 @@
+//! FIELD.md, the rows of daemons that are killed, paused, starved or flapping: 4, 8, 10, 12, 13, 15.
+
+use std::process::Command;
+use std::time::Duration;
+
+use ha_lab::{Turns, now, within};
+
+use crate::SOON;
+use crate::rig::{MODULE, PROMPT, Rig, Vote, told, until_answers};
+
+/// Long enough for a node to lose its peer many times over, if it did.
+const AWHILE: Duration = Duration::from_secs(3);
+
+#[test]
+fn field_04_a_killed_daemon_leaves_neither_address_nor_service() {
+    without_daemon("field_04_killed", true);
+}
+
+#[test]
+fn field_04_a_stopped_daemon_leaves_neither_address_nor_service() {
+    without_daemon("field_04_stopped", false);
+}
+
+fn without_daemon(test: &str, kill: bool) {
+    let Some(mut rig) = Rig::whole(test, Vote::Arbiter, 1) else { return };
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    let struck = now();
+    let daemon = rig.daemon(0);
+    if kill { daemon.kill() } else { daemon.stop() }.unwrap();
+    let frozen = || events(&rig, 0).contains("frozen 1") || events(&rig, 0).contains("populated 0");
+    assert!(within(SOON, frozen), "{}", events(&rig, 0));
+    println!("frozen after {:?}", now().saturating_since(struck));
+    until_answers(&probers, "b");
+    assert!(within(SOON, || rig.holds(0, false)));
+    println!("no address after {:?}", now().saturating_since(struck));
+    assert!(within(SOON, || events(&rig, 0).contains("populated 0")), "what is frozen is killed");
+    // Nobody who was not entitled has answered: the first answer of `b` is its turn.
+    for report in probers.map(|prober| prober.finish().unwrap()) {
+        let turns = report.turns(&["a", "b"]);
+        assert!(report.strays(&turns).is_empty(), "{:?}", report.strays(&turns));
+    }
+    if kill {
+        rig.start(0);
+    } else {
+        rig.daemon(0).cont().unwrap();
+    }
+    rig.until_whole(1);
+}
+
+/// What the kernel tells of the group of a node's service.
+fn events(rig: &Rig, node: usize) -> String {
+    let group = rig.nodes[node].group();
+    let found = std::fs::read_dir(group).unwrap().flatten().map(|entry| entry.path());
+    let name = format!("-{node}-{MODULE}");
+    let own = found.filter(|path| path.to_string_lossy().ends_with(&name)).max();
+    let own = own.expect("the module has a group");
+    std::fs::read_to_string(own.join("prim/cgroup.events")).unwrap_or_default()
+}
+
+#[test]
+fn field_08_a_short_pause_moves_nothing_and_a_long_one_ends_in_one_primary() {
+    let Some(rig) = Rig::whole("field_08_pause", Vote::Arbiter, 1) else { return };
+    let before = rig.wrote(1, "roles");
+    // A tenth of what makes a peer lost, and it is over however long this test is held up.
+    let brief = rig.daemon(0);
+    brief.stop().unwrap();
+    brief.cont().unwrap();
+    assert!(!within(AWHILE, || rig.wrote(1, "roles") != before), "{}", rig.wrote(1, "roles"));
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    brief.stop().unwrap();
+    until_answers(&probers, "b");
+    brief.cont().unwrap();
+    rig.until_whole(1);
+    until_answers(&probers, "b");
+    for report in probers.map(|prober| prober.finish().unwrap()) {
+        let turns = report.turns(&["a", "b"]);
+        assert!(report.strays(&turns).is_empty(), "{:?}", report.strays(&turns));
+    }
+}
+
+#[test]
+fn field_08_busy_cores_look_like_no_death() {
+    let Some(mut rig) = Rig::new("field_08_busy", Vote::Arbiter, 1) else { return };
+    // With the durations that an administrator gets who sets none.
+    rig.configure("profile = \"lan\"\n", "");
+    for node in 0..2 {
+        let file = std::fs::read_to_string(rig.nodes[node].file()).unwrap();
+        rig.nodes[node].configure(&file.replace(PROMPT, "")).unwrap();
+        rig.start(node);
+    }
+    rig.until_whole(0);
+    let before = [0, 1].map(|node| rig.wrote(node, "roles"));
+    let load = rig.lab.load_cores(AWHILE * 2).unwrap();
+    let changed = || [0, 1].map(|node| rig.wrote(node, "roles")) != before;
+    assert!(!within(AWHILE, changed), "{}", rig.wrote(1, "roles"));
+    drop(load);
+}
+
+#[test]
+fn field_10_a_lost_witness_demotes_nobody() {
+    let Some(mut rig) = Rig::whole("field_10", Vote::Arbiter, 1) else { return };
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    rig.witness.take().unwrap().kill().unwrap();
+    let before = [0, 1].map(|node| rig.wrote(node, "roles"));
+    for node in [0, 1] {
+        let daemon = rig.daemon(node);
+        // The secondary asks it nothing as long as all is well.
+        assert!(node == 1 || daemon.wait_for("WitnessSilent", SOON), "{}", daemon.output());
+    }
+    // Two leases and more.
+    let changed = |rig: &Rig| [0, 1].map(|node| rig.wrote(node, "roles")) != before;
+    assert!(!within(AWHILE, || changed(&rig)), "{} {}", rig.role(0), rig.role(1));
+    rig.start_witness();
+    assert!(rig.daemon(0).wait_for("WitnessBack", SOON), "{}", rig.daemon(0).output());
+    assert!(!changed(&rig));
+    for report in probers.map(|prober| prober.finish().unwrap()) {
+        assert!(report.strays(&Turns::of("a")).is_empty());
+    }
+    assert_eq!(rig.wrote(0, "calls").lines().count(), 1, "no restart");
+}
+
+#[test]
+fn field_12_a_node_that_comes_back_takes_nothing_back() {
+    let Some(mut rig) = Rig::whole("field_12", Vote::Arbiter, 1) else { return };
+    rig.daemon(0).kill().unwrap();
+    rig.until_role(1, &["Alone ready"]);
+    rig.start(0);
+    rig.until_whole(1);
+    assert!(!within(AWHILE, || rig.role(0) != "Second ready"), "{}", rig.role(0));
+    assert!(rig.holds(1, true) && rig.holds(0, false));
+}
+
+/// `stop_timeout` is minutes: a database that flushes for longer than a lease is not cut short.
+#[test]
+fn an_orderly_stop_may_take_longer_than_a_lease() {
+    let Some(mut rig) = Rig::new("orderly_stop", Vote::Arbiter, 1) else { return };
+    rig.configure("", "grace = \"100ms\"");
+    let slow = "sleep 4\nkill $(cat pid)\necho done >> stopped";
+    rig.nodes[0].script(MODULE, "stop_prim", slow).unwrap();
+    rig.start(0);
+    rig.start(1);
+    rig.until_whole(0);
+    rig.daemon(0).terminate().unwrap();
+    rig.daemon(0).wait(SOON).unwrap().expect("it ends in order");
+    assert_eq!(rig.wrote(0, "stopped"), "done\n", "{}", rig.daemon(0).output());
+    rig.until_role(1, &["Alone ready"]);
+}
+
+#[test]
+fn field_13_scripts_run_one_at_a_time_and_in_the_order_of_their_epochs() {
+    let Some(mut rig) = Rig::new("field_13", Vote::None, 1) else { return };
+    rig.configure("", "");
+    // Each looks whether the one before it still runs.
+    let alone = "[ -s running ] && kill -0 $(cat running) 2> /dev/null && echo \"$3 $4\" >> twice\n\
+                 echo $$ > running\necho \"$3 $4\" >> order\nsleep 0.2\n";
+    for node in &rig.nodes {
+        for script in ["start_prim", "stop_prim", "transition"] {
+            node.script(MODULE, script, alone).unwrap();
+        }
+    }
+    rig.start(0);
+    rig.start(1);
+    rig.until_whole(0);
+    let flap = Duration::from_millis(100);
+    for turn in 0..20 {
+        let cut = rig.between();
+        let at = now();
+        if turn % 2 == 0 { rig.lab.cut(&cut) } else { rig.lab.heal_all() }.unwrap();
+        // Long enough now and then for a peer to be lost.
+        let long = if turn % 4 == 0 { flap * 8 } else { flap };
+        within(long, || now().saturating_since(at) >= long);
+    }
+    rig.lab.heal_all().unwrap();
+    rig.until_whole(0);
+    for node in [0, 1] {
+        assert_eq!(rig.wrote(node, "twice"), "", "{}", rig.wrote(node, "order"));
+        let order = rig.wrote(node, "order");
+        let started = order.lines().filter_map(|line| line.strip_prefix("start "));
+        let epochs: Vec<u64> = started.map(|epoch| epoch.parse().unwrap()).collect();
+        assert!(epochs.is_sorted(), "{order}");
+    }
+    let order = rig.wrote(1, "order");
+    assert!(order.lines().any(|line| !line.ends_with(" 0")), "it had a reign: {order}");
+}
+
+#[test]
+fn field_15_beats_come_every_ten_milliseconds_and_a_fraction() {
+    let Some(mut rig) = Rig::new("field_15", Vote::None, 1) else { return };
+    rig.configure("", "");
+    for node in 0..2 {
+        let file = std::fs::read_to_string(rig.nodes[node].file()).unwrap();
+        let file = file.replace("heartbeat = \"50ms\"", "heartbeat = \"10500us\"");
+        rig.nodes[node].configure(&file).unwrap();
+        rig.start(node);
+    }
+    rig.until_whole(0);
+    let network = rig.networks[0].clone();
+    let from_a = format!("udp and port 7400 and src host {}", rig.hosts[0].v4(&network));
+    let capture = rig.hosts[1].capture(&network, &from_a).unwrap();
+    assert!(within(SOON, || capture.lines().is_ok_and(|lines| lines.len() > 100)));
+    let file = capture.finish().unwrap();
+    let text = told(Command::new("tcpdump").args(["-ttt", "-nn", "-r"]).arg(&file));
+    // `00:00:00.010512 IP …`: the time since the one before.
+    let micros = |line: &str| {
+        let seconds = line.trim_start().split(' ').next()?.rsplit(':').next()?.to_owned();
+        seconds.parse::<f64>().ok()
+    };
+    let mut between: Vec<f64> = text.lines().skip(1).filter_map(micros).collect();
+    between.sort_by(f64::total_cmp);
+    let median = between[between.len() / 2];
+    println!("median of {}: {median} s", between.len());
+    assert!((0.0095..0.0155).contains(&median), "{between:?}");
+}
