@@ -45,7 +45,6 @@ fn told(holder: u8, role: Role) -> Told {
         broken: false,
         yields: false,
         waits: false,
-        joint: Epoch::NONE,
         resources: Resources::default(),
         preference: 0,
         joint: Epoch::NONE,
