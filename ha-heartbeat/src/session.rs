@@ -19,6 +19,17 @@ impl Session {
         Self { boot, newest: 0, seen: [0; Config::LINKS_MAX] }
     }
 
+    /// What an earlier process of this boot heard of that one; `None` when it cannot be.
+    pub(crate) fn resume(boot: Boot, newest: u64, seen: [u64; Config::LINKS_MAX]) -> Option<Self> {
+        let most = seen.iter().copied().max();
+        (newest > 0 && most == Some(newest)).then_some(Self { boot, newest, seen })
+    }
+
+    /// The newest number on each link; 0 when none came.
+    pub(crate) fn all_seen(&self) -> &[u64; Config::LINKS_MAX] {
+        &self.seen
+    }
+
     /// Takes a number unless it is a replay: not above what came on that link before.
     pub(crate) fn accept(&mut self, link: LinkId, number: u64) -> bool {
         let seen = &mut self.seen[usize::from(link.0)];
