@@ -45,6 +45,8 @@ pub enum Event {
         /// Configured here.
         ours: Duration,
     },
+    /// This process goes on where an earlier one of its boot stopped, which announced this role.
+    Resumed(Role),
     /// This node did not run for so long.
     Paused(Duration),
     /// A datagram was refused; told once per kind, counted always.

@@ -41,7 +41,7 @@ pub struct Voter {
 /// answer to that is as good as lost, and the wish is asked anew.
 ///
 /// [`Handed::LEN`] bytes, big-endian: the number u64; 0 unknown, 1 answering, 2 silent u8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handed {
     number: u64,
     standing: Standing,
@@ -456,8 +456,9 @@ struct Asked {
     life: Incarnation,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Standing {
+    #[default]
     Unknown,
     Answering,
     Silent,

@@ -17,13 +17,14 @@ use ha_sim::options::Options;
 const HELP: &str = "\
 Simulates a mirror pair, its witness and everything that can go wrong around them.
 
-ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--profile P] [--trace]
+ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--profile P] [--upgrades] [--trace]
 
   --seed N        the seed, or the first of several; without it, one from the clock
   --histories N   so many, with the seeds N, N+1, ...
   --minutes M     as many as fit; a part of a minute is 0.3
   --vote V        arbiter (default), none or manual
   --profile P     lan (default), fast or wan
+  --upgrades      daemons are replaced while their applications run, too
   --trace         print what happened, one column for each of A, W and B
 
 Exit codes: 0 all is well, 1 wrong usage, 2 a safety rule is broken, 3 the pair did not become
@@ -129,9 +130,11 @@ fn report(options: Options, ending: &Ending) -> io::Result<()> {
     out.write_all(trace.as_bytes())?;
     writeln!(out, "seed {} FAILED: {}", options.seed, ending.text)?;
     let profile = format!("{:?}", options.profile).to_lowercase();
+    let upgrades = if options.upgrades { " --upgrades" } else { "" };
     writeln!(
         out,
-        "repeat: cargo run -p ha-sim --release -- --seed {} --vote {} --profile {profile} --trace",
+        "repeat: cargo run -p ha-sim --release -- --seed {} --vote {} --profile {profile}{upgrades} \
+         --trace",
         options.seed, options.vote
     )
 }
@@ -145,6 +148,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
         match word.as_str() {
             "--help" | "-h" => return Ok(None),
             "--trace" => options.trace = true,
+            "--upgrades" => options.upgrades = true,
             "--seed" => options.seed = number(&value()?)?,
             "--histories" => end = End::Histories(number(&value()?)?),
             "--minutes" => end = End::Time(minutes(&value()?)?),

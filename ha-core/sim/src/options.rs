@@ -12,6 +12,9 @@ pub struct Options {
     pub vote: Vote,
     /// The durations.
     pub profile: Profile,
+    /// Whether daemons are upgraded, too. Off, a seed is the history that it was before there were
+    /// upgrades.
+    pub upgrades: bool,
     /// Whether a trace is recorded.
     pub trace: bool,
 }
@@ -19,7 +22,7 @@ pub struct Options {
 impl Options {
     /// The default: an arbiter on a local network.
     pub fn new(seed: u64, vote: Vote) -> Self {
-        Self { seed, vote, profile: Profile::Lan, trace: false }
+        Self { seed, vote, profile: Profile::Lan, upgrades: false, trace: false }
     }
 
     /// The lease in nanoseconds, by which everything is scaled.

@@ -29,6 +29,8 @@ pub(super) struct Module {
     pub(super) hosting: Hosting,
     pub(super) storage: Storage,
     pub(super) prober: Prober,
+    /// Whether its application goes on without this process.
+    pub(super) outlives: bool,
     /// Where the peer hears, link by link.
     pub(super) peers: Vec<SocketAddr>,
     /// The place of its witness's socket, and where the witness hears.
@@ -148,6 +150,12 @@ impl Module {
             Effect::StartApp { epoch, head } => {
                 hosting.host(HostJob::Start { ticket, epoch, head });
             }
+            Effect::AdoptApp { epoch, head } => {
+                hosting.host(HostJob::Adopt { ticket, epoch, head });
+            }
+            Effect::AdoptAddress { epoch, lifetime } => {
+                hosting.guard(GuardJob::Adopt { ticket, epoch, lifetime });
+            }
             Effect::StopApp { force } => hosting.host(HostJob::Stop { ticket, force }),
             Effect::Fence { epoch } => hosting.guard(GuardJob::Fence { ticket, epoch }),
             Effect::TakeAddress { epoch, lifetime } => {
@@ -197,6 +205,7 @@ fn log(module: u16, epoch: ha_proto::Epoch, event: &Event) {
         | Event::LinkUp(_)
         | Event::PeerUp(_)
         | Event::PeerRestarted(_)
+        | Event::Resumed(_)
         | Event::WitnessBack
         | Event::InSync
         | Event::LogWritable

@@ -4,6 +4,7 @@ use ha_proto::{DataId, DataState, Instant, Membership, NodeSet, Role};
 use ha_quorum::Vote;
 
 use crate::config::{DefaultPrim, Policy};
+use crate::mirror::baton::Flags;
 use crate::{Event, Mirror, Order, OrderError, Saved};
 
 /// What operators want, and what follows from it over several steps.
@@ -47,6 +48,24 @@ impl Plan {
             resources_down: 0,
             home: None,
         }
+    }
+
+    /// What of it goes to the next process; the rest is refused, or begins anew.
+    pub(super) fn hand_over(&self) -> Flags {
+        Flags {
+            started: self.started,
+            failover: self.failover,
+            shy: self.shy,
+            prim: self.prim,
+            took_over: self.took_over,
+            ..Flags::default()
+        }
+    }
+
+    pub(super) fn resume(&mut self, flags: Flags, resources_down: u64) {
+        (self.started, self.failover) = (flags.started, flags.failover);
+        (self.shy, self.prim, self.took_over) = (flags.shy, flags.prim, flags.took_over);
+        self.resources_down = resources_down;
     }
 
     pub(super) fn resource(&mut self, index: u8, up: bool) {

@@ -27,3 +27,4 @@ mod scenario_23_late_answer_of_a_lost_witness;
 mod scenario_24_swap_before_admission;
 mod scenario_25_frames_of_a_lower_epoch;
 mod scenario_26_old_asks_said_again;
+mod upgrade;
