@@ -14,3 +14,4 @@ mod pair;
 mod replays;
 mod rig;
 mod start;
+mod upgrade;
