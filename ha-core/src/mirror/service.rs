@@ -276,10 +276,6 @@ impl Service {
                 return step;
             }
         }
-        if self.restart && self.app.is_some() {
-            self.restart = false;
-            return Some((Doing::Stop, Effect::StopApp { force: false }));
-        }
         match self.inherited {
             Inherited::Nothing => {}
             Inherited::All => {
@@ -290,6 +286,10 @@ impl Service {
                 let epoch = self.app.expect("there is an application to adopt");
                 return Some((Doing::AdoptApp, Effect::AdoptApp { epoch, head }));
             }
+        }
+        if self.restart && self.app.is_some() {
+            self.restart = false;
+            return Some((Doing::Stop, Effect::StopApp { force: false }));
         }
         if !self.address {
             self.kept_until = now + lifetime;
@@ -448,6 +448,18 @@ mod tests {
         assert!(service.is_up() && service.is_at_rest(at(0)));
         assert_eq!(step(&mut service, 400, 3_499), None, "it goes on as if it had never stopped");
         assert_eq!(service.kept_until(), at(3_000));
+    }
+
+    #[test]
+    fn what_is_to_be_restarted_is_adopted_before() {
+        let epoch = Epoch::from_bits(0x100);
+        let mut service = Service::resume(Duration::from_millis(100), LEASE, Some(epoch));
+        service.restart();
+        assert!(matches!(step(&mut service, 0, 3_000), Some(Effect::AdoptAddress { .. })));
+        assert!(matches!(step(&mut service, 0, 3_000), Some(Effect::AdoptApp { .. })));
+        assert_eq!(step(&mut service, 0, 3_000), Some(Effect::StopApp { force: false }));
+        assert!(matches!(step(&mut service, 0, 3_000), Some(Effect::StartApp { .. })));
+        assert!(service.is_at_rest(at(0)));
     }
 
     #[test]
