@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ha_core::{Answer, Effect, Mirror};
+use ha_core::{Answer, Effect, Mirror, Saved};
 use ha_proto::{Instant, NodeId, Ticket};
 
 use crate::clock::Clock;
@@ -220,6 +220,14 @@ impl Effects {
     pub fn under_way(&self) -> Option<&Effect> {
         let open = |pending: &&Pending| pending.answer.is_none();
         self.slots.iter().flatten().find(open).map(|pending| &pending.effect)
+    }
+
+    /// What is being saved.
+    pub fn saving(&self) -> Option<&Saved> {
+        self.slots.iter().flatten().find_map(|pending| match &pending.effect {
+            Effect::Save(saved) if pending.answer.is_none() => Some(saved),
+            _ => None,
+        })
     }
 
     /// One under way.

@@ -47,6 +47,17 @@ const PINNED_FAST: [(u64, &str); 3] = [
     (7_101_304, "a blank node that held before was forced, and W was never told"),
 ];
 
+/// With upgrades.
+const PINNED_UPGRADES: [(u64, Vote, &str); 3] = [
+    (316, Vote::Arbiter, "a node went on too late to stop its application in time"),
+    (
+        104_031,
+        Vote::Arbiter,
+        "addresses kept by the right to run alone outlived the lease after it",
+    ),
+    (7_479, Vote::Ping, "what was decided by a look was saved in the next isolation"),
+];
+
 #[test]
 fn what_failed_once_does_not_fail_again() {
     for (seed, vote, why) in PINNED {
@@ -56,5 +67,9 @@ fn what_failed_once_does_not_fail_again() {
     for (seed, why) in PINNED_FAST {
         let options = Options { profile: Profile::Fast, ..Options::new(seed, Vote::Arbiter) };
         assert_eq!(run(&mut draw(options)), Verdict::Good, "seed {seed}, fast: {why}");
+    }
+    for (seed, vote, why) in PINNED_UPGRADES {
+        let options = Options { upgrades: true, ..Options::new(seed, vote) };
+        assert_eq!(run(&mut draw(options)), Verdict::Good, "seed {seed}, upgrades: {why}");
     }
 }

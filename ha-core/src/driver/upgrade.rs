@@ -75,6 +75,30 @@ impl Running {
     /// and D without a witness. If no process goes on by then, the addresses vanish and the
     /// guardian ends the application.
     ///
+    /// Resources that were down stay down: the next process tells each of its resources once, up or
+    /// down, as it does after any start.
+    ///
+    /// ```no_run
+    /// use std::os::unix::process::CommandExt;
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// use ha_core::driver::{NotHandedOver, Running};
+    ///
+    /// /// Goes on as the program that is installed now; returns when it cannot.
+    /// fn upgrade(running: Running) -> Result<Running, Box<dyn core::error::Error>> {
+    ///     match running.hand_over(Duration::from_millis(300)) {
+    ///         Ok(()) => {
+    ///             let program = std::env::current_exe()?;
+    ///             // It starts as always; the same process, with all its files closed.
+    ///             Err(Command::new(program).args(std::env::args_os().skip(1)).exec().into())
+    ///         }
+    ///         Err(NotHandedOver::Unready { running, .. }) => Ok(running), // try again later
+    ///         Err(NotHandedOver::Ended(failure)) => Err(failure.into()),
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`NotHandedOver`] gives the running driver back, or says how it ended.
     pub fn hand_over(mut self, patience: Duration) -> Result<(), NotHandedOver> {

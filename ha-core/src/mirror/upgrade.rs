@@ -45,6 +45,7 @@ use thiserror::Error;
 
 use crate::mirror::baton::{Baton, Flags, Of};
 use crate::mirror::reign::Reign;
+use crate::mirror::rights::Right;
 use crate::mirror::service::Service;
 use crate::mirror::{Facts, report};
 use crate::{Config, Event, Mirror, Saved};
@@ -109,9 +110,7 @@ impl Mirror {
         let log = self.log_is_at_rest();
         let ready = match self.reign {
             Reign::None => self.service.is_down(),
-            Reign::Open(reign) => {
-                reign == epoch && self.service.is_up() && self.watched_until() > now
-            }
+            Reign::Open(reign) => reign == epoch && self.service.is_up() && self.is_watched(now),
             Reign::Opening(_) | Reign::Rising { .. } => false,
         };
         let rows = [
@@ -174,6 +173,18 @@ impl Mirror {
             peer: self.peer.map(|peer| peer.told),
             heard: self.detector.hand_over(),
         }
+    }
+
+    /// Whether what runs ends by itself in time, if no process goes on: after S at the soonest, and
+    /// not after the lease. It may, where it was last kept by the right to run alone, which was given
+    /// up since (R7): until it is kept again.
+    fn is_watched(&self, now: Instant) -> bool {
+        let leased = match self.right() {
+            Some(Right::Standing) => true,
+            Some(Right::Until(end)) => self.service.kept_until() <= end,
+            None => false,
+        };
+        leased && self.watched_until() > now
     }
 
     /// Until when the next process could still stop in time what runs, or keep it: whatever the

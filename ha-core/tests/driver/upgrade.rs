@@ -79,8 +79,9 @@ async fn a_primary_goes_on(pair: &Pair) {
     assert!(after.applied.0 >= taken, "{after:?}, {taken} were taken");
     let last = first.propose(b"one more").await;
     assert_eq!(last, after.applied.next());
+    first.until("applied", |status| status.applied == last).await;
     second.until("applied there", |status| status.applied == last).await;
-    assert_eq!(host.records(), second.host.records());
+    assert!(host.records() == second.host.records(), "the two copies differ");
     unnoticed(&second);
     let counters = second.handle.counters().await.unwrap();
     assert_eq!((counters.heartbeat.restarts, counters.peer_rejections.total()), (0, 0));
@@ -256,6 +257,25 @@ fn a_driver_that_cannot_hand_over_goes_on() {
 }
 
 #[test]
+fn a_driver_that_cannot_leave_anything_ends_as_any_other_and_its_peer_takes_over() {
+    block_on(async {
+        let mut pair = Pair::new();
+        let _arbiter = pair.arbiter();
+        let first = Pair::run_with(pair.raw(0, 0), outliving());
+        let second = pair.start(1);
+        whole(&first, &second).await;
+        let baton = pair.folder.path().join("0-0/baton");
+        fs::create_dir(&baton).unwrap();
+        let ended = first.running.hand_over(PATIENCE).unwrap_err().to_string();
+        let says = "the driver has ended: writing what is handed over failed: ";
+        assert!(ended.starts_with(says), "{ended}");
+        let stopped = |seen: &mut crate::rig::Seen| !seen.serving && !seen.address;
+        assert!(first.host.look(stopped), "nobody would go on with it");
+        second.until("alone", ready(Role::Alone)).await;
+    });
+}
+
+#[test]
 fn modules_are_handed_over_together_or_not_at_all() {
     block_on(async {
         let pair = Pair::new();
@@ -333,19 +353,26 @@ fn a_daemon_replaces_its_program_and_keeps_its_process_id() {
         let mut daemon = Daemon::start(&pair);
         let second = pair.start(1);
         second.until("secondary", ready(Role::Second)).await;
-        assert_eq!(daemon.until("start"), ["take", "start"]);
+        let calls = daemon.until("start");
+        let [files, ..] = &calls[..] else { panic!("{calls:?}") };
+        assert_eq!(calls[1..], ["take", "start"]);
         second.host.look(|seen| seen.events.clear());
         for _ in 0..3 {
             daemon.orders.write_all(b"upgrade\n").unwrap();
             let mut calls = daemon.until("adopt");
             // Host and guard have threads of their own.
             calls[..2].sort();
-            assert_eq!(calls, ["leave", "leave the address", "adopt the address", "adopt"]);
+            assert_eq!(calls[..2], ["leave", "leave the address"]);
+            assert_eq!(calls[2], *files, "the old program's files are closed");
+            assert_eq!(calls[3..], ["adopt the address", "adopt"]);
             second.until("still a secondary", ready(Role::Second)).await;
         }
         unnoticed(&second);
         let counters = second.handle.counters().await.unwrap();
         assert_eq!(counters.heartbeat.restarts, 0);
+        let margin = second.handle.status().now().unwrap().margin.unwrap();
+        println!("the longest gap between beats: {:?}", margin.longest_gap);
+        assert!(margin.longest_gap < margin.timeout, "{margin:?}");
         assert!(daemon.child.try_wait().unwrap().is_none(), "it is the same process");
     });
 }
@@ -427,6 +454,8 @@ impl Guard for Said {
 #[test]
 fn daemon() {
     let Ok(words) = env::var(WORDS) else { return };
+    // Input, output, errors, and the one by which they are counted.
+    Said::say(&format!("{} files", fs::read_dir("/proc/self/fd").unwrap().count()));
     let (pair, folder) = Pair::read(&words);
     let home = folder.join("0-0").to_str().unwrap().into();
     let raw = ha_core::raw::RawConfig { folder: home, ..pair.raw(0, 0) };

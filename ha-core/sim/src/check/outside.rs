@@ -16,6 +16,7 @@ pub(super) struct Outside {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 struct Isolation {
     lost: bool,
     /// What its one look found, and when.
@@ -24,6 +25,8 @@ struct Isolation {
     chosen: bool,
     /// The peer itself said that its data are of no use.
     useless: bool,
+    /// What was decided by a look is being saved, while the peer came back.
+    decided: bool,
 }
 
 impl Outside {
@@ -37,8 +40,12 @@ impl Outside {
                 self.nodes[node] = Isolation { lost: true, found, ..self.nodes[node] };
             }
             Event::PeerUp(_) => {
-                let chosen = self.nodes[node].chosen;
-                self.nodes[node] = Isolation { chosen, ..Isolation::default() };
+                let Isolation { chosen, found, decided, .. } = self.nodes[node];
+                let saves = scene.nodes[node].effects.saving();
+                let alone = saves.is_some_and(ha_core::Saved::may_run_alone);
+                let reached = found.is_some_and(|(reached, _)| reached);
+                let decided = decided || (reached && alone);
+                self.nodes[node] = Isolation { chosen, decided, ..Isolation::default() };
             }
             Event::Excluded(Exclusion::Unusable) => self.nodes[node].useless = true,
             _ => {}
@@ -51,7 +58,7 @@ impl Outside {
         let minted = now.membership.epoch > old.membership.epoch && now.may_run_alone();
         let alone = old.may_run_alone() || !old.is_initialised();
         let needs = minted && !alone && here.lost && !here.useless;
-        let reached = here.found.is_some_and(|(reached, _)| reached);
+        let reached = here.found.is_some_and(|(reached, _)| reached) || here.decided;
         // What it saw before a pause was saved in it, or right after.
         let needs = needs && !scene.nodes[node].is_excused(scene.now);
         if needs && !here.chosen && !reached {
@@ -106,6 +113,7 @@ impl Check for Outside {
             }
             Seen::Saved { node, old } => {
                 self.saved(scene, node, old)?;
+                self.nodes[node].decided = false;
                 self.alone[node] |= scene.may_run_alone(node) && scene.nodes[node].serves();
             }
             Seen::AppStarts { node, .. } => {
