@@ -163,7 +163,7 @@ fn what_one_daemon_leaves_the_next_one_goes_on_with() {
 
     let scripts = Scripts::new(settings(rig.folder.path(), &rig.groups)).unwrap();
     let (say, addresses) = channel();
-    let mut host = ScriptHost::new(scripts, Box::new(Said(say)), SOON, None, None).unwrap();
+    let mut host = ScriptHost::new(scripts, Box::new(Said(say)), BOUNDS, None, None).unwrap();
     let mut guard = host.guard();
     host.observe(&Event::Resumed(Role::Prim));
     now(guard.adopt_address(epoch(1), SOON)).unwrap();
