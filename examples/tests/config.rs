@@ -87,7 +87,8 @@ fn the_example_of_a_node_works_and_shows_the_defaults() {
     let text = example("ha-node.toml").replace("/etc/ha-node/web", &scripts);
     let plain = rig.write("ha-node.toml", &text).read().unwrap();
     let others = ["name", "ping", "probe", "accept_key_file", "insecure", "watchdog", "unit"];
-    let others = [&others[..], &["alone_after", "guardian", "exec"]].concat();
+    let others =
+        [&others[..], &["alone_after", "guardian", "exec", "etcd", "etcd_prefix"]].concat();
     // The module's own name is not the node's.
     let text = uncommented(&text, &others).replace("[[module]]", "[[module]]\nname = \"web\"");
     let full = rig.write("ha-node.toml", &text).read().unwrap();
@@ -121,7 +122,8 @@ fn the_examples_name_every_field() {
             body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next())
         });
         for field in fields {
-            let shown = text.contains(&format!("{field} =")) || text.contains(&format!("[{field}]"));
+            let shown =
+                text.contains(&format!("{field} =")) || text.contains(&format!("[{field}]"));
             assert!(shown, "the example does not show {field}");
         }
     }

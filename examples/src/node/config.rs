@@ -15,7 +15,7 @@ use ha_core::linux::hook::{HookConfig, RawNotify};
 use ha_core::linux::scripts::{self, Scripts};
 use ha_core::linux::{VipConfig, VipsConfig};
 use ha_core::raw::{
-    Link, NodeConfig, PingTarget, RawConfig, RawVote, Replication, SEGMENT_MIN, Span,
+    Endpoint, Link, NodeConfig, PingTarget, RawConfig, RawVote, Replication, SEGMENT_MIN, Span,
 };
 use ha_core::verdict::Names;
 use ha_core::vip::OnRemoved;
@@ -47,6 +47,12 @@ pub struct RawNode {
     /// Address of the witness; needed with `vote = "arbiter"`, and only there.
     #[serde(default)]
     pub witness: Option<SocketAddr>,
+    /// Or an etcd in the witness's place: 1 to 9 of its endpoints, `http://ADDRESS:PORT`.
+    #[serde(default)]
+    pub etcd: Vec<Endpoint>,
+    /// What its keys begin with; default `/ha`.
+    #[serde(default)]
+    pub etcd_prefix: Option<String>,
     /// Who decides: `arbiter` (default), `none`, `ping` or `manual`.
     #[serde(default)]
     pub vote: RawVote,
@@ -452,6 +458,8 @@ impl RawNode {
         RawConfig {
             module: module.id,
             witness: self.witness,
+            etcd: self.etcd.clone(),
+            etcd_prefix: self.etcd_prefix.clone(),
             vote: self.vote,
             ping: self.ping.clone(),
             probe: self.probe,

@@ -8,7 +8,7 @@ use super::World;
 use super::build::blank_saved;
 use crate::check::Seen;
 use crate::disk::Disk;
-use crate::fault::{Fault, RESOURCES};
+use crate::fault::{Fault, HARMLESS, RESOURCES};
 use crate::host::Host;
 use crate::node::Process;
 use crate::queue::Event;
@@ -153,7 +153,10 @@ impl World {
         *down = if up { down.saturating_sub(1) } else { *down + 1 };
         let up = *down == 0;
         if self.scene.nodes[node].runs() {
-            self.feed(node, Input::Resource { index: RESOURCES[which], up });
+            self.feed(node, Input::Resource { index: RESOURCES[which], up: Some(up), blocks: !up });
+            if which == 0 {
+                self.feed(node, Input::Resource { index: HARMLESS, up: Some(up), blocks: false });
+            }
         }
     }
 
@@ -180,6 +183,7 @@ impl World {
         }
         let life = here.life;
         self.note(Column::of(node), || "killed".into());
+        self.plain_end(node);
         self.stream_end_dies(node);
         self.at(down, Event::Boot { node, life });
     }
@@ -221,6 +225,7 @@ impl World {
         for slot in deferred {
             self.finish(node, slot);
         }
+        self.plain_resume(node);
         self.feed(node, Input::Timeout);
         self.schedule_stream(node);
     }
@@ -260,6 +265,7 @@ impl World {
         witness.disk_fail = false;
         witness.incarnation = Incarnation(self.prng.next_u64() | 1);
         let life = witness.life;
+        self.plain_lost();
         self.note(Column::W, || "replaced".into());
         self.at(down, Event::WitnessBoot { life });
     }
