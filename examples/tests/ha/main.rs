@@ -6,6 +6,7 @@ mod orders;
 mod program;
 mod seen;
 mod show;
+mod terminal;
 
 #[path = "../../../ha-core/tests/control/desk.rs"]
 #[allow(dead_code, reason = "shared with the tests of the control socket, which use the rest")]
