@@ -128,8 +128,9 @@ impl Mirror {
             PairFile { hosts: [&ground.a, &ground.b], networks: &networks, lab: &ground.lab };
         for node in &nodes {
             // What is frozen and killed when its daemon does not do it.
-            node.script(MODULE, "start_prim", "setsid sleep 86400 > /dev/null 2>&1 &")?;
-            let scripts = node.script(MODULE, "stop_prim", "")?;
+            let start = "setsid sleep 86400 > /dev/null 2>&1 & echo $! > pid";
+            node.script(MODULE, "start_prim", start)?;
+            let scripts = node.script(MODULE, "stop_prim", "kill $(cat pid)")?;
             let text = pair.text(
                 node,
                 &shared(ground, setting, vote),

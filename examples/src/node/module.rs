@@ -20,7 +20,6 @@ use ha_core::vip;
 use ha_proto::{Epoch, Role, Seq};
 use ha_replicate::Batch;
 use thiserror::Error;
-use tracing::warn;
 
 use super::config::{Module, Node, Service};
 
@@ -242,16 +241,6 @@ impl Addresses for Held {
 }
 
 impl ModuleHost {
-    /// Writes that it serves, once in each reign. It has no records else, and a reign that wrote
-    /// nothing is forgotten: two primaries that meet (votes `none` and `ping`) would know of no
-    /// common one, and not who of them was the former primary.
-    fn sign(&self) {
-        let module = self.module.get().expect("a module is started after it has a handle");
-        if let Err(error) = module.submit(Bytes::from_static(SIGNED)) {
-            warn!(%error, "that it serves is not on record");
-        }
-    }
-
     /// A node that stepped down because it lost an address may have it again once its peer serves,
     /// or when there is no peer that could.
     fn relent(&self, event: &Event) {
@@ -273,9 +262,6 @@ impl ModuleHost {
     }
 }
 
-/// What such a record says: nothing, but that it is there.
-const SIGNED: &[u8] = b"serves";
-
 /// The resource of a module that says whether its addresses are as they should be.
 pub const ADDRESSES: u8 = 0;
 
@@ -293,9 +279,7 @@ impl Host for ModuleHost {
         match &mut self.kind {
             Kind::Service(host) => host.start(epoch, head).await,
             Kind::Addresses(host) => host.start(epoch, head).await,
-        }?;
-        self.sign();
-        Ok(())
+        }
     }
 
     async fn stop(&mut self, force: bool) -> Result<(), HostError> {

@@ -182,7 +182,6 @@ fn log(module: u16, epoch: ha_proto::Epoch, event: &Event) {
         | Event::WitnessReplaced
         | Event::LeaseDiffers { .. }
         | Event::Paused(_)
-        | Event::Rejected(_)
         | Event::Replayed
         | Event::Excluded(_)
         | Event::Outside { .. }
@@ -190,6 +189,14 @@ fn log(module: u16, epoch: ha_proto::Epoch, event: &Event) {
         | Event::KeptAside { .. }
         | Event::LogFull
         | Event::DiskStalled => warn!(module, %epoch, ?event),
+        Event::Rejected(reject) => {
+            let mend = if *reject == ha_proto::wire::Reject::Mac {
+                ": give both nodes one key_file"
+            } else {
+                ""
+            };
+            warn!(module, %epoch, "a datagram of the peer is refused, {reject}{mend}");
+        }
         Event::Role { .. }
         | Event::Membership(_)
         | Event::Serving(_)
