@@ -1,5 +1,7 @@
 //! What a node tells an operator.
 
+mod told;
+
 use core::time::Duration;
 
 use ha_proto::{Epoch, LinkId, Membership, NodeId, Role, Seq};
@@ -98,6 +100,106 @@ pub enum Event {
     NoCommonHistory,
     /// An operator's override: acknowledged writes of the other node may be lost.
     DataLossPossible(Epoch),
+}
+
+/// Who should look at an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
+pub enum Level {
+    /// Only whoever looks for something.
+    Debug,
+    /// Whoever wants to know what the pair does.
+    Info,
+    /// Whoever keeps the pair whole.
+    Warn,
+    /// An operator, now.
+    Error,
+}
+
+impl Event {
+    /// Who should look at it.
+    pub const fn level(&self) -> Level {
+        match self {
+            Self::StorageFailed
+            | Self::ApplicationFailed
+            | Self::NoCommonHistory
+            | Self::DataLossPossible(_) => Level::Error,
+            Self::PeerDown(_)
+            | Self::LinkDown(_)
+            | Self::WitnessSilent
+            | Self::WitnessReplaced
+            | Self::LeaseDiffers { .. }
+            | Self::Paused(_)
+            | Self::Rejected(_)
+            | Self::Replayed
+            | Self::Excluded(_)
+            | Self::Outside { .. }
+            | Self::Diverged { .. }
+            | Self::KeptAside { .. }
+            | Self::LogFull
+            | Self::DiskStalled => Level::Warn,
+            Self::Role { .. }
+            | Self::Membership(_)
+            | Self::Serving(_)
+            | Self::Stopped(_)
+            | Self::LinkUp(_)
+            | Self::PeerUp(_)
+            | Self::PeerRestarted(_)
+            | Self::WitnessBack
+            | Self::InSync
+            | Self::LogWritable
+            | Self::DiskBack => Level::Info,
+            Self::Progress { .. } => Level::Debug,
+        }
+    }
+
+    /// Its word in logs and event streams: part of the interface.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Role { .. } => "role",
+            Self::Membership(_) => "membership",
+            Self::Serving(_) => "serving",
+            Self::Stopped(_) => "stopped",
+            Self::LinkUp(_) => "link_up",
+            Self::LinkDown(_) => "link_down",
+            Self::PeerUp(_) => "peer_up",
+            Self::PeerDown(_) => "peer_down",
+            Self::PeerRestarted(_) => "peer_restarted",
+            Self::WitnessBack => "witness_back",
+            Self::WitnessSilent => "witness_silent",
+            Self::WitnessReplaced => "witness_replaced",
+            Self::LeaseDiffers { .. } => "lease_differs",
+            Self::Paused(_) => "paused",
+            Self::Rejected(_) => "rejected",
+            Self::Replayed => "replayed",
+            Self::InSync => "in_sync",
+            Self::Excluded(_) => "excluded",
+            Self::Progress { .. } => "progress",
+            Self::Diverged { .. } => "diverged",
+            Self::KeptAside { .. } => "kept_aside",
+            Self::Outside { .. } => "outside",
+            Self::LogFull => "log_full",
+            Self::LogWritable => "log_writable",
+            Self::DiskStalled => "disk_stalled",
+            Self::DiskBack => "disk_back",
+            Self::StorageFailed => "storage_failed",
+            Self::ApplicationFailed => "application_failed",
+            Self::NoCommonHistory => "no_common_history",
+            Self::DataLossPossible(_) => "data_loss_possible",
+        }
+    }
+}
+
+impl Level {
+    /// Its word in logs and event streams: part of the interface.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// Why a primary goes on without its secondary.

@@ -83,19 +83,30 @@ extern crate alloc;
 extern crate std;
 
 pub mod config;
+#[cfg(feature = "control")]
+pub mod control;
 #[cfg(feature = "tokio")]
 pub mod driver;
 pub mod event;
+pub mod history;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod io;
 #[cfg(feature = "linux")]
 pub mod linux;
+pub mod metrics;
 mod mirror;
 mod order;
 pub mod raw;
 mod saved;
 #[cfg(feature = "tokio")]
 pub mod store;
+#[cfg(feature = "systemd")]
+pub mod systemd;
+pub mod tally;
 mod timing;
+pub mod verdict;
+pub mod view;
 
 pub use config::Config;
 pub use event::Event;
@@ -110,3 +121,5 @@ pub use mirror::{Counters, Mirror, Status};
 pub use order::{Order, OrderError};
 pub use saved::Saved;
 pub use timing::{Profile, Timing, TimingError};
+
+pub use view::View;

@@ -14,8 +14,10 @@ mod report;
 mod rights;
 mod service;
 mod settle;
+mod view;
 
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ha_heartbeat::{Detector, Echo, Status as Told};
@@ -35,6 +37,7 @@ use crate::mirror::orders::Plan;
 use crate::mirror::outside::Outside;
 use crate::mirror::reign::{LogMode, Reign};
 use crate::mirror::service::Service;
+use crate::tally::Tally;
 use crate::{Answer, Config, Effect, Event, Input, Order, OrderError, Output, Saved, Source};
 
 pub use crate::mirror::report::{Counters, Status};
@@ -44,7 +47,7 @@ pub use crate::mirror::report::{Counters, Status};
 /// - Facts: [`Mirror::handle_input`], [`Mirror::propose`]; orders: [`Mirror::order`].
 /// - Effects: [`Mirror::poll_output`], [`Mirror::poll_stream`].
 /// - Time: [`Mirror::poll_timeout`].
-/// - Questions: [`Mirror::status`], [`Mirror::counters`].
+/// - Questions: [`Mirror::status`], [`Mirror::view`], [`Mirror::counters`].
 ///
 /// Any order of calls is legal. Time may stand still but is never taken back: an earlier `now`
 /// counts as the latest one.
@@ -87,6 +90,8 @@ pub struct Mirror {
     /// The highest reign of the peer that gives way to this node's.
     won_over: Epoch,
     peer: Option<Facts>,
+    /// The newest word of the peer, and when it came; kept when the peer is lost, for operators only.
+    heard: Option<(Instant, Told)>,
     greeting: Option<Greeting>,
     witness: Witness,
     /// What is seen of the world outside (vote `ping`).
@@ -106,6 +111,7 @@ pub struct Mirror {
     disk: DiskWatch,
     broken: bool,
     rejections: [Rejections; 2],
+    tally: Tally,
     boxes: Boxes,
     outputs: VecDeque<Output>,
     /// The soonest deadline of all machines, as of the last call that could move one: it is asked
@@ -204,6 +210,7 @@ impl Mirror {
             lost_contest: false,
             won_over: Epoch::NONE,
             peer: None,
+            heard: None,
             greeting: None,
             witness: Witness::default(),
             outside: Outside::new(config.policy.ping),
@@ -219,6 +226,7 @@ impl Mirror {
             disk: DiskWatch::default(),
             broken: false,
             rejections: [Rejections::default(); 2],
+            tally: Tally::default(),
             boxes: Boxes {
                 detector: Outbox::new(Detector::OUTPUTS_MAX),
                 voter: Outbox::new(Voter::OUTPUTS_MAX),
@@ -388,7 +396,9 @@ impl Mirror {
                 match ha_heartbeat::Beat::decode(header.sequence, packet.body) {
                     Ok(beat) => {
                         let (from, link_echo) = (header.sender, header.echo);
-                        let beat = ha_heartbeat::Input::Beat { link, from, link_echo, beat };
+                        let waited = Duration::from_micros(header.waited.into());
+                        let beat =
+                            ha_heartbeat::Input::Beat { link, from, link_echo, waited, beat };
                         self.detect(now, beat);
                     }
                     Err(error) => self.reject(source, Reject::Decode(error)),
@@ -448,6 +458,7 @@ impl Mirror {
     }
 
     fn event(&mut self, event: Event) {
+        self.tally.event(self.now, &event);
         self.say(Output::Event(event));
     }
 

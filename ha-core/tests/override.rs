@@ -133,6 +133,7 @@ impl Bench {
             flags: 0,
             cluster,
             module,
+            waited: 0,
             epoch: membership.epoch,
             sequence: ask.number,
             echo: 0,

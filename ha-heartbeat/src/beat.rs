@@ -138,6 +138,7 @@ mod tests {
                 able: true,
                 broken: false,
                 yields: false,
+                waits: false,
                 resources: Resources { known: 0xa1, up: 0xb1 },
                 preference: 9,
                 joint: Epoch::new(1, node),
@@ -202,13 +203,14 @@ mod tests {
 
     #[test]
     fn each_flag_has_its_bit() {
-        for bits in 0..32_u8 {
+        for bits in 0..64_u8 {
             let mut flagged = beat();
             flagged.status.ready = bits & 1 != 0;
             flagged.status.asks = bits & 2 != 0;
             flagged.status.able = bits & 4 != 0;
             flagged.status.broken = bits & 8 != 0;
             flagged.status.yields = bits & 16 != 0;
+            flagged.status.waits = bits & 32 != 0;
             let bytes = encoded(&flagged);
             assert_eq!(bytes[24 + 35], bits);
             assert_eq!(Beat::decode(77, &bytes), Ok(flagged));
@@ -222,7 +224,7 @@ mod tests {
             bytes[at] = byte;
             Beat::decode(77, &bytes)
         };
-        assert_eq!(spoiled(24 + 35, 32), Err(DecodeError::Invalid("the status's flags")));
+        assert_eq!(spoiled(24 + 35, 64), Err(DecodeError::Invalid("the status's flags")));
         assert_eq!(spoiled(23, 0), Err(DecodeError::Invalid("the echo")));
         assert_eq!(spoiled(24 + 92, 0), Err(DecodeError::Invalid("the promise")));
         assert_eq!(Beat::decode(0, &golden()), Err(DecodeError::Invalid("the beat's number")));

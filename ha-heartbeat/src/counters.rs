@@ -7,6 +7,9 @@ pub struct Counters {
     pub sent: u64,
     /// Beats accepted.
     pub received: u64,
+    /// Beats of the peer's present boot that never came: numbers that were passed over on a link.
+    /// One that comes late was counted as lost, and is refused.
+    pub lost: u64,
     /// Beats refused because their number was not above the last one on that link.
     pub replayed: u64,
     /// Beats accepted that proved nothing: they echo no recent number of mine, or come from a boot

@@ -46,6 +46,8 @@ pub enum Input {
         from: NodeId,
         /// The header's echo: the newest number of mine that the sender saw on this link.
         link_echo: u64,
+        /// How long that number waited at the sender for this beat; zero when it does not say.
+        waited: Duration,
         /// The beat.
         beat: Beat,
     },
@@ -119,6 +121,7 @@ struct Heard {
     link: LinkId,
     from: NodeId,
     link_echo: u64,
+    waited: Duration,
     beat: Beat,
 }
 
@@ -158,6 +161,22 @@ impl Detector {
     pub fn margin(&self, peer: NodeId, link: LinkId) -> Option<Margin> {
         let link = self.peers.get(&peer)?.links.get(usize::from(link.0))?;
         Some(Margin { longest_gap: link.longest_gap, timeout: self.config.timeout })
+    }
+
+    /// How long a beat to `peer` and its echo are on their way on this link, smoothed over about
+    /// eight of them; what the peer let each wait is taken off. `None` before the first one.
+    pub fn round_trip(&self, peer: NodeId, link: LinkId) -> Option<Duration> {
+        self.peers.get(&peer)?.links.get(usize::from(link.0))?.round_trip
+    }
+
+    /// How long the number of `peer` that is echoed on this link has been here; zero when none is,
+    /// and at least a microsecond otherwise. For the sender of a beat, so that the peer can tell the
+    /// round trip from the wait.
+    pub fn waited(&self, peer: NodeId, link: LinkId, now: Instant) -> Duration {
+        let known = self.peers.get(&peer).and_then(|peer| peer.known.as_ref());
+        let heard = known.and_then(|known| known.heard(link));
+        let moment = Duration::from_micros(1);
+        heard.map_or(Duration::ZERO, |heard| now.saturating_since(heard).max(moment))
     }
 
     /// Measures all margins anew.
@@ -211,7 +230,11 @@ impl Detector {
                 out.push(Output::Heard { peer: from, beat, fresh: false, promised: None });
                 self.counters.stale += 1;
             }
-            Acceptance::Known => self.believe(now, heard, echoed, out),
+            Acceptance::Known { lost } => {
+                // A peer chooses its numbers: a sum that overflows would end this node.
+                self.counters.lost = self.counters.lost.saturating_add(lost);
+                self.believe(now, heard, echoed, out);
+            }
             Acceptance::Adopted { restarted } => {
                 if restarted {
                     self.counters.restarts += 1;
@@ -231,7 +254,7 @@ impl Detector {
         echoed: Option<MyRound>,
         out: &mut Outbox<Output>,
     ) {
-        let Heard { link, from, link_echo, beat } = heard;
+        let Heard { link, from, link_echo, waited, beat } = heard;
         let on_link = self.echoed(now, &beat, link_echo);
         let promised = self.promised(&beat);
         let peer = self.peers.get_mut(&from).expect("its beat was accepted");
@@ -242,8 +265,11 @@ impl Detector {
             None => self.counters.stale += 1,
         }
         let link_state = &mut peer.links[usize::from(link.0)];
-        if on_link.is_some_and(|round| link_state.believe(now, round.sent)) {
-            out.push(Output::LinkUp(from, link));
+        if let Some(round) = on_link {
+            link_state.measure(now.saturating_since(round.sent), waited);
+            if link_state.believe(now, round.sent) {
+                out.push(Output::LinkUp(from, link));
+            }
         }
         out.push(Output::Heard { peer: from, beat, fresh: echoed.is_some(), promised });
     }
@@ -311,8 +337,8 @@ impl Machine for Detector {
         match input {
             Input::Tick | Input::SendNow => {}
             Input::Status(status) => self.status = status,
-            Input::Beat { link, from, link_echo, beat } => {
-                self.hear(now, Heard { link, from, link_echo, beat }, out);
+            Input::Beat { link, from, link_echo, waited, beat } => {
+                self.hear(now, Heard { link, from, link_echo, waited, beat }, out);
             }
         }
         if input == Input::SendNow || self.next <= now {
@@ -377,6 +403,7 @@ mod tests {
             able: false,
             broken: false,
             yields: false,
+            waits: false,
             resources: Resources::default(),
             preference: 0,
             joint: Epoch::NONE,
@@ -408,7 +435,7 @@ mod tests {
 
     /// The beat arrives on link 0, with the echo of that link.
     fn arrives(beat: Beat, link_echo: u64) -> Input {
-        Input::Beat { link: ZERO, from: peer(), link_echo, beat }
+        Input::Beat { link: ZERO, from: peer(), link_echo, waited: Duration::ZERO, beat }
     }
 
     fn heard(beat: Beat, fresh: bool) -> Output {
@@ -532,9 +559,31 @@ mod tests {
         assert_eq!(call(&mut detector, 11, arrives(old, 2)), told);
         assert_eq!(call(&mut detector, 12, arrives(beat(BOOT, 1, 1), 1)), []);
         assert_eq!(detector.counters().replayed, 2);
-        let other_link = Input::Beat { link: ONE, from: peer(), link_echo: 2, beat: old };
+        let waited = Duration::ZERO;
+        let other_link = Input::Beat { link: ONE, from: peer(), link_echo: 2, waited, beat: old };
         let expected = [Output::LinkUp(peer(), ONE), heard(old, true)];
         assert_eq!(call(&mut detector, 13, other_link), expected, "the same round, another link");
+    }
+
+    #[test]
+    fn beats_that_never_came_are_counted_once_they_are_missed() {
+        let mut detector = up();
+        assert_eq!(detector.counters().lost, 0);
+        call(&mut detector, 11, arrives(beat(BOOT, 3, 2), 2));
+        call(&mut detector, 12, arrives(beat(BOOT, 6, 2), 2));
+        assert_eq!(detector.counters().lost, 2, "4 and 5");
+        call(&mut detector, 13, arrives(beat(BOOT, 5, 2), 2));
+        let counters = detector.counters();
+        assert_eq!((counters.lost, counters.replayed), (2, 1), "too late is lost");
+        let first = Input::Beat {
+            link: ONE,
+            from: peer(),
+            link_echo: 2,
+            waited: Duration::ZERO,
+            beat: beat(BOOT, 6, 2),
+        };
+        call(&mut detector, 14, first);
+        assert_eq!(detector.counters().lost, 2, "the first one on a link misses none");
     }
 
     #[test]
@@ -675,7 +724,8 @@ mod tests {
         let mut detector = up();
         let beat = beat(BOOT, 3, 2);
         for (link, from) in [(ZERO, 2), (ZERO, 0), (LinkId(2), 1), (LinkId(255), 1)] {
-            let input = Input::Beat { link, from: node(from), link_echo: 2, beat };
+            let (from, waited) = (node(from), Duration::ZERO);
+            let input = Input::Beat { link, from, link_echo: 2, waited, beat };
             assert_eq!(call(&mut detector, 11, input), []);
         }
         assert_eq!(detector.counters().strangers, 4);
@@ -705,6 +755,28 @@ mod tests {
     }
 
     #[test]
+    fn the_round_trip_is_what_the_peer_did_not_wait() {
+        let mut detector = up();
+        assert_eq!(detector.round_trip(peer(), ZERO), None, "no beat said how long it waited");
+        assert_eq!(detector.waited(peer(), ZERO, at(14)), millis(4));
+        assert_eq!(detector.waited(peer(), ONE, at(14)), Duration::ZERO, "nothing came there");
+        let echo = |number, waited| {
+            let beat = beat(BOOT, number, number);
+            Input::Beat { link: ZERO, from: peer(), link_echo: number, waited, beat }
+        };
+        tick(&mut detector, 20);
+        call(&mut detector, 29, echo(3, millis(8)));
+        assert_eq!(detector.round_trip(peer(), ZERO), Some(millis(1)));
+        tick(&mut detector, 30);
+        call(&mut detector, 39, echo(4, Duration::ZERO));
+        assert_eq!(detector.round_trip(peer(), ZERO), Some(millis(1)), "it does not say");
+        tick(&mut detector, 40);
+        call(&mut detector, 49, echo(5, millis(20)));
+        assert_eq!(detector.round_trip(peer(), ZERO), Some(Duration::from_micros(875)));
+        assert_eq!(detector.round_trip(peer(), ONE), None);
+    }
+
+    #[test]
     fn the_largest_cluster_fits_in_the_outbox() {
         let peers: Vec<NodeId> = (1..=16).map(node).collect();
         let (interval, timeout) = (millis(10), millis(30));
@@ -715,7 +787,8 @@ mod tests {
             for &from in &peers {
                 for link in (0..8).map(LinkId) {
                     let beat = beat(BOOT, number, number);
-                    let input = Input::Beat { link, from, link_echo: number, beat };
+                    let waited = Duration::ZERO;
+                    let input = Input::Beat { link, from, link_echo: number, waited, beat };
                     call(&mut detector, millis, input);
                 }
             }

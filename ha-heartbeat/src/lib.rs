@@ -46,6 +46,7 @@
 //!     able: true,
 //!     broken: false,
 //!     yields: false,
+//!     waits: false,
 //!     resources: Resources::default(),
 //!     preference: 0,
 //!     joint: Epoch::NONE,
@@ -67,8 +68,9 @@
 //!         detectors[at].handle(now, fact, &mut out);
 //!         while let Some(said) = out.pop() {
 //!             if let Output::Beat { link, link_echo, beat, .. } = said {
-//!                 let from = nodes[at];
-//!                 facts.push_back((1 - at, Input::Beat { link, from, link_echo, beat }));
+//!                 let (from, to) = (nodes[at], nodes[1 - at]);
+//!                 let waited = detectors[at].waited(to, link, now);
+//!                 facts.push_back((1 - at, Input::Beat { link, from, link_echo, waited, beat }));
 //!             }
 //!         }
 //!     }

@@ -12,19 +12,28 @@ pub(crate) struct Session {
     pub(crate) newest: u64,
     /// The newest number on each link; 0 when none came.
     seen: [u64; Config::LINKS_MAX],
+    /// When that came.
+    heard: [Instant; Config::LINKS_MAX],
 }
 
 impl Session {
     fn new(boot: Boot) -> Self {
-        Self { boot, newest: 0, seen: [0; Config::LINKS_MAX] }
+        Self {
+            boot,
+            newest: 0,
+            seen: [0; Config::LINKS_MAX],
+            heard: [Instant::ZERO; Config::LINKS_MAX],
+        }
     }
 
     /// Takes a number unless it is a replay: not above what came on that link before.
-    pub(crate) fn accept(&mut self, link: LinkId, number: u64) -> bool {
-        let seen = &mut self.seen[usize::from(link.0)];
+    pub(crate) fn accept(&mut self, now: Instant, link: LinkId, number: u64) -> bool {
+        let at = usize::from(link.0);
+        let seen = &mut self.seen[at];
         let new = number > *seen;
         if new {
             *seen = number;
+            self.heard[at] = now;
             self.newest = self.newest.max(number);
         }
         assert!(self.newest >= *seen, "the echo would be older than what was heard");
@@ -34,6 +43,12 @@ impl Session {
     /// The newest number on this link; 0 when none came.
     pub(crate) fn seen(&self, link: LinkId) -> u64 {
         self.seen[usize::from(link.0)]
+    }
+
+    /// When it came; `None` when none did.
+    pub(crate) fn heard(&self, link: LinkId) -> Option<Instant> {
+        let at = usize::from(link.0);
+        (self.seen[at] > 0).then_some(self.heard[at])
     }
 
     pub(crate) fn echo(&self) -> Option<Echo> {
@@ -82,7 +97,7 @@ impl Candidates {
         let known = place.filter(|candidate| candidate.session.boot == boot);
         let mut candidate =
             known.unwrap_or(Candidate { session: Session::new(boot), since: next, heard: now });
-        if !candidate.session.accept(link, number) {
+        if !candidate.session.accept(now, link, number) {
             return None;
         }
         assert!(candidate.since <= next, "no round could ever prove it");
@@ -126,11 +141,11 @@ mod tests {
     fn a_number_counts_once_on_each_link() {
         let mut session = Session::new(Boot(5));
         assert_eq!(session.echo(), None);
-        assert!(session.accept(LinkId(0), 7));
-        assert!(!session.accept(LinkId(0), 7));
-        assert!(!session.accept(LinkId(0), 6));
-        assert!(session.accept(LinkId(7), 6), "the slower link is behind, not replayed");
-        assert!(!session.accept(LinkId(1), 0), "no beat has number 0");
+        assert!(session.accept(at(1), LinkId(0), 7));
+        assert!(!session.accept(at(1), LinkId(0), 7));
+        assert!(!session.accept(at(1), LinkId(0), 6));
+        assert!(session.accept(at(1), LinkId(7), 6), "the slower link is behind, not replayed");
+        assert!(!session.accept(at(1), LinkId(1), 0), "no beat has number 0");
         assert_eq!(session.echo(), Some(Echo { boot: Boot(5), number: 7 }));
         assert_eq!([0, 1, 7].map(|link| session.seen(LinkId(link))), [7, 0, 6]);
     }

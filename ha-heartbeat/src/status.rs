@@ -17,7 +17,7 @@ use crate::Echo;
 /// | 0 | 33 | membership |
 /// | 33 | 1 | role |
 /// | 34 | 1 | state |
-/// | 35 | 1 | flags: bit 0 ready, 1 asks, 2 able, 3 broken, 4 yields, the others 0 |
+/// | 35 | 1 | flags: bit 0 ready, 1 asks, 2 able, 3 broken, 4 yields, 5 waits, the others 0 |
 /// | 36 | 1 | preference |
 /// | 37 | 8 | store id |
 /// | 45 | 8 | incarnation |
@@ -57,6 +57,9 @@ pub struct Status {
     pub broken: bool,
     /// It has stopped and flushed, and hands over to the peer (swap without a witness).
     pub yields: bool,
+    /// It would not take over by itself: `failover off`, or it has to meet the peer first. Only for
+    /// operators: no decision of the receiver depends on it.
+    pub waits: bool,
     /// Which of its resources are up.
     pub resources: Resources,
     /// Its configured preference; the higher one is preferred (R8).
@@ -84,7 +87,9 @@ impl Status {
     const ABLE: u8 = 1 << 2;
     const BROKEN: u8 = 1 << 3;
     const YIELDS: u8 = 1 << 4;
-    const FLAGS: u8 = Self::READY | Self::ASKS | Self::ABLE | Self::BROKEN | Self::YIELDS;
+    const WAITS: u8 = 1 << 5;
+    const FLAGS: u8 =
+        Self::READY | Self::ASKS | Self::ABLE | Self::BROKEN | Self::YIELDS | Self::WAITS;
 
     /// Writes it.
     pub fn encode(&self, out: &mut impl BufMut) {
@@ -97,7 +102,8 @@ impl Status {
                 | flag(self.asks, Self::ASKS)
                 | flag(self.able, Self::ABLE)
                 | flag(self.broken, Self::BROKEN)
-                | flag(self.yields, Self::YIELDS),
+                | flag(self.yields, Self::YIELDS)
+                | flag(self.waits, Self::WAITS),
         );
         out.put_u8(self.preference);
         out.put_u64(self.store.0);
@@ -142,6 +148,7 @@ impl Status {
             able: flags & Self::ABLE != 0,
             broken: flags & Self::BROKEN != 0,
             yields: flags & Self::YIELDS != 0,
+            waits: flags & Self::WAITS != 0,
             resources: Resources { known, up },
             preference,
             joint,

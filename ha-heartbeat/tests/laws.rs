@@ -24,7 +24,13 @@ fn beat() -> impl Strategy<Value = Input> {
             let mut status = status::blank();
             status.promise = promise.map(named);
             let beat = Beat { boot: Boot(boot), number, echo: echo.map(named), status };
-            Input::Beat { link: LinkId(link), from: node(from), link_echo, beat }
+            Input::Beat {
+                link: LinkId(link),
+                from: node(from),
+                link_echo,
+                waited: Duration::ZERO,
+                beat,
+            }
         },
     )
 }

@@ -32,6 +32,7 @@ pub struct Voter {
     next: Timer,
     silence: Timer,
     standing: Standing,
+    round_trip: Option<Duration>,
 }
 
 /// How a node asks.
@@ -240,12 +241,18 @@ impl Voter {
             next: Timer::IDLE,
             silence: Timer::IDLE,
             standing: Standing::Unknown,
+            round_trip: None,
         }
     }
 
     /// Whether the witness answers: it did, and has not been silent since.
     pub fn answering(&self) -> bool {
         self.standing == Standing::Answering
+    }
+
+    /// How long the newest answer took, the witness's disk included; `None` before the first one.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
     }
 
     fn wish(&mut self, now: Instant, wanted: Wanted) {
@@ -301,6 +308,7 @@ impl Voter {
         self.standing = Standing::Answering;
         self.silence.disarm();
         assert!(asked.sent <= now, "a lease from the future would outlive what was granted");
+        self.round_trip = Some(now.saturating_since(asked.sent));
         if self.open.is_some_and(|first| asked.number >= first) {
             self.open = None;
             self.next.arm(self.due(now, asked.sent, answer));

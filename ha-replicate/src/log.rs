@@ -216,6 +216,11 @@ impl Log {
         self.apply.applied()
     }
 
+    /// Bytes of the whole log.
+    pub fn bytes(&self) -> u64 {
+        self.journal.bytes()
+    }
+
     /// What this node's data are worth.
     pub fn state(&self) -> DataState {
         self.state

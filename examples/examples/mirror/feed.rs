@@ -58,9 +58,14 @@ impl Lines {
         files.sort();
         let mut lines = Vec::new();
         for path in &files {
-            let text = fs::read(path).map_err(|error| {
+            let failed = |error: io::Error| {
                 io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
-            })?;
+            };
+            if !fs::metadata(path).map_err(failed)?.is_file() {
+                // A pipe would be waited for without a word.
+                return Err(failed(io::Error::other("it is no regular file")));
+            }
+            let text = fs::read(path).map_err(failed)?;
             for line in text.split(|&byte| byte == b'\n') {
                 lines.extend(line.chunks(LINE_MAX).map(<[u8]>::to_vec));
             }

@@ -142,12 +142,17 @@ fn general(show: &Show, folder: &Path, me: usize) -> String {
     let name = ["a", "b"][me];
     format!(
         "cluster = \"demonstration\"\nmodule = 1\nnode = {me}\npeer = {peer}\nvote = \"{vote}\"\n\
-         profile = \"{profile}\"\nbootstrap = {bootstrap}\nfolder = \"{folder}/node-{name}\"\n\
-         key_file = \"{folder}/key\"\n",
+         profile = \"{profile}\"\nbootstrap = {bootstrap}\nfolder = {home}\nkey_file = {key}\n",
         peer = 1 - me,
         bootstrap = me == 0,
-        folder = folder.display(),
+        home = quoted(&folder.join(format!("node-{name}"))),
+        key = quoted(&folder.join("key")),
     )
+}
+
+/// A path as TOML writes it, whatever is in it.
+fn quoted(path: &Path) -> toml::Value {
+    toml::Value::String(path.display().to_string())
 }
 
 /// A number that differs from run to run.

@@ -30,6 +30,16 @@ struct World {
     table: Table,
 }
 
+/// Tells the audience a line. One that left does not end the show: what it wrote is cleared up.
+macro_rules! tell {
+    ($($words:tt)*) => {{ let _ = writeln!(io::stdout(), $($words)*); }};
+}
+
+/// Tells the audience the beginning of a line.
+macro_rules! tell_part {
+    ($($words:tt)*) => {{ let _ = write!(io::stdout(), $($words)*); }};
+}
+
 /// Between two orders of the same.
 const AGAIN: Duration = Duration::from_millis(20);
 /// The names of the nodes, by their place.
@@ -44,7 +54,7 @@ pub(crate) fn run(show: &Show) -> Result<ExitCode, Box<dyn Error>> {
     let lines = Lines::read(show.file.as_deref())?;
     let folder = std::env::temp_dir().join(format!("mirror-{:016x}", random()));
     std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    println!("everything is written below {}", folder.display());
+    tell!("everything is written below {}", folder.display());
     match play(show, lines, &folder) {
         Ok(verdict) if verdict.is_good() => {
             // Acknowledged lines set aside are somebody's work: they stay where we said they are.
@@ -61,7 +71,7 @@ pub(crate) fn run(show: &Show) -> Result<ExitCode, Box<dyn Error>> {
 fn play(show: &Show, lines: Lines, folder: &std::path::Path) -> Result<Verdict, Box<dyn Error>> {
     let mut world = World::start(show, lines, folder)?;
     let told = world.tell();
-    println!("\n{}", world.table);
+    tell!("\n{}", world.table);
     told?;
     let verdict = world.finish()?;
     print_verdict(&verdict);
@@ -95,8 +105,8 @@ impl World {
             node.start()?;
         }
         let witness = if arbiter.is_some() { " and an arbiter" } else { ", no witness" };
-        println!("two nodes{witness}, {} timings, the ledger at {}", show.profile, plan.vip);
-        println!("{} clients write {} lines, over and over", show.clients, lines.len());
+        tell!("two nodes{witness}, {} timings, the ledger at {}", show.profile, plan.vip);
+        tell!("{} clients write {} lines, over and over", show.clients, lines.len());
         wait(&board, limit(show.profile), "A to be PRIM and B to be SECOND", |views| {
             views[0].is("PRIM") && views[1].is("SECOND")
         })?;
@@ -235,8 +245,8 @@ impl World {
         act: impl FnOnce(&mut Self) -> Result<(), Box<dyn Error>>,
         until: impl Fn(&[View; 2]) -> bool,
     ) -> Result<(), Box<dyn Error>> {
-        print!("{what} … ");
-        io::stdout().flush()?;
+        tell_part!("{what} … ");
+        let _ = io::stdout().flush();
         let (started, lines) = (Instant::now(), self.feed.lines());
         // What was copied before is no progress of this.
         for node in [0, 1] {
@@ -259,8 +269,8 @@ impl World {
         what: &str,
         act: impl FnOnce(&mut Self) -> Result<(), Box<dyn Error>>,
     ) -> Result<(), Box<dyn Error>> {
-        print!("{what} … ");
-        io::stdout().flush()?;
+        tell_part!("{what} … ");
+        let _ = io::stdout().flush();
         let (started, lines) = (Instant::now(), self.feed.lines());
         act(self)?;
         let settled = started.elapsed();
@@ -279,7 +289,7 @@ impl World {
     ) {
         let role = |view: &View| if view.up { view.role.clone() } else { "down".into() };
         let roles = views.each_ref().map(role);
-        println!("A {}, B {}, after {:.2} s", roles[0], roles[1], settled.as_secs_f64());
+        tell!("A {}, B {}, after {:.2} s", roles[0], roles[1], settled.as_secs_f64());
         self.table.0.push(Row {
             at: started.duration_since(self.began),
             what: what.into(),
@@ -357,17 +367,17 @@ impl World {
 }
 
 fn print_verdict(verdict: &Verdict) {
-    println!("lines acknowledged  {:>8}", verdict.acknowledged);
-    println!("lines kept          {:>8}", verdict.kept);
-    println!("lines set aside     {:>8}", verdict.aside);
+    tell!("lines acknowledged  {:>8}", verdict.acknowledged);
+    tell!("lines kept          {:>8}", verdict.kept);
+    tell!("lines set aside     {:>8}", verdict.aside);
     if verdict.aside > 0 {
         for place in &verdict.places {
-            println!("                    in {}", place.display());
+            tell!("                    in {}", place.display());
         }
     }
-    println!("lines lost          {:>8}", verdict.lost());
-    println!("applied twice       {:>8}", verdict.twice);
-    println!("copies              {:>8}", if verdict.equal { "equal" } else { "DIFFER" });
+    tell!("lines lost          {:>8}", verdict.lost());
+    tell!("applied twice       {:>8}", verdict.twice);
+    tell!("copies              {:>8}", if verdict.equal { "equal" } else { "DIFFER" });
 }
 
 /// Whether that node is the primary of a whole pair.
@@ -425,7 +435,7 @@ fn wait(
 
 /// Writes the line of an event anew.
 fn again(what: &str, rest: &str) {
-    print!("\r\x1b[2K{what} … {rest}");
+    tell_part!("\r\x1b[2K{what} … {rest}");
     // Only for the eye.
     let _ = io::stdout().flush();
 }

@@ -11,7 +11,8 @@
 //! | 7 | 1 | flags, the kind's own; unknown ones are ignored |
 //! | 8 | 8 | cluster id |
 //! | 16 | 2 | module id |
-//! | 18 | 6 | reserved, zero |
+//! | 18 | 4 | how long what is echoed waited for this datagram, in microseconds; 0: not said |
+//! | 22 | 2 | reserved, zero |
 //! | 24 | 8 | epoch |
 //! | 32 | 8 | sequence |
 //! | 40 | 8 | echo |
@@ -77,6 +78,9 @@ pub struct Header {
     pub cluster: ClusterId,
     /// Which of its modules.
     pub module: ModuleId,
+    /// How many microseconds the echoed datagram waited at the sender for this one, at most
+    /// `u32::MAX`; zero when it does not say. The round trip is what is left of the time in between.
+    pub waited: u32,
     /// The sender's saved epoch.
     pub epoch: Epoch,
     /// The sender's number of this datagram, ascending within its boot.
@@ -97,6 +101,7 @@ impl Header {
         out.put_u8(self.flags);
         out.put_u64(self.cluster.0);
         out.put_u16(self.module.0);
+        out.put_u32(self.waited);
         out.put_bytes(0, RESERVED_LEN);
         out.put_u64(self.epoch.bits());
         out.put_u64(self.sequence);
@@ -110,13 +115,14 @@ impl Header {
         let flags = from.u8("the flags")?;
         let cluster = ClusterId(from.u64("the cluster id")?);
         let module = ModuleId(from.u16("the module id")?);
+        let waited = from.u32("the wait")?;
         if from.bytes(RESERVED_LEN, "the reserved bytes")? != [0; RESERVED_LEN] {
             return Err(Reject::Reserved);
         }
         let epoch = from.epoch("the epoch")?;
         let sequence = from.u64("the sequence")?;
         let echo = from.u64("the echo")?;
-        Ok(Self { kind, sender, flags, cluster, module, epoch, sequence, echo })
+        Ok(Self { kind, sender, flags, cluster, module, waited, epoch, sequence, echo })
     }
 }
 
@@ -309,6 +315,7 @@ impl Rejections {
 ///     flags: 0,
 ///     cluster: ClusterId(1),
 ///     module: ModuleId(0),
+///     waited: 0,
 ///     epoch: Epoch::NONE,
 ///     sequence: 1,
 ///     echo: 0,
@@ -386,7 +393,7 @@ pub const MAC_LEN: usize = 16;
 pub const VERSION: u8 = 1;
 
 const MAGIC: u32 = u32::from_be_bytes(*b"HAF1");
-const RESERVED_LEN: usize = 6;
+const RESERVED_LEN: usize = 2;
 const CLUSTER_AT: usize = 8;
 const MODULE_AT: usize = 16;
 const INSECURE: &[u8; 32] = b"insecure: everyone has this key.";
@@ -405,7 +412,8 @@ const NAMES: [&str; Reject::COUNT] = [
 ];
 
 const _: () = assert!(BODY_MAX == 448, "another room for bodies is another wire version");
-const _: () = assert!(Header::LEN == MODULE_AT + 2 + RESERVED_LEN + 3 * 8, "fields would overlap");
+const _: () =
+    assert!(Header::LEN == MODULE_AT + 2 + 4 + RESERVED_LEN + 3 * 8, "fields would overlap");
 const _: () =
     assert!(CLUSTER_AT + 8 == MODULE_AT, "the peeked module would be part of the cluster");
 const _: () = assert!(DATAGRAM_MAX <= 1280 - 40 - 8, "IPv6 would have to fragment a datagram");
@@ -433,6 +441,7 @@ mod tests {
             flags: 0x80,
             cluster: CLUSTER,
             module: ModuleId(0x0102),
+            waited: 0,
             epoch: Epoch::from_bits(0x0c01),
             sequence: 7,
             echo: 6,
@@ -464,6 +473,14 @@ mod tests {
         assert_eq!(packet, Packet { header: header(), body: b"body" });
         assert_eq!(datagram.as_ref().len(), Header::LEN + 4 + MAC_LEN);
         assert_eq!(peek_module(datagram.as_bytes()), Some(ModuleId(0x0102)));
+    }
+
+    #[test]
+    fn the_wait_stands_behind_the_module() {
+        let waited = Header { waited: 0x0102_0304, ..header() };
+        let datagram = seal(&waited, |_| {}, &keys(1));
+        assert_eq!(datagram.as_bytes()[18..24], [1, 2, 3, 4, 0, 0]);
+        assert_eq!(open(datagram.as_bytes(), &keys(1), CLUSTER).unwrap().header, waited);
     }
 
     #[test]
@@ -510,6 +527,7 @@ mod tests {
         assert_eq!(rejected(&good[..good.len() - 1]), Reject::Mac);
         assert_eq!(rejected(&changed(5, 4)), Reject::Kind);
         assert_eq!(rejected(&changed(23, 1)), Reject::Reserved);
+        assert_eq!(rejected(&changed(22, 1)), Reject::Reserved);
         let invalid = |field| Reject::Decode(DecodeError::Invalid(field));
         assert_eq!(rejected(&changed(6, 128)), invalid("the sender"));
         assert_eq!(rejected(&changed(24, 0xff)), invalid("the epoch"));

@@ -225,6 +225,7 @@ impl Desk {
             flags: 0,
             cluster,
             module,
+            waited: 0,
             epoch,
             sequence: answer.number,
             echo: answer.number,

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::greetings::Refused;
 use super::mailbox::{Letter, Mailbox, Proposal};
-use crate::{Counters, Order, Status};
+use crate::{Counters, Order, Status, View};
 
 /// One module of a running driver. Cheap to clone, usable on any thread and in any runtime.
 #[derive(Clone, Debug)]
@@ -122,10 +122,22 @@ impl Handle {
 
     /// What was counted since the start; `None` when the driver has ended.
     pub async fn counters(&self) -> Option<Counters> {
+        self.inspect(crate::Mirror::counters).await
+    }
+
+    /// Everything that an operator may ask; `None` when the driver has ended.
+    pub async fn view(&self) -> Option<View> {
+        self.inspect(crate::Mirror::view).await
+    }
+
+    async fn inspect<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&crate::Mirror) -> T + Send + 'static,
+    ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         let look = Box::new(move |mirror: &crate::Mirror| {
             // Who asked may have gone.
-            let _ = reply.send(mirror.counters());
+            let _ = reply.send(ask(mirror));
         });
         self.tell(Letter::Inspect { module: self.shared.place, look });
         answer.await.ok()
@@ -161,7 +173,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The newest; `None` before the first turn of the driver.
+    /// The newest; `None` before the first turn of the driver and after its end.
     pub fn now(&self) -> Option<Status> {
         *self.status.borrow()
     }

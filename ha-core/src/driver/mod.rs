@@ -76,6 +76,7 @@ mod turn;
 mod udp;
 mod watched;
 
+use core::fmt;
 use core::future::poll_fn;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -86,7 +87,7 @@ use std::prelude::rust_2024::*;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use ha_proto::{Boot, StoreId};
+use ha_proto::{Boot, Epoch, ModuleId, StoreId};
 use ha_replicate::Recovered;
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::{Semaphore, watch};
@@ -100,13 +101,14 @@ use self::handle::{PROPOSALS_MAX, Shared};
 use self::hosting::Hosting;
 use self::key::Secrets;
 use self::mailbox::{Letter, Mailbox};
-use self::module::{Module, Ports};
+use self::module::{Module, Observers, Ports};
 use self::turn::Loop;
 use self::udp::Port;
+#[cfg(feature = "linux")]
 pub(crate) use self::watched::watch;
 use crate::raw::{Key, NodeConfig};
 use crate::store::{Ids, Storage, Store, StoreLimits};
-use crate::{Answer, Mirror, Saved, Status};
+use crate::{Answer, Event, Mirror, Saved, Status};
 
 pub use self::arbiter::{Arbiter, ArbiterConfig};
 pub use self::clock::Clock;
@@ -116,11 +118,18 @@ pub use self::host::{Guard, Host, HostError};
 pub use self::session::{Session, Source};
 
 /// The modules of a process, before they run.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Driver {
     mailbox: Arc<Mailbox>,
     refused: Arc<Refused>,
     modules: Vec<Prepared>,
+    observers: Observers,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("modules", &self.modules).finish_non_exhaustive()
+    }
 }
 
 /// A driver at work. It ends when this is dropped, or when any [`Handle`] says so, or by itself
@@ -201,6 +210,12 @@ impl Driver {
             Prepared { config, saved, recovered, shared, status, storage, prober, hosting };
         self.modules.push(prepared);
         Ok(handle)
+    }
+
+    /// Has `observer` called for each event of each module, with the epoch saved then. On the node's
+    /// own thread and at once, whatever the hosts are doing: it must return at once, too.
+    pub fn observe(&mut self, observer: impl Fn(ModuleId, Epoch, &Event) + Send + Sync + 'static) {
+        self.observers.push(Box::new(observer));
     }
 
     /// Opens the sockets and runs all modules, on a thread of its own.
@@ -353,7 +368,8 @@ async fn run(driver: Driver, secrets: Secrets, sockets: Sockets) -> Result<(), F
 
 /// Puts the loop together, inside its runtime.
 fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<Loop> {
-    let Driver { mailbox, refused, modules } = driver;
+    let Driver { mailbox, refused, modules, observers } = driver;
+    let observers = Arc::new(observers);
     let clock = Clock::start();
     let boot = Boot(random()?);
     let first = &modules.first().expect("a driver without modules does not start").config;
@@ -380,6 +396,7 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
             status,
             storage,
             prober,
+            observers: Arc::clone(&observers),
             hosting,
             peers: config.links.iter().map(|link| link.peer).collect(),
             witness,

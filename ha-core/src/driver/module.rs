@@ -6,7 +6,8 @@ use std::prelude::rust_2024::*;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ha_proto::{Instant, LinkId, Ticket};
+use ha_proto::wire::Reject;
+use ha_proto::{Epoch, Instant, LinkId, ModuleId, Ticket};
 use ha_replicate::ProposeError;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
@@ -16,11 +17,14 @@ use super::hosting::{GuardJob, HostJob, Hosting};
 use super::mailbox::Proposal;
 use super::probe::Prober;
 use super::udp::Port;
+use crate::event::Level;
 use crate::store::Storage;
 use crate::{Destination, Effect, Event, Input, Mirror, Order, OrderError, Output, Status};
 
+/// Whoever wants to hear of each event at once.
+pub(super) type Observers = Vec<Box<dyn Fn(ModuleId, Epoch, &Event) + Send + Sync>>;
+
 /// A module's machine and whatever performs its effects.
-#[derive(Debug)]
 pub(super) struct Module {
     pub(super) mirror: Mirror,
     pub(super) shared: Arc<Shared>,
@@ -29,6 +33,7 @@ pub(super) struct Module {
     pub(super) hosting: Hosting,
     pub(super) storage: Storage,
     pub(super) prober: Prober,
+    pub(super) observers: Arc<Observers>,
     /// Where the peer hears, link by link.
     pub(super) peers: Vec<SocketAddr>,
     /// The place of its witness's socket, and where the witness hears.
@@ -160,7 +165,11 @@ impl Module {
     }
 
     fn event(&self, event: Event) {
-        log(self.shared.id.0, self.mirror.saved_state().membership.epoch, &event);
+        let epoch = self.mirror.saved_state().membership.epoch;
+        log(self.shared.id.0, epoch, &event);
+        for observer in self.observers.iter() {
+            observer(self.shared.id, epoch, &event);
+        }
         self.hosting.note(HostJob::Observe(event));
     }
 
@@ -170,45 +179,17 @@ impl Module {
 }
 
 /// Each event once, at the level that says who should look at it.
-fn log(module: u16, epoch: ha_proto::Epoch, event: &Event) {
-    match event {
-        Event::StorageFailed
-        | Event::ApplicationFailed
-        | Event::NoCommonHistory
-        | Event::DataLossPossible(_) => error!(module, %epoch, ?event),
-        Event::PeerDown(_)
-        | Event::LinkDown(_)
-        | Event::WitnessSilent
-        | Event::WitnessReplaced
-        | Event::LeaseDiffers { .. }
-        | Event::Paused(_)
-        | Event::Replayed
-        | Event::Excluded(_)
-        | Event::Outside { .. }
-        | Event::Diverged { .. }
-        | Event::KeptAside { .. }
-        | Event::LogFull
-        | Event::DiskStalled => warn!(module, %epoch, ?event),
-        Event::Rejected(reject) => {
-            let mend = if *reject == ha_proto::wire::Reject::Mac {
-                ": give both nodes one key_file"
-            } else {
-                ""
-            };
-            warn!(module, %epoch, "a datagram of the peer is refused, {reject}{mend}");
-        }
-        Event::Role { .. }
-        | Event::Membership(_)
-        | Event::Serving(_)
-        | Event::Stopped(_)
-        | Event::LinkUp(_)
-        | Event::PeerUp(_)
-        | Event::PeerRestarted(_)
-        | Event::WitnessBack
-        | Event::InSync
-        | Event::LogWritable
-        | Event::DiskBack => info!(module, %epoch, ?event),
-        Event::Progress { .. } => debug!(module, %epoch, ?event),
+fn log(module: u16, epoch: Epoch, event: &Event) {
+    if let Event::Rejected(reject) = event {
+        let keys = *reject == Reject::Mac;
+        let mend = if keys { ": give both nodes one key_file" } else { "" };
+        return warn!(module, %epoch, "a datagram of the peer is refused, {reject}{mend}");
+    }
+    match event.level() {
+        Level::Error => error!(module, %epoch, ?event),
+        Level::Warn => warn!(module, %epoch, ?event),
+        Level::Info => info!(module, %epoch, ?event),
+        Level::Debug => debug!(module, %epoch, ?event),
     }
 }
 

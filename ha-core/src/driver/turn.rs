@@ -23,7 +23,6 @@ use crate::{Input, Source};
 ///
 /// One turn gives every source of facts a bounded share: datagrams first, since a late heartbeat
 /// costs a takeover, bulk last. What is left over is due at once, after the others.
-#[derive(Debug)]
 pub(super) struct Loop {
     pub(super) clock: Clock,
     pub(super) alarm: Alarm,
@@ -217,6 +216,8 @@ impl Drop for Loop {
         self.mailbox.close();
         for module in &self.modules {
             module.shared.permits.close();
+            // Nobody is to be sent here by what was true once.
+            module.status.send_replace(None);
         }
     }
 }

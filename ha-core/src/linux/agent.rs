@@ -13,6 +13,7 @@ use std::vec;
 use ha_proto::{Instant, Machine, Outbox, Ticket};
 use ha_vip::{Address, AddressSet, Event, Frame, Input, InterfaceId, Output, sighting};
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::VipError;
@@ -24,6 +25,7 @@ use super::reset;
 use super::vips::{Command, Reply};
 use super::watch::{Notice, Watch};
 use crate::driver::{Alarm, Clock, HostError};
+use crate::metrics;
 
 /// The machine of the virtual addresses, and all that it needs.
 pub(super) struct Agent {
@@ -44,6 +46,8 @@ pub(super) struct Agent {
     takes: Vec<Reply>,
     releases: Vec<Reply>,
     observe: Box<dyn FnMut(&Event) + Send>,
+    /// What is told for metrics.
+    seen: watch::Sender<metrics::Vips>,
 }
 
 impl fmt::Debug for Agent {
@@ -109,6 +113,7 @@ impl Agent {
         clock: Clock,
         commands: Receiver<Command>,
         observe: impl FnMut(&Event) + Send + 'static,
+        seen: watch::Sender<metrics::Vips>,
     ) -> Result<Self, VipError> {
         let unable = |what| VipError::system(what, "the capability CAP_NET_ADMIN");
         let mut addresses = Addresses::open().map_err(unable("no netlink"))?;
@@ -131,6 +136,7 @@ impl Agent {
             takes: Vec::new(),
             releases: Vec::new(),
             observe: Box::new(observe),
+            seen,
         };
         agent.sweep()?;
         agent.look();
@@ -285,6 +291,13 @@ impl Agent {
                 }
             }
         }
+        let counters = self.set.counters();
+        self.seen.send_replace(metrics::Vips {
+            assigned: self.set.epoch().is_some(),
+            announcements: counters.announcements,
+            conflicts: counters.conflicts,
+            lost: counters.lost + counters.put_backs,
+        });
     }
 
     fn put_on(&mut self, address: Address, lifetime: Duration) -> io::Result<()> {

@@ -24,6 +24,10 @@ pub struct Cgroup {
     folder: PathBuf,
 }
 
+/// What systemd tells its daemon: a child that had it could speak in the daemon's name.
+pub(super) const FOR_THE_DAEMON_ONLY: [&str; 3] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
 impl Cgroup {
     /// The folder of this process's own group, below which it may make others; mounts the
     /// hierarchy at [`MOUNT`] where nobody has.
@@ -103,6 +107,9 @@ impl Cgroup {
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", JOIN]).arg(self.folder.join("cgroup.procs")).arg(program);
+        for name in FOR_THE_DAEMON_ONLY {
+            command.env_remove(name);
+        }
         command
     }
 

@@ -8,6 +8,8 @@
 //! - [`guardian`]: the process that keeps that deadline when the daemon does not.
 //! - [`service`]: a host of the driver made of these.
 //! - [`loops`]: how often a module may restart by itself.
+//! - [`hook`]: who is told of what happens.
+//! - [`realtime`]: what keeps the node's thread going on a loaded machine.
 //! - [`Vips`]: its virtual addresses, taken, kept and released for its guard.
 
 mod address;
@@ -20,11 +22,13 @@ mod filter;
 mod frames;
 mod gate;
 pub mod guardian;
+pub mod hook;
 mod link;
 pub mod loops;
 mod netlink;
 pub mod output;
 mod plan;
+pub mod realtime;
 mod reset;
 pub mod scripts;
 pub mod service;
@@ -34,4 +38,4 @@ mod watch;
 
 pub use error::VipError;
 pub use plan::{VipConfig, VipsConfig};
-pub use vips::Vips;
+pub use vips::{Vips, VipsSeen};

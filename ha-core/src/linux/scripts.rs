@@ -2,13 +2,14 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::string::String;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use ha_proto::{Epoch, Role};
 use rustix::fs::{Access, access};
@@ -20,6 +21,7 @@ use super::child::{End, KILL_MAX, end, since};
 use super::gate::Gate;
 use super::output::Output;
 use crate::driver::Clock;
+use crate::metrics::ScriptRun;
 
 /// The scripts of one module and the two groups in which they and whatever they start run.
 ///
@@ -39,6 +41,43 @@ pub struct Scripts {
     /// Held while a script runs.
     one: Mutex<()>,
     gate: Gate,
+    runs: Runs,
+}
+
+/// How long the scripts of a module took, for its metrics.
+#[derive(Clone, Debug, Default)]
+pub struct Runs(Arc<Mutex<BTreeMap<(Script, &'static str), Duration>>>);
+
+impl Runs {
+    /// The last run of each script with each result that it had: `ok`, `failed`, `overran` or
+    /// `cancelled`.
+    pub fn last(&self) -> Vec<ScriptRun> {
+        let runs = self.0.lock().expect("nothing panics while it is looked at");
+        let run = |(&(script, result), &took): (&(Script, _), &_)| ScriptRun {
+            script: script.name(),
+            result,
+            took,
+        };
+        runs.iter().map(run).collect()
+    }
+
+    fn note(&self, script: Script, result: &Result<(), ScriptError>, took: Duration) {
+        let result = match result {
+            Ok(()) => "ok",
+            Err(ScriptError::Overran { .. }) => "overran",
+            Err(ScriptError::Cancelled { .. }) => "cancelled",
+            Err(
+                ScriptError::Failed { .. }
+                | ScriptError::NoFolder(_)
+                | ScriptError::NotExecutable(_)
+                | ScriptError::Unpaired { .. }
+                | ScriptError::NotEmpty(_)
+                | ScriptError::Io(_),
+            ) => "failed",
+        };
+        let mut runs = self.0.lock().expect("nothing panics while it is looked at");
+        runs.insert((script, result), took);
+    }
 }
 
 /// Where the scripts are, and their bounds.
@@ -77,7 +116,7 @@ pub enum Service {
 }
 
 /// An executable's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Script {
     /// Before the module takes part.
     Prestart,
@@ -174,6 +213,7 @@ impl Scripts {
             output,
             one: Mutex::new(()),
             gate: Gate::new()?,
+            runs: Runs::default(),
             settings,
         })
     }
@@ -199,6 +239,11 @@ impl Scripts {
             }
         }
         Ok(())
+    }
+
+    /// How long the scripts took, for whoever makes metrics.
+    pub fn runs(&self) -> Runs {
+        self.runs.clone()
     }
 
     /// The group of a service.
@@ -335,6 +380,7 @@ impl Scripts {
         let mut child = self.command(script, &path, group, shift, action)?.spawn()?;
         let result = watch(&mut child, script, shift.epoch, limit, cancel);
         let took = since(clock);
+        self.runs.note(script, &result, took);
         match &result {
             Ok(()) => info!(%script, action, epoch = %shift.epoch, ?took, "a script is done"),
             Err(error) => warn!(%script, action, epoch = %shift.epoch, ?took, %error),

@@ -7,13 +7,14 @@ use std::thread::{self, JoinHandle};
 
 use ha_proto::{Epoch, Instant};
 use ha_vip::Event;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::agent::{self, Agent};
 use super::plan::Plan;
 use super::service::Addresses;
 use super::{VipError, VipsConfig};
 use crate::driver::{Clock, HostError};
+use crate::metrics;
 
 /// The virtual addresses of a module, for the [`Guard`](crate::driver::Guard) of its host: its
 /// methods do what the guard's of similar names are asked. They wait for the answer, some
@@ -58,6 +59,18 @@ pub struct Vips {
     clock: Clock,
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
+    seen: VipsSeen,
+}
+
+/// How the virtual addresses of a module are doing, for its metrics; also after their end.
+#[derive(Clone, Debug)]
+pub struct VipsSeen(watch::Receiver<metrics::Vips>);
+
+impl VipsSeen {
+    /// As of now.
+    pub fn now(&self) -> metrics::Vips {
+        *self.0.borrow()
+    }
 }
 
 /// What a guard asks; each is answered once.
@@ -98,9 +111,10 @@ impl Vips {
         let clock = Clock::start();
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let (ready, started) = sync_channel(1);
+        let (tell, seen) = watch::channel(metrics::Vips::default());
         let work = move || {
             agent::run(
-                || Agent::start(plan, clock, asked, observe),
+                || Agent::start(plan, clock, asked, observe, tell),
                 |result| {
                     // Who asked waits.
                     let _ = ready.send(result);
@@ -109,7 +123,8 @@ impl Vips {
         };
         let unable = |source| VipError::System { what: "no thread", source };
         let thread = thread::Builder::new().name("ha-vip".into()).spawn(work).map_err(unable)?;
-        let vips = Self { clock, commands: Some(commands), thread: Some(thread) };
+        let seen = VipsSeen(seen);
+        let vips = Self { clock, commands: Some(commands), thread: Some(thread), seen };
         started.recv().expect("the thread answers before it ends")?;
         Ok(vips)
     }
@@ -139,6 +154,11 @@ impl Vips {
     /// One cannot be removed; it is still tried, and vanishes when its lifetime ends.
     pub fn release(&self) -> Result<(), HostError> {
         self.ask(|reply| Command::Release { reply })
+    }
+
+    /// How they are doing, for whoever makes metrics.
+    pub fn seen(&self) -> VipsSeen {
+        self.seen.clone()
     }
 
     fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<(), HostError> {

@@ -71,6 +71,7 @@ impl Mirror {
             flags: 0,
             cluster: identity.cluster,
             module: identity.module,
+            waited: 0,
             epoch: ask.expected,
             sequence: ask.number,
             echo: 0,

@@ -51,12 +51,14 @@ impl Mirror {
 
     fn send_beat(&mut self, link: LinkId, link_echo: u64, beat: &Beat) {
         let identity = self.config.identity;
+        let waited = self.detector.waited(identity.peer, link, self.now);
         let header = Header {
             kind: Kind::Beat,
             sender: identity.me,
             flags: 0,
             cluster: identity.cluster,
             module: identity.module,
+            waited: u32::try_from(waited.as_micros()).unwrap_or(u32::MAX),
             epoch: beat.status.membership.epoch,
             sequence: beat.number,
             echo: link_echo,
@@ -73,6 +75,7 @@ impl Mirror {
             .is_none_or(|peer| peer.echo.boot != beat.boot || peer.echo.number <= beat.number);
         if fresh && newest {
             self.peer = Some(Facts { told: beat.status, echo: beat.to_echo() });
+            self.heard = Some((now, beat.status));
         }
         let told = beat.status.membership;
         // The witness may have made a reign of what this node was before it was forced. One of the

@@ -64,6 +64,16 @@ impl Plan {
         self.started
     }
 
+    /// Whether an operator lets it take over by itself.
+    pub(super) const fn has_failover(&self) -> bool {
+        self.failover
+    }
+
+    /// Ordered to meet the peer first.
+    pub(super) const fn is_shy(&self) -> bool {
+        self.shy
+    }
+
     pub(super) const fn resources_down(&self) -> u64 {
         self.resources_down
     }
@@ -140,15 +150,20 @@ impl Mirror {
     }
 
     fn order_swap(&mut self, now: Instant) -> Result<(), OrderError> {
+        self.may_swap(now)?;
+        self.plan.yielding = true;
+        Ok(())
+    }
+
+    /// Whether a swap ordered now is accepted.
+    pub(super) fn may_swap(&self, now: Instant) -> Result<(), OrderError> {
         if !self.reign.leads() {
             return Err(OrderError::NotPrimary);
         }
         if !self.peer_is_ready() {
             return Err(OrderError::NotReady);
         }
-        self.witness_allows_a_swap(now)?;
-        self.plan.yielding = true;
-        Ok(())
+        self.witness_allows_a_swap(now)
     }
 
     /// R13. A set that grows is saved here before the witness has it, which would refuse the Give.

@@ -38,6 +38,11 @@ impl Outside {
         self.lost.is_some() && self.found == Some(Verdict::Unreachable)
     }
 
+    /// Whether a look since the peer was lost reached the addresses.
+    pub(super) fn reached(&self) -> Option<bool> {
+        self.found.map(|found| found == Verdict::Reachable)
+    }
+
     pub(super) fn lost_at(&self) -> Option<Instant> {
         self.lost
     }

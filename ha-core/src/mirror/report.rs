@@ -8,6 +8,7 @@ use ha_proto::{Boot, DataState, LinkId, Membership, Position, Role, Seq};
 use ha_quorum::voter;
 use ha_replicate::PeerView;
 
+use crate::tally::Totals;
 use crate::{Config, Mirror, Saved};
 
 /// How a module is doing on this node.
@@ -48,6 +49,17 @@ pub struct Status {
     pub margin: Option<Margin>,
 }
 
+impl Status {
+    /// Whether clients are to be sent here: the application serves, and all that its role asks for
+    /// is done.
+    pub const fn takes_clients(&self) -> bool {
+        match self.role {
+            Role::Prim | Role::Alone | Role::Up => self.ready,
+            Role::Stop | Role::Wait | Role::Second => false,
+        }
+    }
+}
+
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters {
@@ -61,6 +73,8 @@ pub struct Counters {
     pub witness_rejections: Rejections,
     /// Answers of the witness that did not count: late, twice, or another boot's.
     pub void_answers: u64,
+    /// What became of the module.
+    pub totals: Totals,
 }
 
 impl Mirror {
@@ -101,6 +115,7 @@ impl Mirror {
             peer_rejections,
             witness_rejections,
             void_answers: self.void_answers,
+            totals: self.tally.totals(self.now),
         }
     }
 }
@@ -120,6 +135,7 @@ pub(super) fn blank_status(saved: &Saved, position: Position, preference: u8) ->
         able: false,
         broken: false,
         yields: false,
+        waits: false,
         resources: Resources::default(),
         preference,
         joint: saved.joint,

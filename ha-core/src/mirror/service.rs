@@ -5,6 +5,7 @@ use core::time::Duration;
 use ha_proto::{Deadline, Epoch, Instant, Seq, Ticket, Timer};
 
 use crate::Effect;
+use crate::view::Stage;
 
 /// What should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +143,32 @@ impl Service {
     /// Whether a step failed a moment ago, so that the other node had better serve.
     pub(crate) fn is_cooling(&self, now: Instant) -> bool {
         self.cooling.is_some_and(|until| now < until)
+    }
+
+    /// How far it is, for an operator.
+    pub(crate) fn stage(&self) -> Stage {
+        if self.is_up() {
+            return Stage::Up;
+        }
+        if self.fence != Fence::Open {
+            return Stage::Fenced;
+        }
+        match self.doing {
+            Some((_, Doing::Take | Doing::Start(_))) => Stage::Starting,
+            Some((_, Doing::Drop | Doing::Stop)) => Stage::Stopping,
+            Some((_, Doing::Keep)) | None if self.app.is_some() => Stage::Stopping,
+            Some((_, Doing::Keep)) | None => Stage::Down,
+        }
+    }
+
+    /// Whether a step failed, and what it left is not taken down yet.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.spoiled || self.stop_failed || self.retry.at().is_some()
+    }
+
+    /// Until when nothing is started because a step failed.
+    pub(crate) fn cools_until(&self) -> Option<Instant> {
+        self.cooling
     }
 
     /// Stops and starts the application once, where it runs.

@@ -160,6 +160,7 @@ impl Mirror {
             able: self.is_able(now),
             broken: self.broken,
             yields: self.is_yielding_locally(now),
+            waits: self.plan.is_started() && !self.plan.may_take_over(),
             resources,
             preference: self.config.policy.preference,
             joint: saved.joint,

@@ -110,3 +110,28 @@ fn a_full_disk_on_a_node_alone_refuses_records_and_stops_nothing_else() {
         first.until("acknowledged again", |status| status.applied >= seq).await;
     });
 }
+
+#[test]
+fn a_full_disk_on_a_node_alone_has_room_for_a_new_reign() {
+    let Some(disk) = Small::mount() else { return };
+    block_on(async {
+        let mut pair = Pair::new();
+        let arbiter = pair.arbiter();
+        let (first, second) = (Pair::run(on(&disk, pair.raw(0, 0))), pair.start(1));
+        whole(&first, &second).await;
+        second.running.shutdown();
+        let before = first.until("alone", ready(Role::Alone)).await.membership.epoch;
+        // To the last byte; the log has room left in the file that was reserved.
+        disk.load(13 << 20);
+        drop(arbiter);
+        first.told(Event::WitnessSilent).await;
+        // A witness that was restarted wants to be asked for the service again (R12).
+        let _arbiter = pair.arbiter();
+        let risen = |status: &Status| status.membership.epoch > before;
+        let status = first.until("a new reign, saved on a full disk", risen).await;
+        assert!(status.serving && !status.broken);
+        let seq = first.propose(b"in the new reign").await;
+        first.until("acknowledged", |status| status.applied >= seq).await;
+        assert_eq!(first.host.look(|seen| seen.fenced), 0, "who serves goes on");
+    });
+}

@@ -121,9 +121,13 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new() -> Self {
+        // All are held until all are chosen: a port that is let go may be given out again.
+        let udp: [UdpSocket; 4] = std::array::from_fn(|_| UdpSocket::bind(ANY).unwrap());
+        let tcp: [TcpListener; 2] = std::array::from_fn(|_| TcpListener::bind(ANY).unwrap());
+        let [a, b, c, d] = udp.each_ref().map(|socket| socket.local_addr().unwrap());
         let mut pair = Self {
-            links: (0..2).map(|_| [udp_port(), udp_port()]).collect(),
-            streams: [tcp_port(), tcp_port()],
+            links: vec![[a, b], [c, d]],
+            streams: tcp.each_ref().map(|listener| listener.local_addr().unwrap()),
             witness: None,
             key: String::new(),
             folder: tempfile::tempdir().unwrap(),
@@ -295,14 +299,8 @@ pub(crate) fn refused(result: Result<impl Sized, StartError>) -> String {
     }
 }
 
-fn udp_port() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-fn tcp_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
+/// A port of the system's choice.
+const ANY: &str = "127.0.0.1:0";
 /// The cluster's key, four times, as a file has it.
 pub(crate) const KEY: &str = "0123456789abcdef";
 /// Far more than anything here takes on a busy machine.

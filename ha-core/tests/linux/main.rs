@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod processes;
+mod realtime;
 mod scripts;
 mod service;
 mod unit;

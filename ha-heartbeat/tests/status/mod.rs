@@ -25,6 +25,7 @@ pub(crate) fn blank() -> Status {
         able: false,
         broken: false,
         yields: false,
+        waits: false,
         resources: Resources::default(),
         preference: 0,
         joint: Epoch::NONE,

@@ -64,6 +64,7 @@ struct Flight {
     link: usize,
     sent: u64,
     link_echo: u64,
+    waited: Duration,
     number: u64,
     boot: Boot,
     body: Vec<u8>,
@@ -225,7 +226,8 @@ impl World {
         }
         let beat = Beat::decode(flight.number, &flight.body).expect("it was encoded");
         let (link, from) = (LinkId(flight.link as u8), Self::id(flight.from));
-        self.handle(flight.to, Input::Beat { link, from, link_echo: flight.link_echo, beat });
+        let (link_echo, waited) = (flight.link_echo, flight.waited);
+        self.handle(flight.to, Input::Beat { link, from, link_echo, waited, beat });
     }
 
     fn handle(&mut self, node: usize, input: Input) {
@@ -287,9 +289,9 @@ impl World {
         let mut body = Vec::new();
         beat.encode(&mut body);
         let (number, boot) = (beat.number, beat.boot);
-        let link = usize::from(link.0);
-        let flight =
-            Flight { from, to: 1 - from, link, sent: self.now, link_echo, number, boot, body };
+        let waited = self.detector(from).waited(Self::id(1 - from), link, instant(self.now));
+        let (to, link, sent) = (1 - from, usize::from(link.0), self.now);
+        let flight = Flight { from, to, link, sent, link_echo, waited, number, boot, body };
         self.recorded.push(flight.clone());
         if self.cut[from][link] || self.noise && self.prng.chance(250_000) {
             return;

@@ -437,6 +437,6 @@ mod tests {
         let mut answer = Vec::new();
         // The request was not even read, so that the connection may be reset, too.
         let _ = client.read_to_end(&mut answer);
-        assert_eq!(answer, [], "a stale state would be read");
+        assert!(answer.is_empty(), "a stale state would be read");
     }
 }

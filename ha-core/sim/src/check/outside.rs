@@ -16,6 +16,7 @@ pub(super) struct Outside {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 struct Isolation {
     lost: bool,
     /// What its one look found, and when.
@@ -49,7 +50,7 @@ impl Outside {
     }
 
     /// To serve in a reign of its own beside a lost peer needs a sight of the outside.
-    fn saved(&mut self, scene: &Scene, node: usize, old: &ha_core::Saved) -> Result<(), String> {
+    fn saved(&mut self, scene: &Scene, node: usize, old: &ha_core::Saved) {
         let (here, now) = (self.nodes[node], &scene.nodes[node].disk.saved);
         let minted = now.membership.epoch > old.membership.epoch && now.may_run_alone();
         let alone = old.may_run_alone() || !old.is_initialised();
@@ -60,7 +61,6 @@ impl Outside {
         if minted {
             self.nodes[node].unseen = needs && !here.chosen && !reached;
         }
-        Ok(())
     }
 
     /// Nobody serves in a reign alone that it has seen nothing for; whoever served before it was
@@ -118,7 +118,7 @@ impl Check for Outside {
                 self.nodes[node].found = Some((reached, scene.now));
             }
             Seen::Saved { node, old } => {
-                self.saved(scene, node, old)?;
+                self.saved(scene, node, old);
                 self.alone[node] |= scene.may_run_alone(node) && scene.nodes[node].serves();
             }
             Seen::AppStarts { node, .. } => {

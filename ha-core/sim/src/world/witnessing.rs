@@ -95,6 +95,7 @@ impl World {
             flags: 0,
             cluster: CLUSTER,
             module: MODULE,
+            waited: 0,
             epoch,
             sequence: witness.sequence,
             echo: answer.number,

@@ -1,0 +1,272 @@
+//! `ha doctor`: what is wrong with this machine's set-up, each with its mend.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use ha_core::control::protocol::{Reply, Request};
+use ha_core::control::{Exit, ModuleStatus};
+use ha_core::driver::Driver;
+use ha_core::linux::cgroup::Cgroup;
+
+use super::ask::Answers;
+use super::output::Output;
+use super::run::{At, End};
+use super::{ask, files};
+use crate::node::config::Node;
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Found {
+    /// As it should be.
+    Fine(String),
+    /// Not, and how to mend it.
+    Bad(String, String),
+    /// It could be better, and how.
+    Weak(String, String),
+    /// Nothing to look at here, and why.
+    Skipped(String),
+}
+
+/// Looks at everything; fails when anything is bad.
+pub(super) fn run(at: &At<'_>, config: &Path) -> End {
+    let mut found = Vec::new();
+    let statuses = ask::status(at.socket, at.module);
+    match files::node(config) {
+        Ok(node) => {
+            found.push(Found::Fine(format!("{} can work", config.display())));
+            of_node(&mut found, &node, statuses.is_ok());
+        }
+        Err(refused) => {
+            let mend = "correct it; examples/config/ha-node.toml has every field".into();
+            found.push(Found::Bad(refused.text, mend));
+        }
+    }
+    found.push(clock());
+    found.push(unit());
+    match statuses {
+        Ok(modules) => {
+            for status in &modules {
+                of_module(&mut found, status);
+            }
+            found.push(rejections(at));
+        }
+        Err(refused) if refused.exit == Exit::Denied => {
+            found.push(Found::Bad(refused.text, "run it as root, or as a member of ha".into()));
+        }
+        Err(refused) => {
+            found.push(Found::Weak(refused.text, "systemctl enable --now ha-node".into()));
+        }
+    }
+    let bad = found.iter().any(|it| matches!(it, Found::Bad(..)));
+    for it in &found {
+        Output::line(&it.line());
+    }
+    End::Exit(if bad { Exit::Failed } else { Exit::Done })
+}
+
+impl Found {
+    fn line(&self) -> String {
+        match self {
+            Self::Fine(what) => format!("ok    {what}"),
+            Self::Bad(what, mend) => format!("BAD   {what}\n      mend: {mend}"),
+            Self::Weak(what, mend) => format!("weak  {what}\n      mend: {mend}"),
+            Self::Skipped(why) => format!("-     {why}"),
+        }
+    }
+}
+
+/// What the node's own configuration asks of this machine.
+fn of_node(found: &mut Vec<Found>, node: &Node, runs: bool) {
+    let first = node.modules.first().expect("a node has modules");
+    found.push(match Driver::check_key(&first.node.key) {
+        Ok(()) => Found::Fine("the key can be read, and by its owner only".into()),
+        Err(error) => {
+            let mend = "ha keygen FILE on one node, and the same file on the others".into();
+            Found::Bad(error.to_string(), mend)
+        }
+    });
+    let vips = node.modules.iter().filter_map(|module| module.vips.as_ref());
+    let addresses: Vec<_> = vips.flat_map(|vips| &vips.addresses).collect();
+    if !addresses.is_empty() {
+        found.push(capabilities());
+    }
+    let mut interfaces: Vec<&str> = addresses.iter().map(|vip| &*vip.interface).collect();
+    interfaces.sort_unstable();
+    interfaces.dedup();
+    found.extend(interfaces.into_iter().map(interface));
+    if node.modules.iter().any(|module| module.service.is_some()) {
+        found.push(groups());
+        found.push(guardian(node));
+    }
+    for link in &node.raw.links {
+        found.push(local("links", link.local, runs, |at| UdpSocket::bind(at).map(drop)));
+    }
+    // The node with the higher id listens, the other one dials.
+    if node.raw.node > node.raw.peer {
+        let listen = node.raw.replication.listen;
+        found.push(local("replication.listen", listen, runs, |at| TcpListener::bind(at).map(drop)));
+    }
+    if node.raw.links.len() == 1 {
+        let what = "one network between the nodes: its loss looks like the other node's".into();
+        found.push(Found::Weak(what, "a second entry in links, over another switch".into()));
+    }
+}
+
+/// `CAP_NET_ADMIN` and `CAP_NET_RAW`, which addresses and their announcements need.
+fn capabilities() -> Found {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    let missing: Vec<&str> = [("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13)]
+        .into_iter()
+        .filter(|(_, bit)| bits >> bit & 1 == 0)
+        .map(|(name, _)| name)
+        .collect();
+    if missing.is_empty() {
+        return Found::Fine("virtual addresses may be set: CAP_NET_ADMIN and CAP_NET_RAW".into());
+    }
+    let mend = "the unit grants them to the daemon; run this as root to look as it does".into();
+    Found::Weak(format!("missing here: {}", missing.join(" and ")), mend)
+}
+
+fn interface(name: &str) -> Found {
+    let folder = Path::new("/sys/class/net").join(name);
+    if !folder.exists() {
+        let mend = "`ip link` lists those of this machine; correct vips".into();
+        return Found::Bad(format!("there is no interface {name}"), mend);
+    }
+    match fs::read_to_string(folder.join("operstate")).as_deref().map(str::trim) {
+        Ok("down" | "lowerlayerdown") => {
+            let mend = format!("ip link set {name} up; then cable and switch");
+            Found::Bad(format!("interface {name} is down"), mend)
+        }
+        Ok(_) | Err(_) => Found::Fine(format!("interface {name} is there")),
+    }
+}
+
+fn groups() -> Found {
+    match Cgroup::home() {
+        Ok(home) => Found::Fine(format!("control groups at {}", home.display())),
+        Err(error) => {
+            let mend = "mount -t cgroup2 none /sys/fs/cgroup, or boot with cgroup v2".into();
+            Found::Bad(format!("no control groups (v2): {error}"), mend)
+        }
+    }
+}
+
+fn guardian(node: &Node) -> Found {
+    let beside = || std::env::current_exe().map(|it| it.with_file_name("ha-guardian"));
+    let program = node.raw.guardian.clone().map_or_else(beside, Ok);
+    match program {
+        Ok(program) if program.is_file() => {
+            Found::Fine(format!("the guardian is {}", program.display()))
+        }
+        Ok(program) => {
+            let mend = "install ha-guardian beside mirror-node, or name it: guardian".into();
+            Found::Bad(format!("there is no {}", program.display()), mend)
+        }
+        Err(error) => {
+            Found::Bad(format!("no guardian: {error}"), "name it: guardian = PATH".into())
+        }
+    }
+}
+
+/// Whether an address is this machine's, and its port free, unless the daemon has it.
+fn local(
+    field: &str,
+    address: SocketAddr,
+    runs: bool,
+    bind: impl Fn(SocketAddr) -> io::Result<()>,
+) -> Found {
+    match bind(address) {
+        Ok(()) => Found::Fine(format!("{field}: {address} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && runs => {
+            Found::Fine(format!("{field}: {address} is the daemon's"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let mend = format!("`ss -lntup` says whose; free {address}, or choose another port");
+            Found::Bad(format!("{field}: {address} is in use"), mend)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            let mend = "`ip address` lists those of this machine; correct it".into();
+            Found::Bad(format!("{field}: {} is not an address of this machine", address.ip()), mend)
+        }
+        Err(error) => Found::Bad(format!("{field}: {address}: {error}"), "see the error".into()),
+    }
+}
+
+/// A clock that the kernel itself mistrusts makes leases wrong.
+fn clock() -> Found {
+    let folder = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    match fs::read_to_string(folder).as_deref().map(str::trim) {
+        Ok("jiffies") => {
+            let mend = "boot with another clocksource: hpet, acpi_pm or tsc".into();
+            Found::Weak("the clock is jiffies: leases need a better one".into(), mend)
+        }
+        Ok(source) => Found::Fine(format!("the clock is {source}")),
+        Err(error) => Found::Skipped(format!("the kernel does not name its clock: {error}")),
+    }
+}
+
+fn unit() -> Found {
+    if !Path::new("/run/systemd/system").exists() {
+        return Found::Skipped("no systemd here: see that the daemon starts at boot".into());
+    }
+    let asked = Command::new("systemctl")
+        .args(["is-enabled", "ha-node.service"])
+        .stdin(Stdio::null())
+        .output();
+    match asked {
+        Ok(output) if output.status.success() => Found::Fine("ha-node starts at boot".into()),
+        Ok(output) => {
+            let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            let what = format!("ha-node does not start at boot: {state}");
+            Found::Weak(what, "systemctl enable ha-node".into())
+        }
+        Err(error) => Found::Skipped(format!("systemctl cannot be asked: {error}")),
+    }
+}
+
+/// What a running module tells.
+fn of_module(found: &mut Vec<Found>, status: &ModuleStatus) {
+    let name = &status.module;
+    if status.verdict == "PROTECTED" {
+        found.push(Found::Fine(format!("{name}: a takeover would succeed now")));
+    }
+    if let Some(down) = &status.down {
+        found.push(Found::Bad(format!("{name}: {}", down.why), down.next.clone()));
+    }
+    for blocker in &status.blockers {
+        found.push(Found::Bad(format!("{name}: {}", blocker.why), blocker.next.clone()));
+    }
+    for note in &status.notes {
+        found.push(Found::Weak(format!("{name}: {}", note.why), note.next.clone()));
+    }
+}
+
+/// Another key on one side, a foreign cluster, a clash of ids: all are refused datagrams.
+fn rejections(at: &At<'_>) -> Found {
+    let request = Request::Events { module: at.named(), since: 0, follow: false };
+    let Ok(mut answers) = Answers::of(at.socket, &request, Some(ask::PATIENCE)) else {
+        return Found::Skipped("the daemon's events are not to be had".into());
+    };
+    let mut refused = None;
+    while let Ok(Some(answer)) = answers.next() {
+        if let Reply::Event(event) = answer
+            && event.event == "rejected"
+        {
+            refused = Some(event.text);
+        }
+    }
+    match refused {
+        Some(text) => {
+            let mend = "the same key file, cluster name and time settings on all nodes and the \
+                witness: compare `sha256sum` of the key";
+            Found::Weak(text, mend.into())
+        }
+        None => Found::Fine("no datagram was refused".into()),
+    }
+}

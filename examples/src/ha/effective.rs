@@ -1,0 +1,152 @@
+//! What a configuration means, with its defaults.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use ha_core::config::{DefaultPrim, Winner};
+use ha_core::raw::{Key, Span};
+use ha_core::vip::OnRemoved;
+
+use crate::node::config::{Module, Node};
+
+/// Where a node's file is unless somebody says so.
+pub(super) const DEFAULT: &str = "/etc/ha-node/ha-node.toml";
+
+/// The configuration as a file that leaves nothing out.
+pub(super) fn effective(node: &Node) -> String {
+    let mut text = String::new();
+    let out = &mut text;
+    shared(out, node);
+    for module in &node.modules {
+        one(out, module);
+    }
+    text
+}
+
+fn field(out: &mut String, name: &str, value: &str) {
+    writeln!(out, "{name} = {value}").expect("a text takes all");
+}
+
+fn quoted(value: impl std::fmt::Display) -> String {
+    format!("{:?}", value.to_string())
+}
+
+fn time(span: Duration) -> String {
+    quoted(Span(span))
+}
+
+fn shared(out: &mut String, node: &Node) {
+    let (raw, first) = (&node.raw, &node.modules.first().expect("a node has modules").node);
+    let timing = first.config.timing();
+    field(out, "cluster", &quoted(&raw.cluster));
+    field(out, "node", &raw.node.to_string());
+    field(out, "peer", &raw.peer.to_string());
+    field(out, "name", &quoted(&node.name));
+    let links = raw
+        .links
+        .iter()
+        .map(|link| format!("{{ local = {}, peer = {} }}", quoted(link.local), quoted(link.peer)));
+    field(out, "links", &format!("[{}]", links.collect::<Vec<_>>().join(", ")));
+    let stream = raw.replication;
+    let ends = (quoted(stream.listen), quoted(stream.connect));
+    field(out, "replication", &format!("{{ listen = {}, connect = {} }}", ends.0, ends.1));
+    field(out, "vote", &quoted(first.config.policy().vote));
+    if let Some(witness) = raw.witness {
+        field(out, "witness", &quoted(witness));
+    }
+    if let Some(ping) = first.config.policy().ping {
+        let targets = raw.ping.iter().map(quoted).collect::<Vec<_>>();
+        field(out, "ping", &format!("[{}]", targets.join(", ")));
+        field(out, "probe", &time(ping.probe));
+    }
+    let spans = [
+        ("heartbeat", timing.heartbeat),
+        ("timeout", timing.timeout),
+        ("lease", timing.lease),
+        ("round_trip", timing.round_trip),
+        ("stop", timing.stop),
+    ];
+    for (name, span) in spans {
+        field(out, name, &time(span));
+    }
+    match &first.key {
+        Key::File(file) => field(out, "key_file", &quoted(file)),
+        Key::Rotating { signing, accepted } => {
+            field(out, "key_file", &quoted(signing));
+            field(out, "accept_key_file", &quoted(accepted));
+        }
+        Key::Insecure => field(out, "insecure", "true"),
+    }
+    for (name, path) in [("state", &raw.state), ("run", &raw.run), ("log", &raw.log)] {
+        field(out, name, &quoted(path.display()));
+    }
+    field(out, "log_bytes", &raw.log_bytes.to_string());
+    if let Some(guardian) = &raw.guardian {
+        field(out, "guardian", &quoted(guardian.display()));
+    }
+    if let Some(watchdog) = &raw.watchdog {
+        field(out, "watchdog", &quoted(watchdog.display()));
+    }
+}
+
+fn one(out: &mut String, module: &Module) {
+    out.push_str("\n[[module]]\n");
+    let (config, policy) = (&module.node.config, module.node.config.policy());
+    field(out, "name", &quoted(&module.name));
+    field(out, "id", &config.identity().module.0.to_string());
+    addresses(out, module);
+    if let Some(service) = &module.service {
+        if let Some(scripts) = &service.scripts {
+            field(out, "scripts", &quoted(scripts.display()));
+        }
+        if let Some(unit) = &service.unit {
+            field(out, "unit", &quoted(unit));
+        }
+        field(out, "start_timeout", &time(service.start));
+        field(out, "stop_timeout", &time(service.stop));
+        field(out, "force_timeout", &time(service.force));
+        field(out, "grace", &time(service.grace));
+    }
+    let home = match policy.default_prim {
+        DefaultPrim::Alone => quoted("alone"),
+        DefaultPrim::Last => quoted("last"),
+        DefaultPrim::Node(node) => node.to_string(),
+    };
+    field(out, "default_prim", &home);
+    let winner = match policy.winner {
+        Winner::FormerPrim => "former_prim",
+        Winner::FormerSecond => "former_second",
+        Winner::MostRecent => "most_recent",
+        Winner::Wait => "wait",
+    };
+    field(out, "winner", &quoted(winner));
+    field(out, "autostart", &policy.autostart.to_string());
+    field(out, "bootstrap", &policy.bootstrap.to_string());
+    if let Some(alone) = policy.alone_after {
+        field(out, "alone_after", &time(alone));
+    }
+    field(out, "failover", &policy.failover.to_string());
+}
+
+fn addresses(out: &mut String, module: &Module) {
+    let Some(vips) = &module.vips else { return };
+    let one = |vip: &ha_core::linux::VipConfig| {
+        let label = vip.label.as_ref().map(|label| format!(", label = {}", quoted(label)));
+        format!(
+            "{{ address = {}, interface = {}, prefix = {}{} }}",
+            quoted(vip.address),
+            quoted(&vip.interface),
+            vip.prefix,
+            label.unwrap_or_default()
+        )
+    };
+    let all: Vec<String> = vips.addresses.iter().map(one).collect();
+    field(out, "vips", &format!("[{}]", all.join(", ")));
+    field(out, "refresh", &time(vips.refresh));
+    let removed = match vips.on_removed {
+        OnRemoved::PutBack => "put_back",
+        OnRemoved::StepDown => "step_down",
+    };
+    field(out, "on_removed", &quoted(removed));
+    field(out, "reset_connections", &vips.reset_connections.to_string());
+}

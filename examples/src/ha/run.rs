@@ -1,0 +1,126 @@
+//! What each command does, and what it ends with.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+use ha_core::control::protocol::{Reply, Request, Verb as Ordered};
+use ha_core::control::{Exit, Refused};
+
+use super::args::{Confirm, Ha, Switch, Verb};
+use super::order::Order;
+use super::output::Output;
+use super::{ask, doctor, files, see};
+
+/// What a command ended with: a code of OPERATIONS, or one of a predicate's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// As every command.
+    Exit(Exit),
+    /// As `check` and `role -q` say.
+    Own(u8),
+}
+
+/// Where the daemon is, of what, and how long to wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<'a> {
+    pub(super) socket: &'a Path,
+    pub(super) module: Option<&'a str>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) output: Output,
+}
+
+impl At<'_> {
+    /// The module's name, owned.
+    pub(super) fn named(&self) -> Option<String> {
+        self.module.map(Into::into)
+    }
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    match Ha::try_parse() {
+        Ok(ha) => run(&ha),
+        Err(error) => {
+            // A closed pipe says nothing of the command line.
+            let _ = error.print();
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            ExitCode::from(code.code())
+        }
+    }
+}
+
+/// Does what a command line says.
+pub fn run(ha: &Ha) -> ExitCode {
+    let output = Output::new(ha.json);
+    let at = At { socket: &ha.socket, module: ha.module.as_deref(), timeout: ha.timeout, output };
+    let end = match obey(&at, &ha.verb) {
+        Ok(end) => end,
+        Err(refused) => {
+            if ha.json {
+                Output::json(&Reply::Refused(refused.clone()));
+            } else {
+                Output::note(&format!("ha: {}", refused.text));
+            }
+            // A monitor's own codes say only what is known.
+            if matches!(ha.verb, Verb::Check) { End::Own(3) } else { End::Exit(refused.exit) }
+        }
+    };
+    ExitCode::from(match end {
+        End::Exit(exit) => exit.code(),
+        End::Own(code) => code,
+    })
+}
+
+fn obey(at: &At<'_>, verb: &Verb) -> Result<End, Refused> {
+    match verb {
+        Verb::Status { watch } => see::status(at, *watch),
+        Verb::Explain => see::explain(at),
+        Verb::Events { follow, since } => see::events(at, *follow, *since),
+        Verb::Check => see::check(at),
+        Verb::Role { quiet } => see::role(at, *quiet),
+        Verb::History => see::history(at),
+        Verb::Wait { state } => see::wait(at, *state),
+        Verb::Start(confirm) => give(at, Ordered::Start, *confirm),
+        Verb::Stop(confirm) => give(at, Ordered::Stop, *confirm),
+        Verb::Restart(confirm) => give(at, Ordered::Restart, *confirm),
+        Verb::Stopstart(confirm) => give(at, Ordered::Stopstart, *confirm),
+        Verb::Swap(confirm) => give(at, Ordered::Swap, *confirm),
+        Verb::Prim { keep, confirm } => Order::new(at, Ordered::Prim, *confirm).give_keeping(keep),
+        Verb::Second(confirm) => give(at, Ordered::Second, *confirm),
+        Verb::Primforce(confirm) => give(at, Ordered::Primforce, *confirm),
+        Verb::Maintenance { switch, span, confirm } => {
+            let span = span.filter(|_| *switch == Switch::On);
+            let for_ms = span.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+            give(at, Ordered::Maintenance { for_ms }, *confirm)
+        }
+        Verb::Failover { switch, confirm } => {
+            give(at, Ordered::Failover { on: *switch == Switch::On }, *confirm)
+        }
+        Verb::Checkers { switch, confirm } => {
+            give(at, Ordered::Checkers { on: *switch == Switch::On }, *confirm)
+        }
+        Verb::Op { id } => super::order::attach(at, *id),
+        Verb::Reload => match ask::once(at.socket, &Request::Reload)? {
+            Reply::Said(said) => {
+                Output::line(&said);
+                Ok(End::Exit(Exit::Done))
+            }
+            other => Err(ask::strange(&other)),
+        },
+        Verb::Doctor { config } => Ok(doctor::run(at, config)),
+        Verb::Config { action } => files::config(at, action),
+        Verb::Keygen { file } => files::keygen(file),
+        Verb::SetAside { config, name } => files::set_aside(config, name.as_deref().or(at.module)),
+        Verb::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Ha::command(), "ha", &mut std::io::stdout());
+            Ok(End::Exit(Exit::Done))
+        }
+        Verb::Man { folder } => files::man(folder),
+    }
+}
+
+fn give(at: &At<'_>, verb: Ordered, confirm: Confirm) -> Result<End, Refused> {
+    Order::new(at, verb, confirm).give()
+}

@@ -1,0 +1,134 @@
+//! The commands that need no daemon.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use ha_core::driver::Driver;
+use ha_core::raw::Key;
+use ha_node::node::config::Node;
+
+use crate::program::{Said, ha};
+
+/// A folder with a node's file in it.
+struct Rig(tempfile::TempDir);
+
+impl Rig {
+    fn new(more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().display();
+        let text = format!(
+            "cluster = \"shop\"\nnode = 0\npeer = 1\nname = \"node1\"\nvote = \"none\"\n\
+             insecure = true\n\
+             links = [{{ local = \"127.0.0.1:7400\", peer = \"10.0.0.2:7400\" }}]\n\
+             replication = {{ listen = \"127.0.0.1:7401\", connect = \"10.0.0.2:7401\" }}\n\
+             state = \"{home}/state\"\n{more}[[module]]\nname = \"web\"\nid = 1\n\
+             vips = [{{ address = \"192.0.2.1\", interface = \"none0\" }}]\n"
+        );
+        fs::write(folder.path().join("node.toml"), text).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn ha(&self, words: &[&str]) -> Said {
+        let file = self.path().join("node.toml");
+        let said = ha(&[words, &[file.to_str().unwrap()]].concat());
+        let home = self.path().display().to_string();
+        Said { out: said.out.replace(&home, "/f"), err: said.err.replace(&home, "/f"), ..said }
+    }
+}
+
+#[test]
+fn a_key_is_made_once_and_read_by_the_driver() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let file = path.to_str().unwrap();
+    assert_eq!(ha(&["keygen", file]).code, 0);
+    let key = fs::read_to_string(&path).unwrap();
+    assert_eq!(key.trim_end().len(), 64);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
+    Driver::check_key(&Key::File(file.into())).unwrap();
+    let again = ha(&["keygen", file]);
+    let text = format!("ha: {file}: it exists, and a key is never overwritten\n");
+    assert_eq!((again.code, again.err), (1, text));
+    assert_eq!(fs::read_to_string(&path).unwrap(), key);
+    let other = folder.path().join("other");
+    assert_eq!(ha(&["keygen", other.to_str().unwrap()]).code, 0);
+    assert_ne!(fs::read_to_string(other).unwrap(), key);
+}
+
+#[test]
+fn a_configuration_is_checked_by_line_and_shown_with_its_defaults() {
+    let rig = Rig::new("");
+    let fine = rig.ha(&["config", "check"]);
+    assert_eq!((fine.code, &*fine.out), (0, "/f/node.toml: fine: web\n"));
+    let shown = rig.ha(&["config", "show", "--effective"]);
+    assert_eq!(shown.code, 0);
+    assert!(shown.out.contains("lease = \"3s\"\n"), "{}", shown.out);
+    let again = rig.path().join("again.toml");
+    fs::write(&again, shown.out.replace("/f", &rig.path().display().to_string())).unwrap();
+    let (before, after) =
+        (Node::read(&rig.path().join("node.toml")).unwrap(), Node::read(&again).unwrap());
+    assert_eq!(before.modules[0].node, after.modules[0].node, "it means the same");
+    assert_eq!(before.modules[0].vips, after.modules[0].vips);
+    assert_eq!(before.name, after.name);
+
+    let wrong = Rig::new("timeout = \"1ms\"\n").ha(&["config", "check"]);
+    assert_eq!(wrong.code, 78);
+    assert!(wrong.err.starts_with("ha: /f/node.toml:10: "), "{wrong:?}");
+    let unknown = Rig::new("leese = \"1s\"\n").ha(&["config", "check"]);
+    assert_eq!(unknown.code, 78);
+    assert!(unknown.err.contains(":10: unknown field `leese`"), "{unknown:?}");
+}
+
+#[test]
+fn what_was_set_aside_is_listed_with_its_size() {
+    let rig = Rig::new("");
+    let none = rig.ha(&["set-aside", "--config"]);
+    assert_eq!((none.code, &*none.out), (0, "nothing is kept aside\n"));
+    let kept = rig.path().join("state/web/aside-0000000000000700-0000000000000029");
+    fs::create_dir_all(&kept).unwrap();
+    fs::write(kept.join("0000000000000029.log"), [0; 120]).unwrap();
+    fs::create_dir_all(rig.path().join("state/web/aside.next")).unwrap();
+    let listed = rig.ha(&["set-aside", "web", "--config"]);
+    let line = "web  from record 41 of epoch 7.0  120 bytes  \
+        /f/state/web/aside-0000000000000700-0000000000000029\n";
+    assert_eq!((listed.code, &*listed.out), (0, line));
+    let other = rig.ha(&["set-aside", "db", "--config"]);
+    assert_eq!((other.code, &*other.err), (64, "ha: no module \"db\": there are web\n"));
+}
+
+#[test]
+fn doctor_names_what_is_wrong_and_how_to_mend_it() {
+    let rig = Rig::new("");
+    let none = rig.path().join("none.sock");
+    let said = rig.ha(&["--socket", none.to_str().unwrap(), "doctor", "--config"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    for line in [
+        "ok    /f/node.toml can work\n",
+        "BAD   there is no interface none0\n      mend: `ip link` lists those of this machine; \
+         correct vips\n",
+        "weak  one network between the nodes: its loss looks like the other node's\n",
+        "weak  no daemon at /f/none.sock: start it (systemctl start ha-node), or name its socket\n",
+    ] {
+        assert!(said.out.contains(line), "{line}\n{}", said.out);
+    }
+    let wrong = Rig::new("lease = 1\n").ha(&["doctor", "--config"]);
+    assert!(wrong.code == 1 && wrong.out.starts_with("BAD   /f/node.toml:10: "), "{wrong:?}");
+}
+
+#[test]
+fn completions_and_manual_pages_are_made_of_the_command_line() {
+    for shell in ["bash", "zsh", "fish"] {
+        let made = ha(&["completions", shell]);
+        assert!(made.code == 0 && made.out.contains("primforce"), "{shell}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(ha(&["man", folder.path().to_str().unwrap()]).code, 0);
+    let page = fs::read_to_string(folder.path().join("ha-swap.1")).unwrap();
+    assert!(page.contains(".TH") && page.contains("Hand over to the other node"), "{page}");
+    assert!(folder.path().join("ha.1").exists());
+}

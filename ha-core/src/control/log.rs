@@ -1,0 +1,248 @@
+//! The newest events of a process, for whoever asks or follows.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::prelude::rust_2024::*;
+use std::sync::{Mutex, PoisonError};
+
+use ha_proto::{Epoch, Instant, ModuleId};
+use tokio::sync::watch;
+
+use crate::Event;
+use crate::control::wall::Wall;
+use crate::driver::Clock;
+use crate::history::{History, Takeover};
+
+/// The newest events of all modules of a process, numbered from 1 in the order in which they
+/// happened, and the takeovers that they were part of.
+///
+/// Give it to [`Driver::observe`](crate::driver::Driver::observe):
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use ha_core::control::EventLog;
+/// use ha_core::driver::Driver;
+///
+/// let mut driver = Driver::new();
+/// let events = Arc::new(EventLog::new());
+/// let log = Arc::clone(&events);
+/// driver.observe(move |module, epoch, event| log.note(module, epoch, event));
+/// ```
+pub struct EventLog {
+    clock: Clock,
+    kept: Mutex<Kept>,
+    newest: watch::Sender<u64>,
+}
+
+/// An event, and when it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number.
+    pub seq: u64,
+    /// Whose.
+    pub module: ModuleId,
+    /// The epoch that was saved then.
+    pub epoch: Epoch,
+    /// When, on the log's clock.
+    pub at: Instant,
+    /// When, by the wall's clock, which may jump.
+    pub wall: Wall,
+    /// What.
+    pub event: Event,
+}
+
+/// A takeover, and when it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The number of the event that ended it.
+    pub seq: u64,
+    /// When, by the wall's clock.
+    pub wall: Wall,
+    /// What.
+    pub takeover: Takeover,
+}
+
+/// What was asked for from some number on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Since {
+    /// The events, oldest first; at most [`EventLog::CHUNK`].
+    pub entries: Vec<Entry>,
+    /// How many before them are forgotten.
+    pub forgotten: u64,
+    /// Where to ask next.
+    pub next: u64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    ring: Ring,
+    modules: BTreeMap<ModuleId, (History, VecDeque<Past>)>,
+}
+
+/// Numbered entries of which the oldest are forgotten.
+#[derive(Debug, Default)]
+struct Ring {
+    entries: VecDeque<Entry>,
+    newest: u64,
+}
+
+impl EventLog {
+    /// Events that are kept: some hours of a pair that flaps every few seconds; 0.5 MiB.
+    pub const KEPT: usize = 4_096;
+    /// Events that are given out at once, so that no reader holds up the node for long.
+    pub const CHUNK: usize = 256;
+    /// Takeovers that are kept for each module.
+    pub const HISTORY: usize = 64;
+
+    /// An empty log.
+    pub fn new() -> Self {
+        let (newest, _) = watch::channel(0);
+        Self { clock: Clock::start(), kept: Mutex::default(), newest }
+    }
+
+    /// Takes an event. Returns at once.
+    pub fn note(&self, module: ModuleId, epoch: Epoch, event: &Event) {
+        let seq = self.keep(module, epoch, event, self.clock.now(), Wall::now());
+        self.newest.send_replace(seq);
+    }
+
+    fn keep(&self, module: ModuleId, epoch: Epoch, event: &Event, at: Instant, wall: Wall) -> u64 {
+        let mut kept = self.kept();
+        let seq = kept.ring.push(|seq| Entry { seq, module, epoch, at, wall, event: *event });
+        let (history, past) = kept.modules.entry(module).or_default();
+        if let Some(takeover) = history.note(at, event) {
+            if past.len() == Self::HISTORY {
+                past.pop_front();
+            }
+            past.push_back(Past { seq, wall, takeover });
+        }
+        seq
+    }
+
+    /// The events from number `from` on.
+    pub fn since(&self, from: u64) -> Since {
+        self.kept().ring.since(from)
+    }
+
+    /// The number of the newest event; zero before the first.
+    pub fn newest(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
+    /// Says when there is a newer event.
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// The takeovers of a module, oldest first.
+    pub fn history(&self, module: ModuleId) -> Vec<Past> {
+        let kept = self.kept();
+        kept.modules.get(&module).map_or_else(Vec::new, |(_, past)| past.iter().copied().collect())
+    }
+
+    /// The clock of the entries.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        // Whoever panicked left a log that lacks one entry at most.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ring {
+    fn push(&mut self, entry: impl FnOnce(u64) -> Entry) -> u64 {
+        self.newest += 1;
+        if self.entries.len() == EventLog::KEPT {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry(self.newest));
+        assert!(self.entries.len() <= EventLog::KEPT, "events would fill the memory");
+        self.newest
+    }
+
+    fn since(&self, from: u64) -> Since {
+        let from = from.max(1);
+        let oldest = self.newest + 1 - self.entries.len() as u64;
+        let first = from.clamp(oldest, self.newest + 1);
+        let skipped = usize::try_from(first - oldest).expect("no more than are kept");
+        let entries: Vec<Entry> =
+            self.entries.iter().skip(skipped).take(EventLog::CHUNK).copied().collect();
+        let next = first + entries.len() as u64;
+        Since { entries, forgotten: first.saturating_sub(from), next }
+    }
+}
+
+impl Default for EventLog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLog").field("newest", &self.newest()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use ha_proto::NodeId;
+
+    use super::*;
+    use crate::history::Cause;
+
+    const WEB: ModuleId = ModuleId(1);
+
+    fn filled(count: u64) -> EventLog {
+        let (log, then) = (EventLog::new(), Wall::since_1970(Duration::ZERO));
+        for at in 0..count {
+            log.keep(WEB, Epoch::NONE, &Event::InSync, Instant::from_nanos(at), then);
+        }
+        log
+    }
+
+    fn numbers(since: &Since) -> Option<(u64, u64)> {
+        Some((since.entries.first()?.seq, since.entries.last()?.seq))
+    }
+
+    #[test]
+    fn events_are_given_out_in_pieces_from_any_number_on() {
+        let log = filled(300);
+        let first = log.since(0);
+        assert_eq!((numbers(&first), first.forgotten, first.next), (Some((1, 256)), 0, 257));
+        let second = log.since(first.next);
+        assert_eq!((numbers(&second), second.next), (Some((257, 300)), 301));
+        let none = log.since(second.next);
+        assert_eq!(none, Since { next: 301, ..Since::default() });
+        assert_eq!(log.since(u64::MAX).next, 301, "a number of another life begins at the end");
+        assert_eq!(EventLog::new().since(0), Since { next: 1, ..Since::default() });
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_and_whoever_asks_for_them_is_told() {
+        let kept = EventLog::KEPT as u64;
+        let log = filled(kept + 10);
+        let since = log.since(1);
+        assert_eq!((since.forgotten, since.entries[0].seq), (10, 11));
+        assert_eq!(log.since(5).forgotten, 6);
+        assert_eq!(log.since(11).forgotten, 0);
+    }
+
+    #[test]
+    fn followers_hear_of_each_event_and_takeovers_are_remembered() {
+        let log = EventLog::new();
+        let mut follower = log.follow();
+        let epoch = Epoch::new(3, NodeId::new(0).unwrap());
+        log.note(WEB, epoch, &Event::PeerDown(NodeId::new(1).unwrap()));
+        log.note(WEB, epoch, &Event::Serving(epoch));
+        assert_eq!(*follower.borrow_and_update(), 2);
+        let past = log.history(WEB);
+        assert_eq!((past.len(), past[0].seq, past[0].takeover.cause), (1, 2, Cause::PeerLost));
+        assert!(past[0].takeover.start < Duration::from_mins(1));
+        assert_eq!(log.history(ModuleId(2)), []);
+    }
+}

@@ -1,0 +1,331 @@
+//! Tells somebody outside of what happens: a program, or a URL.
+
+mod config;
+mod post;
+#[cfg(test)]
+mod tests;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::format;
+use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::prelude::rust_2024::*;
+use std::process::{Command, Stdio};
+use std::string::String;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use ha_proto::{Epoch, ModuleId, Role};
+use tracing::{debug, warn};
+
+use self::config::Target;
+use super::cgroup::FOR_THE_DAEMON_ONLY;
+use super::child::{End, end};
+use crate::Event;
+use crate::driver::Clock;
+use crate::verdict::Names;
+
+pub use self::config::{HookConfig, HookError, RawNotify};
+
+/// Tells a program, or a URL, of each event from a level on: one at a time, in order, on a thread
+/// of its own. Whoever tells it never waits; what is too much is dropped, counted and said.
+///
+/// It is told as JSON, on the program's standard input or as the body of a POST; a program also
+/// finds it in its environment:
+///
+/// | JSON | environment | |
+/// |---|---|---|
+/// | `module` | `HA_MODULE` | the module's name |
+/// | `node` | `HA_NODE` | this node's name |
+/// | `role` | `HA_ROLE` | the module's role then: `STOP` `WAIT` `SECOND` `PRIM` `ALONE` `UP` |
+/// | `epoch` | `HA_EPOCH` | a number that grows from reign to reign, as the module's scripts get it |
+/// | `event` | `HA_EVENT` | [`Event::name`] |
+/// | `text` | `HA_TEXT` | the event in words: [`Event::told`] |
+/// | `level` | `HA_LEVEL` | `info` `warn` `error` |
+/// | `sequence` | `HA_SEQUENCE` | the event's number since the daemon's start, as `ha events` has it |
+/// | `dropped` | `HA_DROPPED` | how many events were dropped so far, since the daemon's start |
+///
+/// Who tells it of events counts them; where the feature `control` keeps them as well, its
+/// `EventLog::newest` is the number of the one that was noted last.
+///
+/// ```no_run
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use ha_core::driver::Driver;
+/// use ha_core::linux::hook::Hook;
+///
+/// fn observe(driver: &mut Driver, hook: Hook) {
+///     let events = AtomicU64::new(0);
+///     driver.observe(move |module, epoch, event| {
+///         let number = events.fetch_add(1, Ordering::Relaxed) + 1;
+///         hook.tell(number, module, epoch, event);
+///     });
+/// }
+/// ```
+///
+/// Success is the exit code 0, or a status from 200 to 299; anything else is said in the log, and
+/// not tried again.
+///
+/// Dropping it tells what waits, for as long as one event may take, and gives up the rest.
+#[derive(Debug)]
+pub struct Hook {
+    config: HookConfig,
+    queue: Option<SyncSender<Letter>>,
+    /// Of each module, for whoever tells: the thread does not touch it.
+    roles: Mutex<BTreeMap<ModuleId, Role>>,
+    dropped: Arc<AtomicU64>,
+    end: Arc<AtomicU64>,
+    clock: Clock,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a module and its surroundings are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The module.
+    pub module: String,
+    /// Nodes and networks; [`Names::me`] is told as `node`.
+    pub names: Names,
+}
+
+/// An event that waits to be told.
+#[derive(Clone, Copy, Debug)]
+struct Letter {
+    sequence: u64,
+    module: ModuleId,
+    role: Role,
+    epoch: Epoch,
+    event: Event,
+}
+
+impl Hook {
+    /// Starts to tell of these modules; of others nothing is told.
+    ///
+    /// # Errors
+    /// [`HookConfig::check`], or there is no thread.
+    pub fn start(
+        config: HookConfig,
+        modules: BTreeMap<ModuleId, Named>,
+    ) -> Result<Self, HookError> {
+        config.check()?;
+        let (queue, letters) = sync_channel(QUEUE_MAX);
+        let (dropped, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(u64::MAX)));
+        let clock = Clock::start();
+        let roles = modules.keys().map(|&module| (module, Role::Stop)).collect();
+        let worker = Worker {
+            config: config.clone(),
+            modules,
+            dropped: Arc::clone(&dropped),
+            said: 0,
+            end: Arc::clone(&end),
+            clock,
+        };
+        let work = move || worker.work(&letters);
+        let thread = thread::Builder::new().name("ha-notify".into()).spawn(work);
+        let thread = Some(thread.map_err(HookError::Thread)?);
+        let roles = Mutex::new(roles);
+        Ok(Self { config, queue: Some(queue), roles, dropped, end, clock, thread })
+    }
+
+    /// Tells of an event, if it is of the level; never waits. Shown every event, by
+    /// [`Driver::observe`](crate::driver::Driver::observe), it knows the role of each module.
+    pub fn tell(&self, sequence: u64, module: ModuleId, epoch: Epoch, event: &Event) {
+        let mut roles = self.roles.lock().expect("nothing panics while a role is noted");
+        let Some(role) = roles.get_mut(&module) else { return };
+        if let Event::Role { to, .. } = event {
+            *role = *to;
+        }
+        if event.level() < self.config.level {
+            return;
+        }
+        let queue = self.queue.as_ref().expect("it lives as long as this");
+        let letter = Letter { sequence, module, role: *role, epoch, event: *event };
+        if queue.try_send(letter).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many events were dropped because too many waited.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        let end = self.clock.now() + self.config.timeout;
+        self.end.store(end.as_nanos(), Ordering::Relaxed);
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // One that panicked tells nobody any more.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Events that may wait: a takeover has ten or so for each module, most of them of no high level.
+const QUEUE_MAX: usize = 256;
+
+struct Worker {
+    config: HookConfig,
+    modules: BTreeMap<ModuleId, Named>,
+    dropped: Arc<AtomicU64>,
+    /// How many of those the log has been told of.
+    said: u64,
+    /// When to give up, by the clock.
+    end: Arc<AtomicU64>,
+    clock: Clock,
+}
+
+impl Worker {
+    fn work(mut self, letters: &Receiver<Letter>) {
+        while let Ok(letter) = letters.recv() {
+            let end = self.end.load(Ordering::Relaxed);
+            let left = Duration::from_nanos(end.saturating_sub(self.clock.now().as_nanos()));
+            let limit = self.config.timeout.min(left);
+            if limit.is_zero() {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.tell(&letter, limit);
+            }
+            self.say_dropped();
+        }
+    }
+
+    fn tell(&self, letter: &Letter, limit: Duration) {
+        let named = &self.modules[&letter.module];
+        let words = Words::new(letter, named, self.dropped.load(Ordering::Relaxed));
+        let told = match &self.config.target {
+            Target::Exec(program) => exec(program, &words, limit),
+            Target::Post(url) => post::post(url, &words.json(), limit),
+        };
+        let (target, event) = (&self.config.target, words.event);
+        match told {
+            Ok(()) => debug!(%target, event, "told"),
+            Err(error) => warn!(%target, event, %error, "it could not be told of an event"),
+        }
+    }
+
+    fn say_dropped(&mut self) {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        if dropped > self.said {
+            let (more, target) = (dropped - self.said, &self.config.target);
+            warn!(%target, more, dropped, "too slow to be told of every event");
+            self.said = dropped;
+        }
+    }
+}
+
+/// An event as it is told.
+struct Words<'a> {
+    module: &'a str,
+    node: &'a str,
+    role: String,
+    epoch: u64,
+    event: &'static str,
+    text: String,
+    level: &'static str,
+    sequence: u64,
+    dropped: u64,
+}
+
+impl<'a> Words<'a> {
+    fn new(letter: &Letter, named: &'a Named, dropped: u64) -> Self {
+        let event = &letter.event;
+        Self {
+            module: &named.module,
+            node: &named.names.me,
+            role: format!("{}", letter.role),
+            epoch: letter.epoch.bits(),
+            event: event.name(),
+            text: event.told(&named.names),
+            level: event.level().name(),
+            sequence: letter.sequence,
+            dropped,
+        }
+    }
+
+    /// The texts, by the names of both kinds.
+    fn texts(&self) -> [(&'static str, &'static str, &str); 6] {
+        [
+            ("module", "HA_MODULE", self.module),
+            ("node", "HA_NODE", self.node),
+            ("role", "HA_ROLE", &self.role),
+            ("event", "HA_EVENT", self.event),
+            ("text", "HA_TEXT", &self.text),
+            ("level", "HA_LEVEL", self.level),
+        ]
+    }
+
+    /// The numbers, likewise.
+    fn numbers(&self) -> [(&'static str, &'static str, u64); 3] {
+        [
+            ("epoch", "HA_EPOCH", self.epoch),
+            ("sequence", "HA_SEQUENCE", self.sequence),
+            ("dropped", "HA_DROPPED", self.dropped),
+        ]
+    }
+
+    fn json(&self) -> String {
+        let mut json = String::from("{");
+        for (name, _, text) in self.texts() {
+            json.extend(["\"", name, "\":\""]);
+            escape(text, &mut json);
+            json.push_str("\",");
+        }
+        let numbers = self.numbers().map(|(name, _, number)| format!("\"{name}\":{number}"));
+        json.push_str(&numbers.join(","));
+        json.push('}');
+        json
+    }
+}
+
+/// What stands between the quotes of a string (RFC 8259, 7).
+fn escape(text: &str, json: &mut String) {
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => json.extend(['\\', c]),
+            '\0'..='\x1f' => json.extend(["\\u", &format!("{:04x}", u32::from(c))]),
+            _ => json.push(c),
+        }
+    }
+}
+
+/// Runs the program once.
+fn exec(program: &Path, words: &Words<'_>, limit: Duration) -> io::Result<()> {
+    let mut command = Command::new(program);
+    for (_, name, text) in words.texts() {
+        // The system takes no such byte, and none of our texts has one.
+        command.env(name, text.replace('\0', ""));
+    }
+    for (_, name, number) in words.numbers() {
+        command.env(name, format!("{number}"));
+    }
+    for name in FOR_THE_DAEMON_ONLY {
+        command.env_remove(name);
+    }
+    // What it complains of goes where the daemon's own lines go.
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.spawn()?;
+    let mut json = words.json();
+    json.push('\n');
+    let mut stdin = child.stdin.take().expect("the standard input was asked to be a pipe");
+    // Less than a pipe holds, so this never waits; and a program need not read it.
+    assert!(json.len() <= PIPE, "a program that does not read would hold up all others");
+    let _ = stdin.write_all(json.as_bytes());
+    drop(stdin);
+    match end(&mut child, limit, None)? {
+        End::Exited(status) if status.success() => Ok(()),
+        End::Exited(status) => Err(io::Error::other(format!("{status}"))),
+        End::Overran | End::Cancelled => {
+            let late = format!("it did not end within {limit:?} and was killed");
+            Err(io::Error::new(io::ErrorKind::TimedOut, late))
+        }
+    }
+}
+
+/// Bytes that a pipe of Linux holds at least: `PIPE_BUF` and more (pipe(7)).
+const PIPE: usize = 4096;

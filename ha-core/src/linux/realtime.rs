@@ -1,0 +1,114 @@
+//! What keeps the node's thread going where the machine is short of time or memory.
+//!
+//! A beat that is late by the time-out costs a takeover that nobody needed, so the thread of the
+//! node goes first where that is allowed, and its memory stays where it is. Neither is needed for
+//! safety: where it is refused, a daemon says so and goes on.
+//!
+//! ```no_run
+//! use ha_core::linux::realtime;
+//!
+//! # fn start(driver: ha_core::driver::Driver) -> Result<(), ha_core::driver::StartError> {
+//! let running = driver.start()?;
+//! for refused in [realtime::lock_memory(), realtime::raise("ha-node")].into_iter().filter_map(Result::err) {
+//!     eprintln!("{refused}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use std::format;
+use std::fs;
+use std::io;
+use std::prelude::rust_2024::*;
+use std::process::{Command, Stdio};
+use std::string::String;
+
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{Resource, getrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
+use thiserror::Error;
+
+/// Why the machine does not favour this process, and what would let it.
+#[derive(Debug, Error)]
+pub enum Refused {
+    /// Memory cannot be locked.
+    #[error(
+        "memory is not locked ({0}), so this node may be late where memory is short: run as root, \
+         or grant CAP_IPC_LOCK or LimitMEMLOCK=infinity"
+    )]
+    Memory(String),
+    /// The thread gets no real-time priority.
+    #[error(
+        "{thread} has no real-time priority ({why}), so this node may be late where the \
+         processors are busy: run as root, or grant CAP_SYS_NICE or LimitRTPRIO=1"
+    )]
+    Priority {
+        /// Which thread.
+        thread: String,
+        /// What the system said.
+        why: String,
+    },
+}
+
+/// Keeps every page of this process that was touched, now or later, in memory.
+///
+/// On fault: what is not touched costs nothing, so the stacks of threads, two megabytes each of
+/// which a few pages are used, do not count as resident.
+///
+/// # Errors
+/// [`Refused::Memory`]; nothing has changed. Also where a limit holds: untouched pages do count
+/// there, so the stack of some later thread would not be had any more.
+pub fn lock_memory() -> Result<(), Refused> {
+    let limit = getrlimit(Resource::Memlock).current;
+    let may = capabilities(None).is_ok_and(|own| own.effective.contains(CapabilitySet::IPC_LOCK));
+    if let (Some(limit), false) = (limit, may) {
+        return Err(Refused::Memory(format!("at most {limit} bytes are allowed")));
+    }
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    mlockall(flags).map_err(|error| Refused::Memory(format!("{error}")))
+}
+
+/// Lets the threads of this process with this name, of 15 bytes at most, run before all that have
+/// no real-time priority: `SCHED_RR` at the lowest one, 1, below the guardian's 10, and with
+/// `SCHED_RESET_ON_FORK`, so that nothing that they start inherits it.
+///
+/// The kernel leaves 5 % of each second to the others even if such a thread never slept
+/// (`sched_rt_runtime_us`).
+///
+/// # Errors
+/// [`Refused::Priority`]; there may be no such thread.
+pub fn raise(thread: &str) -> Result<(), Refused> {
+    let refused = |why| Refused::Priority { thread: thread.into(), why };
+    let ids = threads(thread).map_err(|error| refused(format!("{error}")))?;
+    if ids.is_empty() {
+        return Err(refused("there is no such thread".into()));
+    }
+    ids.iter().try_for_each(|id| change(id)).map_err(refused)
+}
+
+/// The ids of the threads of this name.
+fn threads(name: &str) -> io::Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for entry in fs::read_dir("/proc/self/task")? {
+        let entry = entry?;
+        // One that has ended meanwhile has no name.
+        let named = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if named.trim_end() == name {
+            ids.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(ids)
+}
+
+/// No safe wrapper of `sched_setscheduler` is around; util-linux is on every server, and what
+/// systemd grants to a daemon (`AmbientCapabilities=`) goes to the programs that it runs.
+fn change(id: &str) -> Result<(), String> {
+    let mut chrt = Command::new("chrt");
+    chrt.args(["--rr", "--reset-on-fork", "--pid", "1", id]).stdin(Stdio::null());
+    let done = chrt.output().map_err(|error| format!("chrt of util-linux: {error}"))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    Err(said.lines().next().unwrap_or("chrt failed").into())
+}
