@@ -11,7 +11,9 @@ use crate::rig::{MODULE, Rig, Vote};
 /// The one line that a daemon ends with, its place in a folder of this test left out.
 fn refusal(rig: &Rig, daemon: &Process) -> String {
     let status = daemon.wait(SOON).unwrap();
-    daemon.wait_for("mirror-node: ", SOON);
+    let whole =
+        || daemon.output().rsplit_once("mirror-node: ").is_some_and(|(_, it)| it.ends_with('\n'));
+    within(SOON, whole);
     let output = daemon.output();
     let code = status.and_then(|status| status.code());
     assert_eq!(code, Some(78), "{output}");
