@@ -17,6 +17,7 @@ fn header() -> Header {
         kind: Kind::Beat,
         sender: NodeId::new(1).expect("1 is an id"),
         flags: 0,
+        waited: 0,
         cluster: CLUSTER,
         module: ModuleId(1),
         epoch: Epoch::NONE,

@@ -12,7 +12,8 @@
 //! - Each [`Effect`] carries a ticket and is answered once. The node withholds whatever depends on
 //!   the answer, so the driver has no order to keep.
 //! - The feature `tokio` brings a driver with sockets, an encrypted replication stream and log
-//!   files; whoever embeds it implements one trait for the application.
+//!   files; whoever embeds it implements one trait for the application. With `etcd` an etcd can keep
+//!   the witness's register in the place of an arbiter ([`etcd`](field@raw::RawConfig::etcd)).
 //!
 //! # The loop
 //!

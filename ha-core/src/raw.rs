@@ -1,5 +1,6 @@
 //! The configuration as it is written, and the checked one that a driver starts from.
 
+mod etcd;
 mod target;
 
 use alloc::string::{String, ToString};
@@ -16,6 +17,7 @@ use thiserror::Error;
 use crate::config::{ConfigError, DefaultPrim, Identity, Limits, Policy, Winner};
 use crate::{Config, Profile, Timing};
 
+pub use self::etcd::{Endpoint, EndpointError, Etcd};
 pub use self::target::{PingTarget, PingTargetError};
 
 /// One module on one node, as an administrator writes it. Both nodes are configured alike but for
@@ -64,9 +66,30 @@ pub struct RawConfig {
     pub links: Vec<Link>,
     /// Where records go from node to node, over TCP: the faster network.
     pub replication: Replication,
-    /// Address of the arbiter; needed with `vote = "arbiter"`, and only there.
+    /// Address of the arbiter; with `vote = "arbiter"` either this or `etcd` is needed, and only
+    /// there.
     #[cfg_attr(feature = "serde", serde(default))]
     pub witness: Option<SocketAddr>,
+    /// In the place of `witness`: members of an etcd cluster (3.4 or newer) that keeps the register,
+    /// 1 to 9, the same cluster on both nodes, as `["http://10.0.0.3:2379"]`. All of its members
+    /// belong here; one that answers is enough. Needs the feature `etcd`.
+    ///
+    /// - A takeover takes up to a tenth of the lease longer than with an arbiter.
+    /// - A member has a third of `round_trip` to answer, so that another can be asked in time: a
+    ///   write with its disk must not take longer.
+    /// - Neither TLS nor users: whoever reaches these endpoints can stop the cluster or make two
+    ///   primaries. On loopback, or through a tunnel.
+    /// - Each renewal is a revision, three in a lease: run etcd with
+    ///   `--auto-compaction-mode=periodic --auto-compaction-retention=1h`, or it fills up.
+    /// - A cluster that was made anew, or restored from a snapshot, needs an
+    ///   `--initial-cluster-token` that it never had: by that it is known for another one, and the
+    ///   nodes adopt it by themselves.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub etcd: Vec<Endpoint>,
+    /// With `etcd`: what the register's key begins with; default `/ha`. The key is this, the
+    /// cluster's name and the module's number: `/ha/shop/0`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub etcd_prefix: Option<String>,
     /// Who decides: `arbiter` (default; one primary at any time), `none` (always available, and two
     /// primaries when the nodes lose each other), `ping` (whoever reaches the addresses in `ping`;
     /// two primaries when only the link between the nodes is cut), `manual` (an operator does).
@@ -250,6 +273,8 @@ pub struct NodeConfig {
     pub replication: Replication,
     /// The arbiter.
     pub witness: Option<SocketAddr>,
+    /// The etcd in its place.
+    pub etcd: Option<Etcd>,
     /// The addresses outside the cluster.
     pub ping: Vec<PingTarget>,
     /// The module's folder.
@@ -333,11 +358,23 @@ pub enum RawError {
         address: SocketAddr,
     },
     /// An arbiter is needed.
-    #[error("vote = \"arbiter\" needs witness, the arbiter's address and port")]
+    #[error(
+        "vote = \"arbiter\" needs witness, the arbiter's address and port, or etcd, a list of \
+         endpoints"
+    )]
     NoWitness,
     /// An arbiter that nobody asks.
-    #[error("witness is set, but only vote = \"arbiter\" asks it: leave one of them out")]
-    Witness,
+    #[error("{0} is set, but only vote = \"arbiter\" asks it: leave one of them out")]
+    Witness(&'static str),
+    /// Two that could disagree.
+    #[error("witness and etcd are both set: one of them decides, leave the other out")]
+    TwoWitnesses,
+    /// More endpoints than an etcd has.
+    #[error("etcd names {0} endpoints: at most {max}", max = Etcd::ENDPOINTS_MAX)]
+    Endpoints(usize),
+    /// A prefix of nothing.
+    #[error("etcd_prefix is set without etcd: name the endpoints in etcd, or leave it out")]
+    EtcdPrefix,
     /// No folder.
     #[error("folder is empty: name a folder on a local disk")]
     Folder,
@@ -388,7 +425,9 @@ impl RawError {
             | Self::Ping(field) => field,
             Self::NoLinks | Self::Links(_) | Self::SameLink(_) => "links",
             Self::NoWitness => "vote",
-            Self::Witness => "witness",
+            Self::Witness(field) => field,
+            Self::TwoWitnesses | Self::Endpoints(_) => "etcd",
+            Self::EtcdPrefix => "etcd_prefix",
             Self::Folder => "folder",
             Self::NoKey => "key_file",
             Self::AcceptKey => "accept_key_file",
@@ -405,10 +444,19 @@ impl TryFrom<RawConfig> for NodeConfig {
         let identity = raw.identity()?;
         raw.check_addresses()?;
         let vote = raw.vote();
-        match (vote, raw.witness) {
-            (Vote::Arbiter, None) => return Err(RawError::NoWitness),
-            (Vote::None | Vote::Manual | Vote::Ping, Some(_)) => return Err(RawError::Witness),
-            (Vote::Arbiter, Some(_)) | (Vote::None | Vote::Manual | Vote::Ping, None) => {}
+        let etcd = raw.etcd()?;
+        match (vote, raw.witness, &etcd) {
+            (Vote::Arbiter, None, None) => return Err(RawError::NoWitness),
+            (Vote::Arbiter, Some(_), Some(_)) => return Err(RawError::TwoWitnesses),
+            (Vote::None | Vote::Manual | Vote::Ping, Some(_), _) => {
+                return Err(RawError::Witness("witness"));
+            }
+            (Vote::None | Vote::Manual | Vote::Ping, None, Some(_)) => {
+                return Err(RawError::Witness("etcd"));
+            }
+            (Vote::Arbiter, Some(_), None)
+            | (Vote::Arbiter, None, Some(_))
+            | (Vote::None | Vote::Manual | Vote::Ping, None, None) => {}
         }
         if vote != Vote::Ping && !raw.ping.is_empty() {
             return Err(RawError::Ping("ping"));
@@ -432,6 +480,7 @@ impl TryFrom<RawConfig> for NodeConfig {
             links: raw.links,
             replication: raw.replication,
             witness: raw.witness,
+            etcd,
             ping: raw.ping,
             folder: raw.folder,
             segment_bytes,
@@ -459,6 +508,8 @@ impl RawConfig {
             links,
             replication,
             witness: None,
+            etcd: Vec::new(),
+            etcd_prefix: None,
             vote: RawVote::default(),
             ping: Vec::new(),
             probe: None,
@@ -521,6 +572,18 @@ impl RawConfig {
             return Err(RawError::SameSide { field: "replication", address: listen });
         }
         Ok(())
+    }
+
+    fn etcd(&self) -> Result<Option<Etcd>, RawError> {
+        let prefix = self.etcd_prefix.as_deref();
+        match self.etcd.len() {
+            0 if prefix.is_some() => Err(RawError::EtcdPrefix),
+            0 => Ok(None),
+            1..=Etcd::ENDPOINTS_MAX => {
+                Ok(Some(Etcd::new(self.etcd.clone(), prefix, &self.cluster, self.module)))
+            }
+            more => Err(RawError::Endpoints(more)),
+        }
     }
 
     fn key(&self) -> Result<Key, RawError> {
@@ -739,7 +802,7 @@ mod tests {
     #[test]
     fn every_refusal_names_the_field_and_what_would_be_right() {
         let span = |millis| Some(Span(Duration::from_millis(millis)));
-        let rows: [(String, &[&str]); 26] = [
+        let rows: [(String, &[&str]); 24] = [
             (refused(|raw| raw.cluster = String::new()), &["cluster", "name"]),
             (refused(|raw| raw.node = 128), &["node is 128", "0 to 127"]),
             (refused(|raw| raw.peer = 200), &["peer is 200", "0 to 127"]),
@@ -749,8 +812,6 @@ mod tests {
             (refused(|raw| raw.links = vec![raw.links[0]; 2]), &["links", "twice", "10.0.0.1:1"]),
             (refused(|raw| raw.links[0].peer = address(1)), &["links", "both sides"]),
             (refused(|raw| raw.replication.connect = address(3)), &["replication", "both sides"]),
-            (refused(|raw| raw.witness = None), &["vote", "needs witness"]),
-            (refused(|raw| raw.vote = RawVote::None), &["witness is set", "leave one"]),
             (
                 refused(|raw| (raw.vote, raw.witness) = (RawVote::Ping, None)),
                 &["0 ping addresses", "1 to 9"],
@@ -789,8 +850,40 @@ mod tests {
                 &["default_prim", "7", "neither"],
             ),
         ];
+        say(&rows);
+    }
+
+    #[test]
+    fn every_refusal_of_a_witness_names_the_field_and_what_would_be_right() {
+        let etcd: Endpoint = "http://10.0.0.3:2379".parse().unwrap();
+        let rows: [(String, &[&str]); 7] = [
+            (refused(|raw| raw.witness = None), &["vote", "needs witness", "or etcd"]),
+            (refused(|raw| raw.etcd = vec![etcd]), &["witness and etcd", "leave"]),
+            (refused(|raw| raw.etcd = vec![etcd; 10]), &["etcd", "10", "at most 9"]),
+            (
+                refused(|raw| raw.etcd_prefix = Some("/x".to_string())),
+                &["etcd_prefix", "endpoints"],
+            ),
+            (
+                refused(|raw| {
+                    (raw.vote, raw.witness, raw.etcd) = (RawVote::None, None, vec![etcd]);
+                }),
+                &["etcd is set", "arbiter", "leave one"],
+            ),
+            (
+                refused(|raw| {
+                    (raw.vote, raw.etcd) = (RawVote::Manual, vec![etcd]);
+                }),
+                &["witness is set", "arbiter", "leave one"],
+            ),
+            (refused(|raw| raw.vote = RawVote::None), &["witness is set", "leave one"]),
+        ];
+        say(&rows);
+    }
+
+    fn say(rows: &[(String, &[&str])]) {
         for (message, words) in rows {
-            for word in words {
+            for word in *words {
                 assert!(message.contains(word), "{message:?} does not say {word:?}");
             }
         }
@@ -834,6 +927,18 @@ mod tests {
 
         fn read(more: &str) -> Result<RawConfig, String> {
             toml::from_str(&format!("{TEXT}{more}")).map_err(|error| error.to_string())
+        }
+
+        #[test]
+        fn an_etcd_stands_in_the_place_of_the_witness() {
+            let etcd = r#"
+                etcd = ["http://10.0.0.3:2379", "http://[::1]:2379"]
+                insecure = true
+            "#;
+            let node = NodeConfig::try_from(read(etcd).unwrap()).unwrap();
+            let etcd = node.etcd.unwrap();
+            assert_eq!((etcd.endpoints.len(), etcd.key.as_str()), (2, "/ha/shop/0"));
+            assert_eq!(node.witness, None);
         }
 
         #[test]
@@ -890,6 +995,9 @@ mod tests {
                 ("default_prim = 128", ["128", "0 to 127"]),
                 ("winner = \"none\"", ["none", "former_prim"]),
                 ("default_prim = \"first\"", ["first", "alone"]),
+                ("etcd = [\"https://10.0.0.3:2379\"]", ["TLS", "http://127.0.0.1:2379"]),
+                ("etcd = [\"etcd:2379\"]", ["etcd:2379", "http://10.0.0.3:2379"]),
+                ("etcd = \"http://10.0.0.3:2379\"", ["etcd", "sequence"]),
             ] {
                 let error = read(more).unwrap_err();
                 for word in words {

@@ -93,9 +93,25 @@ pub fn reconcile(one: &Ask, other: &Ask, facts: &Facts) -> Result<Register, Refu
     adopted(&higher, one, facts)
 }
 
+/// The register that `ask`, an Adopt, makes where there is none, with the other node's in hand or
+/// not.
+///
+/// # Errors
+/// As for [`reconcile`]; [`Refusal::Waiting`] when the other one's is needed.
+pub(crate) fn adopt(ask: &Ask, other: Option<&Ask>, facts: &Facts) -> Result<Register, Refusal> {
+    let (record, _) = adoptable(ask, facts)?;
+    let Some(other) = other else { return apply(None, ask, facts) };
+    let (theirs, _) = adoptable(other, facts)?;
+    if may_run_alone(ask) && theirs.epoch <= record.epoch {
+        apply(None, ask, facts)
+    } else {
+        reconcile(ask, other, facts)
+    }
+}
+
 /// Whether the sender of this Adopt need not wait for the other node's: it may run alone (R7), so
 /// that no other node can have been in the lost set.
-pub(crate) fn may_run_alone(ask: &Ask) -> bool {
+fn may_run_alone(ask: &Ask) -> bool {
     match ask.request {
         Request::Adopt { membership, state, .. } => {
             state == DataState::Complete && membership.is_alone(ask.from)

@@ -9,7 +9,7 @@ use ha_proto::{
 };
 use thiserror::Error;
 
-use crate::apply::{Facts, adoptable, apply, may_run_alone, reconcile};
+use crate::apply::{Facts, adopt, adoptable, apply};
 use crate::boots::Boots;
 use crate::lease::longer;
 use crate::register::Register;
@@ -375,24 +375,14 @@ impl Pair {
             return apply(self.register.as_ref(), ask, facts);
         }
         self.adopts.retain(|older| older.from != ask.from);
-        let (record, _) = adoptable(ask, facts)?;
+        adoptable(ask, facts)?;
         let other = self.adopts.last().copied();
         self.adopts.push(*ask);
         if self.adopts.len() > ADOPTS_MAX {
             self.adopts.remove(0);
         }
         assert!(self.adopts.len() <= ADOPTS_MAX, "adopts without a bound would fill the memory");
-        match other {
-            None => apply(None, ask, facts),
-            Some(other) => {
-                let (theirs, _) = adoptable(&other, facts)?;
-                if may_run_alone(ask) && theirs.epoch <= record.epoch {
-                    apply(None, ask, facts)
-                } else {
-                    reconcile(ask, &other, facts)
-                }
-            }
-        }
+        adopt(ask, other.as_ref(), facts)
     }
 
     /// The register that `ask` made is durable: what follows for lease, grace and boots.

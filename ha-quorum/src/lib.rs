@@ -9,6 +9,8 @@
 //! - [`apply`] is the table of requests as one pure function, for any store with compare-and-set;
 //!   [`reconcile`] makes a register from two nodes' records when the witness has lost its own.
 //! - [`Arbiter`] is the witness: it stores before it answers, and times leases.
+//! - [`Clerk`] stands in its place where a plain compare-and-set store keeps the register: it reads,
+//!   judges by the same table, and writes over what it has read, an [`Entry`] under one key.
 //! - [`Voter`] is a node's side: it asks what the node wishes until the node wishes something
 //!   else, and tells which answers count.
 //! - [`Ping`] looks whether a majority of addresses outside the cluster answers: evidence, no vote.
@@ -65,6 +67,8 @@ extern crate alloc;
 mod apply;
 pub mod arbiter;
 mod boots;
+pub mod clerk;
+mod entry;
 mod lease;
 pub mod ping;
 mod register;
@@ -74,6 +78,8 @@ pub mod voter;
 
 pub use apply::{Facts, apply, reconcile};
 pub use arbiter::Arbiter;
+pub use clerk::Clerk;
+pub use entry::{Entry, Note};
 pub use lease::{Binding, Grantor, Promise, RHO_INVERSE, Tenure, longer, shorter};
 pub use ping::Ping;
 pub use register::{LEASE_MAX, LEASE_MIN, Register};

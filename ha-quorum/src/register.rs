@@ -131,7 +131,8 @@ pub(crate) fn read_lease(reader: &mut Reader<'_>) -> Result<Duration, DecodeErro
 
 const VERSION: u8 = 1;
 const CHECKSUM_LEN: usize = 4;
-const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+/// CRC-32C, of what is kept.
+pub(crate) const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 const _: () = assert!(Register::LEN < 200, "the contract bounds the register at 200 bytes");
 
 #[cfg(test)]

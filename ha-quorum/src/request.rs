@@ -389,7 +389,7 @@ const _: () =
 /// Everything of an ask up to the request's arguments.
 const ASK_HEAD_LEN: usize = 33;
 
-const fn state_code(state: DataState) -> u8 {
+pub(crate) const fn state_code(state: DataState) -> u8 {
     match state {
         DataState::Blank => 0,
         DataState::Target => 1,
@@ -397,7 +397,7 @@ const fn state_code(state: DataState) -> u8 {
     }
 }
 
-fn read_state(reader: &mut Reader<'_>) -> Result<DataState, DecodeError> {
+pub(crate) fn read_state(reader: &mut Reader<'_>) -> Result<DataState, DecodeError> {
     match reader.u8("state")? {
         0 => Ok(DataState::Blank),
         1 => Ok(DataState::Target),

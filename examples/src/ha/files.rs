@@ -11,11 +11,11 @@ use ha_core::control::protocol::{Reply, Request};
 use ha_core::control::{Exit, Refused};
 
 use super::args::{Config, Ha};
-use super::effective::effective;
+use super::ask;
 use super::output::Output;
 use super::run::{At, End};
-use super::{ask, effective};
 use crate::node::config::Node;
+use crate::node::effective::{self, effective};
 
 /// Reads a node's files.
 pub(super) fn node(file: &Path) -> Result<Node, Refused> {

@@ -6,7 +6,6 @@
 pub mod args;
 mod ask;
 mod doctor;
-mod effective;
 mod files;
 mod order;
 mod output;

@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use ha_core::Profile;
 use ha_core::config::{DefaultPrim, Winner};
+use ha_core::http::RawHttp;
+use ha_core::linux::hook::{HookConfig, RawNotify};
 use ha_core::linux::scripts::{self, Scripts};
 use ha_core::linux::{VipConfig, VipsConfig};
 use ha_core::raw::{
-    Link, NodeConfig, PingTarget, RawConfig, RawVote, Replication, SEGMENT_MIN, Span,
+    Endpoint, Link, NodeConfig, PingTarget, RawConfig, RawVote, Replication, SEGMENT_MIN, Span,
 };
+use ha_core::verdict::Names;
 use ha_core::vip::OnRemoved;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +47,12 @@ pub struct RawNode {
     /// Address of the witness; needed with `vote = "arbiter"`, and only there.
     #[serde(default)]
     pub witness: Option<SocketAddr>,
+    /// Or an etcd in the witness's place: 1 to 9 of its endpoints, `http://ADDRESS:PORT`.
+    #[serde(default)]
+    pub etcd: Vec<Endpoint>,
+    /// What its keys begin with; default `/ha`.
+    #[serde(default)]
+    pub etcd_prefix: Option<String>,
     /// Who decides: `arbiter` (default), `none`, `ping` or `manual`.
     #[serde(default)]
     pub vote: RawVote,
@@ -99,6 +108,15 @@ pub struct RawNode {
     /// service that lost its right to run cannot be killed. Default: none.
     #[serde(default)]
     pub watchdog: Option<PathBuf>,
+    /// How the other node is called; default `node` and its number.
+    #[serde(default)]
+    pub peer_name: Option<String>,
+    /// Health and metrics over HTTP, if the section is there.
+    #[serde(default)]
+    pub http: Option<RawHttp>,
+    /// Whom to tell of events, if the section is there.
+    #[serde(default)]
+    pub notify: Option<RawNotify>,
     /// The modules; more may stand in `modules.d`, one in a file, without the heading.
     #[serde(default)]
     pub module: Vec<RawModule>,
@@ -203,6 +221,8 @@ pub struct Node {
     pub name: String,
     /// The modules, in the order of the files.
     pub modules: Vec<Module>,
+    /// Whom to tell of events.
+    pub hook: Option<HookConfig>,
 }
 
 /// A module's configuration, checked.
@@ -260,6 +280,16 @@ struct Place<'a> {
     at: Option<usize>,
 }
 
+impl Module {
+    /// What it is, in a word or two.
+    pub fn says(&self) -> String {
+        let unit = self.service.as_ref().and_then(|it| it.unit.clone());
+        let scripts = self.service.as_ref().and_then(|it| it.scripts.as_ref());
+        unit.or_else(|| scripts.map(|folder| folder.display().to_string()))
+            .unwrap_or_else(|| "addresses".into())
+    }
+}
+
 impl Node {
     /// Reads a node's file, and those of `modules.d` beside it in the order of their names.
     ///
@@ -285,7 +315,9 @@ impl Node {
             modules.push(checked);
         }
         let name = raw.name.clone().unwrap_or_else(|| host_name(raw.node));
-        Ok(Self { raw, name, modules })
+        let hook = raw.notify.clone().map(|notify| HookConfig::try_from(notify));
+        let hook = hook.transpose().map_err(|error| main.error(&["notify"], &error.to_string()))?;
+        Ok(Self { raw, name, modules, hook })
     }
 
     fn read_folder(folder: &Path) -> Result<Vec<(Source, RawModule)>, FileError> {
@@ -301,6 +333,17 @@ impl Node {
                 Ok((source, module))
             })
             .collect()
+    }
+
+    /// What an administrator calls the parts of a module.
+    pub fn names(&self) -> Names {
+        let other = || format!("node{}", self.raw.peer);
+        Names {
+            me: self.name.clone(),
+            peer: self.raw.peer_name.clone().unwrap_or_else(other),
+            links: self.raw.links.iter().map(|link| link.local.ip().to_string()).collect(),
+            resources: vec!["addresses".into()],
+        }
     }
 
     /// The socket at which `ha` reaches the daemon.
@@ -415,6 +458,8 @@ impl RawNode {
         RawConfig {
             module: module.id,
             witness: self.witness,
+            etcd: self.etcd.clone(),
+            etcd_prefix: self.etcd_prefix.clone(),
             vote: self.vote,
             ping: self.ping.clone(),
             probe: self.probe,

@@ -3,22 +3,29 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use ha_core::Order;
-use ha_core::driver::{Driver, Failure, Handle, Running, StartError};
+use ha_core::control::{Desk, EventLog, Server, ServerError};
+use ha_core::driver::{Clock, Driver, Failure, Running, StartError};
+use ha_core::http;
+use ha_core::linux::hook::{Hook, HookError, Named};
+use ha_core::linux::realtime;
 use ha_core::proto::Role;
+use ha_core::systemd::Notifier;
+use ha_core::{Order, Status};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{self, Receiver};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::config::{FileError, Module, Node};
+use super::desk::{Entry, NodeDesk};
 use super::log::EX_CONFIG;
 use super::module::{ModuleError, ModuleHost};
 
@@ -27,18 +34,28 @@ use super::module::{ModuleError, ModuleHost};
 pub struct Daemon {
     runtime: Runtime,
     running: Running,
-    modules: Vec<Member>,
+    desk: Arc<NodeDesk>,
+    requests: Receiver<Request>,
+    systemd: Notifier,
     /// How long an orderly stop may take.
     patience: Duration,
-    /// Let go at the end.
+    /// Ended, and let go, last.
+    _open: Open,
+}
+
+/// What is open as long as the daemon runs.
+#[derive(Debug)]
+struct Open {
+    _control: Server,
+    _http: Option<http::Server>,
     _locks: [File; 2],
 }
 
-/// A module at work.
-#[derive(Debug)]
-struct Member {
-    name: String,
-    handle: Handle,
+/// What somebody asks the daemon itself to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To go on with what the files say now.
+    Reload,
 }
 
 /// Why a daemon does not run. Nothing of it is left behind.
@@ -71,6 +88,15 @@ pub enum DaemonError {
         /// Which folder.
         path: PathBuf,
     },
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ServerError),
+    /// Whoever is to be told.
+    #[error(transparent)]
+    Hook(#[from] HookError),
+    /// systemd.
+    #[error("systemd: {0}: start this by its unit, or without NOTIFY_SOCKET")]
+    Systemd(io::Error),
     /// Signals cannot be heard, or no thread be had.
     #[error("the system refuses a runtime: {0}")]
     Runtime(io::Error),
@@ -83,8 +109,16 @@ impl DaemonError {
     /// What the process ends with: 78 where the configuration is to be changed, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::File(_) | Self::Module(_) | Self::Start(_) | Self::Folder { .. } => EX_CONFIG,
-            Self::InUse { .. } | Self::Runtime(_) | Self::Failure(_) => 1,
+            Self::File(_)
+            | Self::Module(_)
+            | Self::Start(_)
+            | Self::Hook(_)
+            | Self::Folder { .. } => EX_CONFIG,
+            Self::InUse { .. }
+            | Self::Control(_)
+            | Self::Systemd(_)
+            | Self::Runtime(_)
+            | Self::Failure(_) => 1,
         }
     }
 }
@@ -95,31 +129,43 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`]: nothing runs then.
     pub fn start(file: &Path) -> Result<Self, DaemonError> {
-        Self::start_node(&Node::read(file)?)
-    }
-
-    fn start_node(node: &Node) -> Result<Self, DaemonError> {
+        let node = Node::read(file)?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(DaemonError::Runtime)?;
+        let systemd = Notifier::from_env().map_err(DaemonError::Systemd)?;
         // Before anything else is touched: another daemon's addresses look like what a killed one
         // left behind.
         let locks = [lock("run", &node.raw.run)?, lock("state", &node.raw.state)?];
-        if let Some(module) = node.modules.first() {
-            Driver::check_key(&module.node.key)?;
-        }
+        let first = node.modules.first().expect("a node has modules");
+        Driver::check_key(&first.node.key)?;
         let mut driver = Driver::new();
-        let mut modules = Vec::new();
+        let mut entries = Vec::new();
         for module in &node.modules {
-            let later = Arc::new(OnceLock::new());
-            let host = ModuleHost::new(node, module, &later, |_| {})?;
-            let handle = driver.add(module.node.clone(), host)?;
-            later.set(handle.clone()).expect("it is set here alone");
-            modules.push(Member { name: module.name.clone(), handle });
+            entries.push(add(&mut driver, &node, module)?);
         }
-        let running = driver.start()?;
+        let events = Arc::new(EventLog::new());
+        observe(&mut driver, &node, &events)?;
+        let (requests, asked) = mpsc::channel(REQUESTS_MAX);
         let patience = node.modules.iter().map(patience).max().unwrap_or_default();
-        info!(node = node.name, modules = modules.len(), "the node is up");
-        Ok(Self { runtime, running, modules, patience, _locks: locks })
+        let (socket, listen) = (node.control_socket(), node.raw.http.map(|http| http.listen));
+        let desk = Arc::new(NodeDesk {
+            file: file.into(),
+            node,
+            modules: entries,
+            requests,
+            clock: Clock::start(),
+        });
+        let control = Server::start(&socket, Arc::clone(&desk), events)?;
+        let http = listen.map(|listen| http::Server::start(listen, Shared(Arc::clone(&desk))));
+        let open = Open { _control: control, _http: http.transpose()?, _locks: locks };
+        let running = driver.start()?;
+        for refused in [realtime::lock_memory(), realtime::raise(NODE_THREAD)] {
+            if let Err(refused) = refused {
+                warn!("{refused}");
+            }
+        }
+        info!(node = desk.node.name, modules = desk.modules.len(), "the node is up");
+        Ok(Self { runtime, running, desk, requests: asked, systemd, patience, _open: open })
     }
 
     /// Works until it is told to end, by SIGTERM or SIGINT. It leaves in order then: a primary with
@@ -129,27 +175,105 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError::Failure`]: it ended by itself.
     pub fn run(self) -> Result<(), DaemonError> {
-        let Self { runtime, running, modules, patience, _locks } = self;
+        let Self { runtime, running, desk, mut requests, systemd, patience, _open } = self;
         runtime.block_on(async {
             let mut signals = Signals::new().map_err(DaemonError::Runtime)?;
             let ended = watch(running)?;
             tokio::pin!(ended);
-            tokio::select! {
-                result = &mut ended => return told(result),
-                () = signals.end() => {}
+            let first = desk.modules.first().expect("a node has modules");
+            systemd.ready(&format!("{} modules", desk.modules.len()));
+            let alive = systemd.keep_alive(async || first.handle.counters().await.is_some());
+            tokio::pin!(alive);
+            let mut second = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                tokio::select! {
+                    result = &mut ended => return told(result),
+                    told = signals.next() => match told {
+                        Told::End => break,
+                        Told::Reload => reload(&desk).await,
+                    },
+                    Some(Request::Reload) = requests.recv() => reload(&desk).await,
+                    () = &mut alive => break,
+                    _ = second.tick() => {
+                        desk.end_maintenance().await;
+                        desk.look().await;
+                    }
+                }
             }
             info!("told to end: the modules stop, those with a ready secondary hand over");
+            systemd.stopping("the modules stop");
             tokio::select! {
                 result = &mut ended => return told(result),
                 () = signals.end() => warn!("told again: it ends without an orderly stop"),
-                () = stop(&modules, patience) => {}
+                () = stop(&desk, patience) => {}
             }
-            let any = modules.first().expect("a node has modules");
-            any.handle.shutdown();
+            first.handle.shutdown();
             told(ended.await)
         })
     }
 }
+
+/// Takes over what the files say now.
+async fn reload(desk: &NodeDesk) {
+    match Desk::reload(desk).await {
+        Ok(said) => info!("{said}"),
+        Err(refused) => warn!(why = refused.text, "not reloaded: all goes on as it was"),
+    }
+}
+
+/// Adds a module to the driver, and what others may ask of it.
+fn add(driver: &mut Driver, node: &Node, module: &Module) -> Result<Entry, DaemonError> {
+    let later = Arc::new(OnceLock::new());
+    let host = ModuleHost::new(node, module, &later)?;
+    let (timed, runs) = (host.timed(), host.runs());
+    let handle = driver.add(module.node.clone(), host)?;
+    later.set(handle.clone()).expect("it is set here alone");
+    Ok(Entry {
+        name: module.name.clone(),
+        names: node.names(),
+        service: module.says(),
+        handle,
+        timed,
+        runs,
+        ordered: Mutex::default(),
+        exposure: Mutex::default(),
+    })
+}
+
+/// Lets the log of events hear of them, and whoever is to be told.
+fn observe(driver: &mut Driver, node: &Node, events: &Arc<EventLog>) -> Result<(), DaemonError> {
+    let log = Arc::clone(events);
+    driver.observe(move |module, epoch, event| log.note(module, epoch, event));
+    let Some(config) = node.hook.clone() else { return Ok(()) };
+    let named = |module: &Module| {
+        let named = Named { module: module.name.clone(), names: node.names() };
+        (module.node.config.identity().module, named)
+    };
+    let hook = Hook::start(config, node.modules.iter().map(named).collect())?;
+    let log = Arc::clone(events);
+    // After the log, whose newest number is this event's.
+    driver.observe(move |module, epoch, event| hook.tell(log.newest(), module, epoch, event));
+    Ok(())
+}
+
+/// One desk for the socket and for HTTP.
+struct Shared(Arc<NodeDesk>);
+
+impl http::Source for Shared {
+    fn ready(&self, module: &str) -> Option<bool> {
+        self.0.ready(module)
+    }
+
+    async fn metrics(&self) -> Option<String> {
+        self.0.metrics().await
+    }
+}
+
+/// Requests that may wait: each means the same as the one before.
+const REQUESTS_MAX: usize = 1;
+
+/// The name of the driver's own thread.
+const NODE_THREAD: &str = "ha-node";
 
 /// Makes a folder, and holds it against other daemons.
 fn lock(field: &'static str, path: &Path) -> Result<File, DaemonError> {
@@ -182,16 +306,16 @@ fn told(ended: Result<Result<(), Failure>, oneshot::error::RecvError>) -> Result
 }
 
 /// Stops all modules in order, for `patience` at most.
-async fn stop(modules: &[Member], patience: Duration) {
+async fn stop(desk: &NodeDesk, patience: Duration) {
     let mut stopping = JoinSet::new();
-    for Member { name, handle } in modules {
-        let (name, handle) = (name.clone(), handle.clone());
+    for entry in &desk.modules {
+        let (name, handle) = (entry.name.clone(), entry.handle.clone());
         stopping.spawn(async move {
             if let Err(error) = handle.order(Order::Stop).await {
                 warn!(module = name, %error, "it does not stop");
                 return;
             }
-            let stopped = |status: &ha_core::Status| status.role == Role::Stop && status.ready;
+            let stopped = |status: &Status| status.role == Role::Stop && status.ready;
             // `None`: the driver has ended before.
             let _ = handle.status().until(stopped).await;
         });
@@ -208,22 +332,38 @@ fn patience(module: &Module) -> Duration {
     scripts.unwrap_or_default() + timing.lease * 3 + timing.stop + Duration::from_secs(10)
 }
 
-/// What ends the daemon.
+/// What the daemon is told by signals.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+        let (interrupt, hangup) = (SignalKind::interrupt(), SignalKind::hangup());
+        Ok(Self { terminate, interrupt: signal(interrupt)?, hangup: signal(hangup)? })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::End,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.hangup.recv() => Told::Reload,
+        }
     }
 
     async fn end(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+        while self.next().await != Told::End {}
     }
+}
+
+/// What a signal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Stop in order, and end.
+    End,
+    /// Read the files again.
+    Reload,
 }

@@ -2,32 +2,48 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ha_core::Event;
-use ha_core::driver::{Guard, Handle, Host, HostError};
+use ha_core::driver::{Clock, Guard, Handle, Host, HostError};
 use ha_core::linux::cgroup::Cgroup;
 use ha_core::linux::guardian::Post;
-use ha_core::linux::scripts::{ScriptError, Scripts, Settings};
+use ha_core::linux::scripts::{Runs, ScriptError, Scripts, Settings};
 use ha_core::linux::service::{
     AddressGuard, AddressHost, Addresses, Bounds, NoAddresses, ScriptGuard, ScriptHost,
 };
 use ha_core::linux::unit::{Unit, UnitSettings};
 use ha_core::linux::{VipError, Vips, VipsConfig};
 use ha_core::vip;
-use ha_proto::{Epoch, Role, Seq};
+use ha_proto::{Epoch, Instant, Role, Seq};
 use ha_replicate::Batch;
 use thiserror::Error;
 
 use super::config::{Module, Node, Service};
 
-/// The host of a module: what an administrator configured, and who wants to know what happens.
+/// The host of a module: what an administrator configured.
 pub struct ModuleHost {
     kind: Kind,
     module: Later,
-    observe: Box<dyn FnMut(&Event) + Send>,
+    timed: Timed,
+    runs: Option<Runs>,
+}
+
+/// How long an application took to start, and to stop, when it did so last.
+#[derive(Clone, Debug, Default)]
+pub struct Timed(Arc<Mutex<(Option<Duration>, Option<Duration>)>>);
+
+impl Timed {
+    /// The last start, and the last stop.
+    pub fn last(&self) -> (Option<Duration>, Option<Duration>) {
+        *self.times()
+    }
+
+    fn times(&self) -> MutexGuard<'_, (Option<Duration>, Option<Duration>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A module with a service, and one that is addresses alone.
@@ -108,26 +124,33 @@ pub enum ModuleError {
 
 impl ModuleHost {
     /// Prepares a module: looks for its addresses and scripts, and starts its guardian. No address
-    /// is set and no script is run. `later` gets the module's handle once there is one; `observe`
-    /// hears of each event, on the host's thread.
+    /// is set and no script is run. `later` gets the module's handle once there is one.
     ///
     /// # Errors
     /// [`ModuleError`], in one line.
-    pub fn new(
-        node: &Node,
-        module: &Module,
-        later: &Later,
-        observe: impl FnMut(&Event) + Send + 'static,
-    ) -> Result<Self, ModuleError> {
+    pub fn new(node: &Node, module: &Module, later: &Later) -> Result<Self, ModuleError> {
         let addresses: Box<dyn Addresses> = match &module.vips {
             Some(vips) => Box::new(Held::start(&module.name, vips.clone(), later)?),
             None => Box::new(NoAddresses),
         };
-        let kind = match &module.service {
-            Some(service) => Kind::Service(Box::new(host(node, module, service, addresses)?)),
-            None => Kind::Addresses(AddressHost::new(addresses)),
+        let (kind, runs) = match &module.service {
+            Some(service) => {
+                let (host, runs) = host(node, module, service, addresses)?;
+                (Kind::Service(Box::new(host)), Some(runs))
+            }
+            None => (Kind::Addresses(AddressHost::new(addresses)), None),
         };
-        Ok(Self { kind, module: Arc::clone(later), observe: Box::new(observe) })
+        Ok(Self { kind, module: Arc::clone(later), timed: Timed::default(), runs })
+    }
+
+    /// How long its starts and stops take.
+    pub fn timed(&self) -> Timed {
+        self.timed.clone()
+    }
+
+    /// How long its scripts took, if it has any.
+    pub fn runs(&self) -> Option<Runs> {
+        self.runs.clone()
     }
 }
 
@@ -136,7 +159,7 @@ fn host(
     module: &Module,
     service: &Service,
     addresses: Box<dyn Addresses>,
-) -> Result<ScriptHost, ModuleError> {
+) -> Result<(ScriptHost, Runs), ModuleError> {
     let name = &module.name;
     let run = node.raw.run.join(name);
     make("run", &run)?;
@@ -180,8 +203,10 @@ fn host(
     };
     let program = node.raw.guardian.clone().unwrap_or_else(guardian);
     let bounds = Bounds::of(&module.node.config);
-    ScriptHost::new(scripts, addresses, bounds, Some((program.clone(), post)), unit)
-        .map_err(|why| ModuleError::Guardian { module: name.clone(), program, why })
+    let runs = scripts.runs();
+    let host = ScriptHost::new(scripts, addresses, bounds, Some((program.clone(), post)), unit)
+        .map_err(|why| ModuleError::Guardian { module: name.clone(), program, why })?;
+    Ok((host, runs))
 }
 
 /// The control group of a module, which is its own in this machine whatever other clusters and
@@ -262,6 +287,10 @@ impl ModuleHost {
     }
 }
 
+fn since(clock: Clock) -> Duration {
+    clock.now().saturating_since(Instant::ZERO)
+}
+
 /// The resource of a module that says whether its addresses are as they should be.
 pub const ADDRESSES: u8 = 0;
 
@@ -276,17 +305,23 @@ impl Host for ModuleHost {
     }
 
     async fn start(&mut self, epoch: Epoch, head: Seq) -> Result<(), HostError> {
-        match &mut self.kind {
+        let began = Clock::start();
+        let done = match &mut self.kind {
             Kind::Service(host) => host.start(epoch, head).await,
             Kind::Addresses(host) => host.start(epoch, head).await,
-        }
+        };
+        self.timed.times().0 = Some(since(began));
+        done
     }
 
     async fn stop(&mut self, force: bool) -> Result<(), HostError> {
-        match &mut self.kind {
+        let began = Clock::start();
+        let done = match &mut self.kind {
             Kind::Service(host) => host.stop(force).await,
             Kind::Addresses(host) => host.stop(force).await,
-        }
+        };
+        self.timed.times().1 = Some(since(began));
+        done
     }
 
     async fn apply(&mut self, _: Seq, _: Bytes) -> Result<(), HostError> {
@@ -303,7 +338,6 @@ impl Host for ModuleHost {
 
     fn observe(&mut self, event: &Event) {
         self.relent(event);
-        (self.observe)(event);
         match &mut self.kind {
             Kind::Service(host) => host.observe(event),
             Kind::Addresses(host) => host.observe(event),

@@ -28,6 +28,7 @@ pub mod network;
 pub mod node;
 pub mod options;
 pub mod overruled;
+pub mod plain;
 pub mod queue;
 pub mod rights;
 pub mod scene;

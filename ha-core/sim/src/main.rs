@@ -12,17 +12,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ha_core::Profile;
 use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
-use ha_sim::options::Options;
+use ha_sim::options::{Keeper, Options};
 
 const HELP: &str = "\
 Simulates a mirror pair, its witness and everything that can go wrong around them.
 
-ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--profile P] [--trace]
+ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--witness W] [--profile P]
+       [--trace]
 
   --seed N        the seed, or the first of several; without it, one from the clock
   --histories N   so many, with the seeds N, N+1, ...
   --minutes M     as many as fit; a part of a minute is 0.3
   --vote V        arbiter (default), none, ping or manual
+  --witness W     with the vote arbiter: arbiter (default), or store, a plain compare-and-set
+                  store as etcd is one
   --profile P     lan (default), fast or wan
   --trace         print what happened, one column for each of A, W and B
 
@@ -129,10 +132,15 @@ fn report(options: Options, ending: &Ending) -> io::Result<()> {
     out.write_all(trace.as_bytes())?;
     writeln!(out, "seed {} FAILED: {}", options.seed, ending.text)?;
     let profile = format!("{:?}", options.profile).to_lowercase();
+    let witness = match options.keeper {
+        Keeper::Arbiter => "",
+        Keeper::Store => " --witness store",
+    };
+    let vote = format!("{}{witness}", options.vote);
     writeln!(
         out,
-        "repeat: cargo run -p ha-sim --release -- --seed {} --vote {} --profile {profile} --trace",
-        options.seed, options.vote
+        "repeat: cargo run -p ha-sim --release -- --seed {} --vote {vote} --profile {profile} --trace",
+        options.seed
     )
 }
 
@@ -149,6 +157,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--histories" => end = End::Histories(some(&value()?)?),
             "--minutes" => end = End::Time(minutes(&value()?)?),
             "--vote" => options.vote = vote(&value()?)?,
+            "--witness" => options.keeper = keeper(&value()?)?,
             "--profile" => options.profile = profile(&value()?)?,
             _ => return Err(format!("unknown argument {word}")),
         }
@@ -181,6 +190,14 @@ fn vote(word: &str) -> Result<Vote, String> {
         "ping" => Ok(Vote::Ping),
         "manual" => Ok(Vote::Manual),
         _ => Err(format!("{word} is no vote: arbiter, none, ping or manual")),
+    }
+}
+
+fn keeper(word: &str) -> Result<Keeper, String> {
+    match word {
+        "arbiter" => Ok(Keeper::Arbiter),
+        "store" => Ok(Keeper::Store),
+        _ => Err(format!("{word} is no witness: arbiter or store")),
     }
 }
 

@@ -190,7 +190,7 @@ impl Network {
     }
 }
 
-fn delay(prng: &mut Prng, weather: &Weather) -> u64 {
+pub(crate) fn delay(prng: &mut Prng, weather: &Weather) -> u64 {
     let usual = weather.delay_min + prng.below(weather.delay_jitter);
     if prng.chance(weather.stray) { usual + prng.below(weather.stray_max) } else { usual }
 }

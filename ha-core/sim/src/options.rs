@@ -3,6 +3,16 @@
 use ha_core::Profile;
 use ha_quorum::Vote;
 
+/// Who keeps the register, with the vote `arbiter`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeper {
+    /// The arbiter.
+    #[default]
+    Arbiter,
+    /// A plain compare-and-set store, and a clerk at each node.
+    Store,
+}
+
 /// What one history is about; with a list of faults it determines everything.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -10,6 +20,8 @@ pub struct Options {
     pub seed: u64,
     /// The kind of vote.
     pub vote: Vote,
+    /// Who keeps the register.
+    pub keeper: Keeper,
     /// The durations.
     pub profile: Profile,
     /// Whether a trace is recorded.
@@ -19,7 +31,8 @@ pub struct Options {
 impl Options {
     /// The default: an arbiter on a local network.
     pub fn new(seed: u64, vote: Vote) -> Self {
-        Self { seed, vote, profile: Profile::Lan, trace: false }
+        let (keeper, profile) = (Keeper::Arbiter, Profile::Lan);
+        Self { seed, vote, keeper, profile, trace: false }
     }
 
     /// The lease in nanoseconds, by which everything is scaled.

@@ -82,6 +82,32 @@ pub enum Event {
         /// At which node.
         node: usize,
     },
+    /// A clerk's wish reaches the plain store.
+    PlainDo {
+        /// Its number.
+        number: u64,
+    },
+    /// The plain store's answer reaches a clerk.
+    PlainReply {
+        /// Its number.
+        number: u64,
+    },
+    /// A clerk's adapter waits no longer.
+    PlainTimeout {
+        /// Which node's.
+        node: usize,
+        /// In which boot.
+        life: u32,
+        /// For which effect.
+        ticket: u64,
+    },
+    /// A clerk's deadline.
+    PlainWake {
+        /// Which node's.
+        node: usize,
+        /// In which boot.
+        life: u32,
+    },
     /// The witness's store is done.
     WitnessStore {
         /// In which boot.

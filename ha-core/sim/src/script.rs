@@ -6,7 +6,7 @@ use ha_quorum::{Request, Vote};
 use crate::fact::Fact;
 use crate::fault::Fault;
 use crate::network::{Act, Rule, Site};
-use crate::options::Options;
+use crate::options::{Keeper, Options};
 use crate::trace::Column;
 use crate::weather::{MS, Weather};
 use crate::world::{Stop, World};
@@ -24,7 +24,19 @@ impl World {
     /// # Panics
     /// When it does not become whole.
     pub fn scripted(vote: Vote) -> Self {
-        let options = Options { trace: true, ..Options::new(1, vote) };
+        Self::calm(Options::new(1, vote))
+    }
+
+    /// Likewise, with a plain store that keeps the register.
+    ///
+    /// # Panics
+    /// When it does not become whole.
+    pub fn scripted_store() -> Self {
+        Self::calm(Options { keeper: Keeper::Store, ..Options::new(1, Vote::Arbiter) })
+    }
+
+    fn calm(options: Options) -> Self {
+        let options = Options { trace: true, ..options };
         let mut world = Self::new(options, Weather::calm(), Vec::new());
         assert!(world.until(20_000, Self::is_whole), "not whole: {}", world.describe());
         let served = world.until(2_000, |world| world.acknowledged >= 5);

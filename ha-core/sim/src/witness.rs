@@ -8,6 +8,7 @@ use ha_quorum::{Arbiter, Ask, Register};
 use crate::clock::Clock;
 use crate::network::Parcel;
 use crate::node::Process;
+use crate::plain::Plain;
 
 /// The witness.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Witness {
     pub disk_fail: bool,
     /// Numbers its datagrams.
     pub sequence: u64,
+    /// What it is, if it is no arbiter: then `stored` and `kept` are what this holds.
+    pub plain: Option<Plain>,
 }
 
 /// A store under way.
@@ -53,7 +56,7 @@ pub struct Storing {
     pub register: Register,
     /// The ask that was read when it began.
     pub ask: Ask,
-    /// When that was, by the witness's clock.
+    /// When that was, by the witness's clock; in true time if it has none.
     pub at: Instant,
 }
 

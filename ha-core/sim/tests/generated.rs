@@ -5,7 +5,7 @@ use ha_quorum::Vote;
 use ha_sim::fault::{Fault, Planned};
 use ha_sim::history::{Verdict, run, with_plan};
 use ha_sim::network::Channel;
-use ha_sim::options::Options;
+use ha_sim::options::{Keeper, Options};
 use ha_sim::weather::MS;
 use proptest::prelude::*;
 
@@ -53,8 +53,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_list_of_faults_is_survived(seed in 0..1_000_000_u64, vote in vote(), plan in plan()) {
-        let mut world = with_plan(Options::new(seed, vote), plan);
+    fn every_list_of_faults_is_survived(
+        seed in 0..1_000_000_u64,
+        vote in vote(),
+        keeper in prop::sample::select(vec![Keeper::Arbiter, Keeper::Store]),
+        plan in plan(),
+    ) {
+        let mut world = with_plan(Options { keeper, ..Options::new(seed, vote) }, plan);
         prop_assert_eq!(run(&mut world), Verdict::Good);
     }
 }

@@ -3,7 +3,7 @@
 use ha_core::Profile;
 use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
-use ha_sim::options::Options;
+use ha_sim::options::{Keeper, Options};
 
 fn histories(vote: Vote, profile: Profile, seeds: std::ops::Range<u64>) {
     for seed in seeds {
@@ -17,6 +17,17 @@ fn histories(vote: Vote, profile: Profile, seeds: std::ops::Range<u64>) {
 fn with_an_arbiter() {
     histories(Vote::Arbiter, Profile::Lan, 500_000..500_200);
     histories(Vote::Arbiter, Profile::Fast, 500_000..500_020);
+}
+
+#[test]
+fn with_a_plain_store() {
+    for (profile, seeds) in [(Profile::Lan, 500_000..500_200), (Profile::Fast, 500_000..500_020)] {
+        for seed in seeds {
+            let store = Options { keeper: Keeper::Store, ..Options::new(seed, Vote::Arbiter) };
+            let verdict = run(&mut draw(Options { profile, ..store }));
+            assert_eq!(verdict, Verdict::Good, "seed {seed}, a plain store, {profile:?}");
+        }
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use ha_proto::wire::{self, DATAGRAM_MAX, Header, Keys, Kind, Reject, Rejections};
+use ha_proto::wire::{self, DATAGRAM_MAX, Datagram, Header, Keys, Kind, Reject, Rejections};
 use ha_proto::{ClusterId, Epoch, Incarnation, Machine, ModuleId, NodeId, Outbox};
 use ha_quorum::arbiter::{Event, Input, Output};
 use ha_quorum::{Answer, Ask, Register};
@@ -218,19 +218,7 @@ impl Desk {
 
     fn answer(&self, cluster: ClusterId, module: ModuleId, answer: &Answer, to: SocketAddr) {
         let Some(keys) = self.keys.of(cluster) else { return };
-        let epoch = answer.register.map_or(Epoch::NONE, |register| register.membership.epoch);
-        let header = Header {
-            kind: Kind::Answer,
-            sender: NodeId::new(NodeId::MAX).expect("the highest id is one"),
-            flags: 0,
-            cluster,
-            module,
-            waited: 0,
-            epoch,
-            sequence: answer.number,
-            echo: answer.number,
-        };
-        let datagram = wire::seal(&header, |body| answer.encode(body), keys);
+        let datagram = seal(cluster, module, answer, keys);
         if let Err(error) = self.socket.send_to(datagram.as_bytes(), to) {
             debug!(%to, %error, "an answer is lost here");
         }
@@ -258,6 +246,23 @@ impl KeyRing {
     fn of(&self, cluster: ClusterId) -> Option<&Keys> {
         self.own.get(&cluster).or(self.shared.as_ref())
     }
+}
+
+/// The answer as a datagram: of the witness of this pair, whichever it is.
+pub(super) fn seal(cluster: ClusterId, module: ModuleId, answer: &Answer, keys: &Keys) -> Datagram {
+    let epoch = answer.register.map_or(Epoch::NONE, |register| register.membership.epoch);
+    let header = Header {
+        kind: Kind::Answer,
+        sender: NodeId::new(NodeId::MAX).expect("the highest id is one"),
+        flags: 0,
+        cluster,
+        module,
+        waited: 0,
+        epoch,
+        sequence: answer.number,
+        echo: answer.number,
+    };
+    wire::seal(&header, |body| answer.encode(body), keys)
 }
 
 /// The arbiter's folder: a file for each register, and one for the incarnation.

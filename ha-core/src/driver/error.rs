@@ -53,6 +53,9 @@ pub enum StartError {
     /// No module, or too many.
     #[error("{0} modules: a driver runs 1 to {max}", max = super::MODULES_MAX)]
     Modules(usize),
+    /// An etcd is configured, and nothing here speaks to it.
+    #[error("etcd is set, but this program was built without it: build it with the feature etcd")]
+    NoEtcd,
     /// A module's folder.
     #[error(transparent)]
     Store(#[from] StoreError),

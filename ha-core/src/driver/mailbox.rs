@@ -40,6 +40,9 @@ pub(super) enum Letter {
     Order { module: usize, order: Order, reply: oneshot::Sender<Result<(), OrderError>> },
     /// A resource of a module.
     Resource { module: usize, index: u8, up: bool },
+    /// An answer of a module's clerk, sealed as a witness's.
+    #[cfg(feature = "etcd")]
+    Witness { module: usize, datagram: Box<ha_proto::wire::Datagram> },
     /// A look at a module's machine, by whoever asks.
     Inspect { module: usize, look: Box<dyn FnOnce(&Mirror) + Send> },
     /// A stream to the peer.
@@ -103,6 +106,8 @@ impl std::fmt::Debug for Letter {
             Self::Propose { .. } => "Propose",
             Self::Order { .. } => "Order",
             Self::Resource { .. } => "Resource",
+            #[cfg(feature = "etcd")]
+            Self::Witness { .. } => "Witness",
             Self::Inspect { .. } => "Inspect",
             Self::Session(_) => "Session",
             Self::Died { .. } => "Died",

@@ -59,9 +59,13 @@
 
 mod arbiter;
 mod cipher;
+#[cfg(feature = "etcd")]
+mod clerk;
 mod clock;
 mod dial;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod greetings;
 mod handle;
 mod host;
@@ -177,6 +181,9 @@ impl Driver {
     /// [`StartError`] when the module does not fit the others, or its folder cannot be used.
     pub fn add<H: Host>(&mut self, config: NodeConfig, host: H) -> Result<Handle, StartError> {
         self.check(&config)?;
+        if cfg!(not(feature = "etcd")) && config.etcd.is_some() {
+            return Err(StartError::NoEtcd);
+        }
         let identity = *config.config.identity();
         let ids = Ids { cluster: identity.cluster, module: identity.module, node: identity.me };
         let limits =
@@ -193,9 +200,10 @@ impl Driver {
             bytes: store.bytes(),
         };
         let place = self.modules.len();
-        let storage = Storage::start(store, self.answers(place), self.deaths())?;
+        let storage = Storage::start(store, self.answers(place), deaths(&self.mailbox))?;
         let prober = probe::Prober::new(config.ping.clone(), self.answers(place));
-        let hosting = Hosting::start(identity.module, host, self.answers(place), self.deaths())?;
+        let hosting =
+            Hosting::start(identity.module, host, self.answers(place), deaths(&self.mailbox))?;
         let (status, seen) = watch::channel(None);
         let shared = Arc::new(Shared {
             id: identity.module,
@@ -247,17 +255,6 @@ impl Driver {
         move |ticket, answer| {
             // A driver that has ended needs no answers.
             let _ = mailbox.post(Letter::Done { module, ticket, answer });
-        }
-    }
-
-    /// What a thread of a module does when it panicked: without it the node could look alive for
-    /// ever and do nothing, so the driver ends and the peer takes over.
-    fn deaths(&self) -> impl Fn(&str) + Send + Sync + 'static {
-        let mailbox = Arc::clone(&self.mailbox);
-        move |thread| {
-            error!(thread, "a thread has panicked");
-            // A driver that has ended needs not be told to.
-            let _ = mailbox.post(Letter::Died { thread: thread.into() });
         }
     }
 
@@ -382,6 +379,8 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
     let places = modules.iter().map(|module| (module.shared.id, module.shared.place)).collect();
     let made = modules.into_iter().map(|module| {
         let keys = secrets.datagrams.clone();
+        #[cfg(feature = "etcd")]
+        let clerk = start_clerk(&module, &keys, &mailbox)?;
         let Prepared { config, saved, recovered, shared, status, storage, prober, hosting } =
             module;
         let now = clock.now();
@@ -400,6 +399,8 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
             hosting,
             peers: config.links.iter().map(|link| link.peer).collect(),
             witness,
+            #[cfg(feature = "etcd")]
+            clerk,
             proposals: std::collections::VecDeque::new(),
             due: None,
             touched: true,
@@ -408,6 +409,35 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
     let modules = made.collect::<io::Result<_>>()?;
     let alarm = Alarm::new(clock)?;
     Ok(Loop { clock, alarm, ports, mailbox, modules, places, session: None, letters: Vec::new() })
+}
+
+/// The clerk of a module whose register an etcd keeps.
+#[cfg(feature = "etcd")]
+fn start_clerk(
+    module: &Prepared,
+    keys: &ha_proto::wire::Keys,
+    mailbox: &Arc<Mailbox>,
+) -> io::Result<Option<clerk::Caller>> {
+    let Some(etcd) = &module.config.etcd else { return Ok(None) };
+    let place = module.shared.place;
+    let answers = Arc::clone(mailbox);
+    let answer = move |datagram| {
+        // A driver that has ended needs no answers.
+        let _ = answers.post(Letter::Witness { module: place, datagram: Box::new(datagram) });
+    };
+    let died = deaths(mailbox);
+    clerk::Caller::start(&module.config, etcd, keys.clone(), answer, died).map(Some)
+}
+
+/// What a thread of a module does when it panicked: without it the node could look alive for ever
+/// and do nothing, so the driver ends and the peer takes over.
+fn deaths(mailbox: &Arc<Mailbox>) -> impl Fn(&str) + Send + Sync + 'static {
+    let mailbox = Arc::clone(mailbox);
+    move |thread| {
+        error!(thread, "a thread has panicked");
+        // A driver that has ended needs not be told to.
+        let _ = mailbox.post(Letter::Died { thread: thread.into() });
+    }
 }
 
 /// Begins to dial, or to listen: the lower id dials.

@@ -6,7 +6,7 @@ use std::prelude::rust_2024::*;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ha_proto::wire::Reject;
+use ha_proto::wire::{Datagram, Reject};
 use ha_proto::{Epoch, Instant, LinkId, ModuleId, Ticket};
 use ha_replicate::ProposeError;
 use tokio::sync::watch;
@@ -38,6 +38,9 @@ pub(super) struct Module {
     pub(super) peers: Vec<SocketAddr>,
     /// The place of its witness's socket, and where the witness hears.
     pub(super) witness: Option<(usize, SocketAddr)>,
+    /// What stands in its place where an etcd keeps the register.
+    #[cfg(feature = "etcd")]
+    pub(super) clerk: Option<super::clerk::Caller>,
     pub(super) proposals: VecDeque<Proposal>,
     /// When it wants to be called although nothing happens.
     pub(super) due: Option<Instant>,
@@ -109,7 +112,7 @@ impl Module {
     pub(super) fn perform(&mut self, ports: &Ports) {
         while let Some(output) = self.mirror.poll_output() {
             match output {
-                Output::Transmit { to, datagram } => self.send(ports, to, datagram.as_bytes()),
+                Output::Transmit { to, datagram } => self.send(ports, to, &datagram),
                 Output::Effect { ticket, effect } => self.effect(ticket, effect),
                 Output::Event(event) => self.event(event),
             }
@@ -124,12 +127,15 @@ impl Module {
         });
     }
 
-    fn send(&self, ports: &Ports, to: Destination, bytes: &[u8]) {
+    fn send(&self, ports: &Ports, to: Destination, datagram: &Datagram) {
+        let bytes = datagram.as_bytes();
         let sent = match to {
             Destination::Peer(LinkId(link)) => {
                 let link = usize::from(link);
                 ports.links[link].send(bytes, self.peers[link])
             }
+            #[cfg(feature = "etcd")]
+            Destination::Witness if let Some(clerk) = &self.clerk => clerk.ask(datagram),
             Destination::Witness => match self.witness {
                 Some((place, address)) => ports.witnesses[place].send(bytes, address),
                 None => false,

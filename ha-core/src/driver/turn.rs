@@ -108,6 +108,12 @@ impl Loop {
                 Letter::Resource { module, index, up } => {
                     self.modules[module].tell(now, Input::Resource { index, up });
                 }
+                #[cfg(feature = "etcd")]
+                Letter::Witness { module, datagram } => {
+                    let bytes = datagram.as_bytes();
+                    let source = Source::Witness;
+                    self.modules[module].tell(now, Input::Datagram { source, bytes });
+                }
                 Letter::Inspect { module, look } => look(&self.modules[module].mirror),
                 Letter::Session(session) => self.connected(now, *session),
                 Letter::Died { thread } => {

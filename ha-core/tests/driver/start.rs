@@ -94,3 +94,15 @@ fn an_arbiter_needs_its_own_folder_and_its_own_files() {
     fs::write(folder.join("incarnation"), b"1").unwrap();
     assert!(refused(Arbiter::start(&config)).contains("eight bytes"));
 }
+
+/// A program that was built without etcd says so at once, and does not wait for an answer.
+#[cfg(not(feature = "etcd"))]
+#[test]
+fn an_etcd_needs_its_feature() {
+    let pair = Pair::new();
+    let mut raw = pair.raw(0, 0);
+    raw.vote = ha_core::raw::RawVote::Arbiter;
+    raw.etcd = vec!["http://127.0.0.1:2379".parse().unwrap()];
+    let added = Driver::new().add(NodeConfig::try_from(raw).unwrap(), Toy::default());
+    assert!(refused(added).contains("feature etcd"));
+}

@@ -21,9 +21,11 @@ impl Grace {
             return Ok(());
         }
         let clock = &scene.witness.clock;
+        // A plain store forgets nothing: it has no grace after a boot.
+        let forgets = scene.witness.plain.is_none();
         let up = clock.local(scene.now).saturating_since(clock.local(scene.witness.booted));
         let moved = told.membership.holder != new.membership.holder;
-        if moved && up < longer(scene.lease) {
+        if forgets && moved && up < longer(scene.lease) {
             return Err(format!("W changes the holder {up:?} after its boot"));
         }
         if new.membership.epoch < told.membership.epoch {

@@ -3,7 +3,7 @@
 //!
 //! The table is written down here once more, by itself: nothing of it is `ha_quorum`'s.
 
-use ha_proto::{DataState, Epoch, Instant, Membership, NodeSet};
+use ha_proto::{DataState, Epoch, Incarnation, Instant, Membership, NodeSet};
 use ha_quorum::{Answer, Ask, Outcome, Register, Request, longer};
 
 use super::{Check, Seen};
@@ -16,7 +16,7 @@ use crate::witness::Storing;
 /// process: leases and Adopts in hand are forgotten with it.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    life: u32,
+    life: (u32, Incarnation),
     /// What is being read.
     reading: Option<Ask>,
     /// The end of the lease that W gave, by its own clock.
@@ -29,8 +29,11 @@ pub(super) struct Table {
 
 impl Table {
     fn live(&mut self, scene: &Scene) {
-        if self.life != scene.witness.life {
-            *self = Self { life: scene.witness.life, ..Self::default() };
+        // What a plain store knows is in it, whatever its processes do.
+        let process = if scene.witness.plain.is_none() { scene.witness.life } else { 0 };
+        let life = (process, scene.witness.incarnation);
+        if self.life != life {
+            *self = Self { life, ..Self::default() };
         }
     }
 
@@ -38,6 +41,7 @@ impl Table {
     fn answered(&mut self, scene: &Scene, answer: &Answer) {
         let Some(ask) = self.reading.filter(|ask| ask.request == Request::Renew) else { return };
         let same = (answer.to, answer.boot, answer.number) == (ask.from, ask.boot, ask.number);
+        let same = same && scene.witness.plain.is_none();
         if same && answer.outcome == Outcome::Ok {
             let end = scene.witness.clock.local(scene.now) + longer(ask.lease);
             self.lease = self.lease.max(Some(end));
@@ -46,6 +50,10 @@ impl Table {
 
     fn stored(&mut self, scene: &Scene, new: &Register, step: &Storing) -> Result<(), String> {
         let witness = &scene.witness;
+        let now = match &witness.plain {
+            None => witness.clock.local(scene.now),
+            Some(_) => step.at,
+        };
         // A store that failed may have left anything: what W goes by is stored once more.
         if witness.kept == Some(*new) {
             return Ok(());
@@ -62,7 +70,10 @@ impl Table {
         }
         match ask.request {
             Request::Give { .. } => self.lease = None,
-            Request::Adopt { .. } => self.adopted = Some(witness.clock.local(scene.now)),
+            // In a plain store a renewal is a write. Whoever sees it counts L(1+ρ), on a clock that
+            // may be too fast by as much: L of true time.
+            Request::Renew => self.lease = Some(step.at + new.lease),
+            Request::Adopt { .. } => self.adopted = Some(now),
             _ => {}
         }
         Ok(())
@@ -76,8 +87,14 @@ impl Table {
         let forces = matches!(step.ask.request, Request::Force { .. });
         let leased = self.lease.is_some_and(|end| step.at < end);
         let witness = &scene.witness;
-        let since = self.adopted.max(Some(witness.clock.local(witness.booted)));
-        let grace = since.is_some_and(|since| step.at < since + longer(old.lease));
+        let (since, least) = match &witness.plain {
+            None => {
+                let booted = Some(witness.clock.local(witness.booted));
+                (self.adopted.max(booted), longer(old.lease))
+            }
+            Some(_) => (self.adopted, old.lease),
+        };
+        let grace = since.is_some_and(|since| step.at < since + least);
         let held = (takes || forces) && leased;
         !held && !((moved || forces) && grace)
     }

@@ -22,7 +22,8 @@ use crate::fault::{Planned, RESOURCES};
 use crate::host::{CLIENTS, Host};
 use crate::network::Network;
 use crate::node::{Address, Ailments, Effects, Node, Process};
-use crate::options::Options;
+use crate::options::{Keeper, Options};
+use crate::plain::Plain;
 use crate::queue::{Event, Queue};
 use crate::rights::Rights;
 use crate::scene::Scene;
@@ -44,7 +45,7 @@ impl World {
         let mut prng = Prng::new(options.seed ^ 0x0077_6f72_6c64);
         let timing = options.profile.timing();
         let nodes = [0, 1].map(|node| blank_node(node, &weather, prng.next_u64()));
-        let scene = Scene {
+        let mut scene = Scene {
             now: 0,
             vote: options.vote,
             lease: timing.lease,
@@ -57,6 +58,9 @@ impl World {
             overruled: None,
             gaps: [0; CLIENTS],
         };
+        if options.keeper == Keeper::Store {
+            scene.witness.plain = Some(Plain::default());
+        }
         let mut world = Self {
             options,
             scene,
@@ -129,6 +133,7 @@ impl World {
         let saved = here.disk.saved.clone();
         here.mirror = Some(Mirror::new(config, keys, saved, recovered, boot, seed, local));
         let down = here.ailments.resources_down;
+        self.plain_boot(node);
         self.note(Column::of(node), || "boots".into());
         self.see(&Seen::Booted { node });
         for (index, _) in RESOURCES.into_iter().zip(down).filter(|(_, down)| *down > 0) {
@@ -186,8 +191,10 @@ impl World {
         witness.booted = now;
         witness.kept = witness.stored;
         let local = witness.clock.local(now);
-        let arbiter = Arbiter::new(local, witness.incarnation, witness.stored);
-        witness.arbiter = Some(arbiter.expect("it stored this register itself"));
+        if witness.plain.is_none() {
+            let arbiter = Arbiter::new(local, witness.incarnation, witness.stored);
+            witness.arbiter = Some(arbiter.expect("it stored this register itself"));
+        }
         self.note(Column::W, || "boots".into());
     }
 }
@@ -254,5 +261,6 @@ fn blank_witness(weather: &Weather, incarnation: u64) -> Witness {
         inbox: VecDeque::new(),
         disk_fail: false,
         sequence: 0,
+        plain: None,
     }
 }

@@ -91,6 +91,10 @@ impl World {
                     };
                     let fact = Fact::read(&datagram);
                     self.observe_sent(node, &fact);
+                    if let (Fact::Ask(ask), true) = (&fact, self.scene.witness.plain.is_some()) {
+                        self.plain_ask(node, ask);
+                        continue;
+                    }
                     self.send(Parcel { from: Site::Node(node), to, link, datagram, fact });
                 }
                 Some(Output::Effect { ticket, effect }) => self.begin_effect(node, ticket, effect),

@@ -180,6 +180,7 @@ impl World {
         }
         let life = here.life;
         self.note(Column::of(node), || "killed".into());
+        self.plain_end(node);
         self.stream_end_dies(node);
         self.at(down, Event::Boot { node, life });
     }
@@ -221,6 +222,7 @@ impl World {
         for slot in deferred {
             self.finish(node, slot);
         }
+        self.plain_resume(node);
         self.feed(node, Input::Timeout);
         self.schedule_stream(node);
     }
@@ -260,6 +262,7 @@ impl World {
         witness.disk_fail = false;
         witness.incarnation = Incarnation(self.prng.next_u64() | 1);
         let life = witness.life;
+        self.plain_lost();
         self.note(Column::W, || "replaced".into());
         self.at(down, Event::WitnessBoot { life });
     }

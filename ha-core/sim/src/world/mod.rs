@@ -7,6 +7,7 @@ mod drive;
 mod faults;
 mod overruling;
 mod perform;
+mod plain;
 mod streaming;
 mod whole;
 mod witnessing;
@@ -162,6 +163,10 @@ impl World {
             Event::Boot { node, life } => self.boot_after(node, life),
             Event::Resume { node, life } => self.resume(node, life),
             Event::AddressEnds { node } => self.address_ends(node),
+            Event::PlainDo { number } => self.plain_do(number),
+            Event::PlainReply { number } => self.plain_reply(number),
+            Event::PlainTimeout { node, life, ticket } => self.plain_timeout(node, life, ticket),
+            Event::PlainWake { node, life } => self.plain_wake(node, life),
             Event::WitnessStore { life } => self.witness_stored(life),
             Event::WitnessBoot { life } => self.witness_boot_after(life),
             Event::WitnessResume { life } => self.witness_resume(life),

@@ -1,7 +1,7 @@
 //! The witness's process: asks in, answers and stores out.
 
 use ha_proto::wire::{self, Header, Kind};
-use ha_proto::{Epoch, LinkId, Machine, NodeId};
+use ha_proto::{Epoch, LinkId, Machine, Membership, NodeId};
 use ha_quorum::{Ask, arbiter};
 
 use super::World;
@@ -75,12 +75,23 @@ impl World {
     }
 
     fn witness_answers(&mut self, answer: &ha_quorum::Answer) {
+        let to = self.scene.index(answer.to);
+        let parcel = self.answer_parcel(to, answer);
+        self.send(parcel);
+    }
+
+    /// The answer as it leaves, and what observers learn by that.
+    pub(super) fn answer_parcel(&mut self, to: usize, answer: &ha_quorum::Answer) -> Parcel {
         let witness = &mut self.scene.witness;
         witness.sequence += 1;
         let epoch = answer.register.map_or(Epoch::NONE, |register| register.membership.epoch);
         if let Some(register) = answer.register {
             witness.told = true;
-            witness.told_record = Some(register.membership);
+            // A clerk may tell what it saw before the other one's change.
+            let older = |told: Membership| told.epoch > register.membership.epoch;
+            if !(witness.plain.is_some() && witness.told_record.is_some_and(older)) {
+                witness.told_record = Some(register.membership);
+            }
             // Only what is told is so, and what a restart would tell: a store that failed may be
             // on the disk or not.
             let kept = witness.stored.map(|stored| stored.membership.set).unwrap_or_default();
@@ -103,8 +114,7 @@ impl World {
         let datagram = wire::seal(&header, |body| answer.encode(body), &self.keys);
         let fact = Fact::read(&datagram);
         self.see(&Seen::Sent { from: Site::Witness, fact: &fact });
-        let to = Site::Node(self.scene.index(answer.to));
-        self.send(Parcel { from: Site::Witness, to, link: LinkId(0), datagram, fact });
+        Parcel { from: Site::Witness, to: Site::Node(to), link: LinkId(0), datagram, fact }
     }
 
     /// A store ends.
@@ -173,6 +183,9 @@ impl World {
         let inbox = std::mem::take(&mut witness.inbox);
         let stored = std::mem::take(&mut witness.store_waits);
         self.note(Column::W, || "goes on".into());
+        if self.scene.witness.plain.is_some() {
+            self.plain_release();
+        }
         if stored {
             self.witness_store_ends();
         }

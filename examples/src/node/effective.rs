@@ -7,13 +7,13 @@ use ha_core::config::{DefaultPrim, Winner};
 use ha_core::raw::{Key, Span};
 use ha_core::vip::OnRemoved;
 
-use crate::node::config::{Module, Node};
+use super::config::{Module, Node};
 
 /// Where a node's file is unless somebody says so.
-pub(super) const DEFAULT: &str = "/etc/ha-node/ha-node.toml";
+pub const DEFAULT: &str = "/etc/ha-node/ha-node.toml";
 
 /// The configuration as a file that leaves nothing out.
-pub(super) fn effective(node: &Node) -> String {
+pub fn effective(node: &Node) -> String {
     let mut text = String::new();
     let out = &mut text;
     shared(out, node);
