@@ -6,6 +6,7 @@
 
 mod addresses;
 mod bad_input;
+mod balanced;
 mod daemons;
 mod many;
 mod recipes;
