@@ -53,12 +53,15 @@ pub enum Input<'a> {
         /// How it ended.
         answer: Answer,
     },
-    /// A resource went up or down.
+    /// What is known of a resource changed. The peer is told of it.
     Resource {
-        /// Its place in the configuration, 0 to 63.
+        /// Its place in the configuration, 0 to 63; higher ones are ignored.
         index: u8,
-        /// Whether it is up.
-        up: bool,
+        /// Whether it is up; `None` while nobody knows.
+        up: Option<bool>,
+        /// Whether this node cannot serve because of it: a ready peer gets the service, and alone
+        /// it goes on with what runs but starts nothing.
+        blocks: bool,
     },
 }
 

@@ -83,6 +83,7 @@ extern crate alloc;
 #[cfg(feature = "tokio")]
 extern crate std;
 
+pub mod checker;
 pub mod config;
 #[cfg(feature = "control")]
 pub mod control;

@@ -105,6 +105,8 @@ pub struct Mirror {
     /// The exclusion of which an event told last.
     excluding: Option<Exclusion>,
     announced: (Role, bool),
+    /// When the application began to serve here last.
+    served_since: Option<Instant>,
     void_answers: u64,
     tickets: u64,
     log_tickets: LogTickets,
@@ -221,6 +223,7 @@ impl Mirror {
             excluding: None,
             void_answers: 0,
             announced: (Role::Stop, true),
+            served_since: None,
             tickets: 0,
             log_tickets: LogTickets::default(),
             disk: DiskWatch::default(),
@@ -378,7 +381,7 @@ impl Mirror {
                 self.replicate(now, ha_replicate::Input::Message(message));
             }
             Input::Done { ticket, answer } => self.done(now, ticket, answer),
-            Input::Resource { index, up } => self.plan.resource(index, up),
+            Input::Resource { index, up, blocks } => self.plan.resource(index, up, blocks),
         }
     }
 
@@ -440,7 +443,10 @@ impl Mirror {
     fn stepped(&mut self, step: service::Step) {
         match step {
             service::Step::Quiet => {}
-            service::Step::Serving(epoch) => self.event(Event::Serving(epoch)),
+            service::Step::Serving(epoch) => {
+                self.served_since = Some(self.now);
+                self.event(Event::Serving(epoch));
+            }
             service::Step::Stopped(epoch) => self.event(Event::Stopped(epoch)),
             service::Step::Failed => self.event(Event::ApplicationFailed),
         }

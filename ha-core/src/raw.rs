@@ -1,5 +1,6 @@
 //! The configuration as it is written, and the checked one that a driver starts from.
 
+mod checker;
 mod etcd;
 mod target;
 
@@ -17,8 +18,9 @@ use thiserror::Error;
 use crate::config::{ConfigError, DefaultPrim, Identity, Limits, Policy, Winner};
 use crate::{Config, Profile, Timing};
 
+pub use self::checker::{CheckerError, RawChecker, RawKind, checkers};
 pub use self::etcd::{Endpoint, EndpointError, Etcd};
-pub use self::target::{PingTarget, PingTargetError};
+pub use self::target::{PingFrom, PingTarget, PingTargetError, PingTo};
 
 /// One module on one node, as an administrator writes it. Both nodes are configured alike but for
 /// `node` and `peer`, the sides of each link and of the stream, and `bootstrap`.
@@ -96,8 +98,9 @@ pub struct RawConfig {
     #[cfg_attr(feature = "serde", serde(default))]
     pub vote: RawVote,
     /// With `vote = "ping"`: addresses outside the cluster, 1 to 9, better an odd number. An address
-    /// alone is pinged, one with a port is connected to. A node that has lost its peer goes on, or
-    /// takes over, only if a majority of them answers. Routers of either site, not the other node's
+    /// alone is pinged, one with a port is connected to; `"192.0.2.1%eth0"` is asked out of that
+    /// interface only, and `"192.0.2.1%192.0.2.9"` from that address of this node, whatever the
+    /// routes say. A node that has lost its peer goes on, or takes over, only if a majority answers. Routers of either site, not the other node's
     /// neighbours; and never one that only one of the two nodes can reach at any time.
     #[cfg_attr(feature = "serde", serde(default))]
     pub ping: Vec<PingTarget>,

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ha_heartbeat::Margin;
+use ha_heartbeat::{Margin, Resources};
 use ha_proto::{DataState, Epoch, LinkId, Membership, NodeId, Position, Role, Seq};
 use ha_quorum::Vote;
 
@@ -65,8 +65,10 @@ pub struct View {
     pub failover: bool,
     /// Whether this node is handing the service over.
     pub yielding: bool,
-    /// One bit for each resource that is down, in the order of the configuration.
-    pub resources_down: u64,
+    /// One bit for each resource for which this node cannot serve, in the order of the configuration.
+    pub blocking: u64,
+    /// What is known of its resources.
+    pub resources: Resources,
     /// Whether a swap ordered now would be accepted.
     pub swap: Result<(), OrderError>,
     /// Why this node is in `WAIT`; `None` in any other role.

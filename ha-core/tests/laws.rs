@@ -25,7 +25,7 @@ enum Fact {
     Done(usize, Option<bool>),
     Stranger(u64),
     Order(Order),
-    Resource(u8, bool),
+    Resource(u8, Option<bool>, bool),
     Propose(u8),
 }
 
@@ -51,7 +51,8 @@ fn fact() -> impl Strategy<Value = Fact> {
             .prop_map(|(at, done)| Fact::Done(at, done)),
         1 => any::<u64>().prop_map(Fact::Stranger),
         2 => orders.prop_map(Fact::Order),
-        1 => (0..70_u8, any::<bool>()).prop_map(|(index, up)| Fact::Resource(index, up)),
+        1 => (0..70_u8, any::<Option<bool>>(), any::<bool>())
+            .prop_map(|(index, up, blocks)| Fact::Resource(index, up, blocks)),
         2 => any::<u8>().prop_map(Fact::Propose),
     ]
 }
@@ -136,8 +137,8 @@ impl Node {
                 self.said.push(format!("{answer:?}"));
                 self.drain(now);
             }
-            Fact::Resource(index, up) => {
-                self.tell(now, Input::Resource { index: *index, up: *up });
+            Fact::Resource(index, up, blocks) => {
+                self.tell(now, Input::Resource { index: *index, up: *up, blocks: *blocks });
             }
             Fact::Propose(len) => {
                 let proposed = self.mirror.propose(now, &vec![1; usize::from(*len)]);

@@ -69,7 +69,7 @@ pub struct Status {
     pub joint: Epoch,
 }
 
-/// One bit for each resource, in the order of the configuration.
+/// One bit for each resource, in the order of the configuration: its place is the bit's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
     /// Whether its state is known.

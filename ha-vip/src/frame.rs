@@ -1,4 +1,4 @@
-//! The frames that tell the network where an address is now.
+//! The frames that tell the network where an address is now, and those that ask who has it.
 
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -7,7 +7,9 @@ use pnet_packet::arp::{
     ArpHardwareTypes, ArpOperation, ArpOperations, ArpPacket, MutableArpPacket,
 };
 use pnet_packet::ethernet::{EtherType, EtherTypes, EthernetPacket, MutableEthernetPacket};
-use pnet_packet::icmpv6::ndp::{MutableNeighborAdvertPacket, NdpOptionTypes, NeighborAdvertFlags};
+use pnet_packet::icmpv6::ndp::{
+    MutableNeighborAdvertPacket, MutableNeighborSolicitPacket, NdpOptionTypes, NeighborAdvertFlags,
+};
 use pnet_packet::icmpv6::{Icmpv6Packet, Icmpv6Types, checksum};
 use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::ipv6::{Ipv6Packet, MutableIpv6Packet};
@@ -84,7 +86,18 @@ pub fn arp_announcement(ip: Ipv4Addr, mac: Mac, form: ArpForm) -> Frame {
     };
     let mut frame = Frame::zeroed(ARP);
     frame.ethernet(BROADCAST, mac, EtherTypes::Arp);
-    fill_arp(&mut frame.bytes[ETHERNET..ARP], ip, mac, (operation, target));
+    fill_arp(&mut frame.bytes[ETHERNET..ARP], (ip, mac), (ip, target), operation);
+    frame
+}
+
+/// The question who has `ip`, from `mac` (RFC 5227 §2.1.1): an [`arp_announcement`] of the form
+/// [`ArpForm::Request`], but with zeros as the sender's protocol address, so that it claims nothing
+/// and changes no cache. Whoever has the address answers; not the machine that asks.
+pub fn arp_probe(ip: Ipv4Addr, mac: Mac) -> Frame {
+    let mut frame = Frame::zeroed(ARP);
+    frame.ethernet(BROADCAST, mac, EtherTypes::Arp);
+    let (sender, target) = ((Ipv4Addr::UNSPECIFIED, mac), (ip, Mac([0; 6])));
+    fill_arp(&mut frame.bytes[ETHERNET..ARP], sender, target, ArpOperations::Request);
     frame
 }
 
@@ -116,13 +129,52 @@ pub fn neighbor_advertisement(ip: Ipv6Addr, mac: Mac) -> Frame {
     let mut frame = Frame::zeroed(ADVERTISEMENT);
     frame.ethernet(ALL_NODES_MAC, mac, EtherTypes::Ipv6);
     let (header, message) = frame.bytes[ETHERNET..].split_at_mut(Ipv6Packet::minimum_packet_size());
-    fill_ipv6(header, ip, message.len());
+    fill_ipv6(header, ip, ALL_NODES, message.len());
     fill_advertisement(message, ip, mac);
     let header = Ipv6Packet::new(header).expect("it has its length");
     let whole = Icmpv6Packet::new(message).expect("it has its length");
     let sum = checksum(&whole, &header.get_source(), &header.get_destination());
     let mut advertisement = MutableNeighborAdvertPacket::new(message).expect("it has its length");
     advertisement.set_checksum(sum);
+    frame
+}
+
+/// The question who has `ip`, from `mac`: a neighbor solicitation as for the detection of
+/// duplicates (RFC 4861 §4.3, RFC 4862 §5.4.2), which claims nothing and changes no cache. Whoever
+/// has the address tells all nodes; not the machine that asks.
+///
+/// | at | bytes | what | here |
+/// |---|---|---|---|
+/// | 0 | 6 | destination | `33:33:ff` and the last three bytes of `ip` |
+/// | 6 | 6 | source | `mac` |
+/// | 12 | 2 | type | 0x86dd, IPv6 |
+/// | 14 | 4 | version, class, flow | 6, 0, 0 |
+/// | 18 | 2 | length of what follows | 24 |
+/// | 20 | 1 | next header | 58, `ICMPv6` |
+/// | 21 | 1 | hop limit | 255: from this link |
+/// | 22 | 16 | source | `::` |
+/// | 38 | 16 | destination | `ff02::1:ff00:0` and the last three bytes of `ip` |
+/// | 54 | 1 | type | 135, neighbor solicitation |
+/// | 55 | 1 | code | 0 |
+/// | 56 | 2 | checksum | of all from here and of the addresses |
+/// | 58 | 4 | reserved | 0 |
+/// | 62 | 16 | target | `ip` |
+pub fn neighbor_probe(ip: Ipv6Addr, mac: Mac) -> Frame {
+    let [.., a, b, c] = ip.octets();
+    let group = u128::from(SOLICITED) | u128::from(ip) & 0xff_ffff;
+    let mut frame = Frame::zeroed(SOLICITATION);
+    frame.ethernet(Mac([0x33, 0x33, 0xff, a, b, c]), mac, EtherTypes::Ipv6);
+    let bytes = &mut frame.bytes[ETHERNET..SOLICITATION];
+    let (header, message) = bytes.split_at_mut(Ipv6Packet::minimum_packet_size());
+    fill_ipv6(header, Ipv6Addr::UNSPECIFIED, Ipv6Addr::from(group), message.len());
+    let mut solicitation = MutableNeighborSolicitPacket::new(message).expect("it has its length");
+    solicitation.set_icmpv6_type(Icmpv6Types::NeighborSolicit);
+    solicitation.set_target_addr(ip.octets().into());
+    let header = Ipv6Packet::new(header).expect("it has its length");
+    let whole = Icmpv6Packet::new(message).expect("it has its length");
+    let sum = checksum(&whole, &header.get_source(), &header.get_destination());
+    let mut solicitation = MutableNeighborSolicitPacket::new(message).expect("it has its length");
+    solicitation.set_checksum(sum);
     frame
 }
 
@@ -136,14 +188,26 @@ const OPTION: usize = 8;
 const FIXED: usize = MutableNeighborAdvertPacket::minimum_packet_size();
 /// The length of an announcement by neighbor discovery.
 const ADVERTISEMENT: usize = ETHERNET + Ipv6Packet::minimum_packet_size() + FIXED + OPTION;
+/// The length of a neighbor solicitation without options.
+const SOLICITATION: usize = ETHERNET
+    + Ipv6Packet::minimum_packet_size()
+    + MutableNeighborSolicitPacket::minimum_packet_size();
 const _: () = assert!(ARP == 42 && ADVERTISEMENT == 86, "the tables above would be wrong");
+const _: () = assert!(SOLICITATION == 78, "the table above would be wrong");
 
 const BROADCAST: Mac = Mac([0xff; 6]);
 /// Every node of IPv6 on the link, as a hardware address and as one of IPv6.
 const ALL_NODES_MAC: Mac = Mac([0x33, 0x33, 0, 0, 0, 1]);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// The group of those who have an address that ends in the same three bytes (RFC 4291 §2.7.1).
+const SOLICITED: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0);
 
-fn fill_arp(bytes: &mut [u8], ip: Ipv4Addr, mac: Mac, (operation, to): (ArpOperation, Mac)) {
+fn fill_arp(
+    bytes: &mut [u8],
+    (ip, mac): (Ipv4Addr, Mac),
+    (target, to): (Ipv4Addr, Mac),
+    operation: ArpOperation,
+) {
     let mut arp = MutableArpPacket::new(bytes).expect("it has its length");
     arp.set_hardware_type(ArpHardwareTypes::Ethernet);
     arp.set_protocol_type(EtherTypes::Ipv4);
@@ -153,17 +217,17 @@ fn fill_arp(bytes: &mut [u8], ip: Ipv4Addr, mac: Mac, (operation, to): (ArpOpera
     arp.set_sender_hw_addr(mac.0.into());
     arp.set_sender_proto_addr(ip.octets().into());
     arp.set_target_hw_addr(to.0.into());
-    arp.set_target_proto_addr(ip.octets().into());
+    arp.set_target_proto_addr(target.octets().into());
 }
 
-fn fill_ipv6(bytes: &mut [u8], source: Ipv6Addr, payload: usize) {
+fn fill_ipv6(bytes: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr, payload: usize) {
     let mut ipv6 = MutableIpv6Packet::new(bytes).expect("it has its length");
     ipv6.set_version(6);
     ipv6.set_payload_length(payload as u16);
     ipv6.set_next_header(IpNextHeaderProtocols::Icmpv6);
     ipv6.set_hop_limit(255);
     ipv6.set_source(source.octets().into());
-    ipv6.set_destination(ALL_NODES.octets().into());
+    ipv6.set_destination(destination.octets().into());
 }
 
 fn fill_advertisement(bytes: &mut [u8], target: Ipv6Addr, mac: Mac) {
@@ -231,6 +295,24 @@ mod tests {
         frame[22..38].copy_from_slice(&theirs[22..38]);
         frame[56..58].copy_from_slice(&theirs[56..58]);
         assert_eq!(frame, theirs);
+    }
+
+    #[test]
+    fn a_probe_is_arpings_request_without_its_claim() {
+        let frame = arp_probe(Ipv4Addr::new(192, 0, 2, 10), golden::MAC);
+        let mut theirs = golden::ARPING_REQUEST;
+        theirs[28..38].fill(0);
+        assert_eq!(frame.as_bytes(), theirs);
+    }
+
+    #[test]
+    fn a_solicitation_is_as_its_table_says() {
+        let ip = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0x12, 0x3456);
+        let text = "3333ff12345602000000000186dd6000000000183aff\
+                    00000000000000000000000000000000\
+                    ff0200000000000000000001ff123456\
+                    8700e41e0000000020010db8000000000000000000123456";
+        assert_eq!(format!("{:?}", neighbor_probe(ip, golden::MAC)), text);
     }
 
     #[test]

@@ -78,7 +78,9 @@ mod slot;
 pub use address::{Address, InterfaceId, Mac};
 pub use config::{Config, ConfigError, OnRemoved};
 pub use counters::Counters;
-pub use frame::{ArpForm, Frame, arp_announcement, neighbor_advertisement};
+pub use frame::{
+    ArpForm, Frame, arp_announcement, arp_probe, neighbor_advertisement, neighbor_probe,
+};
 pub use io::{Event, Input, Output};
 pub use set::AddressSet;
 pub use sighting::{Sighting, sighting};

@@ -118,6 +118,9 @@ pub enum Fault {
 /// The resources that are watched: the first two, and the last one that an index can name.
 pub const RESOURCES: [u8; 3] = [0, 1, 63];
 
+/// One that follows the first of them and blocks nothing.
+pub const HARMLESS: u8 = 7;
+
 /// A fault and when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {

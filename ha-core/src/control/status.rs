@@ -335,7 +335,7 @@ impl Here {
             applied: view.applied.0,
             log_bytes: view.log.bytes,
             disk: disk(view).into(),
-            resources_down: resources(report, view.resources_down),
+            resources_down: resources(report, view.resources.known & !view.resources.up),
             uptime_ms: millis(view.uptime),
         }
     }
@@ -355,7 +355,7 @@ impl There {
             able: told.able,
             broken: told.broken,
             waits: told.waits,
-            resources_down: resources(report, told.resources.known),
+            resources_down: resources(report, told.resources.known & !told.resources.up),
         })
     }
 }

@@ -105,9 +105,15 @@ impl Handle {
         }
     }
 
-    /// The resource `index`, 0 to 63, went up or down.
+    /// The resource `index`, 0 to 63, without which this node cannot serve, went up or down.
     pub fn resource(&self, index: u8, up: bool) {
-        self.tell(Letter::Resource { module: self.shared.place, index, up });
+        self.tell_resource(index, Some(up), !up);
+    }
+
+    /// What is known of the resource `index`, 0 to 63, and whether this node cannot serve because
+    /// of it; see [`Input::Resource`](crate::Input::Resource).
+    pub fn tell_resource(&self, index: u8, up: Option<bool>, blocks: bool) {
+        self.tell(Letter::Resource { module: self.shared.place, index, up, blocks });
     }
 
     /// The number of this module.

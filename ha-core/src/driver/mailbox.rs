@@ -39,7 +39,7 @@ pub(super) enum Letter {
     /// An operator's order.
     Order { module: usize, order: Order, reply: oneshot::Sender<Result<(), OrderError>> },
     /// A resource of a module.
-    Resource { module: usize, index: u8, up: bool },
+    Resource { module: usize, index: u8, up: Option<bool>, blocks: bool },
     /// An answer of a module's clerk, sealed as a witness's.
     #[cfg(feature = "etcd")]
     Witness { module: usize, datagram: Box<ha_proto::wire::Datagram> },

@@ -63,6 +63,7 @@ mod cipher;
 mod clerk;
 mod clock;
 mod dial;
+mod echo;
 mod error;
 #[cfg(feature = "etcd")]
 mod etcd;
@@ -100,6 +101,8 @@ use tracing::{error, info, info_span};
 use self::cipher::{Ends, StreamKeys};
 pub(crate) use self::clock::Alarm;
 use self::dial::Patience;
+#[cfg(feature = "linux")]
+pub(crate) use self::echo::Ping;
 use self::greetings::Refused;
 use self::handle::{PROPOSALS_MAX, Shared};
 use self::hosting::Hosting;

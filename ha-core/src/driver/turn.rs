@@ -105,8 +105,8 @@ impl Loop {
                     // Who ordered may have gone.
                     let _ = reply.send(self.modules[module].order(now, order));
                 }
-                Letter::Resource { module, index, up } => {
-                    self.modules[module].tell(now, Input::Resource { index, up });
+                Letter::Resource { module, index, up, blocks } => {
+                    self.modules[module].tell(now, Input::Resource { index, up, blocks });
                 }
                 #[cfg(feature = "etcd")]
                 Letter::Witness { module, datagram } => {

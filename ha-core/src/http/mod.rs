@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /ready?module=NAME` | 200 `OK` where clients of the module are to be sent, else 404 `NOT FOUND` |
+//! | `GET /ready?module=NAME` | 200 `OK` where its clients are to be sent, else 404 `NOT FOUND` |
 //! | `GET /var/modules/NAME/ready.txt` | the same |
 //! | `GET /metrics` | the text of [`Source::metrics`] |
 //!

@@ -42,11 +42,11 @@ pub use self::config::{HookConfig, HookError, RawNotify};
 /// | `module` | `HA_MODULE` | the module's name |
 /// | `node` | `HA_NODE` | this node's name |
 /// | `role` | `HA_ROLE` | the module's role then: `STOP` `WAIT` `SECOND` `PRIM` `ALONE` `UP` |
-/// | `epoch` | `HA_EPOCH` | a number that grows from reign to reign, as the module's scripts get it |
+/// | `epoch` | `HA_EPOCH` | a number that grows from reign to reign, as scripts get it |
 /// | `event` | `HA_EVENT` | [`Event::name`] |
 /// | `text` | `HA_TEXT` | the event in words: [`Event::told`] |
 /// | `level` | `HA_LEVEL` | `info` `warn` `error` |
-/// | `sequence` | `HA_SEQUENCE` | the event's number since the daemon's start, as `ha events` has it |
+/// | `sequence` | `HA_SEQUENCE` | its number since the daemon's start, as `ha events` has it |
 /// | `dropped` | `HA_DROPPED` | how many events were dropped so far, since the daemon's start |
 ///
 /// Who tells it of events counts them; where the feature `control` keeps them as well, its

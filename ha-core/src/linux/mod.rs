@@ -1,13 +1,13 @@
 //! What a server that runs Linux does for a module. Each adapter is dumb: one effect, one act.
 //!
 //! - [`cgroup`]: the processes of a module as one thing that can be frozen, killed and proved gone.
+//! - [`checkers`]: what an administrator wants watched, and what follows.
 //! - [`output`]: what they print.
 //! - [`deadline`]: when they must stop although nobody says so.
 //! - [`scripts`]: what an administrator wrote to start and stop them.
 //! - [`mod@unit`]: a systemd unit in place of those.
 //! - [`guardian`]: the process that keeps that deadline when the daemon does not.
 //! - [`service`]: a host of the driver made of these.
-//! - [`loops`]: how often a module may restart by itself.
 //! - [`hook`]: who is told of what happens.
 //! - [`realtime`]: what keeps the node's thread going on a loaded machine.
 //! - [`Vips`]: its virtual addresses, taken, kept and released for its guard.
@@ -15,6 +15,7 @@
 mod address;
 mod agent;
 pub mod cgroup;
+pub mod checkers;
 mod child;
 pub mod deadline;
 mod error;
@@ -24,7 +25,6 @@ mod gate;
 pub mod guardian;
 pub mod hook;
 mod link;
-pub mod loops;
 mod netlink;
 pub mod output;
 mod plan;

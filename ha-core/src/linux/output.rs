@@ -58,6 +58,11 @@ impl Output {
     pub fn pipe(&self, name: &str) -> io::Result<Stdio> {
         Ok(both_ways(&self.folder, name, OFlags::empty())?.into())
     }
+
+    /// The pipe of this name.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        path(&self.folder, name)
+    }
 }
 
 impl Drop for Output {

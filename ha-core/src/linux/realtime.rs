@@ -9,7 +9,8 @@
 //!
 //! # fn start(driver: ha_core::driver::Driver) -> Result<(), ha_core::driver::StartError> {
 //! let running = driver.start()?;
-//! for refused in [realtime::lock_memory(), realtime::raise("ha-node")].into_iter().filter_map(Result::err) {
+//! let asked = [realtime::lock_memory(), realtime::raise("ha-node")];
+//! for refused in asked.into_iter().filter_map(Result::err) {
 //!     eprintln!("{refused}");
 //! }
 //! # Ok(())

@@ -17,6 +17,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::cgroup::Cgroup;
+use super::checkers::Surroundings;
 use super::child::{End, KILL_MAX, end, since};
 use super::gate::Gate;
 use super::output::Output;
@@ -201,12 +202,8 @@ impl Scripts {
     /// What [`check`](Self::check) finds, or groups, pipes or the log cannot be made.
     pub fn new(settings: Settings) -> Result<Self, ScriptError> {
         Self::check(&settings.folder)?;
-        let output = Output::start(
-            &settings.run,
-            &Script::ALL.map(Script::name),
-            &settings.log,
-            settings.log_bytes,
-        )?;
+        let names: Vec<_> = Script::ALL.map(Script::name).into_iter().chain([CHECKERS]).collect();
+        let output = Output::start(&settings.run, &names, &settings.log, settings.log_bytes)?;
         Ok(Self {
             prim: Cgroup::make(&settings.group, "prim")?,
             both: Cgroup::make(&settings.group, "both")?,
@@ -244,6 +241,16 @@ impl Scripts {
     /// How long the scripts took, for whoever makes metrics.
     pub fn runs(&self) -> Runs {
         self.runs.clone()
+    }
+
+    /// What executables of the module's checkers are called in.
+    pub fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            node: self.settings.node.clone(),
+            folder: self.settings.folder.clone(),
+            output: Some(self.output.path(CHECKERS)),
+            group: Some(self.prim.clone()),
+        }
     }
 
     /// The group of a service.
@@ -473,6 +480,9 @@ fn watch(
         End::Cancelled => Err(ScriptError::Cancelled { script, epoch }),
     }
 }
+
+/// What the lines of the module's log begin with that checkers print.
+const CHECKERS: &str = "checker";
 
 /// Kills whatever is in a group; it is empty afterwards.
 pub(super) fn empty(group: &Cgroup) -> Result<(), ScriptError> {

@@ -37,7 +37,8 @@ use crate::metrics;
 /// use ha_core::linux::{VipError, Vips, VipsConfig};
 /// use ha_core::vip::Event;
 ///
-/// const ADDRESSES: u8 = 0;
+/// // Behind those of the checkers.
+/// const ADDRESSES: u8 = 63;
 ///
 /// fn start(config: VipsConfig, module: Handle) -> Result<Vips, VipError> {
 ///     Vips::start(config, move |event| {

@@ -127,10 +127,13 @@ impl Page<'_> {
         self.family(
             "ha_checker_up",
             Gauge,
-            "Whether a resource that the module needs is up here.",
+            "Whether a resource of the module is up here, as far as that is known.",
             |it, lines| {
+                let known = it.view.resources;
                 for (at, resource) in it.names.resources.iter().enumerate().take(64) {
-                    lines.of("checker", resource, it.view.resources_down >> at & 1 == 0);
+                    if known.known >> at & 1 == 1 {
+                        lines.of("checker", resource, known.up >> at & 1 == 1);
+                    }
                 }
             },
         );

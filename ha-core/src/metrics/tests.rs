@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::string::String;
 
-use ha_heartbeat::Margin;
+use ha_heartbeat::{Margin, Resources};
 use ha_proto::wire::{Keys, Reject};
 use ha_proto::{Boot, ClusterId, DataState, Instant, ModuleId, NodeId, Position, Seq, StoreId};
 use ha_quorum::Vote;
@@ -97,7 +97,7 @@ fn page() -> String {
     full.view.links[0].round_trip = Some(Duration::from_micros(310));
     let (longest_gap, timeout) = (Duration::from_millis(250), Duration::from_secs(1));
     full.view.links[0].margin = Some(Margin { longest_gap, timeout });
-    full.view.resources_down = 0b10;
+    full.view.resources = Resources { known: 0b11, up: 0b01 };
     full.view.witness.answering = Some(true);
     full.view.right = Right::Lease(Duration::from_millis(2_400));
     full.view.peer.copy.connected = true;

@@ -1,5 +1,6 @@
 //! What operators and configuration want.
 
+use ha_heartbeat::Resources;
 use ha_proto::{DataId, DataState, Instant, Membership, NodeSet, Role};
 use ha_quorum::Vote;
 
@@ -27,7 +28,9 @@ pub(super) struct Plan {
     bootstrap: bool,
     /// This reign began because the peer was lost.
     pub(super) took_over: bool,
-    resources_down: u64,
+    resources: Resources,
+    /// Those for which this node cannot serve, one bit each.
+    blocking: u64,
     /// Since when the default primary could take over.
     home: Option<Instant>,
 }
@@ -44,20 +47,25 @@ impl Plan {
             force: saved.membership.epoch.is_override() && saved.may_run_alone(),
             bootstrap: policy.bootstrap && !saved.is_initialised(),
             took_over: false,
-            resources_down: 0,
+            resources: Resources::default(),
+            blocking: 0,
             home: None,
         }
     }
 
-    pub(super) fn resource(&mut self, index: u8, up: bool) {
+    pub(super) fn resource(&mut self, index: u8, up: Option<bool>, blocks: bool) {
         let bit = 1_u64.checked_shl(u32::from(index)).unwrap_or(0);
-        self.resources_down =
-            if up { self.resources_down & !bit } else { self.resources_down | bit };
+        let with = |bits: u64, set: bool| if set { bits | bit } else { bits & !bit };
+        self.resources.known = with(self.resources.known, up.is_some());
+        self.resources.up = with(self.resources.up, up == Some(true));
+        self.blocking = with(self.blocking, blocks);
+        let sane = self.resources.up & !self.resources.known == 0;
+        assert!(sane, "the peer would be told that what nobody knows is up");
     }
 
-    /// Takes part, with every resource up.
+    /// Takes part, and no resource is in the way.
     pub(super) const fn is_willing(&self) -> bool {
-        self.started && self.resources_down == 0
+        self.started && self.blocking == 0
     }
 
     pub(super) const fn is_started(&self) -> bool {
@@ -74,8 +82,13 @@ impl Plan {
         self.shy
     }
 
-    pub(super) const fn resources_down(&self) -> u64 {
-        self.resources_down
+    /// The resources for which this node cannot serve.
+    pub(super) const fn blocking(&self) -> u64 {
+        self.blocking
+    }
+
+    pub(super) const fn resources(&self) -> Resources {
+        self.resources
     }
 
     pub(super) const fn is_yielding(&self) -> bool {

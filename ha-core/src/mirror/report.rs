@@ -4,7 +4,7 @@ use alloc::vec;
 
 use ha_heartbeat::{Margin, Resources, Status as Told};
 use ha_proto::wire::Rejections;
-use ha_proto::{Boot, DataState, LinkId, Membership, Position, Role, Seq};
+use ha_proto::{Boot, DataState, Instant, LinkId, Membership, Position, Role, Seq};
 use ha_quorum::voter;
 use ha_replicate::PeerView;
 
@@ -42,6 +42,12 @@ pub struct Status {
     pub witness_up: bool,
     /// Whether the application runs here.
     pub serving: bool,
+    /// Since when, by the driver's clock; another one after each restart of the application.
+    pub serving_since: Option<Instant>,
+    /// What is known here of the resources.
+    pub resources: Resources,
+    /// What the peer said of its own last; `None` while it is lost.
+    pub peer_resources: Option<Resources>,
     /// The storage failed: a restart is needed.
     pub broken: bool,
     /// The longest gap between beats against the timeout, worst link first; `None` before the
@@ -82,6 +88,7 @@ impl Mirror {
     pub fn status(&self) -> Status {
         let (role, ready) = self.announced;
         let links = (0..self.config.identity.links).map(LinkId);
+        let peer = self.peer.filter(|_| self.peer_is_alive());
         let margins = links.filter_map(|link| self.detector.margin(self.peer_id(), link));
         Status {
             role,
@@ -96,6 +103,9 @@ impl Mirror {
             peer: self.log.peer(),
             witness_up: self.voter.as_ref().is_none_or(ha_quorum::Voter::answering),
             serving: self.service.is_up(),
+            serving_since: self.served_since.filter(|_| self.service.is_up()),
+            resources: self.plan.resources(),
+            peer_resources: peer.map(|facts| facts.told.resources),
             broken: self.broken,
             margin: margins.max_by_key(|margin| margin.longest_gap),
         }

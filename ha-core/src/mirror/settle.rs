@@ -1,6 +1,6 @@
 //! Bringing wish and fact together, one effect at a time, and watching the invariants.
 
-use ha_heartbeat::{Input as DetectorInput, Resources, Status as Told};
+use ha_heartbeat::{Input as DetectorInput, Status as Told};
 use ha_proto::{DataState, Deadline, Instant, Role};
 use ha_quorum::Vote;
 
@@ -146,7 +146,6 @@ impl Mirror {
         let holds = saved.membership.holder == self.me();
         let quiet = self.service.is_harmless();
         let membership = if holds || quiet { saved.membership } else { self.told.membership };
-        let resources = Resources { known: self.plan.resources_down(), up: 0 };
         Told {
             membership,
             role,
@@ -161,7 +160,7 @@ impl Mirror {
             broken: self.broken,
             yields: self.is_yielding_locally(now),
             waits: self.plan.is_started() && !self.plan.may_take_over(),
-            resources,
+            resources: self.plan.resources(),
             preference: self.config.policy.preference,
             joint: saved.joint,
         }

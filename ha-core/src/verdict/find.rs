@@ -111,8 +111,9 @@ fn there(facts: &Facts<'_>) -> Option<Finding> {
     if !member || !usable || !view.peer.copy.following {
         return Some(behind(facts));
     }
-    if told.resources.known != 0 {
-        let down = listed(told.resources.known, &facts.names.resources);
+    let down = told.resources.known & !told.resources.up;
+    if !told.able && down != 0 {
+        let down = listed(down, &facts.names.resources);
         let why = format!("down on {peer}: {down}");
         let next = format!("see the log of {peer}; it is ready again when that is back");
         return Some(facts.finding(Kind::Resource, why, next));
@@ -182,8 +183,8 @@ fn here(facts: &Facts<'_>) -> Option<Finding> {
         };
         return Some(facts.finding(Kind::NotInSync, why, next));
     }
-    if view.resources_down != 0 {
-        let why = format!("down on {me}: {}", listed(view.resources_down, &facts.names.resources));
+    if view.blocking != 0 {
+        let why = format!("down on {me}: {}", listed(view.blocking, &facts.names.resources));
         let next = "see the checker's lines in the log; it is ready again when that is back";
         return Some(facts.finding(Kind::Resource, why, next.into()));
     }

@@ -117,7 +117,8 @@ fn view(primary: bool) -> View {
         started: true,
         failover: true,
         yielding: false,
-        resources_down: 0,
+        blocking: 0,
+        resources: Resources::default(),
         swap: if primary { Ok(()) } else { Err(OrderError::NotPrimary) },
         wait: None,
         takeover: seconds(4),
@@ -209,6 +210,7 @@ fn a_primary_names_what_is_wrong_with_its_secondary() {
             |v, _| {
                 peer_says(v).resources.known = 0b11;
                 peer_says(v).able = false;
+                peer_says(v).able = false;
             },
             Kind::Resource,
             "down on node2: postgresql, disk",
@@ -249,7 +251,7 @@ fn a_secondary_names_what_is_wrong_with_itself() {
             Kind::NotInSync,
             "node1 connects to node2",
         ),
-        (|v, _| v.resources_down = 2, Kind::Resource, "down on node1: disk"),
+        (|v, _| v.blocking = 2, Kind::Resource, "down on node1: disk"),
         (
             |v, _| v.service.cooling = Some(seconds(2)),
             Kind::Resource,

@@ -14,6 +14,7 @@ mod observer;
 mod orders;
 mod pair;
 mod replays;
+mod resources;
 mod rig;
 mod start;
 mod view;

@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
 
 mod cgroup;
+mod checkers;
+mod checkers_rig;
 mod processes;
 mod realtime;
+#[allow(dead_code, reason = "it is the driver's, whose tests need more of it")]
+#[path = "../driver/rig.rs"]
+mod rig;
 mod scripts;
 mod service;
 mod unit;

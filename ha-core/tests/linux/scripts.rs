@@ -127,6 +127,10 @@ fn stopped_means_that_a_daemonised_grandchild_is_gone_too() {
     rig.stop(false).unwrap();
     assert!(rig.is_empty());
     assert_eq!(rig.read("said"), "stop\nforce\n", "graceful first, then by force, then killed");
+    let runs = rig.scripts.runs().last();
+    let ended: Vec<_> = runs.iter().map(|run| (run.script, run.result)).collect();
+    assert_eq!(ended, [("start_prim", "ok"), ("stop_prim", "ok")]);
+    assert!(runs.iter().all(|run| !run.took.is_zero()), "{runs:?}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Rig {
              < /dev/null > /dev/null 2>&1 & while ! grep -q . cgroup.procs; do :; done;;\n\
              show) echo /{};;\n\
              stop) {stop};;\n\
-             kill) echo 1 > cgroup.kill;;\n\
+             kill) echo 1 > cgroup.kill; while grep -q . cgroup.procs; do :; done;;\n\
              esac",
             group.folder().display(),
             folder.path().display(),

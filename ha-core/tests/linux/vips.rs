@@ -30,11 +30,15 @@ fn addresses_are_taken_kept_and_released_together() {
         assert_eq!(told.contains("eth0:web"), address.is_ipv4(), "{told}");
     }
     rig.take(2, LONG);
+    let seen = rig.vips.seen();
+    assert!(within(SOON, || seen.now().assigned && seen.now().announcements > 0));
     rig.release();
     assert!(net.holds(&net.a, false));
+    assert!(within(SOON, || !seen.now().assigned));
     rig.take(3, LONG);
     drop(rig);
     assert!(net.holds(&net.a, false), "an end leaves nothing behind");
+    assert!(!seen.now().assigned, "metrics of what has ended");
 }
 
 #[test]
@@ -74,6 +78,7 @@ fn field_5_what_others_remove_is_put_back() {
         assert!(net.a.holds(address).unwrap());
         assert!(net.pings(address));
     }
+    assert!(within(SOON, || rig.vips.seen().now().lost == 2), "{:?}", rig.vips.seen());
 }
 
 #[test]

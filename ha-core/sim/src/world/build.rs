@@ -137,7 +137,7 @@ impl World {
         self.note(Column::of(node), || "boots".into());
         self.see(&Seen::Booted { node });
         for (index, _) in RESOURCES.into_iter().zip(down).filter(|(_, down)| *down > 0) {
-            self.feed(node, Input::Resource { index, up: false });
+            self.feed(node, Input::Resource { index, up: Some(false), blocks: true });
         }
         self.feed(node, Input::Timeout);
     }

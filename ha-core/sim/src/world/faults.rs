@@ -8,7 +8,7 @@ use super::World;
 use super::build::blank_saved;
 use crate::check::Seen;
 use crate::disk::Disk;
-use crate::fault::{Fault, RESOURCES};
+use crate::fault::{Fault, HARMLESS, RESOURCES};
 use crate::host::Host;
 use crate::node::Process;
 use crate::queue::Event;
@@ -153,7 +153,10 @@ impl World {
         *down = if up { down.saturating_sub(1) } else { *down + 1 };
         let up = *down == 0;
         if self.scene.nodes[node].runs() {
-            self.feed(node, Input::Resource { index: RESOURCES[which], up });
+            self.feed(node, Input::Resource { index: RESOURCES[which], up: Some(up), blocks: !up });
+            if which == 0 {
+                self.feed(node, Input::Resource { index: HARMLESS, up: Some(up), blocks: false });
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use ha_quorum::Vote;
 
 use super::{Whole, World};
 use crate::check::g7;
-use crate::fault::RESOURCES;
+use crate::fault::{HARMLESS, RESOURCES};
 use crate::host::CLIENTS;
 use crate::node::{Node, Process};
 use crate::queue::Event;
@@ -50,8 +50,10 @@ impl World {
             return;
         }
         for index in RESOURCES {
-            self.feed(node, Input::Resource { index, up: true });
+            self.feed(node, Input::Resource { index, up: Some(true), blocks: false });
         }
+        // It stays so, and the pair becomes whole all the same.
+        self.feed(node, Input::Resource { index: HARMLESS, up: Some(false), blocks: false });
         self.order(node, Order::Failover(self.options.vote != Vote::Manual));
         self.order(node, Order::Start);
     }

@@ -1,7 +1,7 @@
 //! How often a module may restart by itself.
 
+use alloc::collections::VecDeque;
 use core::time::Duration;
-use std::collections::VecDeque;
 
 use ha_proto::Instant;
 
