@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return idle(&Programs::build()?);
     }
     if let Some(minutes) = options.minutes {
-        return loaded(&Programs::build()?, Duration::from_secs(60) * minutes);
+        return loaded(&Programs::build()?, Duration::from_mins(1) * minutes);
     }
     let mirror = Vote::ALL.iter().any(|vote| options.wants(&vote.to_string()));
     let programs = if mirror { Some(Programs::build()?) } else { None };

@@ -447,7 +447,7 @@ mod tests {
         let mut service = Service::new(Duration::from_millis(100), LEASE);
         step(&mut service, 0, 3_000);
         step(&mut service, 0, 3_000);
-        let mut ask =
+        let ask =
             |service: &mut Service, now, wish| service.settle(at(now), wish, &mut || Ticket(now));
         let kept = |now: u64, millis| {
             let lifetime = Duration::from_millis(millis);
