@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 use ha_benches::takeover::{
     Bounds, Durations, Fault, Ground, Keepalived, Mirror, Pair, Programs, Row, Setting, Table,
-    Trial, Vote,
+    Trial, Usage, Vote,
 };
 use rustix::process::geteuid;
 
@@ -25,6 +25,12 @@ struct Options {
     /// Runs of each row; default 5, and 20 of planned swaps with the vote none
     #[arg(long)]
     runs: Option<u32>,
+    /// Only what the daemons cost while nothing happens, with one module and with a hundred
+    #[arg(long)]
+    idle: bool,
+    /// Only a pair at 10 ms x 3 for so many minutes, with every core loaded
+    #[arg(long)]
+    minutes: Option<u32>,
     /// Only these daemons: keepalived, none, ping, arbiter; default all
     daemons: Vec<String>,
     /// Cargo says so
@@ -37,6 +43,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !geteuid().is_root() {
         println!("takeover: skipped: needs root");
         return Ok(());
+    }
+    if options.idle {
+        return idle(&Programs::build()?);
+    }
+    if let Some(minutes) = options.minutes {
+        return loaded(&Programs::build()?, Duration::from_mins(1) * minutes);
     }
     let mirror = Vote::ALL.iter().any(|vote| options.wants(&vote.to_string()));
     let programs = if mirror { Some(Programs::build()?) } else { None };
@@ -88,9 +100,8 @@ fn rows(
     }
     for vote in Vote::ALL.into_iter().filter(|vote| options.wants(&vote.to_string())) {
         let programs = programs.expect("they were built for these");
-        let start = |ground: &Ground| {
-            Ok(Box::new(Mirror::start(ground, programs, setting, vote, "")?) as _)
-        };
+        let start =
+            |ground: &Ground| Ok(Box::new(Mirror::start(ground, programs, setting, vote, 0)?) as _);
         let bounds = bounds(fault, setting, vote, beside);
         add(table, trials(options, case, &vote.to_string(), bounds, &start)?);
     }
@@ -131,6 +142,42 @@ fn bounds(fault: Fault, setting: Setting, vote: Vote, beside: Option<Duration>) 
 const SWAP: Duration = Duration::from_millis(20);
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Both daemons of a pair at 100 ms, beside what is aimed at.
+fn idle(programs: &Programs) -> Result<(), Box<dyn Error>> {
+    for (more, core, resident) in [(0, 1.0, 20.0), (99, 10.0, 60.0)] {
+        let ground = Ground::make()?;
+        let pair = Mirror::start(&ground, programs, Setting::ALL[1], Vote::Arbiter, more)?;
+        for (daemon, name) in pair.daemons().iter().zip(["primary", "secondary"]) {
+            let usage = Usage::of(daemon.pid(), WATCH)?;
+            println!(
+                "idle {name}, {:>3} modules at 100 ms: {:5.2} % of a core (<= {core} %), \
+                 {:5.1} MiB (<= {resident} MiB)",
+                1 + u32::from(more),
+                usage.core,
+                usage.resident
+            );
+        }
+    }
+    Ok(())
+}
+
+/// How long each daemon is watched.
+const WATCH: Duration = Duration::from_secs(20);
+
+fn loaded(programs: &Programs, time: Duration) -> Result<(), Box<dyn Error>> {
+    let ground = Ground::make()?;
+    let pair = Mirror::start(&ground, programs, Setting::ALL[2], Vote::Arbiter, 0)?;
+    let load = ground.lab.load_cores(time + PATIENCE)?;
+    std::thread::sleep(time);
+    drop(load);
+    let (lost, served) = pair.losses();
+    println!(
+        "10 ms x 3, every core loaded for {time:?}: a peer was lost {lost} times, {} false takeovers",
+        served.saturating_sub(1)
+    );
+    Ok(())
+}
 
 /// A fresh network and a fresh pair for each run. One that fails is told, and counted.
 fn trials(

@@ -106,7 +106,8 @@ impl Durations {
 }
 
 impl Mirror {
-    /// Starts both, and returns when the first is primary and the second could take over.
+    /// Starts both with one module and `more` of one address each, and returns when the first is
+    /// primary and the second could take over, in all of them.
     ///
     /// # Errors
     /// They do not become what they should: the message has their logs.
@@ -115,7 +116,7 @@ impl Mirror {
         programs: &Programs,
         setting: Setting,
         vote: Vote,
-        modules: &str,
+        more: u8,
     ) -> io::Result<Self> {
         let witness = match vote {
             Vote::Arbiter => Some(witness(ground, &programs.witness)?),
@@ -128,20 +129,19 @@ impl Mirror {
             PairFile { hosts: [&ground.a, &ground.b], networks: &networks, lab: &ground.lab };
         for node in &nodes {
             // What is frozen and killed when its daemon does not do it.
-            node.script(MODULE, "start_prim", "setsid sleep 86400 > /dev/null 2>&1 &")?;
-            let scripts = node.script(MODULE, "stop_prim", "")?;
-            let text = pair.text(
-                node,
-                &shared(ground, setting, vote),
-                &format!("{}{modules}", module(ground, node, &scripts)),
-            )?;
+            let start = "setsid sleep 86400 > /dev/null 2>&1 & echo $! > pid";
+            node.script(MODULE, "start_prim", start)?;
+            let scripts = node.script(MODULE, "stop_prim", "kill $(cat pid)")?;
+            let others = (1..=more).map(|id| other(ground, node, id));
+            let modules = module(ground, node, &scripts) + &others.collect::<String>();
+            let text = pair.text(node, &shared(ground, setting, vote), &modules)?;
             node.configure(&text)?;
         }
         let daemons = [nodes[0].start()?, nodes[1].start()?];
         let group = format!("ha-{}-0-{MODULE}/prim/cgroup.events", ground.lab.name());
         let events = nodes[0].group().join(group);
         let mirror = Self { daemons, events, _witness: witness, _nodes: nodes };
-        mirror.until_whole()?;
+        mirror.until_whole(1 + usize::from(more))?;
         Ok(mirror)
     }
 
@@ -150,12 +150,16 @@ impl Mirror {
         &self.daemons
     }
 
-    fn until_whole(&self) -> io::Result<()> {
+    /// How often a node lost its peer, and how often one began to serve, since they were started.
+    pub fn losses(&self) -> (usize, usize) {
+        let count = |what| self.daemons.iter().map(|it| it.output().matches(what).count()).sum();
+        (count("PeerDown("), count("Serving("))
+    }
+
+    fn until_whole(&self, modules: usize) -> io::Result<()> {
         for (daemon, role) in self.daemons.iter().zip(["Prim", "Second"]) {
             let ready = format!("to: {role}, ready: true");
-            let last =
-                || daemon.output().rsplit_once("Role {").is_some_and(|(_, it)| it.contains(&ready));
-            if !within(START_MAX, last) {
+            if !within(START_MAX, || daemon.output().matches(&ready).count() >= modules) {
                 return Err(io::Error::other(format!("not {role}: {}", daemon.output())));
             }
         }
@@ -222,6 +226,18 @@ fn module(ground: &Ground, node: &Node, scripts: &Path) -> String {
          vips = [{vips}]\n"
     )
 }
+
+fn other(ground: &Ground, node: &Node, id: u8) -> String {
+    let address = ground.network.v4(OTHERS + id);
+    let first = node.host().name() == ground.a.name();
+    format!(
+        "[[module]]\nname = \"m{id}\"\nid = {id}\nbootstrap = {first}\n\
+         vips = [{{ address = \"{address}\", interface = \"eth0\" }}]\n"
+    )
+}
+
+/// The addresses of further modules come behind this one.
+const OTHERS: u8 = 120;
 
 fn witness(ground: &Ground, program: &Path) -> io::Result<Process> {
     let at = ground.outside.v4(&ground.network);

@@ -2,7 +2,8 @@
 //! the same service, the same prober and the same settings of detection.
 //!
 //! `cargo bench -p ha-benches --bench takeover` prints the table (root, `keepalived`); with
-//! `-- --short` one setting and one run of each row.
+//! `-- --short` one setting and one run of each row; with `-- --idle` what daemons cost that do
+//! nothing, with `-- --minutes 10` whether busy cores look like a death.
 
 mod fault;
 mod ground;
@@ -12,6 +13,7 @@ mod pair;
 mod setting;
 mod table;
 mod trial;
+mod usage;
 
 pub use fault::Fault;
 pub use ground::Ground;
@@ -21,3 +23,4 @@ pub use pair::Pair;
 pub use setting::Setting;
 pub use table::{Bounds, Row, Table};
 pub use trial::{Left, Outcome, Trial};
+pub use usage::Usage;

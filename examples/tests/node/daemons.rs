@@ -138,14 +138,14 @@ fn field_12_a_node_that_comes_back_takes_nothing_back() {
 fn an_orderly_stop_may_take_longer_than_a_lease() {
     let Some(mut rig) = Rig::new("orderly_stop", Vote::Arbiter, 1) else { return };
     rig.configure("", "grace = \"100ms\"");
-    let slow = "sleep 4\nkill $(cat pid)\necho done >> stopped";
+    let slow = "sleep 4\nkill $(cat pid)\necho $3 >> stopped";
     rig.nodes[0].script(MODULE, "stop_prim", slow).unwrap();
     rig.start(0);
     rig.start(1);
     rig.until_whole(0);
     rig.daemon(0).terminate().unwrap();
     rig.daemon(0).wait(SOON).unwrap().expect("it ends in order");
-    assert_eq!(rig.wrote(0, "stopped"), "done\n", "{}", rig.daemon(0).output());
+    assert_eq!(rig.wrote(0, "stopped"), "stop\n", "{}", rig.daemon(0).output());
     rig.until_role(1, &["Alone ready"]);
 }
 

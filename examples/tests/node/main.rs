@@ -5,7 +5,11 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod addresses;
+mod bad_input;
+mod balanced;
 mod daemons;
+mod many;
+mod recipes;
 mod rig;
 mod scenarios;
 

@@ -6,7 +6,7 @@ use std::prelude::rust_2024::*;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ha_proto::wire::Datagram;
+use ha_proto::wire::{Datagram, Reject};
 use ha_proto::{Epoch, Instant, LinkId, ModuleId, Ticket};
 use ha_replicate::ProposeError;
 use tokio::sync::watch;
@@ -194,6 +194,11 @@ impl Module {
 
 /// Each event once, at the level that says who should look at it.
 fn log(module: u16, epoch: Epoch, event: &Event) {
+    if let Event::Rejected(reject) = event {
+        let keys = *reject == Reject::Mac;
+        let mend = if keys { ": give both nodes one key_file" } else { "" };
+        return warn!(module, %epoch, "a datagram of the peer is refused, {reject}{mend}");
+    }
     match event.level() {
         Level::Error => error!(module, %epoch, ?event),
         Level::Warn => warn!(module, %epoch, ?event),

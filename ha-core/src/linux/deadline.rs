@@ -28,7 +28,7 @@ pub enum Fact {
     },
     /// The service of this reign and any before it must stop now.
     Fence(Epoch),
-    /// Nothing runs: there is nothing to watch.
+    /// Nothing runs that must not: there is nothing to watch, and what clears up may run.
     Rest,
     /// Time has passed.
     Tick,
@@ -108,6 +108,16 @@ impl Watch {
         }
     }
 
+    /// The daemon thaws what it has emptied, and may have done so before this froze it: whatever a
+    /// slow guardian did last, it undoes.
+    fn rest(&mut self, out: &mut Outbox<Act>) {
+        match self.state {
+            State::Frozen { .. } | State::Killed { .. } => out.push(Act::Thaw),
+            State::Resting | State::Running { .. } => {}
+        }
+        self.state = State::Resting;
+    }
+
     /// What time alone brings.
     fn pass(&mut self, now: Instant, out: &mut Outbox<Act>) {
         match self.state {
@@ -137,7 +147,7 @@ impl Machine for Watch {
         match input {
             Fact::Feed { epoch, until } => self.feed(now, epoch, until, out),
             Fact::Fence(epoch) => self.fence(now, epoch, out),
-            Fact::Rest => self.state = State::Resting,
+            Fact::Rest => self.rest(out),
             Fact::Tick => {}
         }
         self.pass(now, out);
@@ -227,7 +237,7 @@ mod tests {
         let facts = [(0, feed(2, 30)), (10, fence), (11, feed(3, 90)), (89, Fact::Tick)];
         assert_eq!(acts(&facts), [(10, Act::Freeze), (11, Act::Thaw)]);
         let facts = [(0, feed(2, 30)), (10, fence), (11, Fact::Rest), (12, feed(2, 90))];
-        assert_eq!(acts(&facts), [(10, Act::Freeze)]);
+        assert_eq!(acts(&facts), [(10, Act::Freeze), (11, Act::Thaw)]);
     }
 
     #[test]

@@ -136,7 +136,8 @@ impl Mirror {
         if self.is_handed_over() {
             return Some(self.now);
         }
-        let vacant = self.candidate_at()?;
+        // Nobody is asked, so no holder is to ask first (R8).
+        let vacant = self.vacant?;
         if self.plan.prim {
             return Some(vacant);
         }

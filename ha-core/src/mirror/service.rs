@@ -20,7 +20,10 @@ pub(crate) enum Wish {
         lifetime: Duration,
     },
     /// Nothing runs; stopped in order.
-    Rest,
+    Rest {
+        /// How long the addresses live unless kept, for an application that takes its time.
+        lifetime: Duration,
+    },
     /// Nothing runs; the right to serve is ending, so stopped at once (R5).
     Fence,
 }
@@ -55,7 +58,8 @@ enum Fence {
 /// The application and its addresses, as one thing that is on or off.
 ///
 /// Up: addresses, then application. Down: application, then addresses; a fence overtakes both,
-/// and may overlap a step that is under way, whose result is then undone.
+/// and may overlap a step that is under way, whose result is then undone. A start or a stop may take
+/// far longer than a lease, and the addresses are kept meanwhile.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "facts of several steps, each its own")]
 pub(crate) struct Service {
@@ -65,6 +69,8 @@ pub(crate) struct Service {
     address: bool,
     app: Option<Epoch>,
     doing: Option<(Ticket, Doing)>,
+    /// The addresses are being kept beside a start or a stop.
+    keeping: Option<Ticket>,
     fence: Fence,
     stop_failed: bool,
     /// A step up, or an orderly stop, failed half-way: what it left is taken down before anything
@@ -106,6 +112,7 @@ impl Service {
             address: false,
             app: None,
             doing: None,
+            keeping: None,
             fence: Fence::Open,
             stop_failed: false,
             spoiled: false,
@@ -166,8 +173,9 @@ impl Service {
 
     /// Whether nothing runs, is being started or could still be answering.
     pub(crate) fn is_down(&self) -> bool {
-        let quiet = self.app.is_none() && !self.address && self.doing.is_none();
-        quiet && !self.leftover && self.fence == Fence::Open
+        let quiet = self.doing.is_none() && self.keeping.is_none();
+        let nothing = self.app.is_none() && !self.address;
+        quiet && nothing && !self.leftover && self.fence == Fence::Open
     }
 
     /// Whether the application runs or is being started, wherever it is in that.
@@ -179,7 +187,8 @@ impl Service {
     /// without addresses. Only then may the peer learn that it need not wait (R6).
     pub(crate) fn is_harmless(&self) -> bool {
         let sets = |doing| matches!(doing, Doing::Take | Doing::Keep | Doing::AdoptAddress);
-        let taking = self.doing.is_some_and(|(_, doing)| sets(doing));
+        let doing = self.doing.is_some_and(|(_, doing)| sets(doing));
+        let taking = doing || self.keeping.is_some();
         let fenced = self.fence == Fence::Closed && !self.address && !taking;
         self.is_down() || self.leftover || fenced
     }
@@ -256,18 +265,42 @@ impl Service {
         if self.retry.at().is_some() {
             return None;
         }
-        if self.doing.is_some() || matches!(self.fence, Fence::Closing(_)) {
+        if self.keeping.is_some() || matches!(self.fence, Fence::Closing(_)) {
             return None;
+        }
+        if self.doing.is_some() {
+            return self.keep_beside(now, wish, ticket);
         }
         let (doing, effect) = match wish {
             Wish::Serve { epoch, head, lifetime } if self.fence == Fence::Open => {
                 self.step_up(now, epoch, head, lifetime)?
             }
-            Wish::Serve { .. } | Wish::Rest | Wish::Fence => self.step_down()?,
+            Wish::Serve { .. } | Wish::Rest { .. } | Wish::Fence => self.step_down()?,
         };
         assert!(self.doing.is_none(), "two steps at once could end in either order");
         let ticket = ticket();
         self.doing = Some((ticket, doing));
+        Some((ticket, effect))
+    }
+
+    /// R10 while the application is started or stopped.
+    fn keep_beside(
+        &mut self,
+        now: Instant,
+        wish: Wish,
+        ticket: &mut impl FnMut() -> Ticket,
+    ) -> Option<(Ticket, Effect)> {
+        let lifetime = match wish {
+            Wish::Serve { lifetime, .. } | Wish::Rest { lifetime } => lifetime,
+            Wish::Fence => return None,
+        };
+        let long = matches!(self.doing, Some((_, Doing::Start(_) | Doing::Stop)));
+        if !long || !self.address || self.fence != Fence::Open || lifetime.is_zero() {
+            return None;
+        }
+        let (_, effect) = self.keep(now, lifetime)?;
+        let ticket = ticket();
+        self.keeping = Some(ticket);
         Some((ticket, effect))
     }
 
@@ -376,6 +409,9 @@ impl Service {
             }
             return Some(if done { Step::Quiet } else { Step::Failed });
         }
+        if self.keeping.take_if(|keeping| *keeping == ticket).is_some() {
+            return Some(self.kept(now, done));
+        }
         let (_, doing) = self.doing.take_if(|(doing, _)| *doing == ticket)?;
         Some(match (doing, done) {
             (Doing::Take, _) => self.taken(now, done),
@@ -405,13 +441,19 @@ impl Service {
                 Step::Quiet
             }
             (Doing::AdoptAddress | Doing::AdoptApp, false) => self.cool(now),
-            (Doing::Keep, true) => Step::Quiet,
-            (Doing::Keep, false) => {
-                self.kept_until = Instant::ZERO;
-                self.fail(now)
-            }
+            (Doing::Keep, _) => self.kept(now, done),
             (Doing::Drop, false) => self.fail(now),
         })
+    }
+
+    /// Addresses that could not be kept twice are gone: everything is taken down, and up again.
+    fn kept(&mut self, now: Instant, done: bool) -> Step {
+        if done {
+            return Step::Quiet;
+        }
+        self.spoiled |= self.kept_until == Instant::ZERO;
+        self.kept_until = Instant::ZERO;
+        self.fail(now)
     }
 
     /// Whatever failed half-way may have left something behind: it is taken down again.
@@ -535,5 +577,37 @@ mod tests {
         assert_eq!(step(&mut service, 2_000, 3_599), None, "less than a thirtieth");
         assert_eq!(step(&mut service, 2_000, 3_999), kept(1_999), "R10: the rest, in good time");
         assert_eq!(step(&mut service, 3_500, 3_999), None, "nothing renews");
+    }
+
+    #[test]
+    fn addresses_are_kept_while_the_application_takes_its_time() {
+        let mut service = Service::new(Duration::from_millis(100), LEASE);
+        step(&mut service, 0, 3_000);
+        step(&mut service, 0, 3_000);
+        let ask =
+            |service: &mut Service, now, wish| service.settle(at(now), wish, &mut || Ticket(now));
+        let kept = |now: u64, millis| {
+            let lifetime = Duration::from_millis(millis);
+            Some((Ticket(now), Effect::KeepAddress { lifetime }))
+        };
+        let start = ask(&mut service, 1, serve(3_001, 1));
+        assert!(matches!(start, Some((_, Effect::StartApp { .. }))));
+        assert_eq!(ask(&mut service, 500, serve(3_400, 500)), None, "less than a sixth");
+        assert_eq!(ask(&mut service, 1_000, serve(4_000, 1_000)), kept(1_000, 3_000));
+        assert_eq!(ask(&mut service, 1_900, serve(4_900, 1_900)), None, "one at a time");
+        assert_eq!(service.done(at(1_901), Ticket(1_000), true), Some(Step::Quiet));
+        assert_eq!(ask(&mut service, 1_902, serve(4_900, 1_902)), kept(1_902, 2_998));
+        let serving = Step::Serving(Epoch::from_bits(0x100));
+        assert_eq!(service.done(at(2_000), Ticket(1), true), Some(serving));
+        let rest = Wish::Rest { lifetime: Duration::from_secs(3) };
+        assert_eq!(ask(&mut service, 2_001, rest), None, "the last one is still under way");
+        assert_eq!(service.done(at(2_002), Ticket(1_902), true), Some(Step::Quiet));
+        let stop = ask(&mut service, 2_003, rest);
+        assert_eq!(stop, Some((Ticket(2_003), Effect::StopApp { force: false })));
+        assert_eq!(ask(&mut service, 3_000, rest), kept(3_000, 3_000));
+        assert!(!service.is_harmless());
+        assert_eq!(service.done(at(3_001), Ticket(3_000), false), Some(Step::Failed));
+        service.tick(at(3_200));
+        assert_eq!(ask(&mut service, 3_200, rest), kept(3_200, 3_000), "tried again");
     }
 }

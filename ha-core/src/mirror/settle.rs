@@ -59,7 +59,7 @@ impl Mirror {
             return Wish::Fence;
         }
         if !self.reign.leads() || !self.wants_to_serve(now) {
-            return Wish::Rest;
+            return Wish::Rest { lifetime: self.lifetime(now) };
         }
         let head = self.log.head().seq;
         Wish::Serve {
