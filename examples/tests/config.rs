@@ -122,8 +122,7 @@ fn the_examples_name_every_field() {
             body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next())
         });
         for field in fields {
-            let shown =
-                text.contains(&format!("{field} =")) || text.contains(&format!("[{field}]"));
+            let shown = text.contains(&format!("{field} =")) || text.contains(&format!("{field}]"));
             assert!(shown, "the example does not show {field}");
         }
     }

@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ha_core::Profile;
+use ha_core::checker::{CheckerConfig, Loops};
 use ha_core::config::{DefaultPrim, Winner};
 use ha_core::http::RawHttp;
 use ha_core::linux::hook::{HookConfig, RawNotify};
 use ha_core::linux::scripts::{self, Scripts};
 use ha_core::linux::{VipConfig, VipsConfig};
 use ha_core::raw::{
-    Endpoint, Link, NodeConfig, PingTarget, RawConfig, RawVote, Replication, SEGMENT_MIN, Span,
+    Endpoint, Link, NodeConfig, PingTarget, RawChecker, RawConfig, RawVote, Replication,
+    SEGMENT_MIN, Span, checkers,
 };
 use ha_core::verdict::Names;
 use ha_core::vip::OnRemoved;
@@ -182,6 +184,16 @@ pub struct RawModule {
     /// Whether a secondary takes over by itself (default).
     #[serde(default = "yes")]
     pub failover: bool,
+    /// How often checkers may restart it, 0 to 255, in `loop_interval`; then it is stopped until an
+    /// operator looks. Default 3.
+    #[serde(default)]
+    pub maxloop: Option<u8>,
+    /// See `maxloop`; default 24 h.
+    #[serde(default)]
+    pub loop_interval: Option<Span>,
+    /// What is looked at, and what follows when it is down.
+    #[serde(default)]
+    pub checker: Vec<RawChecker>,
 }
 
 /// A virtual address, as it is written.
@@ -236,6 +248,10 @@ pub struct Module {
     pub vips: Option<VipsConfig>,
     /// Its service, if it has any.
     pub service: Option<Service>,
+    /// What is looked at.
+    pub checkers: Vec<CheckerConfig>,
+    /// Its automatic restarts.
+    pub loops: Loops,
 }
 
 /// A service, as it is started and stopped.
@@ -281,6 +297,11 @@ struct Place<'a> {
 }
 
 impl Module {
+    /// The place of the resource that says whether its addresses are as they should be.
+    pub fn addresses(&self) -> u8 {
+        u8::try_from(self.checkers.len()).expect("a module has at most 62 checkers")
+    }
+
     /// What it is, in a word or two.
     pub fn says(&self) -> String {
         let unit = self.service.as_ref().and_then(|it| it.unit.clone());
@@ -336,13 +357,18 @@ impl Node {
     }
 
     /// What an administrator calls the parts of a module.
-    pub fn names(&self) -> Names {
+    pub fn names(&self, module: &Module) -> Names {
         let other = || format!("node{}", self.raw.peer);
         Names {
             me: self.name.clone(),
             peer: self.raw.peer_name.clone().unwrap_or_else(other),
             links: self.raw.links.iter().map(|link| link.local.ip().to_string()).collect(),
-            resources: vec!["addresses".into()],
+            resources: module
+                .checkers
+                .iter()
+                .map(|checker| checker.name.clone())
+                .chain(["addresses".into()])
+                .collect(),
         }
     }
 
@@ -447,7 +473,11 @@ impl RawNode {
         let raw = self.raw_module(module);
         let node = NodeConfig::try_from(raw).map_err(|error| (error.field(), error.to_string()))?;
         let (vips, service) = (module.vips()?, module.service()?);
-        Ok(Module { name: module.name.clone(), node, vips, service })
+        let checkers = checkers(module.checker.clone());
+        let checkers = checkers.map_err(|error| ("checker", error.to_string()))?;
+        let interval = module.loop_interval.map_or(LOOP_INTERVAL, |span| span.0);
+        let loops = Loops::new(module.maxloop.unwrap_or(MAXLOOP), interval);
+        Ok(Module { name: module.name.clone(), node, vips, service, checkers, loops })
     }
 
     fn raw_module(&self, module: &RawModule) -> RawConfig {
@@ -579,6 +609,9 @@ const LOG_BYTES_MIN: u64 = 4 << 10;
 const LOG_BYTES_MAX: u64 = 1 << 30;
 /// `nicestoptimeout` and its like (DOMAIN.md section 1).
 const SCRIPT_MAX: Duration = Duration::from_mins(5);
+/// `maxloop` and `loop_interval` (DOMAIN.md section 1).
+const MAXLOOP: u8 = 3;
+const LOOP_INTERVAL: Duration = Duration::from_hours(24);
 const GRACE: Duration = Duration::from_secs(3);
 const GRACE_MIN: Duration = Duration::from_millis(1);
 const GRACE_MAX: Duration = Duration::from_hours(1);

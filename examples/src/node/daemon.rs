@@ -2,14 +2,16 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread;
 use std::time::Duration;
 
-use ha_core::control::{Desk, EventLog, Server, ServerError};
-use ha_core::driver::{Clock, Driver, Failure, Running, StartError};
+use ha_core::control::{EventLog, Server, ServerError};
+use ha_core::driver::{Clock, Driver, Failure, NotHandedOver, Running, StartError};
 use ha_core::http;
+use ha_core::linux::checkers::{self, Checkers, CheckersError, Watched};
 use ha_core::linux::hook::{Hook, HookError, Named};
 use ha_core::linux::realtime;
 use ha_core::proto::Role;
@@ -19,10 +21,9 @@ use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver};
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::config::{FileError, Module, Node};
 use super::desk::{Entry, NodeDesk};
@@ -40,15 +41,16 @@ pub struct Daemon {
     /// How long an orderly stop may take.
     patience: Duration,
     /// Ended, and let go, last.
-    _open: Open,
+    open: Open,
 }
 
 /// What is open as long as the daemon runs.
 #[derive(Debug)]
+#[expect(dead_code, reason = "they are held until they are dropped")]
 struct Open {
-    _control: Server,
-    _http: Option<http::Server>,
-    _locks: [File; 2],
+    control: Server,
+    http: Option<http::Server>,
+    locks: [File; 2],
 }
 
 /// What somebody asks the daemon itself to do.
@@ -94,9 +96,15 @@ pub enum DaemonError {
     /// Whoever is to be told.
     #[error(transparent)]
     Hook(#[from] HookError),
+    /// A checker.
+    #[error(transparent)]
+    Checkers(#[from] CheckersError),
     /// systemd.
     #[error("systemd: {0}: start this by its unit, or without NOTIFY_SOCKET")]
     Systemd(io::Error),
+    /// The next program cannot be run.
+    #[error("the next program cannot be run: {0}: start the daemon again, by hand or by systemd")]
+    Exec(io::Error),
     /// Signals cannot be heard, or no thread be had.
     #[error("the system refuses a runtime: {0}")]
     Runtime(io::Error),
@@ -113,10 +121,12 @@ impl DaemonError {
             | Self::Module(_)
             | Self::Start(_)
             | Self::Hook(_)
+            | Self::Checkers(_)
             | Self::Folder { .. } => EX_CONFIG,
             Self::InUse { .. }
             | Self::Control(_)
             | Self::Systemd(_)
+            | Self::Exec(_)
             | Self::Runtime(_)
             | Self::Failure(_) => 1,
         }
@@ -143,6 +153,7 @@ impl Daemon {
         for module in &node.modules {
             entries.push(add(&mut driver, &node, module)?);
         }
+        let checkers = watch_modules(&node, &entries)?;
         let events = Arc::new(EventLog::new());
         observe(&mut driver, &node, &events)?;
         let (requests, asked) = mpsc::channel(REQUESTS_MAX);
@@ -150,14 +161,16 @@ impl Daemon {
         let (socket, listen) = (node.control_socket(), node.raw.http.map(|http| http.listen));
         let desk = Arc::new(NodeDesk {
             file: file.into(),
+            program: std::env::current_exe().map_err(DaemonError::Runtime)?,
             node,
             modules: entries,
+            checkers,
             requests,
             clock: Clock::start(),
         });
         let control = Server::start(&socket, Arc::clone(&desk), events)?;
         let http = listen.map(|listen| http::Server::start(listen, Shared(Arc::clone(&desk))));
-        let open = Open { _control: control, _http: http.transpose()?, _locks: locks };
+        let open = Open { control, http: http.transpose()?, locks };
         let running = driver.start()?;
         for refused in [realtime::lock_memory(), realtime::raise(NODE_THREAD)] {
             if let Err(refused) = refused {
@@ -165,7 +178,7 @@ impl Daemon {
             }
         }
         info!(node = desk.node.name, modules = desk.modules.len(), "the node is up");
-        Ok(Self { runtime, running, desk, requests: asked, systemd, patience, _open: open })
+        Ok(Self { runtime, running, desk, requests: asked, systemd, patience, open })
     }
 
     /// Works until it is told to end, by SIGTERM or SIGINT. It leaves in order then: a primary with
@@ -174,50 +187,103 @@ impl Daemon {
     ///
     /// # Errors
     /// [`DaemonError::Failure`]: it ended by itself.
-    pub fn run(self) -> Result<(), DaemonError> {
-        let Self { runtime, running, desk, mut requests, systemd, patience, _open } = self;
-        runtime.block_on(async {
+    pub fn run(mut self) -> Result<(), DaemonError> {
+        loop {
+            let next =
+                self.runtime.block_on(work(&self.desk, &mut self.requests, &self.systemd))?;
+            match next {
+                Next::Ended => return Ok(self.running.wait()?),
+                Next::Stop => break,
+                Next::HandOver => self = self.replace()?,
+            }
+        }
+        info!("told to end: the modules stop, those with a ready secondary hand over");
+        self.systemd.stopping("the modules stop");
+        self.runtime.block_on(async {
             let mut signals = Signals::new().map_err(DaemonError::Runtime)?;
-            let ended = watch(running)?;
-            tokio::pin!(ended);
-            let first = desk.modules.first().expect("a node has modules");
-            systemd.ready(&format!("{} modules", desk.modules.len()));
-            let alive = systemd.keep_alive(async || first.handle.counters().await.is_some());
-            tokio::pin!(alive);
-            let mut second = tokio::time::interval(Duration::from_secs(1));
-            loop {
-                tokio::select! {
-                    result = &mut ended => return told(result),
-                    told = signals.next() => match told {
-                        Told::End => break,
-                        Told::Reload => reload(&desk).await,
-                    },
-                    Some(Request::Reload) = requests.recv() => reload(&desk).await,
-                    () = &mut alive => break,
-                    _ = second.tick() => {
-                        desk.end_maintenance().await;
-                        desk.look().await;
-                    }
-                }
-            }
-            info!("told to end: the modules stop, those with a ready secondary hand over");
-            systemd.stopping("the modules stop");
             tokio::select! {
-                result = &mut ended => return told(result),
                 () = signals.end() => warn!("told again: it ends without an orderly stop"),
-                () = stop(&desk, patience) => {}
+                () = stop(&self.desk, self.patience) => {}
             }
-            first.handle.shutdown();
-            told(ended.await)
-        })
+            Ok::<_, DaemonError>(())
+        })?;
+        self.running.shutdown();
+        Ok(())
+    }
+
+    /// Goes on as the program and the files that are there now, in this same process: the services
+    /// run on, and nobody else notices. Gives the daemon back where that cannot be now.
+    ///
+    /// # Errors
+    /// [`DaemonError`]: nothing runs any more, or the guardians and the lifetimes of the addresses
+    /// see to its end.
+    fn replace(self) -> Result<Self, DaemonError> {
+        let Self { runtime, running, desk, requests, systemd, patience, open } = self;
+        let timing = desk.node.modules.first().expect("a node has modules").node.config.timing();
+        systemd.reloading();
+        match running.hand_over(timing.timeout / 3) {
+            Ok(()) => {
+                info!("handed over: the next program goes on");
+                drop(open);
+                let mut next = Command::new(&desk.program);
+                Err(DaemonError::Exec(next.args(std::env::args_os().skip(1)).exec()))
+            }
+            Err(NotHandedOver::Ended(failure)) => Err(failure.into()),
+            Err(NotHandedOver::Unready { running, module, why }) => {
+                warn!(module = module.0, %why, "not reloaded now: order it again");
+                systemd.ready("a reload waits for what is under way: order it again");
+                Ok(Self { runtime, running, desk, requests, systemd, patience, open })
+            }
+        }
     }
 }
 
-/// Takes over what the files say now.
-async fn reload(desk: &NodeDesk) {
-    match Desk::reload(desk).await {
-        Ok(said) => info!("{said}"),
-        Err(refused) => warn!(why = refused.text, "not reloaded: all goes on as it was"),
+/// Why the daemon does not go on as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The driver has ended by itself.
+    Ended,
+    /// It is told to end.
+    Stop,
+    /// The next program is to go on.
+    HandOver,
+}
+
+/// Works until something else is to be done.
+async fn work(
+    desk: &NodeDesk,
+    requests: &mut Receiver<Request>,
+    systemd: &Notifier,
+) -> Result<Next, DaemonError> {
+    let mut signals = Signals::new().map_err(DaemonError::Runtime)?;
+    let first = desk.modules.first().expect("a node has modules");
+    systemd.ready(&format!("{} modules", desk.modules.len()));
+    let alive = systemd.keep_alive(async || first.handle.counters().await.is_some());
+    tokio::pin!(alive);
+    let ended = async {
+        let mut status = first.handle.status();
+        while status.changed().await.is_some() {}
+    };
+    tokio::pin!(ended);
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = &mut ended => return Ok(Next::Ended),
+            () = &mut alive => return Ok(Next::Ended),
+            told = signals.next() => match told {
+                Told::End => return Ok(Next::Stop),
+                // Also for a new program that is there, though the files are as they were.
+                Told::Reload => match desk.may_reload() {
+                    Ok(_) => return Ok(Next::HandOver),
+                    Err(refused) => warn!(why = refused.text, "not reloaded: all goes on as it was"),
+                },
+            },
+            Some(Request::Reload) = requests.recv() => return Ok(Next::HandOver),
+            _ = second.tick() => {
+                desk.end_maintenance().await;
+                desk.look().await;
+            }
+        }
     }
 }
 
@@ -225,19 +291,53 @@ async fn reload(desk: &NodeDesk) {
 fn add(driver: &mut Driver, node: &Node, module: &Module) -> Result<Entry, DaemonError> {
     let later = Arc::new(OnceLock::new());
     let host = ModuleHost::new(node, module, &later)?;
-    let (timed, runs) = (host.timed(), host.runs());
+    let told = host.told();
     let handle = driver.add(module.node.clone(), host)?;
     later.set(handle.clone()).expect("it is set here alone");
+    // What an earlier daemon handed over as down is so until it is told otherwise.
+    handle.resource(module.addresses(), true);
     Ok(Entry {
         name: module.name.clone(),
-        names: node.names(),
+        names: node.names(module),
         service: module.says(),
         handle,
-        timed,
-        runs,
+        told,
         ordered: Mutex::default(),
         exposure: Mutex::default(),
     })
+}
+
+/// Starts the checkers of all modules that have some.
+fn watch_modules(node: &Node, entries: &[Entry]) -> Result<Option<Checkers>, DaemonError> {
+    let with = node.modules.iter().zip(entries).filter(|(module, _)| !module.checkers.is_empty());
+    let watched: Vec<Watched> = with
+        .map(|(module, entry)| Watched {
+            name: module.name.clone(),
+            handle: entry.handle.clone(),
+            checkers: module.checkers.clone(),
+            loops: module.loops.clone(),
+            surroundings: entry.told.surroundings.clone(),
+        })
+        .collect();
+    if watched.is_empty() {
+        return Ok(None);
+    }
+    let checkers = Checkers::start(watched, |module, event| match event {
+        checkers::Event::Changed { checker, state, why } => {
+            info!(module, checker, ?state, why, "a checker");
+        }
+        checkers::Event::Acts { checker, action } => {
+            warn!(module, checker, ?action, "a checker is down");
+        }
+        checkers::Event::Refused { checker, action, why } => {
+            warn!(module, checker, ?action, %why, "a checker is down, and the node refuses");
+        }
+        checkers::Event::LoopsSpent { checker } => error!(
+            module,
+            checker, "no automatic restart is left: the module is stopped until an operator looks"
+        ),
+    });
+    Ok(Some(checkers?))
 }
 
 /// Lets the log of events hear of them, and whoever is to be told.
@@ -246,7 +346,7 @@ fn observe(driver: &mut Driver, node: &Node, events: &Arc<EventLog>) -> Result<(
     driver.observe(move |module, epoch, event| log.note(module, epoch, event));
     let Some(config) = node.hook.clone() else { return Ok(()) };
     let named = |module: &Module| {
-        let named = Named { module: module.name.clone(), names: node.names() };
+        let named = Named { module: module.name.clone(), names: node.names(module) };
         (module.node.config.identity().module, named)
     };
     let hook = Hook::start(config, node.modules.iter().map(named).collect())?;
@@ -286,23 +386,6 @@ fn lock(field: &'static str, path: &Path) -> Result<File, DaemonError> {
         Err(TryLockError::WouldBlock) => Err(DaemonError::InUse { field, path: path.into() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
-}
-
-type Ended = oneshot::Receiver<Result<(), Failure>>;
-
-/// Waits for the driver's end on a thread of its own.
-fn watch(running: Running) -> Result<Ended, DaemonError> {
-    let (tell, ended) = oneshot::channel();
-    let wait = move || {
-        // Who waits for it may be gone.
-        let _ = tell.send(running.wait());
-    };
-    thread::Builder::new().name("ha-wait".into()).spawn(wait).map_err(DaemonError::Runtime)?;
-    Ok(ended)
-}
-
-fn told(ended: Result<Result<(), Failure>, oneshot::error::RecvError>) -> Result<(), DaemonError> {
-    Ok(ended.expect("the thread that waits says what it heard")?)
 }
 
 /// Stops all modules in order, for `patience` at most.

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ha_core::checker::State;
 use ha_core::control::{Checker, Command, ConfigTexts, Desk, Exit, Refused, Report};
 use ha_core::driver::{Clock, Handle};
 use ha_core::http::Source;
+use ha_core::linux::VipsSeen;
+use ha_core::linux::checkers::Checkers;
 use ha_core::linux::scripts::Runs;
 use ha_core::metrics::{Sample, render};
 use ha_core::proto::{Instant, ModuleId};
@@ -14,20 +17,25 @@ use ha_core::tally::Exposure;
 use ha_core::verdict::{Facts, HostFacts, Names, judge};
 use ha_core::{Counters, Order, View};
 use tokio::sync::mpsc::Sender;
+use tracing::warn;
 
 use super::config::Node;
 use super::daemon::Request;
 use super::effective::effective;
-use super::module::Timed;
+use super::module::Told;
 
 /// The desk of a daemon: one for its socket and its HTTP server.
 #[derive(Debug)]
 pub struct NodeDesk {
     /// The main file.
     pub(super) file: PathBuf,
+    /// Where this program is, whatever lies there by now.
+    pub(super) program: PathBuf,
     /// What runs.
     pub(super) node: Node,
     pub(super) modules: Vec<Entry>,
+    /// Those of all modules, if any has some.
+    pub(super) checkers: Option<Checkers>,
     /// What the daemon itself is to do.
     pub(super) requests: Sender<Request>,
     pub(super) clock: Clock,
@@ -40,9 +48,7 @@ pub struct Entry {
     pub(super) names: Names,
     pub(super) service: String,
     pub(super) handle: Handle,
-    /// How long its application took to start and to stop.
-    pub(super) timed: Timed,
-    pub(super) runs: Option<Runs>,
+    pub(super) told: Told,
     pub(super) ordered: Mutex<Ordered>,
     pub(super) exposure: Mutex<Exposure>,
 }
@@ -54,6 +60,15 @@ pub struct Ordered {
     maintenance: Option<Instant>,
     /// Whether a secondary takes over by itself, as it was ordered last.
     failover: Option<bool>,
+    /// Checkers are suspended, by an order of their own.
+    suspended: bool,
+}
+
+impl Ordered {
+    /// Whether checkers act.
+    const fn acts(&self) -> bool {
+        !self.suspended && self.maintenance.is_none()
+    }
 }
 
 impl Entry {
@@ -67,6 +82,20 @@ impl Entry {
 }
 
 impl NodeDesk {
+    /// What the files say, if a daemon could go on with it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn may_reload(&self) -> Result<Node, Refused> {
+        let read = Node::read(&self.file);
+        let read = read.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
+        if read.raw.run != self.node.raw.run || read.raw.state != self.node.raw.state {
+            let text = "run and state cannot be changed while it runs: restart the daemon";
+            return Err(Refused::new(Exit::Config, text));
+        }
+        Ok(read)
+    }
+
     fn find(&self, module: &str) -> Option<&Entry> {
         self.modules.iter().find(|entry| entry.name == module)
     }
@@ -79,6 +108,7 @@ impl NodeDesk {
             if over {
                 // What it refuses now, the driver's end for one, it would refuse later.
                 let _ = entry.order(Order::Failover(self.failover(at))).await;
+                let _ = self.watch(entry);
             }
         }
     }
@@ -89,15 +119,53 @@ impl NodeDesk {
         self.modules[at].ordered().failover.unwrap_or(configured)
     }
 
+    /// Lets checkers act, or not, as the orders have it.
+    fn watch(&self, entry: &Entry) -> Result<(), Refused> {
+        let Some(checkers) = &self.checkers else { return Ok(()) };
+        if checkers.report(&entry.name).is_empty() {
+            return Ok(());
+        }
+        let told = if entry.ordered().acts() {
+            checkers.resume(&entry.name)
+        } else {
+            checkers.suspend(&entry.name)
+        };
+        told.map_err(|error| Refused::new(Exit::Busy, error.to_string()))
+    }
+
+    /// All automatic restarts are left again: somebody looks.
+    fn obeyed(&self, entry: &Entry, order: Order) {
+        let Some(checkers) = &self.checkers else { return };
+        if !checkers.report(&entry.name).is_empty()
+            && let Err(error) = checkers.ordered(&entry.name, order)
+        {
+            warn!(module = entry.name, %error, "automatic restarts are counted on");
+        }
+    }
+
+    fn checkers_of(&self, entry: &Entry) -> Vec<Checker> {
+        let reports = self.checkers.as_ref().map(|checkers| checkers.report(&entry.name));
+        let told = reports.unwrap_or_default().into_iter().map(|report| Checker {
+            name: report.name,
+            up: match report.state {
+                State::Up => Some(true),
+                State::Down => Some(false),
+                State::Off | State::Pending => None,
+            },
+            since: Some(report.age),
+        });
+        told.collect()
+    }
+
     fn host_facts(&self, entry: &Entry) -> HostFacts {
         let ordered = *entry.ordered();
-        let (start, stop) = entry.timed.last();
+        let (start, stop) = entry.told.timed.last();
         HostFacts {
             maintenance: ordered
                 .maintenance
                 .map(|until| until.saturating_since(self.clock.now()))
                 .filter(|left| !left.is_zero()),
-            checkers: true,
+            checkers: ordered.acts(),
             restarts_left: None,
             config_differs: self.differs(),
             start,
@@ -141,8 +209,8 @@ impl NodeDesk {
             names: entry.names.clone(),
             verdict,
             unprotected,
-            vips: None,
-            scripts: entry.runs.as_ref().map(Runs::last).unwrap_or_default(),
+            vips: entry.told.vips.as_ref().map(VipsSeen::now),
+            scripts: entry.told.runs.as_ref().map(Runs::last).unwrap_or_default(),
         })
     }
 }
@@ -163,7 +231,7 @@ impl Desk for NodeDesk {
             service: entry.service.clone(),
             view,
             host: self.host_facts(entry),
-            checkers: Vec::<Checker>::new(),
+            checkers: self.checkers_of(entry),
         })
     }
 
@@ -178,35 +246,40 @@ impl Desk for NodeDesk {
                 if let Order::Failover(on) = order {
                     entry.ordered().failover = Some(on);
                 }
-                entry.order(order).await
+                entry.order(order).await?;
+                self.obeyed(entry, order);
+                Ok(())
             }
             Command::Maintenance(Some(time)) => {
                 entry.ordered().maintenance = Some(self.clock.now() + time);
-                entry.order(Order::Failover(false)).await
+                entry.order(Order::Failover(false)).await?;
+                self.watch(entry)
             }
             Command::Maintenance(None) => {
                 entry.ordered().maintenance = None;
                 let failover = self.failover(at);
-                entry.order(Order::Failover(failover)).await
+                entry.order(Order::Failover(failover)).await?;
+                self.watch(entry)
             }
-            Command::Checkers(_) => {
+            Command::Checkers(_) if self.checkers_of(entry).is_empty() => {
                 let text = format!("module {module} has no checkers: there is nothing to suspend");
                 Err(Refused::new(Exit::Usage, text))
+            }
+            Command::Checkers(on) => {
+                entry.ordered().suspended = !on;
+                self.watch(entry)
             }
         }
     }
 
     async fn reload(&self) -> Result<String, Refused> {
-        let read = Node::read(&self.file)
-            .map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
+        let read = self.may_reload()?;
         if read.raw == self.node.raw {
             return Ok("the files say what runs: nothing to do".into());
         }
-        self.requests
-            .send(Request::Reload)
-            .await
-            .map_err(|_| Refused::new(Exit::Unavailable, "the daemon is ending"))?;
-        Ok("the daemon goes on with the new files; the services are not stopped".into())
+        // One that waits already means the same.
+        let _ = self.requests.try_send(Request::Reload);
+        Ok("the daemon goes on with the new files; services that stay are not stopped".into())
     }
 
     async fn config(&self) -> ConfigTexts {

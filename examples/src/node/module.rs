@@ -9,13 +9,14 @@ use bytes::Bytes;
 use ha_core::Event;
 use ha_core::driver::{Clock, Guard, Handle, Host, HostError};
 use ha_core::linux::cgroup::Cgroup;
+use ha_core::linux::checkers::Surroundings;
 use ha_core::linux::guardian::Post;
 use ha_core::linux::scripts::{Runs, ScriptError, Scripts, Settings};
 use ha_core::linux::service::{
     AddressGuard, AddressHost, Addresses, Bounds, NoAddresses, ScriptGuard, ScriptHost,
 };
 use ha_core::linux::unit::{Unit, UnitSettings};
-use ha_core::linux::{VipError, Vips, VipsConfig};
+use ha_core::linux::{VipError, Vips, VipsConfig, VipsSeen};
 use ha_core::vip;
 use ha_proto::{Epoch, Instant, Role, Seq};
 use ha_replicate::Batch;
@@ -27,8 +28,24 @@ use super::config::{Module, Node, Service};
 pub struct ModuleHost {
     kind: Kind,
     module: Later,
-    timed: Timed,
-    runs: Option<Runs>,
+    /// The place of the resource that says whether its addresses are as they should be: behind
+    /// those of its checkers.
+    addresses: u8,
+    /// What others want to know of it.
+    told: Told,
+}
+
+/// What others want to know of a module.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// How long its starts and stops took.
+    pub timed: Timed,
+    /// How long its scripts took, if it has any.
+    pub runs: Option<Runs>,
+    /// How its addresses are doing, if it has any.
+    pub vips: Option<VipsSeen>,
+    /// What executables of its checkers are called in.
+    pub surroundings: Surroundings,
 }
 
 /// How long an application took to start, and to stop, when it did so last.
@@ -129,28 +146,29 @@ impl ModuleHost {
     /// # Errors
     /// [`ModuleError`], in one line.
     pub fn new(node: &Node, module: &Module, later: &Later) -> Result<Self, ModuleError> {
-        let addresses: Box<dyn Addresses> = match &module.vips {
-            Some(vips) => Box::new(Held::start(&module.name, vips.clone(), later)?),
+        let place = module.addresses();
+        let held = module.vips.clone().map(|vips| Held::start(&module.name, vips, later, place));
+        let held = held.transpose()?;
+        let vips = held.as_ref().map(|held| held.0.seen());
+        let addresses: Box<dyn Addresses> = match held {
+            Some(held) => Box::new(held),
             None => Box::new(NoAddresses),
         };
-        let (kind, runs) = match &module.service {
-            Some(service) => {
-                let (host, runs) = host(node, module, service, addresses)?;
-                (Kind::Service(Box::new(host)), Some(runs))
-            }
-            None => (Kind::Addresses(AddressHost::new(addresses)), None),
+        let (kind, runs, surroundings) = if let Some(service) = &module.service {
+            let (host, runs, surroundings) = host(node, module, service, addresses)?;
+            (Kind::Service(Box::new(host)), Some(runs), surroundings)
+        } else {
+            let (name, folder) = (node.name.clone(), node.raw.run.clone());
+            let surroundings = Surroundings { node: name, folder, output: None, group: None };
+            (Kind::Addresses(AddressHost::new(addresses)), None, surroundings)
         };
-        Ok(Self { kind, module: Arc::clone(later), timed: Timed::default(), runs })
+        let told = Told { timed: Timed::default(), runs, vips, surroundings };
+        Ok(Self { kind, module: Arc::clone(later), addresses: place, told })
     }
 
-    /// How long its starts and stops take.
-    pub fn timed(&self) -> Timed {
-        self.timed.clone()
-    }
-
-    /// How long its scripts took, if it has any.
-    pub fn runs(&self) -> Option<Runs> {
-        self.runs.clone()
+    /// What others want to know of it.
+    pub fn told(&self) -> Told {
+        self.told.clone()
     }
 }
 
@@ -159,7 +177,7 @@ fn host(
     module: &Module,
     service: &Service,
     addresses: Box<dyn Addresses>,
-) -> Result<(ScriptHost, Runs), ModuleError> {
+) -> Result<(ScriptHost, Runs, Surroundings), ModuleError> {
     let name = &module.name;
     let run = node.raw.run.join(name);
     make("run", &run)?;
@@ -203,10 +221,13 @@ fn host(
     };
     let program = node.raw.guardian.clone().unwrap_or_else(guardian);
     let bounds = Bounds::of(&module.node.config);
-    let runs = scripts.runs();
+    let (runs, mut surroundings) = (scripts.runs(), scripts.surroundings());
+    if unit.is_some() {
+        surroundings.group = None;
+    }
     let host = ScriptHost::new(scripts, addresses, bounds, Some((program.clone(), post)), unit)
         .map_err(|why| ModuleError::Guardian { module: name.clone(), program, why })?;
-    Ok((host, runs))
+    Ok((host, runs, surroundings))
 }
 
 /// The control group of a module, which is its own in this machine whatever other clusters and
@@ -239,11 +260,17 @@ fn make(field: &'static str, path: &Path) -> Result<(), ModuleError> {
 struct Held(Vips);
 
 impl Held {
-    fn start(name: &str, config: VipsConfig, module: &Later) -> Result<Self, ModuleError> {
+    fn start(
+        name: &str,
+        config: VipsConfig,
+        module: &Later,
+        place: u8,
+    ) -> Result<Self, ModuleError> {
         let lost = Arc::clone(module);
-        let vips = Vips::start(config, move |event| {
+        // An earlier daemon may have left them for this one.
+        let vips = Vips::resume(config, move |event| {
             if let (vip::Event::Lost(_), Some(module)) = (event, lost.get()) {
-                module.resource(ADDRESSES, false);
+                module.resource(place, false);
             }
         });
         let vips = vips.map_err(|source| ModuleError::Vips { module: name.into(), source })?;
@@ -262,6 +289,10 @@ impl Addresses for Held {
 
     fn release(&mut self) -> Result<(), HostError> {
         self.0.release()
+    }
+
+    fn leave(&mut self) {
+        self.0.leave();
     }
 }
 
@@ -282,7 +313,7 @@ impl ModuleHost {
             Some(Role::Prim | Role::Alone | Role::Up) | None => false,
         };
         if over {
-            module.resource(ADDRESSES, true);
+            module.resource(self.addresses, true);
         }
     }
 }
@@ -290,9 +321,6 @@ impl ModuleHost {
 fn since(clock: Clock) -> Duration {
     clock.now().saturating_since(Instant::ZERO)
 }
-
-/// The resource of a module that says whether its addresses are as they should be.
-pub const ADDRESSES: u8 = 0;
 
 impl Host for ModuleHost {
     type Guard = ModuleGuard;
@@ -310,7 +338,7 @@ impl Host for ModuleHost {
             Kind::Service(host) => host.start(epoch, head).await,
             Kind::Addresses(host) => host.start(epoch, head).await,
         };
-        self.timed.times().0 = Some(since(began));
+        self.told.timed.times().0 = Some(since(began));
         done
     }
 
@@ -320,8 +348,29 @@ impl Host for ModuleHost {
             Kind::Service(host) => host.stop(force).await,
             Kind::Addresses(host) => host.stop(force).await,
         };
-        self.timed.times().1 = Some(since(began));
+        self.told.timed.times().1 = Some(since(began));
         done
+    }
+
+    fn outlives(&self) -> bool {
+        match &self.kind {
+            Kind::Service(host) => host.outlives(),
+            Kind::Addresses(host) => host.outlives(),
+        }
+    }
+
+    async fn adopt(&mut self, epoch: Epoch, head: Seq) -> Result<(), HostError> {
+        match &mut self.kind {
+            Kind::Service(host) => host.adopt(epoch, head).await,
+            Kind::Addresses(host) => host.adopt(epoch, head).await,
+        }
+    }
+
+    fn leave(&mut self) {
+        match &mut self.kind {
+            Kind::Service(host) => host.leave(),
+            Kind::Addresses(host) => host.leave(),
+        }
     }
 
     async fn apply(&mut self, _: Seq, _: Bytes) -> Result<(), HostError> {
@@ -357,6 +406,20 @@ impl Guard for ModuleGuard {
         match self {
             Self::Service(guard) => guard.take_address(epoch, lifetime).await,
             Self::Addresses(guard) => guard.take_address(epoch, lifetime).await,
+        }
+    }
+
+    async fn adopt_address(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
+        match self {
+            Self::Service(guard) => guard.adopt_address(epoch, lifetime).await,
+            Self::Addresses(guard) => guard.adopt_address(epoch, lifetime).await,
+        }
+    }
+
+    fn leave(&mut self) {
+        match self {
+            Self::Service(guard) => guard.leave(),
+            Self::Addresses(guard) => guard.leave(),
         }
     }
 

@@ -313,7 +313,7 @@ impl Guard for ScriptGuard {
     async fn adopt_address(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
         self.epoch = epoch;
         // The guardian watches since the process before: it is never told to rest.
-        self.sentry.feed(epoch, lifetime)?;
+        self.sentry.feed(epoch, lifetime.max(self.bounds.patience))?;
         self.addresses.take(epoch, lifetime)
     }
 
@@ -356,9 +356,21 @@ impl Host for AddressHost {
     async fn reset(&mut self) -> Result<(), HostError> {
         Ok(())
     }
+
+    fn outlives(&self) -> bool {
+        true
+    }
+
+    async fn adopt(&mut self, _: Epoch, _: Seq) -> Result<(), HostError> {
+        Ok(())
+    }
 }
 
 impl Guard for AddressGuard {
+    fn leave(&mut self) {
+        self.0.leave();
+    }
+
     async fn fence(&mut self, _: Epoch) -> Result<(), HostError> {
         Ok(())
     }

@@ -138,7 +138,8 @@ impl Service {
     /// Whether nothing is under way or to be tried again: it is up or down, and stays so unless
     /// something happens.
     pub(crate) fn is_at_rest(&self, now: Instant) -> bool {
-        let idle = self.doing.is_none() && self.inherited == Inherited::Nothing;
+        let steps = self.doing.is_none() && self.keeping.is_none();
+        let idle = steps && self.inherited == Inherited::Nothing;
         let retries = self.retry.at().is_some() || self.fence_retry.at().is_some();
         let owes = self.stop_failed || self.spoiled || self.restart || self.is_cooling(now);
         idle && !retries && !owes && (self.is_up() || self.is_down())
