@@ -213,6 +213,8 @@ impl Node {
             | Effect::Reset
             | Effect::TakeAddress { .. }
             | Effect::KeepAddress { .. }
+            | Effect::AdoptAddress { .. }
+            | Effect::AdoptApp { .. }
             | Effect::DropAddress
             | Effect::Probe { .. }
             | Effect::StartApp { .. }

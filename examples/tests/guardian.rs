@@ -303,6 +303,64 @@ fn a_host_that_does_not_renew_in_time_is_frozen_and_killed_and_can_serve_again()
     assert!(!group.is_frozen().unwrap());
 }
 
+/// The processes of a group.
+fn processes(group: &Cgroup) -> String {
+    fs::read_to_string(group.folder().join("cgroup.procs")).unwrap()
+}
+
+#[test]
+fn a_service_runs_on_while_one_daemon_hands_over_to_the_next() {
+    let Some(mut rig) = Rig::new() else { return };
+    let mut old = host(&mut rig);
+    let mut old_guard = old.guard();
+    now(old_guard.take_address(epoch(), RIGHT)).unwrap();
+    now(old.start(epoch(), Seq::ZERO)).unwrap();
+    let group = Cgroup::open(rig.post.group.clone()).unwrap();
+    let (guardian, served) = (rig.guardian(), processes(&group));
+    assert!(!served.is_empty());
+    assert!(old.outlives());
+    old.leave();
+    old_guard.leave();
+    drop((old, old_guard));
+
+    let mut next = host(&mut rig);
+    let mut guard = next.guard();
+    now(guard.adopt_address(epoch(), SOON)).unwrap();
+    now(next.adopt(epoch(), Seq::ZERO)).unwrap();
+    let clock = Clock::start();
+    wait("the old right's end", || clock.now() > Instant::ZERO + RIGHT + GRACE);
+    assert!(!group.is_frozen().unwrap());
+    assert_eq!(rig.guardian(), guardian, "no second one was started");
+    // It sleeps by a child now and then: the one that counts is the same.
+    let first = |all: &str| all.lines().next().map(String::from);
+    assert_eq!(first(&processes(&group)), first(&served), "nothing was started again");
+    now(next.stop(false)).unwrap();
+    assert!(group.is_empty().unwrap());
+}
+
+#[test]
+fn a_service_that_no_daemon_goes_on_with_ends_with_its_right() {
+    let Some(mut rig) = Rig::new() else { return };
+    let mut old = host(&mut rig);
+    let mut old_guard = old.guard();
+    now(old_guard.take_address(epoch(), RIGHT)).unwrap();
+    let clock = Clock::start();
+    now(old.start(epoch(), Seq::ZERO)).unwrap();
+    old.leave();
+    old_guard.leave();
+    drop((old, old_guard));
+    let group = Cgroup::open(rig.post.group.clone()).unwrap();
+    wait("frozen", || group.is_frozen().unwrap());
+    assert!(group.wait_frozen(SOON).unwrap());
+    let took = clock.now().saturating_since(Instant::ZERO);
+    assert!(took <= RIGHT + Duration::from_millis(500), "{took:?}");
+    let mut next = host(&mut rig);
+    let late = now(next.adopt(epoch(), Seq::ZERO)).unwrap_err().to_string();
+    assert!(late.ends_with("the right to serve in it is over"), "{late}");
+    wait("killed", || group.is_empty().unwrap());
+    now(next.stop(true)).unwrap();
+}
+
 #[test]
 fn addresses_that_went_before_a_service_came_hold_nothing_back() {
     let Some(mut rig) = Rig::new() else { return };

@@ -47,6 +47,8 @@ pub enum Event {
         /// Configured here.
         ours: Duration,
     },
+    /// This process goes on where an earlier one of its boot stopped, which announced this role.
+    Resumed(Role),
     /// This node did not run for so long.
     Paused(Duration),
     /// A datagram was refused; told once per kind, counted always.
@@ -145,6 +147,7 @@ impl Event {
             | Self::LinkUp(_)
             | Self::PeerUp(_)
             | Self::PeerRestarted(_)
+            | Self::Resumed(_)
             | Self::WitnessBack
             | Self::InSync
             | Self::LogWritable
@@ -165,6 +168,7 @@ impl Event {
             Self::PeerUp(_) => "peer_up",
             Self::PeerDown(_) => "peer_down",
             Self::PeerRestarted(_) => "peer_restarted",
+            Self::Resumed(_) => "resumed",
             Self::WitnessBack => "witness_back",
             Self::WitnessSilent => "witness_silent",
             Self::WitnessReplaced => "witness_replaced",

@@ -103,6 +103,7 @@ impl History {
             | Event::LinkUp(_)
             | Event::LinkDown(_)
             | Event::PeerRestarted(_)
+            | Event::Resumed(_)
             | Event::WitnessBack
             | Event::WitnessSilent
             | Event::WitnessReplaced

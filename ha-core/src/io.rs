@@ -173,6 +173,22 @@ pub enum Effect {
         /// The last record of the log when it was started.
         head: Seq,
     },
+    /// The virtual addresses are set already, by an earlier process of this boot: go on with them,
+    /// and let them live for `lifetime` from now. None may go meanwhile.
+    AdoptAddress {
+        /// In whose name.
+        epoch: Epoch,
+        /// How long they live without [`Effect::KeepAddress`].
+        lifetime: core::time::Duration,
+    },
+    /// The application runs already, since an earlier process of this boot: go on with it. `Failed`
+    /// when it does not run; it is then stopped, and started anew.
+    AdoptApp {
+        /// The reign in which it was started.
+        epoch: Epoch,
+        /// The last record of the log: what was acknowledged before is read again only then.
+        head: Seq,
+    },
     /// Stop the application, in order; `force` after that failed, or when it was fenced.
     StopApp {
         /// Do not wait for it to agree.

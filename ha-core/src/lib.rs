@@ -119,7 +119,7 @@ pub use ha_replicate as replicate;
 #[cfg(feature = "linux")]
 pub use ha_vip as vip;
 pub use io::{Answer, Destination, Effect, Input, Output, Source};
-pub use mirror::{Counters, Mirror, Status};
+pub use mirror::{Baton, Counters, HandOverError, Mirror, Status, Void};
 pub use order::{Order, OrderError};
 pub use saved::Saved;
 pub use timing::{Profile, Timing, TimingError};

@@ -1,6 +1,7 @@
 //! One node of a mirror pair, as a state machine over the five small ones.
 
 mod answers;
+mod baton;
 mod copy;
 mod disk;
 mod elect;
@@ -14,6 +15,7 @@ mod report;
 mod rights;
 mod service;
 mod settle;
+mod upgrade;
 mod view;
 
 use alloc::collections::VecDeque;
@@ -40,7 +42,9 @@ use crate::mirror::service::Service;
 use crate::tally::Tally;
 use crate::{Answer, Config, Effect, Event, Input, Order, OrderError, Output, Saved, Source};
 
+pub use crate::mirror::baton::{Baton, Void};
 pub use crate::mirror::report::{Counters, Status};
+pub use crate::mirror::upgrade::HandOverError;
 
 /// One module on one node of a mirror pair: who serves, whose copy counts, and when.
 ///
@@ -48,6 +52,7 @@ pub use crate::mirror::report::{Counters, Status};
 /// - Effects: [`Mirror::poll_output`], [`Mirror::poll_stream`].
 /// - Time: [`Mirror::poll_timeout`].
 /// - Questions: [`Mirror::status`], [`Mirror::view`], [`Mirror::counters`].
+/// - Another process: [`Mirror::hand_over`], [`Mirror::resume`].
 ///
 /// Any order of calls is legal. Time may stand still but is never taken back: an earlier `now`
 /// counts as the latest one.
@@ -58,7 +63,10 @@ pub struct Mirror {
     keys: wire::Keys,
     prng: Prng,
     now: Instant,
+    boot: Boot,
     booted: Instant,
+    /// A secondary that goes on in this process stays one until then, with no stream yet.
+    resumed: Option<Instant>,
     memory: Memory,
     detector: Detector,
     voter: Option<Voter>,
@@ -193,7 +201,9 @@ impl Mirror {
             keys,
             prng: Prng::new(seed ^ boot.0),
             now,
+            boot,
             booted: now,
+            resumed: None,
             detector: Detector::new(report::detector_config(&config, boot), told, now),
             voter: leased.then(|| Voter::new(report::voter_config(&config, boot))),
             log: Log::new(report::log_config(&config), recovered),

@@ -89,6 +89,9 @@ impl Tally {
                 self.totals.transitions[from_at][to_at] += u64::from(from != to);
             }
             Event::Serving(_) => self.serves = self.serves.or(Some(now)),
+            Event::Resumed(role) => {
+                self.serves = self.serves.or(role.serves().then_some(now));
+            }
             Event::Stopped(_) => {
                 self.totals = self.totals(now);
                 self.serves = None;

@@ -12,7 +12,7 @@ use ha_core::proto::{
 };
 use ha_core::quorum::Vote;
 use ha_core::replicate::Recovered;
-use ha_core::{Answer, Effect, Input, Mirror, Order, Output, Profile, Saved, Source};
+use ha_core::{Answer, Baton, Effect, Input, Mirror, Order, Output, Profile, Saved, Source};
 use proptest::prelude::*;
 
 /// Something that a node is told; results are of the effects that it asked for, or of none.
@@ -27,6 +27,8 @@ enum Fact {
     Order(Order),
     Resource(u8, Option<bool>, bool),
     Propose(u8),
+    /// Another process goes on, if this one can hand over.
+    Upgrade,
 }
 
 fn fact() -> impl Strategy<Value = Fact> {
@@ -54,12 +56,18 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => (0..70_u8, any::<Option<bool>>(), any::<bool>())
             .prop_map(|(index, up, blocks)| Fact::Resource(index, up, blocks)),
         2 => any::<u8>().prop_map(Fact::Propose),
+        4 => Just(Fact::Upgrade),
     ]
 }
 
 /// A node with what it waits for.
 struct Node {
-    mirror: Mirror,
+    mirror: Option<Mirror>,
+    config: Config,
+    /// What the disk holds.
+    saved: Saved,
+    end: Position,
+    applied: Seq,
     asked: Vec<(Ticket, Effect)>,
     said: Vec<String>,
 }
@@ -83,34 +91,87 @@ impl Node {
             bytes: 0,
         };
         let keys = Keys::insecure();
+        let kept = (config.clone(), saved.clone());
         let mirror = Mirror::new(config, keys, saved, recovered, Boot(1), 2, Instant::ZERO);
-        Self { mirror, asked: Vec::new(), said: Vec::new() }
+        let (asked, said) = (Vec::new(), Vec::new());
+        let (end, applied) = (Position::default(), Seq::ZERO);
+        let ((config, saved), mirror) = (kept, Some(mirror));
+        Self { mirror, config, saved, end, applied, asked, said }
+    }
+
+    fn mirror(&mut self) -> &mut Mirror {
+        self.mirror.as_mut().unwrap()
+    }
+
+    /// What an effect that is done leaves behind.
+    fn perform(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Save(saved) => self.saved = saved.clone(),
+            // One that is answered covers those before it.
+            Effect::Append(batch) if batch.last > self.end.seq => self.end = batch.end,
+            Effect::Apply(batch) => self.applied = batch.last,
+            Effect::Reset => self.applied = Seq::ZERO,
+            _ => {}
+        }
+    }
+
+    /// Another process goes on with this node, if that is possible at this moment.
+    fn upgrade(&mut self, now: Instant) {
+        let mirror = self.mirror.take().unwrap();
+        let baton = match mirror.hand_over(now) {
+            Ok(baton) => baton,
+            Err((mirror, why)) => {
+                self.said.push(format!("{why}"));
+                self.mirror = Some(*mirror);
+                return;
+            }
+        };
+        let mut bytes = Vec::new();
+        baton.encode(&mut bytes);
+        let baton = Baton::decode(&bytes).unwrap();
+        assert_eq!(baton.check(&self.config, &self.saved, now), Ok(()));
+        let recovered = Recovered {
+            position: self.end,
+            lineage: self.saved.lineage.clone(),
+            state: self.saved.state,
+            membership: self.saved.is_initialised().then_some(self.saved.membership),
+            store: self.saved.store,
+            applied: self.applied,
+            bytes: 0,
+        };
+        let (config, saved) = (self.config.clone(), self.saved.clone());
+        let keys = Keys::insecure();
+        let mirror = Mirror::resume(config, keys, saved, recovered, baton, 3, now);
+        self.mirror = Some(mirror);
+        self.asked.clear();
+        self.tell(now, Input::Timeout);
     }
 
     fn tell(&mut self, now: Instant, input: Input<'_>) {
-        self.mirror.handle_input(now, input);
+        self.mirror().handle_input(now, input);
         self.drain(now);
     }
 
     /// Takes all that it says; then it must not be due any more.
     fn drain(&mut self, now: Instant) {
-        while let Some(output) = self.mirror.poll_output() {
+        while let Some(output) = self.mirror().poll_output() {
             self.said.push(format!("{output:?}"));
             if let Output::Effect { ticket, effect } = output {
                 self.asked.push((ticket, effect));
             }
         }
         let mut buffer = BytesMut::new();
-        while self.mirror.poll_stream(now, 1 << 20, &mut buffer) > 0 {
+        while self.mirror().poll_stream(now, 1 << 20, &mut buffer) > 0 {
             self.said.push(format!("{:?}", buffer.split()));
         }
-        let due = self.mirror.poll_timeout().expect("a node beats for ever");
+        let due = self.mirror().poll_timeout().expect("a node beats for ever");
         assert!(due.at > now, "it would spin: {due:?} at {now}");
     }
 
     fn act(&mut self, now: Instant, fact: &Fact) {
         match fact {
             Fact::Pass(_) => self.tell(now, Input::Timeout),
+            Fact::Upgrade => self.upgrade(now),
             Fact::Noise(witness, bytes) => {
                 let source = if *witness { Source::Witness } else { Source::Peer(LinkId(1)) };
                 self.tell(now, Input::Datagram { source, bytes });
@@ -125,7 +186,11 @@ impl Node {
             Fact::Done(at, done) => {
                 if let Some(len) = self.asked.len().checked_sub(1) {
                     let (ticket, effect) = self.asked.remove((*at).min(len));
-                    self.tell(now, Input::Done { ticket, answer: answer(&effect, *done) });
+                    let answer = answer(&effect, *done);
+                    if answer != Answer::Failed {
+                        self.perform(&effect);
+                    }
+                    self.tell(now, Input::Done { ticket, answer });
                 }
             }
             Fact::Stranger(ticket) => {
@@ -133,7 +198,7 @@ impl Node {
                 self.tell(now, Input::Done { ticket, answer: Answer::Done });
             }
             Fact::Order(order) => {
-                let answer = self.mirror.order(now, *order);
+                let answer = self.mirror().order(now, *order);
                 self.said.push(format!("{answer:?}"));
                 self.drain(now);
             }
@@ -141,7 +206,7 @@ impl Node {
                 self.tell(now, Input::Resource { index: *index, up: *up, blocks: *blocks });
             }
             Fact::Propose(len) => {
-                let proposed = self.mirror.propose(now, &vec![1; usize::from(*len)]);
+                let proposed = self.mirror().propose(now, &vec![1; usize::from(*len)]);
                 self.said.push(format!("{proposed:?}"));
                 self.tell(now, Input::Timeout);
             }

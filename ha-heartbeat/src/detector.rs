@@ -9,7 +9,7 @@ use crate::liveness::Change;
 use crate::peer::{Acceptance, Arrival, MyRound, Peer};
 use crate::sent::{Round, Sent};
 use crate::session::Session;
-use crate::{Beat, Config, Counters, Margin, Status};
+use crate::{Beat, Config, Counters, Handed, Margin, Status};
 
 /// Tells which peers are alive, over all links, by mutual echo (R10, R11).
 ///
@@ -133,6 +133,22 @@ impl Detector {
         assert!(peers.len() <= Config::PEERS_MAX, "a round would not fit in the outbox");
         let sent = Sent::new(&config);
         Self { config, status, sent, next: now, peers, counters: Counters::default() }
+    }
+
+    /// What another process needs to go on in this boot, as if this one had been paused.
+    pub fn hand_over(&self) -> Handed {
+        Handed::of(self.sent.newest(), self.next, &self.peers)
+    }
+
+    /// Goes on where an earlier process of the same boot stopped. It sent nothing since, and is
+    /// gone: two that count on in one boot would be taken for one that is replayed.
+    ///
+    /// # Panics
+    /// When what was handed over is not of these peers and links: [`Handed::fits`].
+    pub fn resume(config: Config, status: Status, handed: &Handed) -> Self {
+        let sent = Sent::resume(&config, handed.number());
+        let (peers, next) = (handed.peers(&config), handed.next());
+        Self { config, status, sent, next, peers, counters: Counters::default() }
     }
 
     /// Whether `peer` hears me and I hear it (R11), as of the last call.
@@ -495,6 +511,51 @@ mod tests {
         assert_eq!(detector.newest(peer()), Some((BOOT, 2)));
         let counted = Counters { sent: 4, received: 2, stale: 1, ..Counters::default() };
         assert_eq!(detector.counters(), counted);
+    }
+
+    /// The detector after a hand-over to another process.
+    fn resumed(detector: &Detector) -> Detector {
+        Detector::resume(detector.config.clone(), status(), &detector.hand_over())
+    }
+
+    #[test]
+    fn a_hand_over_is_to_the_peer_as_if_nothing_had_happened() {
+        let mut detector = resumed(&up());
+        assert!(detector.alive(peer()) && detector.link_up(peer(), ZERO));
+        assert_eq!(detector.newest(peer()), Some((BOOT, 2)));
+        assert_eq!(detector.deadline(), Some(Deadline { at: at(20), why: "beat" }));
+        assert_eq!(tick(&mut detector, 20), round(3, BOOT, 2, [2, 0]), "the next number");
+        let third = beat(BOOT, 3, 3);
+        assert_eq!(call(&mut detector, 21, arrives(third, 3)), [heard(third, true)]);
+    }
+
+    #[test]
+    fn what_was_sent_before_a_hand_over_proves_nothing_after_it() {
+        let mut detector = resumed(&up());
+        let third = beat(BOOT, 3, 2);
+        assert_eq!(call(&mut detector, 12, arrives(third, 2)), [heard(third, false)]);
+        let ends = Some(Deadline { at: at(40), why: "peer timeout" });
+        tick(&mut detector, 20);
+        tick(&mut detector, 30);
+        assert_eq!(detector.deadline().map(|due| due.at), ends.map(|due| due.at));
+    }
+
+    #[test]
+    fn what_came_before_a_hand_over_is_a_replay_after_it() {
+        let mut detector = resumed(&up());
+        let replayed = Output::Replayed { peer: peer(), link: ZERO };
+        assert_eq!(call(&mut detector, 12, arrives(beat(BOOT, 2, 2), 2)), [replayed]);
+    }
+
+    #[test]
+    fn a_long_hand_over_is_a_pause() {
+        let mut detector = resumed(&up());
+        let expected = joined(&[
+            &[Output::Paused(millis(80))],
+            &[Output::PeerDown(peer(), BOOT), Output::LinkDown(peer(), ZERO)],
+            &round(3, BOOT, 2, [2, 0]),
+        ]);
+        assert_eq!(tick(&mut detector, 100), expected);
     }
 
     #[test]

@@ -41,6 +41,16 @@ impl Liveness {
         self.0.is_some()
     }
 
+    /// When its newest proof arrived, and when what that echoed was sent; `None` when it is down.
+    pub(crate) fn proof(self) -> Option<(Instant, Instant)> {
+        self.0.map(|proof| (proof.heard, proof.sent))
+    }
+
+    /// What [`proof`](Self::proof) said in an earlier process; `None` when it cannot be one.
+    pub(crate) fn resume(heard: Instant, sent: Instant) -> Option<Self> {
+        (sent <= heard).then_some(Self(Some(Proof { heard, sent })))
+    }
+
     /// Takes an echo that arrives now of a number that I sent then.
     pub(crate) fn believe(&mut self, now: Instant, sent: Instant) -> Change {
         assert!(sent <= now, "a number would be echoed before it was sent");

@@ -10,9 +10,12 @@ use crate::Config;
 /// Memory is taken once, at the start. A forgotten number proves nothing, which is the safe side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
-    /// Number `n` is at `(n - 1) % len`.
+    /// Number `n` is at `(n - 1 - before) % len`.
     rounds: Vec<Round>,
     newest: u64,
+    /// The newest number of an earlier process of this boot: of that and those below nothing is
+    /// remembered.
+    before: u64,
     len: usize,
 }
 
@@ -36,7 +39,17 @@ impl Sent {
         assert!(interval > 0, "the number of beats in a timeout would be infinite");
         let twice = config.timeout.as_nanos().saturating_mul(2) / interval;
         let len = usize::try_from(twice.clamp(Self::MIN, Self::MAX)).expect("at most 256");
-        Self { rounds: Vec::with_capacity(len), newest: 0, len }
+        Self { rounds: Vec::with_capacity(len), newest: 0, before: 0, len }
+    }
+
+    /// Goes on behind `newest`, which an earlier process of this boot sent last.
+    pub(crate) fn resume(config: &Config, newest: u64) -> Self {
+        Self { newest, before: newest, ..Self::new(config) }
+    }
+
+    /// The newest number; 0 before the first.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest
     }
 
     /// Remembers the next round and returns its number.
@@ -59,14 +72,14 @@ impl Sent {
 
     /// The round with this number, if it was sent and is remembered.
     pub(crate) fn round(&self, number: u64) -> Option<Round> {
-        let sent = number > 0 && number <= self.newest;
+        let sent = number > self.before && number <= self.newest;
         let remembered = sent && self.newest - number < self.len as u64;
         remembered.then(|| self.rounds[self.place(number)])
     }
 
     fn place(&self, number: u64) -> usize {
-        assert!(number > 0, "round 0 was never sent: its place would be another one's");
-        ((number - 1) % self.len as u64) as usize
+        assert!(number > self.before, "a round of before has no place: it would be another one's");
+        ((number - 1 - self.before) % self.len as u64) as usize
     }
 }
 
@@ -86,6 +99,22 @@ mod tests {
     #[test]
     fn twice_the_timeout_is_remembered_within_bounds() {
         assert_eq!([3, 32, 50, 128, 1_000].map(|n| sent(n).len), [64, 64, 100, 256, 256]);
+    }
+
+    #[test]
+    fn numbers_go_on_where_an_earlier_process_stopped_and_its_rounds_prove_nothing() {
+        let Sent { len, .. } = sent(3);
+        let (me, peer) = (NodeId::new(0).unwrap(), NodeId::new(1).unwrap());
+        let interval = Duration::from_millis(10);
+        let config = Config::new(me, Boot(1), vec![peer], 1, interval, interval * 3).unwrap();
+        let mut sent = Sent::resume(&config, 77);
+        let round = |nanos| Round { at: Instant::from_nanos(nanos), asked: true };
+        assert_eq!((sent.newest(), sent.next(), sent.round(77)), (77, 78, None));
+        for number in 78..78 + 2 * len as u64 {
+            assert_eq!(sent.push(round(number)), number);
+            assert_eq!(sent.round(number), Some(round(number)));
+            assert_eq!(sent.round(77), None);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(crate) struct Session {
     pub(crate) newest: u64,
     /// The newest number on each link; 0 when none came.
     seen: [u64; Config::LINKS_MAX],
-    /// When that came.
+    /// When that came; zero when it did not, or in an earlier process.
     heard: [Instant; Config::LINKS_MAX],
 }
 
@@ -24,6 +24,18 @@ impl Session {
             seen: [0; Config::LINKS_MAX],
             heard: [Instant::ZERO; Config::LINKS_MAX],
         }
+    }
+
+    /// What an earlier process of this boot heard of that one; `None` when it cannot be.
+    pub(crate) fn resume(boot: Boot, newest: u64, seen: [u64; Config::LINKS_MAX]) -> Option<Self> {
+        let most = seen.iter().copied().max();
+        let heard = [Instant::ZERO; Config::LINKS_MAX];
+        (newest > 0 && most == Some(newest)).then_some(Self { boot, newest, seen, heard })
+    }
+
+    /// The newest number on each link; 0 when none came.
+    pub(crate) fn all_seen(&self) -> &[u64; Config::LINKS_MAX] {
+        &self.seen
     }
 
     /// Takes a number unless it is a replay: not above what came on that link before.
@@ -48,7 +60,7 @@ impl Session {
     /// When it came; `None` when none did.
     pub(crate) fn heard(&self, link: LinkId) -> Option<Instant> {
         let at = usize::from(link.0);
-        (self.seen[at] > 0).then_some(self.heard[at])
+        Some(self.heard[at]).filter(|&heard| self.seen[at] > 0 && heard != Instant::ZERO)
     }
 
     pub(crate) fn echo(&self) -> Option<Echo> {

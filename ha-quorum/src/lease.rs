@@ -55,6 +55,12 @@ impl Tenure {
         Self { lease, witness: None, peer: None }
     }
 
+    /// What an earlier process of this boot had: when each lease ends, or ended. An instant, so the
+    /// time in between counts.
+    pub const fn resume(lease: Duration, witness: Option<Instant>, peer: Option<Instant>) -> Self {
+        Self { witness, peer, ..Self::new(lease) }
+    }
+
     /// A renewal that was sent at `sent` was granted: it lasts until `sent` + L(1−ρ). An answer
     /// that overtook a newer one shortens nothing.
     pub fn granted(&mut self, by: Grantor, sent: Instant) {
@@ -116,6 +122,16 @@ impl Binding {
         assert!(!lease.is_zero(), "a promise without time would bind nobody");
         let until = if alone { None } else { Some(now + longer(lease)) };
         Self { lease, until, promise: None }
+    }
+
+    /// What bound an earlier process of this boot: until when, and by which promise.
+    ///
+    /// # Panics
+    /// When there is a promise and no end of it.
+    pub fn resume(lease: Duration, until: Option<Instant>, promise: Option<Promise>) -> Self {
+        assert!(!lease.is_zero(), "a promise without time would bind nobody");
+        assert!(until.is_some() || promise.is_none(), "R6: a promise that binds nobody");
+        Self { lease, until, promise }
     }
 
     /// The peer's renewal, received at `now`, is answered with yes: bound until `now` + L(1+ρ).
@@ -237,6 +253,21 @@ mod tests {
         assert_eq!(binding.until(), Some(at(5003)));
         binding.promised(at(2001), promise(5, 3));
         assert_eq!(binding.promise(), Some(promise(5, 3)));
+    }
+
+    #[test]
+    fn the_time_between_two_processes_counts() {
+        let mut tenure = Tenure::new(LEASE);
+        tenure.granted(Grantor::Peer, at(1000));
+        let until = |by| tenure.until(by);
+        let resumed = Tenure::resume(LEASE, until(Grantor::Witness), until(Grantor::Peer));
+        assert_eq!(resumed, tenure);
+        assert!(resumed.is_valid(at(3996)) && !resumed.is_valid(at(3997)));
+        let mut binding = Binding::at_boot(at(0), LEASE, false);
+        binding.promised(at(1000), promise(5, 1));
+        let resumed = Binding::resume(LEASE, binding.until(), binding.promise());
+        assert_eq!(resumed, binding);
+        assert!(resumed.bound(at(4002)) && !resumed.bound(at(4003)));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use bytes::BufMut;
+use ha_proto::codec::{DecodeError, Reader};
 use ha_proto::{
     Boot, DataId, DataState, Deadline, Epoch, Incarnation, Instant, Machine, Membership, NodeId,
     Outbox, Timer,
@@ -33,6 +35,17 @@ pub struct Voter {
     silence: Timer,
     standing: Standing,
     round_trip: Option<Duration>,
+}
+
+/// What the next process of the same boot must know of a [`Voter`]: its newest number, which the
+/// witness takes once only, and whether the witness answers. What was asked is not handed over: an
+/// answer to that is as good as lost, and the wish is asked anew.
+///
+/// [`Handed::LEN`] bytes, big-endian: the number u64; 0 unknown, 1 answering, 2 silent u8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handed {
+    number: u64,
+    standing: Standing,
 }
 
 /// How a node asks.
@@ -245,6 +258,18 @@ impl Voter {
         }
     }
 
+    /// What another process needs to go on in this boot.
+    pub fn hand_over(&self) -> Handed {
+        Handed { number: self.number, standing: self.standing }
+    }
+
+    /// Goes on where an earlier process of the same boot stopped; wishes nothing yet. What that one
+    /// asked is forgotten: a late answer to it is void.
+    pub fn resume(config: Config, handed: Handed) -> Self {
+        let Handed { number, standing } = handed;
+        Self { number, standing, ..Self::new(config) }
+    }
+
     /// Whether the witness answers: it did, and has not been silent since.
     pub fn answering(&self) -> bool {
         self.standing == Standing::Answering
@@ -353,6 +378,36 @@ impl Voter {
     }
 }
 
+impl Handed {
+    /// How many bytes it takes.
+    pub const LEN: usize = 9;
+
+    /// Writes it.
+    pub fn encode(self, out: &mut impl BufMut) {
+        out.put_u64(self.number);
+        out.put_u8(match self.standing {
+            Standing::Unknown => 0,
+            Standing::Answering => 1,
+            Standing::Silent => 2,
+        });
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes end early or a field holds a value that it cannot have.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let number = from.u64("the newest ask")?;
+        let standing = match from.u8("the witness's standing")? {
+            0 => Standing::Unknown,
+            1 => Standing::Answering,
+            2 => Standing::Silent,
+            _ => return Err(DecodeError::Invalid("the witness's standing")),
+        };
+        Ok(Self { number, standing })
+    }
+}
+
 impl Machine for Voter {
     type Input = Input;
     type Output = Output;
@@ -409,8 +464,9 @@ struct Asked {
     life: Incarnation,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Standing {
+    #[default]
     Unknown,
     Answering,
     Silent,

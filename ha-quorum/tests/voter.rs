@@ -5,8 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::{DATA, LEASE, LIFE, ask, node, register};
+use ha_proto::codec::{DecodeError, Reader};
 use ha_proto::{Boot, Epoch, Incarnation, Instant, Machine, Outbox, laws};
-use ha_quorum::voter::{Config, ConfigError, Input, Output, Void};
+use ha_quorum::voter::{Config, ConfigError, Handed, Input, Output, Void};
 use ha_quorum::{Answer, Ask, Outcome, Refusal, Register, Request, Voter, Wish};
 use proptest::prelude::*;
 
@@ -294,4 +295,54 @@ proptest! {
             }
         }
     }
+}
+
+/// The voter after a hand-over to another process.
+fn resumed(voter: &Voter) -> Voter {
+    let mut bytes = Vec::new();
+    voter.hand_over().encode(&mut bytes);
+    let mut reader = Reader::new(&bytes);
+    let handed = Handed::decode(&mut reader).expect("written just now");
+    reader.finish().expect("nothing more was");
+    Voter::resume(config(), handed)
+}
+
+#[test]
+fn after_a_hand_over_numbers_go_on_and_old_asks_are_forgotten() {
+    let mut voter = Voter::new(config());
+    say(&mut voter, 0, wish(Wish::Renew, 4));
+    say(&mut voter, 1, Input::Answer(answer(1, Outcome::Ok, 0)));
+    assert!(voter.answering());
+    say(&mut voter, 1_000, Input::Tick);
+
+    let mut voter = resumed(&voter);
+    assert!(voter.answering(), "it is not asked whether the witness is back");
+    assert_eq!(voter.deadline(), None, "it wishes nothing yet");
+    let late = say(&mut voter, 1_001, Input::Answer(answer(2, Outcome::Ok, 0)));
+    assert_eq!(late, [Output::Void { why: Void::Number }], "asked before the hand-over");
+    let asked = say(&mut voter, 1_002, wish(Wish::Renew, 4));
+    assert_eq!(asked, [asks(3, Request::Renew, 4)]);
+    let told = say(&mut voter, 1_003, Input::Answer(answer(3, Outcome::Ok, 0)));
+    assert_eq!(told, [answered(Request::Renew, Outcome::Ok, 1_002, 0)]);
+}
+
+#[test]
+fn a_witness_that_was_silent_is_so_after_a_hand_over() {
+    let mut voter = Voter::new(config());
+    say(&mut voter, 0, wish(Wish::Renew, 4));
+    let silent = say(&mut voter, 1_000, Input::Tick);
+    assert!(silent.contains(&Output::Silent));
+    let mut voter = resumed(&voter);
+    assert_eq!(say(&mut voter, 1_010, wish(Wish::Renew, 4)), [asks(3, Request::Renew, 4)]);
+    let told = say(&mut voter, 1_011, Input::Answer(answer(3, Outcome::Ok, 0)));
+    assert_eq!(told, [Output::Back, answered(Request::Renew, Outcome::Ok, 1_010, 0)]);
+}
+
+#[test]
+fn a_standing_that_nobody_knows_is_refused() {
+    let bytes = [0, 0, 0, 0, 0, 0, 0, 9, 3];
+    let decoded = Handed::decode(&mut Reader::new(&bytes));
+    assert_eq!(decoded, Err(DecodeError::Invalid("the witness's standing")));
+    let decoded = Handed::decode(&mut Reader::new(&bytes[..8]));
+    assert_eq!(decoded, Err(DecodeError::Truncated("the witness's standing")));
 }

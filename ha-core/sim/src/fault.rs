@@ -113,6 +113,16 @@ pub enum Fault {
     },
     /// The storage of the witness fails once.
     WitnessDiskFail,
+    /// A node's process is replaced by another one, as soon as it can hand over; its application
+    /// runs on meanwhile.
+    Upgrade {
+        /// Which node.
+        node: usize,
+        /// How long it takes from one process to the next.
+        gap: u64,
+        /// What is handed over does not arrive: the next process boots.
+        lost: bool,
+    },
 }
 
 /// The resources that are watched: the first two, and the last one that an index can name.
@@ -175,6 +185,7 @@ impl Fault {
             | Self::NodeReplace { .. }
             | Self::DiskFail { .. }
             | Self::WitnessDiskFail
+            | Self::Upgrade { .. }
             | Self::Order { .. } => None,
         }
     }
@@ -215,6 +226,23 @@ fn hangs(prng: &mut Prng, lease: u64, until: u64) -> Vec<Planned> {
         Planned { at: prng.below(until), fault: Fault::DiskHang { node, lasts } }
     };
     (0..count).map(|_| hang(prng)).collect()
+}
+
+/// Upgrades of daemons: mostly quick, some too slow, some that go wrong. Drawn after all others.
+pub fn upgrades(prng: &mut Prng, lease: u64, until: u64) -> Vec<Planned> {
+    let upgrade = |prng: &mut Prng| {
+        let node = prng.below(2) as usize;
+        let gap = 1 + match prng.below(6) {
+            0 | 1 => prng.below(lease / 60),
+            2 | 3 => prng.below(lease / 4),
+            4 => prng.below(lease),
+            _ => prng.below(lease * 3 / 2),
+        };
+        let lost = prng.chance(150_000);
+        Planned { at: prng.below(until), fault: Fault::Upgrade { node, gap, lost } }
+    };
+    let count = 1 + prng.below(12);
+    (0..count).map(|_| upgrade(prng)).collect()
 }
 
 /// From a blink to several leases, short ones more often.

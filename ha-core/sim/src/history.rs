@@ -23,7 +23,10 @@ pub enum Verdict {
 pub fn draw(options: Options) -> World {
     let mut prng = Prng::new(options.seed);
     let weather = Weather::draw(&mut prng, options.lease());
-    let plan = fault::plan(&mut prng, &weather, options.lease(), options.safety());
+    let mut plan = fault::plan(&mut prng, &weather, options.lease(), options.safety());
+    if options.upgrades {
+        plan.extend(fault::upgrades(&mut prng, options.lease(), options.safety()));
+    }
     World::new(options, weather, plan)
 }
 

@@ -18,7 +18,7 @@ const HELP: &str = "\
 Simulates a mirror pair, its witness and everything that can go wrong around them.
 
 ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--witness W] [--profile P]
-       [--trace]
+       [--upgrades] [--trace]
 
   --seed N        the seed, or the first of several; without it, one from the clock
   --histories N   so many, with the seeds N, N+1, ...
@@ -27,6 +27,7 @@ ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--witness W] [--prof
   --witness W     with the vote arbiter: arbiter (default), or store, a plain compare-and-set
                   store as etcd is one
   --profile P     lan (default), fast or wan
+  --upgrades      daemons are replaced while their applications run, too
   --trace         print what happened, one column for each of A, W and B
 
 Exit codes: 0 all is well, 1 wrong usage, 2 a safety rule is broken, 3 the pair did not become
@@ -136,10 +137,12 @@ fn report(options: Options, ending: &Ending) -> io::Result<()> {
         Keeper::Arbiter => "",
         Keeper::Store => " --witness store",
     };
+    let upgrades = if options.upgrades { " --upgrades" } else { "" };
     let vote = format!("{}{witness}", options.vote);
     writeln!(
         out,
-        "repeat: cargo run -p ha-sim --release -- --seed {} --vote {vote} --profile {profile} --trace",
+        "repeat: cargo run -p ha-sim --release -- --seed {} --vote {vote} --profile \
+         {profile}{upgrades} --trace",
         options.seed
     )
 }
@@ -153,6 +156,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
         match word.as_str() {
             "--help" | "-h" => return Ok(None),
             "--trace" => options.trace = true,
+            "--upgrades" => options.upgrades = true,
             "--seed" => options.seed = number(&value()?)?,
             "--histories" => end = End::Histories(some(&value()?)?),
             "--minutes" => end = End::Time(minutes(&value()?)?),

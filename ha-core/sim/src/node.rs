@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ha_core::{Answer, Effect, Mirror};
+use ha_core::{Answer, Effect, Mirror, Saved};
 use ha_proto::{Instant, NodeId, Ticket};
 
 use crate::clock::Clock;
@@ -37,7 +37,9 @@ pub struct Node {
     pub mirror: Option<Mirror>,
     /// What survives.
     pub disk: Disk,
-    /// Its application, a part of the process.
+    /// The upgrade that it waits for, or that is under way.
+    pub upgrade: Option<Upgrade>,
+    /// Its application, a part of the process, but for an upgrade.
     pub host: Host,
     /// Its addresses, a part of the kernel.
     pub address: Address,
@@ -61,6 +63,19 @@ pub struct Node {
     pub log_failed: bool,
     /// What ails it.
     pub ailments: Ailments,
+}
+
+/// A process is to be replaced by another one.
+#[derive(Clone, Debug)]
+pub struct Upgrade {
+    /// How long that takes, true nanoseconds.
+    pub gap: u64,
+    /// Whether what is handed over gets lost.
+    pub lost: bool,
+    /// Until when the process tries to hand over.
+    pub patience: u64,
+    /// What it handed over: the next one is to begin.
+    pub baton: Option<Vec<u8>>,
 }
 
 /// Addresses, as the kernel has them.
@@ -140,7 +155,12 @@ impl Node {
 
     /// Whether its application could be answering someone now.
     pub fn serves(&self) -> bool {
-        self.runs() && self.host.may_serve()
+        (self.runs() || self.is_handed_over()) && self.host.may_serve()
+    }
+
+    /// Whether it is between two processes of one boot, where its application runs on.
+    pub fn is_handed_over(&self) -> bool {
+        self.upgrade.as_ref().is_some_and(|upgrade| upgrade.baton.is_some())
     }
 
     /// What its clock shows.
@@ -181,6 +201,8 @@ impl Effects {
             | Effect::StopApp { .. }
             | Effect::TakeAddress { .. }
             | Effect::KeepAddress { .. }
+            | Effect::AdoptAddress { .. }
+            | Effect::AdoptApp { .. }
             | Effect::DropAddress => true,
             Effect::Save(_)
             | Effect::Append(_)
@@ -191,6 +213,20 @@ impl Effects {
             | Effect::Reset
             | Effect::Probe { .. }
             | Effect::Fence { .. } => false,
+        })
+    }
+
+    /// One that is not performed yet.
+    pub fn under_way(&self) -> Option<&Effect> {
+        let open = |pending: &&Pending| pending.answer.is_none();
+        self.slots.iter().flatten().find(open).map(|pending| &pending.effect)
+    }
+
+    /// What is being saved.
+    pub fn saving(&self) -> Option<&Saved> {
+        self.slots.iter().flatten().find_map(|pending| match &pending.effect {
+            Effect::Save(saved) if pending.answer.is_none() => Some(saved),
+            _ => None,
         })
     }
 

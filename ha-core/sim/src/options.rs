@@ -24,6 +24,9 @@ pub struct Options {
     pub keeper: Keeper,
     /// The durations.
     pub profile: Profile,
+    /// Whether daemons are upgraded, too. Off, a seed is the history that it was before there were
+    /// upgrades.
+    pub upgrades: bool,
     /// Whether a trace is recorded.
     pub trace: bool,
 }
@@ -32,7 +35,7 @@ impl Options {
     /// The default: an arbiter on a local network.
     pub fn new(seed: u64, vote: Vote) -> Self {
         let (keeper, profile) = (Keeper::Arbiter, Profile::Lan);
-        Self { seed, vote, keeper, profile, trace: false }
+        Self { seed, vote, keeper, profile, upgrades: false, trace: false }
     }
 
     /// The lease in nanoseconds, by which everything is scaled.

@@ -135,6 +135,20 @@ pub enum Event {
         /// In which boot.
         life: u32,
     },
+    /// A node tries again to hand over to its next process.
+    HandOver {
+        /// Which one.
+        node: usize,
+        /// In which boot.
+        life: u32,
+    },
+    /// The next process of a node that handed over begins.
+    Succeed {
+        /// Which one.
+        node: usize,
+        /// The life between the two.
+        life: u32,
+    },
     /// The operator looks after the pair.
     Operator,
     /// The liveness phase looks whether the pair is whole.

@@ -33,7 +33,12 @@ fn fault() -> impl Strategy<Value = Fault> {
         (node.clone(), span.clone()).prop_map(|(node, down)| Fault::NodeReplace { node, down }),
         (node.clone(), span.clone()).prop_map(|(node, lasts)| Fault::DiskFull { node, lasts }),
         (node.clone(), span.clone()).prop_map(|(node, lasts)| Fault::DiskHang { node, lasts }),
-        (node.clone(), span).prop_map(|(node, lasts)| Fault::AppFail { node, lasts }),
+        (node.clone(), span.clone()).prop_map(|(node, lasts)| Fault::AppFail { node, lasts }),
+        (node.clone(), span, any::<bool>()).prop_map(|(node, gap, lost)| Fault::Upgrade {
+            node,
+            gap: gap / 4,
+            lost
+        }),
         node.clone().prop_map(|node| Fault::DiskFail { node }),
         (node, order).prop_map(|(node, order)| Fault::Order { node, order }),
     ]

@@ -59,6 +59,17 @@ const PINNED_FAST: [(u64, Vote, &str); 8] = [
     (563_382_552_829, Vote::Ping, "the same, after a pause"),
 ];
 
+/// With upgrades.
+const PINNED_UPGRADES: [(u64, Vote, &str); 3] = [
+    (316, Vote::Arbiter, "a node went on too late to stop its application in time"),
+    (
+        104_031,
+        Vote::Arbiter,
+        "addresses kept by the right to run alone outlived the lease after it",
+    ),
+    (7_479, Vote::Ping, "what was decided by a look was saved in the next isolation"),
+];
+
 #[test]
 fn what_failed_once_does_not_fail_again() {
     for (seed, vote, why) in PINNED {
@@ -68,5 +79,9 @@ fn what_failed_once_does_not_fail_again() {
     for (seed, vote, why) in PINNED_FAST {
         let options = Options { profile: Profile::Fast, ..Options::new(seed, vote) };
         assert_eq!(run(&mut draw(options)), Verdict::Good, "seed {seed}, vote {vote}, fast: {why}");
+    }
+    for (seed, vote, why) in PINNED_UPGRADES {
+        let options = Options { upgrades: true, ..Options::new(seed, vote) };
+        assert_eq!(run(&mut draw(options)), Verdict::Good, "seed {seed}, upgrades: {why}");
     }
 }

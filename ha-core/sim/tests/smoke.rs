@@ -46,9 +46,20 @@ fn with_an_operator_who_votes() {
 }
 
 #[test]
+fn with_upgrades() {
+    for vote in [Vote::Arbiter, Vote::None, Vote::Ping, Vote::Manual] {
+        for seed in 600_000..600_060 {
+            let options = Options { upgrades: true, ..Options::new(seed, vote) };
+            let verdict = run(&mut draw(options));
+            assert_eq!(verdict, Verdict::Good, "seed {seed}, vote {vote}, with upgrades");
+        }
+    }
+}
+
+#[test]
 fn one_seed_is_one_history() {
     for (seed, vote) in [(77, Vote::Arbiter), (78, Vote::None), (79, Vote::Manual)] {
-        let options = Options { trace: true, ..Options::new(seed, vote) };
+        let options = Options { trace: true, upgrades: true, ..Options::new(seed, vote) };
         let [one, other] = [(), ()].map(|()| {
             let mut world = draw(options);
             let verdict = run(&mut world);

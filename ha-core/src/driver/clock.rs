@@ -14,7 +14,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::watched::watch;
 
-/// The driver's clock: nanoseconds of `CLOCK_BOOTTIME` since it was made. Monotonic, and it counts
+/// The driver's clock: nanoseconds of `CLOCK_BOOTTIME` since it was made, or since the machine
+/// began. Monotonic, and it counts
 /// the time that the machine slept (`CONTRACT.md` "Model").
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -25,6 +26,11 @@ impl Clock {
     /// A clock that begins now.
     pub fn start() -> Self {
         Self { origin: nanos() }
+    }
+
+    /// The machine's own: it began when the machine did, so every process reads the same.
+    pub fn of_the_machine() -> Self {
+        Self { origin: 0 }
     }
 
     /// The time since the clock began.

@@ -65,6 +65,29 @@ pub trait Host: Send + 'static {
         Seq::ZERO
     }
 
+    /// Whether the application runs on when this process ends, so that the next one can
+    /// [`adopt`](Self::adopt) it; asked once at the start. The default is no: a node that serves
+    /// does not hand over then ([`Running::hand_over`](super::Running::hand_over)).
+    fn outlives(&self) -> bool {
+        false
+    }
+
+    /// Goes on with an application that an earlier process of this node's boot started in `epoch`,
+    /// in the place of [`start`](Self::start). Else as for that. Called only on a host that says
+    /// that it [`outlives`](Self::outlives) its process.
+    fn adopt(
+        &mut self,
+        epoch: Epoch,
+        head: Seq,
+    ) -> impl Future<Output = Result<(), HostError>> + Send {
+        let _ = (epoch, head);
+        ready(Err(HostError::new("this application ended with the process before")))
+    }
+
+    /// This process ends and another one goes on: whatever runs is left as it is. The last call;
+    /// the host is dropped behind it.
+    fn leave(&mut self) {}
+
     /// A record of [`Handle::submit`](super::Handle::submit) was not taken, and why.
     fn refused(&mut self, record: Bytes, why: ProposeError) {
         let _ = (record, why);
@@ -103,6 +126,21 @@ pub trait Guard: Send + 'static {
         let _ = lifetime;
         ready(Ok(()))
     }
+
+    /// Goes on with virtual addresses that an earlier process of this node's boot has set, and lets
+    /// them live for `lifetime` from now; none may go meanwhile. The default takes them as if they
+    /// were not set.
+    fn adopt_address(
+        &mut self,
+        epoch: Epoch,
+        lifetime: Duration,
+    ) -> impl Future<Output = Result<(), HostError>> + Send {
+        self.take_address(epoch, lifetime)
+    }
+
+    /// This process ends and another one goes on: addresses are left as they are, to vanish when
+    /// their lifetime ends. The last call; the guard is dropped behind it.
+    fn leave(&mut self) {}
 
     /// Removes the virtual addresses.
     fn drop_address(&mut self) -> impl Future<Output = Result<(), HostError>> + Send {

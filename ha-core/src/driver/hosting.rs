@@ -43,20 +43,61 @@ struct Caller<T> {
 
 #[derive(Debug)]
 pub(super) enum HostJob {
-    Start { ticket: Ticket, epoch: Epoch, head: Seq },
-    Stop { ticket: Ticket, force: bool },
-    Apply { ticket: Ticket, batch: Batch },
-    Reset { ticket: Ticket },
-    Refused { record: Bytes, why: ProposeError },
+    Start {
+        ticket: Ticket,
+        epoch: Epoch,
+        head: Seq,
+    },
+    Adopt {
+        ticket: Ticket,
+        epoch: Epoch,
+        head: Seq,
+    },
+    Stop {
+        ticket: Ticket,
+        force: bool,
+    },
+    Apply {
+        ticket: Ticket,
+        batch: Batch,
+    },
+    Reset {
+        ticket: Ticket,
+    },
+    Refused {
+        record: Bytes,
+        why: ProposeError,
+    },
     Observe(Event),
+    /// Another process goes on; nothing follows.
+    Leave,
 }
 
 #[derive(Debug)]
 pub(super) enum GuardJob {
-    Fence { ticket: Ticket, epoch: Epoch },
-    Take { ticket: Ticket, epoch: Epoch, lifetime: Duration },
-    Keep { ticket: Ticket, lifetime: Duration },
-    Drop { ticket: Ticket },
+    Fence {
+        ticket: Ticket,
+        epoch: Epoch,
+    },
+    Take {
+        ticket: Ticket,
+        epoch: Epoch,
+        lifetime: Duration,
+    },
+    Keep {
+        ticket: Ticket,
+        lifetime: Duration,
+    },
+    Adopt {
+        ticket: Ticket,
+        epoch: Epoch,
+        lifetime: Duration,
+    },
+    Drop {
+        ticket: Ticket,
+    },
+    /// Another process goes on; nothing follows.
+    Leave,
 }
 
 impl Hosting {
@@ -72,12 +113,18 @@ impl Hosting {
         let to = Arc::clone(&answer);
         let clock = Clock::start();
         let answer_guard = move |ticket, answer| to(ticket, answer);
-        let guard = GuardDesk { guard: host.guard(), taken: false, clock, answer: answer_guard };
+        let guard = GuardDesk {
+            guard: host.guard(),
+            taken: false,
+            left: false,
+            clock,
+            answer: answer_guard,
+        };
         let guard = Caller::start("guard", module, guard, Arc::clone(&died))?;
         let notes = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&notes);
         let answer = move |ticket, result| answer(ticket, result);
-        let host = HostDesk { host, runs: false, notes: seen, answer };
+        let host = HostDesk { host, runs: false, left: false, notes: seen, answer };
         let host = Caller::start("host", module, host, died)?;
         Ok(Self { guard, host, notes, clock })
     }
@@ -88,6 +135,12 @@ impl Hosting {
 
     pub(super) fn guard(&self, job: GuardJob) {
         self.guard.ask((self.clock.now(), job));
+    }
+
+    /// Ends both threads, and leaves what they started as it is: another process goes on with it.
+    pub(super) fn leave(self) {
+        self.guard(GuardJob::Leave);
+        self.host(HostJob::Leave);
     }
 
     /// Tells the host something that needs no answer; dropped when too much of that waits.
@@ -169,19 +222,30 @@ struct HostDesk<H, A> {
     host: H,
     /// Whether the application may run.
     runs: bool,
+    /// Whether another process goes on with it.
+    left: bool,
     notes: Arc<AtomicUsize>,
     answer: A,
 }
 
 impl<H: Host, A: Fn(Ticket, Answer)> Desk<HostJob> for HostDesk<H, A> {
     async fn serve(&mut self, jobs: &mut UnboundedReceiver<HostJob>) {
-        let Self { host, runs, notes, answer } = self;
+        let Self { host, runs, left, notes, answer } = self;
         while let Some(job) = jobs.recv().await {
             match job {
                 HostJob::Start { ticket, epoch, head } => {
                     *runs = true;
                     let result = host.start(epoch, head).await;
                     answer(ticket, told("start", result));
+                }
+                HostJob::Adopt { ticket, epoch, head } => {
+                    *runs = true;
+                    let result = host.adopt(epoch, head).await;
+                    answer(ticket, told("adopt", result));
+                }
+                HostJob::Leave => {
+                    *left = true;
+                    host.leave();
                 }
                 HostJob::Stop { ticket, force } => {
                     let result = host.stop(force).await;
@@ -206,7 +270,7 @@ impl<H: Host, A: Fn(Ticket, Answer)> Desk<HostJob> for HostDesk<H, A> {
     }
 
     async fn end(&mut self) {
-        if self.runs {
+        if self.runs && !self.left {
             told("stop", self.host.stop(true).await);
         }
     }
@@ -216,13 +280,15 @@ struct GuardDesk<G, A> {
     guard: G,
     /// Whether an address may be here.
     taken: bool,
+    /// Whether another process goes on with it.
+    left: bool,
     clock: Clock,
     answer: A,
 }
 
 impl<G: Guard, A: Fn(Ticket, Answer)> Desk<(Instant, GuardJob)> for GuardDesk<G, A> {
     async fn serve(&mut self, jobs: &mut UnboundedReceiver<(Instant, GuardJob)>) {
-        let Self { guard, taken, clock, answer } = self;
+        let Self { guard, taken, left: gone, clock, answer } = self;
         // A lifetime counts from when it was asked for: it must not outlive the lease that it is
         // for.
         let left = |asked, lifetime: Duration| {
@@ -245,6 +311,18 @@ impl<G: Guard, A: Fn(Ticket, Answer)> Desk<(Instant, GuardJob)> for GuardDesk<G,
                     };
                     answer(ticket, told("take the address of", result));
                 }
+                GuardJob::Adopt { ticket, epoch, lifetime } => {
+                    *taken = true;
+                    let result = match left(asked, lifetime) {
+                        Ok(lifetime) => guard.adopt_address(epoch, lifetime).await,
+                        Err(late) => Err(late),
+                    };
+                    answer(ticket, told("adopt the address of", result));
+                }
+                GuardJob::Leave => {
+                    *gone = true;
+                    guard.leave();
+                }
                 GuardJob::Keep { ticket, lifetime } => {
                     let result = match left(asked, lifetime) {
                         Ok(lifetime) => guard.keep_address(lifetime).await,
@@ -262,7 +340,7 @@ impl<G: Guard, A: Fn(Ticket, Answer)> Desk<(Instant, GuardJob)> for GuardDesk<G,
     }
 
     async fn end(&mut self) {
-        if self.taken {
+        if self.taken && !self.left {
             told("drop the address of", self.guard.drop_address().await);
         }
     }

@@ -1,7 +1,9 @@
 //! What other threads have for the node's loop.
 
+use core::time::Duration;
 use std::mem;
 use std::prelude::rust_2024::*;
+use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
 
@@ -11,6 +13,7 @@ use ha_replicate::ProposeError;
 use tokio::sync::oneshot;
 
 use super::session::Session;
+use super::upgrade::Unready;
 use crate::{Answer, Mirror, Order, OrderError};
 
 /// A queue to the loop, emptied whole at each turn, so that what comes in while the loop works is
@@ -49,6 +52,8 @@ pub(super) enum Letter {
     Session(Box<Session>),
     /// A thread of a module panicked: what it owes will never come.
     Died { thread: String },
+    /// Another process is to go on.
+    HandOver { patience: Duration, reply: Sender<Result<(), Unready>> },
     /// The end.
     Shutdown,
 }
@@ -111,6 +116,7 @@ impl std::fmt::Debug for Letter {
             Self::Inspect { .. } => "Inspect",
             Self::Session(_) => "Session",
             Self::Died { .. } => "Died",
+            Self::HandOver { .. } => "HandOver",
             Self::Shutdown => "Shutdown",
         })
     }

@@ -79,6 +79,7 @@ mod session;
 mod strangers;
 mod turn;
 mod udp;
+mod upgrade;
 mod watched;
 
 use core::fmt;
@@ -123,6 +124,7 @@ pub use self::error::{Failure, StartError};
 pub use self::handle::{Handle, OrderError, ProposeError, Watch};
 pub use self::host::{Guard, Host, HostError};
 pub use self::session::{Session, Source};
+pub use self::upgrade::{NotHandedOver, WhyUnready};
 
 /// The modules of a process, before they run.
 #[derive(Default)]
@@ -143,7 +145,7 @@ impl fmt::Debug for Driver {
 /// when it cannot go on: [`Running::wait`] says why.
 ///
 /// However it ends, the addresses are dropped and the applications stopped by force, as far as the
-/// hosts still can.
+/// hosts still can; but for [`Running::hand_over`], which leaves both to another process.
 #[derive(Debug)]
 pub struct Running {
     mailbox: Arc<Mailbox>,
@@ -156,6 +158,9 @@ struct Prepared {
     config: NodeConfig,
     saved: Saved,
     recovered: Recovered,
+    /// What an earlier process handed over.
+    baton: Option<Vec<u8>>,
+    outlives: bool,
     shared: Arc<Shared>,
     status: watch::Sender<Option<Status>>,
     storage: Storage,
@@ -178,7 +183,8 @@ impl Driver {
     }
 
     /// Adds a module: opens its folder and recovers its log. Nothing is sent before
-    /// [`Driver::start`].
+    /// [`Driver::start`]. Where an earlier process handed this module over
+    /// ([`Running::hand_over`]), it goes on as that one's successor, if that is still right.
     ///
     /// # Errors
     /// [`StartError`] when the module does not fit the others, or its folder cannot be used.
@@ -191,7 +197,8 @@ impl Driver {
         let ids = Ids { cluster: identity.cluster, module: identity.module, node: identity.me };
         let limits =
             StoreLimits { segment_bytes: config.segment_bytes, aside_bytes: config.aside_bytes };
-        let store = Store::open(Path::new(&config.folder), ids, limits, StoreId(random()?))?;
+        let mut store = Store::open(Path::new(&config.folder), ids, limits, StoreId(random()?))?;
+        let baton = store.take_baton();
         let saved = store.saved().clone();
         let recovered = Recovered {
             position: store.position(),
@@ -202,6 +209,7 @@ impl Driver {
             applied: host.applied(),
             bytes: store.bytes(),
         };
+        let outlives = host.outlives();
         let place = self.modules.len();
         let storage = Storage::start(store, self.answers(place), deaths(&self.mailbox))?;
         let prober = probe::Prober::new(config.ping.clone(), self.answers(place));
@@ -217,8 +225,18 @@ impl Driver {
             refused: Arc::clone(&self.refused),
         });
         let handle = Handle { shared: Arc::clone(&shared) };
-        let prepared =
-            Prepared { config, saved, recovered, shared, status, storage, prober, hosting };
+        let prepared = Prepared {
+            config,
+            saved,
+            recovered,
+            baton,
+            outlives,
+            shared,
+            status,
+            storage,
+            prober,
+            hosting,
+        };
         self.modules.push(prepared);
         Ok(handle)
     }
@@ -370,7 +388,8 @@ async fn run(driver: Driver, secrets: Secrets, sockets: Sockets) -> Result<(), F
 fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<Loop> {
     let Driver { mailbox, refused, modules, observers } = driver;
     let observers = Arc::new(observers);
-    let clock = Clock::start();
+    // What is handed over counts on one clock for all processes.
+    let clock = Clock::of_the_machine();
     let boot = Boot(random()?);
     let first = &modules.first().expect("a driver without modules does not start").config;
     connect(first, secrets.stream.clone(), sockets.listener, &mailbox, refused);
@@ -384,10 +403,14 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
         let keys = secrets.datagrams.clone();
         #[cfg(feature = "etcd")]
         let clerk = start_clerk(&module, &keys, &mailbox)?;
-        let Prepared { config, saved, recovered, shared, status, storage, prober, hosting } =
-            module;
-        let now = clock.now();
-        let mirror = Mirror::new(config.config, keys, saved, recovered, boot, random()?, now);
+        let Prepared { config, saved, recovered, baton, outlives, shared, status, .. } = module;
+        let (storage, prober, hosting) = (module.storage, module.prober, module.hosting);
+        let (now, seed) = (clock.now(), random()?);
+        let baton = baton.and_then(|bytes| upgrade::usable(&bytes, &config, &saved, now));
+        let mirror = match baton {
+            Some(baton) => Mirror::resume(config.config, keys, saved, recovered, baton, seed, now),
+            None => Mirror::new(config.config, keys, saved, recovered, boot, seed, now),
+        };
         let witness = config.witness.and_then(|address| {
             let place = witnesses.binary_search(&address).ok()?;
             Some((place, address))
@@ -399,6 +422,7 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
             storage,
             prober,
             observers: Arc::clone(&observers),
+            outlives,
             hosting,
             peers: config.links.iter().map(|link| link.peer).collect(),
             witness,
@@ -411,7 +435,8 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
     });
     let modules = made.collect::<io::Result<_>>()?;
     let alarm = Alarm::new(clock)?;
-    Ok(Loop { clock, alarm, ports, mailbox, modules, places, session: None, letters: Vec::new() })
+    let (session, letters, leaving) = (None, Vec::new(), None);
+    Ok(Loop { clock, alarm, ports, mailbox, modules, places, session, letters, leaving })
 }
 
 /// The clerk of a module whose register an etcd keeps.

@@ -34,6 +34,8 @@ pub(super) struct Module {
     pub(super) storage: Storage,
     pub(super) prober: Prober,
     pub(super) observers: Arc<Observers>,
+    /// Whether its application goes on without this process.
+    pub(super) outlives: bool,
     /// Where the peer hears, link by link.
     pub(super) peers: Vec<SocketAddr>,
     /// The place of its witness's socket, and where the witness hears.
@@ -158,6 +160,12 @@ impl Module {
             Effect::Reset => hosting.host(HostJob::Reset { ticket }),
             Effect::StartApp { epoch, head } => {
                 hosting.host(HostJob::Start { ticket, epoch, head });
+            }
+            Effect::AdoptApp { epoch, head } => {
+                hosting.host(HostJob::Adopt { ticket, epoch, head });
+            }
+            Effect::AdoptAddress { epoch, lifetime } => {
+                hosting.guard(GuardJob::Adopt { ticket, epoch, lifetime });
             }
             Effect::StopApp { force } => hosting.host(HostJob::Stop { ticket, force }),
             Effect::Fence { epoch } => hosting.guard(GuardJob::Fence { ticket, epoch }),

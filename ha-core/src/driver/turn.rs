@@ -17,6 +17,7 @@ use super::clock::{Alarm, Clock};
 use super::mailbox::{Letter, Mailbox};
 use super::module::{Module, Ports};
 use super::session::{self, Session};
+use super::upgrade::Leaving;
 use crate::{Input, Source};
 
 /// All modules of a process, and what they share.
@@ -33,6 +34,8 @@ pub(super) struct Loop {
     pub(super) places: BTreeMap<ModuleId, usize>,
     pub(super) session: Option<Session>,
     pub(super) letters: Vec<Letter>,
+    /// Another process is to go on as soon as all modules can hand over.
+    pub(super) leaving: Option<Leaving>,
 }
 
 impl Loop {
@@ -42,12 +45,20 @@ impl Loop {
         if let ControlFlow::Break(end) = self.read_letters(cx) {
             return Poll::Ready(end);
         }
-        more |= self.stream_in(cx);
-        for module in &mut self.modules {
-            more |= module.propose(self.clock.now());
+        // Nothing new is begun while what is under way comes to its end.
+        let begins = self.leaving.is_none();
+        if begins {
+            more |= self.stream_in(cx);
+            for module in &mut self.modules {
+                more |= module.propose(self.clock.now());
+            }
         }
         self.perform();
-        more |= self.stream_out(cx);
+        if begins {
+            more |= self.stream_out(cx);
+        } else if let ControlFlow::Break(end) = self.settle_leaving(cx) {
+            return Poll::Ready(end);
+        }
         if more {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -118,6 +129,9 @@ impl Loop {
                 Letter::Session(session) => self.connected(now, *session),
                 Letter::Died { thread } => {
                     return ControlFlow::Break(Err(Failure::Panicked(thread)));
+                }
+                Letter::HandOver { patience, reply } => {
+                    self.leaving = Some(Leaving { until: now + patience, reply });
                 }
                 Letter::Shutdown => return ControlFlow::Break(Ok(())),
             }
@@ -196,7 +210,8 @@ impl Loop {
             return Poll::Pending;
         }
         loop {
-            let due = self.modules.iter().filter_map(|module| module.due).min();
+            let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
+            let due = self.modules.iter().filter_map(|module| module.due).chain(leaving).min();
             if due.is_some_and(|due| due <= self.clock.now()) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

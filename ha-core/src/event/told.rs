@@ -36,6 +36,7 @@ fn told(event: &Event, names: &Names) -> String {
         Event::Membership(saved) => {
             format!("epoch {}: holder {}, copies {}", saved.epoch, owner(saved.epoch), saved.set)
         }
+        Event::Resumed(role) => format!("this daemon goes on for an earlier one, as {role}"),
         Event::Serving(epoch) => format!("the application serves in epoch {epoch}"),
         Event::Stopped(_) => "the application is stopped".into(),
         Event::LinkUp(at) => format!("{} works", link(at)),
@@ -109,6 +110,7 @@ fn of_data(event: &Event, names: &Names) -> String {
         | Event::PeerUp(_)
         | Event::PeerDown(_)
         | Event::PeerRestarted(_)
+        | Event::Resumed(_)
         | Event::WitnessBack
         | Event::WitnessSilent
         | Event::WitnessReplaced

@@ -75,6 +75,15 @@ enum Vip {
     Foreign,
 }
 
+/// What becomes of addresses that an earlier process of ours left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leftover {
+    /// They go at the start.
+    Removed,
+    /// They stay until they are taken or released.
+    Kept,
+}
+
 /// Why the loop goes on.
 enum Cause {
     /// `None` at the end.
@@ -107,9 +116,10 @@ pub(super) fn run(
 }
 
 impl Agent {
-    /// Looks at everything once, and removes what is left over. Needs the runtime's context.
+    /// Looks at everything once, and removes what is left over if it is to go. Needs the runtime's context.
     pub(super) fn start(
         plan: Plan,
+        leftover: Leftover,
         clock: Clock,
         commands: Receiver<Command>,
         observe: impl FnMut(&Event) + Send + 'static,
@@ -138,14 +148,14 @@ impl Agent {
             observe: Box::new(observe),
             seen,
         };
-        agent.sweep()?;
+        agent.sweep(leftover)?;
         agent.look();
         agent.settle();
         Ok(agent)
     }
 
-    /// Removes what a killed process left, and refuses to take what is somebody else's.
-    fn sweep(&mut self) -> Result<(), VipError> {
+    /// Looks after what a killed process left, and refuses to take what is somebody else's.
+    fn sweep(&mut self, leftover: Leftover) -> Result<(), VipError> {
         let unable = |what| VipError::system(what, "the capability CAP_NET_ADMIN");
         let found = self.addresses.list().map_err(unable("no list of addresses"))?;
         for address in self.plan.machine.addresses() {
@@ -153,7 +163,7 @@ impl Agent {
             if found.iter().filter(here).any(|it| !it.ours) {
                 return Err(VipError::Foreign(address.ip));
             }
-            for left in found.iter().filter(here) {
+            for left in found.iter().filter(here).filter(|_| leftover == Leftover::Removed) {
                 info!(address = %left.spot.ip, "removed an address that a killed process left");
                 self.addresses.remove(left.spot).map_err(unable("an address cannot be removed"))?;
             }
@@ -173,6 +183,7 @@ impl Agent {
                 end = Some(Instant::ZERO);
             }
             match poll_fn(|cx| self.poll(cx, end.is_some(), &mut bytes)).await {
+                Cause::Asked(Some(Command::Leave)) => return,
                 Cause::Asked(Some(command)) => self.command(command),
                 Cause::Asked(None) => {
                     end = Some(self.clock.now() + END_MAX);
@@ -249,6 +260,7 @@ impl Agent {
                 let held = self.set.epoch().map(drop);
                 reply.say(held.ok_or_else(|| HostError::new("they are not held")));
             }
+            Command::Leave => unreachable!("it ended the loop"),
             Command::Release { reply } => {
                 self.answer_takes(|| Err(HostError::new("released before they were taken")));
                 self.releases.push(reply);

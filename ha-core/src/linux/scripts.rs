@@ -285,6 +285,18 @@ impl Scripts {
         self.run(script, group, shift, "start", self.settings.start, cancel)
     }
 
+    /// Goes on with the service of a primary that an earlier process of ours started in `epoch`.
+    ///
+    /// # Errors
+    /// It is frozen: somebody who watched it was faster.
+    pub fn adopt(&self, epoch: Epoch) -> Result<(), ScriptError> {
+        let _one = self.one.lock().expect("nothing panics while a service is adopted");
+        if self.prim.is_frozen()? {
+            return Err(ScriptError::Cancelled { script: Script::StartPrim, epoch });
+        }
+        Ok(())
+    }
+
     /// Stops a service: gracefully, then by force, then by killing it. Done means that its group is
     /// empty. What is frozen lost the right to run and is killed at once; `force` leaves the
     /// graceful part out.

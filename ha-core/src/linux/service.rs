@@ -24,7 +24,8 @@ use crate::{Config, Event};
 /// the other scripts follow the role that this node announces. Nothing is replicated: records are taken and forgotten.
 ///
 /// Dropping it stops what runs on both nodes, calls `poststop`, and dismisses the guardian; the
-/// driver stops the rest.
+/// driver stops the rest. After [`Host::leave`] it is all left as it is: the next process goes on
+/// with the same groups, pipes and guardian, and starts nothing again.
 #[derive(Debug)]
 pub struct ScriptHost {
     scripts: Arc<Scripts>,
@@ -38,6 +39,8 @@ pub struct ScriptHost {
     epoch: Epoch,
     /// Whether `prestart` was called, and `poststop` was not since.
     begun: bool,
+    /// Whether another process goes on.
+    left: bool,
 }
 
 /// How long losing the right to serve may take, and how soon the guardian must hear again.
@@ -83,6 +86,9 @@ pub trait Addresses: core::fmt::Debug + Send + 'static {
     /// # Errors
     /// One of them may still be set.
     fn release(&mut self) -> Result<(), HostError>;
+
+    /// Leaves them as they are, for another process; the last call. The default does nothing.
+    fn leave(&mut self) {}
 }
 
 /// A module that has no virtual address.
@@ -141,6 +147,7 @@ impl ScriptHost {
             role: Role::Stop,
             epoch: Epoch::NONE,
             begun: false,
+            left: false,
         })
     }
 
@@ -188,6 +195,9 @@ impl ScriptHost {
 
 impl Drop for ScriptHost {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         (self.from, self.role) = (self.role, Role::Stop);
         if takes_part(self.from) {
             say(self.scripts.stop(Service::Both, self.shift(), false));
@@ -237,6 +247,19 @@ impl Host for ScriptHost {
         Ok(())
     }
 
+    fn outlives(&self) -> bool {
+        true
+    }
+
+    async fn adopt(&mut self, epoch: Epoch, _head: Seq) -> Result<(), HostError> {
+        self.epoch = epoch;
+        self.primary.adopt(epoch)
+    }
+
+    fn leave(&mut self) {
+        self.left = true;
+    }
+
     async fn apply(&mut self, _seq: Seq, _record: Bytes) -> Result<(), HostError> {
         Ok(())
     }
@@ -254,6 +277,11 @@ impl Host for ScriptHost {
             && from != to
         {
             self.follow(from, to);
+        }
+        if let &Event::Resumed(role) = event {
+            // What follows this role was started by the process before.
+            (self.from, self.role) = (role, role);
+            self.begun = role != Role::Stop;
         }
     }
 }
@@ -280,6 +308,17 @@ impl Guard for ScriptGuard {
     async fn keep_address(&mut self, lifetime: Duration) -> Result<(), HostError> {
         self.sentry.feed(self.epoch, lifetime.max(self.bounds.patience))?;
         self.addresses.keep(lifetime)
+    }
+
+    async fn adopt_address(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
+        self.epoch = epoch;
+        // The guardian watches since the process before: it is never told to rest.
+        self.sentry.feed(epoch, lifetime)?;
+        self.addresses.take(epoch, lifetime)
+    }
+
+    fn leave(&mut self) {
+        self.addresses.leave();
     }
 
     async fn drop_address(&mut self) -> Result<(), HostError> {
@@ -377,6 +416,13 @@ impl Primary {
         match self {
             Self::Scripts(scripts) => Ok(scripts.fence(epoch, within)?),
             Self::Unit(unit) => Ok(unit.fence(epoch, within)?),
+        }
+    }
+
+    fn adopt(&self, epoch: Epoch) -> Result<(), HostError> {
+        match self {
+            Self::Scripts(scripts) => Ok(scripts.adopt(epoch)?),
+            Self::Unit(unit) => Ok(unit.adopt()?),
         }
     }
 

@@ -100,6 +100,22 @@ impl Unit {
         Ok(())
     }
 
+    /// Goes on with one that an earlier process of ours started.
+    ///
+    /// # Errors
+    /// It does not run, or is frozen.
+    pub fn adopt(&self) -> Result<(), UnitError> {
+        let _one = self.one.lock().expect("nothing panics while a unit is adopted");
+        let Some(group) = self.find()? else {
+            return Err(self.failed("adopt", "it does not run"));
+        };
+        if group.is_frozen()? {
+            return Err(self.failed("adopt", OVER));
+        }
+        *self.group.lock().expect("nothing panics while a group is named") = Some(group);
+        Ok(())
+    }
+
     /// Stops it, and kills whatever is left. What is frozen lost the right to run and is killed at
     /// once. Done means that its group is empty, or gone.
     ///

@@ -9,7 +9,7 @@ use ha_proto::{Epoch, Instant};
 use ha_vip::Event;
 use tokio::sync::{mpsc, watch};
 
-use super::agent::{self, Agent};
+use super::agent::{self, Agent, Leftover};
 use super::plan::Plan;
 use super::service::Addresses;
 use super::{VipError, VipsConfig};
@@ -77,9 +77,20 @@ impl VipsSeen {
 /// What a guard asks; each is answered once.
 #[derive(Debug)]
 pub(super) enum Command {
-    Take { epoch: Epoch, until: Instant, reply: Reply },
-    Keep { until: Instant, reply: Reply },
-    Release { reply: Reply },
+    Take {
+        epoch: Epoch,
+        until: Instant,
+        reply: Reply,
+    },
+    Keep {
+        until: Instant,
+        reply: Reply,
+    },
+    Release {
+        reply: Reply,
+    },
+    /// Ends, and leaves them as they are.
+    Leave,
 }
 
 /// Where an answer goes.
@@ -108,6 +119,29 @@ impl Vips {
         config: VipsConfig,
         observe: impl FnMut(&Event) + Send + 'static,
     ) -> Result<Self, VipError> {
+        Self::begin(config, Leftover::Removed, observe)
+    }
+
+    /// As [`start`](Self::start), for a daemon that may go on where an earlier one stopped
+    /// ([`Running::hand_over`](crate::driver::Running::hand_over)): addresses that one of ours left
+    /// stay until the first word about them. [`take`](Self::take) adopts them: none goes meanwhile,
+    /// and their new owner is announced, which is the old one. [`release`](Self::release), the first
+    /// thing that a node asks which boots, removes them, and so does dropping this.
+    ///
+    /// # Errors
+    /// [`VipError`] says in one line what to do.
+    pub fn resume(
+        config: VipsConfig,
+        observe: impl FnMut(&Event) + Send + 'static,
+    ) -> Result<Self, VipError> {
+        Self::begin(config, Leftover::Kept, observe)
+    }
+
+    fn begin(
+        config: VipsConfig,
+        leftover: Leftover,
+        observe: impl FnMut(&Event) + Send + 'static,
+    ) -> Result<Self, VipError> {
         let plan = Plan::new(config)?;
         let clock = Clock::start();
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
@@ -115,7 +149,7 @@ impl Vips {
         let (tell, seen) = watch::channel(metrics::Vips::default());
         let work = move || {
             agent::run(
-                || Agent::start(plan, clock, asked, observe, tell),
+                || Agent::start(plan, leftover, clock, asked, observe, tell),
                 |result| {
                     // Who asked waits.
                     let _ = ready.send(result);
@@ -162,9 +196,28 @@ impl Vips {
         self.seen.clone()
     }
 
+    /// Ends, and leaves the addresses as they are: another process goes on with them, or they vanish
+    /// when their lifetime ends.
+    pub fn leave(&mut self) {
+        if let Some(commands) = self.commands.take() {
+            // One that has ended leaves them as they are.
+            let _ = commands.blocking_send(Command::Leave);
+        }
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            // It has said what went wrong.
+            let _ = thread.join();
+        }
+    }
+
     fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<(), HostError> {
         let (reply, answer) = sync_channel(1);
-        let commands = self.commands.as_ref().expect("they live as long as this");
+        let left = || HostError::new("the virtual addresses were left to another process");
+        let commands = self.commands.as_ref().ok_or_else(left)?;
         commands.try_send(command(Reply(reply))).map_err(|_| {
             HostError::new("the thread of the virtual addresses has ended, or does not answer")
         })?;
@@ -186,15 +239,15 @@ impl Addresses for Vips {
     fn release(&mut self) -> Result<(), HostError> {
         Vips::release(self)
     }
+
+    fn leave(&mut self) {
+        Vips::leave(self);
+    }
 }
 
 impl Drop for Vips {
     fn drop(&mut self) {
-        self.commands = None;
-        if let Some(thread) = self.thread.take() {
-            // It has said what went wrong.
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 

@@ -268,6 +268,13 @@ impl Mirror {
 }
 
 impl LogTickets {
+    /// Whether the disk and the application owe nothing.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let steps = [self.aside, self.truncate, self.reset, self.apply.map(|(ticket, _)| ticket)];
+        let asked = steps.iter().chain(&self.reads_asked()).any(Option::is_some);
+        self.appends.is_empty() && !asked && !self.saving && !self.full && !self.failed
+    }
+
     /// A read ended: what it was for.
     fn read(&mut self, ticket: Ticket) -> Option<(ReadFor, Seq)> {
         let at = self.reads.iter().position(|read| read.is_some_and(|r| r.0 == ticket))?;

@@ -5,6 +5,7 @@ use ha_proto::{DataId, DataState, Instant, Membership, NodeSet, Role};
 use ha_quorum::Vote;
 
 use crate::config::{DefaultPrim, Policy};
+use crate::mirror::baton::Flags;
 use crate::{Event, Mirror, Order, OrderError, Saved};
 
 /// What operators want, and what follows from it over several steps.
@@ -51,6 +52,26 @@ impl Plan {
             blocking: 0,
             home: None,
         }
+    }
+
+    /// What of it goes to the next process; the rest is refused, or begins anew.
+    pub(super) fn hand_over(&self) -> Flags {
+        Flags {
+            started: self.started,
+            failover: self.failover,
+            shy: self.shy,
+            prim: self.prim,
+            took_over: self.took_over,
+            ..Flags::default()
+        }
+    }
+
+    /// What was in the way is so until it is told otherwise.
+    pub(super) fn resume(&mut self, flags: Flags, blocking: u64) {
+        (self.started, self.failover) = (flags.started, flags.failover);
+        (self.shy, self.prim, self.took_over) = (flags.shy, flags.prim, flags.took_over);
+        self.resources = Resources { known: blocking, up: 0 };
+        self.blocking = blocking;
     }
 
     pub(super) fn resource(&mut self, index: u8, up: Option<bool>, blocks: bool) {

@@ -51,6 +51,13 @@ impl Outside {
         (self.lost, self.found) = (Some(now), None);
     }
 
+    /// Whether nothing is being looked at, nor decided by what was seen: who may go on `alone` needs
+    /// nothing of it.
+    pub(super) fn is_at_rest(&self, alone: bool) -> bool {
+        let decides = self.ping.is_some() && self.lost.is_some() && !alone;
+        self.probes.is_empty() && !self.is_asking() && !decides
+    }
+
     fn is_asking(&self) -> bool {
         self.ping.as_ref().is_some_and(Ping::is_asking)
     }

@@ -32,6 +32,17 @@ enum Doing {
     Start(Epoch),
     Stop,
     Keep,
+    AdoptAddress,
+    AdoptApp,
+}
+
+/// What still has to be adopted of what runs since an earlier process of this boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inherited {
+    Nothing,
+    /// The addresses, and then the application.
+    All,
+    App,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +61,7 @@ enum Fence {
 pub(crate) struct Service {
     /// A killed process may have left its addresses behind: they are dropped before anything else.
     leftover: bool,
+    inherited: Inherited,
     address: bool,
     app: Option<Epoch>,
     doing: Option<(Ticket, Doing)>,
@@ -90,6 +102,7 @@ impl Service {
         assert!(!lease.is_zero(), "R10: addresses would go as soon as they are set");
         Self {
             leftover: true,
+            inherited: Inherited::Nothing,
             address: false,
             app: None,
             doing: None,
@@ -106,6 +119,35 @@ impl Service {
         }
     }
 
+    /// What an earlier process of this boot left in order: an application that runs in `app` at its
+    /// addresses, or nothing at all. It is adopted by the first step up, and taken down like any
+    /// other where it may not go on.
+    pub(crate) fn resume(pause: Duration, lease: Duration, app: Option<Epoch>) -> Self {
+        let runs = app.is_some();
+        let inherited = if runs { Inherited::All } else { Inherited::Nothing };
+        Self { leftover: false, inherited, address: runs, app, ..Self::new(pause, lease) }
+    }
+
+    /// Whether nothing is under way or to be tried again: it is up or down, and stays so unless
+    /// something happens.
+    pub(crate) fn is_at_rest(&self, now: Instant) -> bool {
+        let idle = self.doing.is_none() && self.inherited == Inherited::Nothing;
+        let retries = self.retry.at().is_some() || self.fence_retry.at().is_some();
+        let owes = self.stop_failed || self.spoiled || self.restart || self.is_cooling(now);
+        idle && !retries && !owes && (self.is_up() || self.is_down())
+    }
+
+    /// In which reign the application was started, if it was.
+    pub(crate) fn app(&self) -> Option<Epoch> {
+        self.app
+    }
+
+    /// Until when the addresses live, and with them the application where somebody else watches it,
+    /// unless they are kept.
+    pub(crate) fn kept_until(&self) -> Instant {
+        self.kept_until
+    }
+
     /// Whether the application runs, here and now, as far as it was ever told to.
     pub(crate) fn is_up(&self) -> bool {
         let whole = self.app.is_some() && self.address && !self.spoiled;
@@ -113,7 +155,8 @@ impl Service {
     }
 
     fn doing_quiet(&self) -> bool {
-        matches!(self.doing, None | Some((_, Doing::Keep)))
+        let of = |doing| matches!(doing, Doing::Keep | Doing::AdoptAddress | Doing::AdoptApp);
+        self.doing.is_none_or(|(_, doing)| of(doing))
     }
 
     /// Whether anything of it may be seen from outside.
@@ -135,7 +178,8 @@ impl Service {
     /// Whether nothing can serve: down, but for addresses of an earlier boot, or fenced off and
     /// without addresses. Only then may the peer learn that it need not wait (R6).
     pub(crate) fn is_harmless(&self) -> bool {
-        let taking = matches!(self.doing, Some((_, Doing::Take | Doing::Keep)));
+        let sets = |doing| matches!(doing, Doing::Take | Doing::Keep | Doing::AdoptAddress);
+        let taking = self.doing.is_some_and(|(_, doing)| sets(doing));
         let fenced = self.fence == Fence::Closed && !self.address && !taking;
         self.is_down() || self.leftover || fenced
     }
@@ -154,7 +198,9 @@ impl Service {
             return Stage::Fenced;
         }
         match self.doing {
-            Some((_, Doing::Take | Doing::Start(_))) => Stage::Starting,
+            Some((_, Doing::Take | Doing::Start(_) | Doing::AdoptAddress | Doing::AdoptApp)) => {
+                Stage::Starting
+            }
             Some((_, Doing::Drop | Doing::Stop)) => Stage::Stopping,
             Some((_, Doing::Keep)) | None if self.app.is_some() => Stage::Stopping,
             Some((_, Doing::Keep)) | None => Stage::Down,
@@ -228,7 +274,16 @@ impl Service {
     fn begin_fence(&mut self, ticket: Ticket) -> (Ticket, Effect) {
         let starting = match self.doing {
             Some((_, Doing::Start(epoch))) => Some(epoch),
-            Some((_, Doing::Take | Doing::Drop | Doing::Stop | Doing::Keep)) | None => None,
+            Some((
+                _,
+                Doing::Take
+                | Doing::Drop
+                | Doing::Stop
+                | Doing::Keep
+                | Doing::AdoptAddress
+                | Doing::AdoptApp,
+            ))
+            | None => None,
         };
         assert!(self.fence == Fence::Open, "a second fence would be taken for the first one's end");
         self.fence = Fence::Closing(ticket);
@@ -248,6 +303,17 @@ impl Service {
             let step = self.step_down();
             if step.is_some() || self.is_cooling(now) {
                 return step;
+            }
+        }
+        match self.inherited {
+            Inherited::Nothing => {}
+            Inherited::All => {
+                self.kept_until = now + lifetime;
+                return Some((Doing::AdoptAddress, Effect::AdoptAddress { epoch, lifetime }));
+            }
+            Inherited::App => {
+                let epoch = self.app.expect("there is an application to adopt");
+                return Some((Doing::AdoptApp, Effect::AdoptApp { epoch, head }));
             }
         }
         if self.restart && self.app.is_some() {
@@ -282,6 +348,7 @@ impl Service {
 
     fn step_down(&mut self) -> Option<(Doing, Effect)> {
         self.restart = false;
+        self.inherited = Inherited::Nothing;
         let fenced = self.fence != Fence::Open;
         // R5: the addresses go at once; the orderly end of what is fenced has time.
         if fenced && self.address {
@@ -327,6 +394,17 @@ impl Service {
                 self.leftover = false;
                 Step::Quiet
             }
+            (Doing::AdoptAddress, true) => {
+                if self.inherited == Inherited::All {
+                    self.inherited = Inherited::App;
+                }
+                Step::Quiet
+            }
+            (Doing::AdoptApp, true) => {
+                self.inherited = Inherited::Nothing;
+                Step::Quiet
+            }
+            (Doing::AdoptAddress | Doing::AdoptApp, false) => self.cool(now),
             (Doing::Keep, true) => Step::Quiet,
             (Doing::Keep, false) => {
                 self.kept_until = Instant::ZERO;
@@ -383,6 +461,65 @@ mod tests {
         let (ticket, effect) = service.settle(at(now), wish, &mut || Ticket(now))?;
         service.done(at(now), ticket, true).expect("it asked for this");
         Some(effect)
+    }
+
+    #[test]
+    fn what_runs_since_an_earlier_process_is_adopted_and_kept() {
+        let epoch = Epoch::from_bits(0x100);
+        let pause = Duration::from_millis(100);
+        let mut service = Service::resume(pause, LEASE, Some(epoch));
+        assert!(service.is_up() && !service.is_at_rest(at(0)));
+        let lifetime = Duration::from_secs(3);
+        let adopts = Some(Effect::AdoptAddress { epoch, lifetime });
+        assert_eq!(step(&mut service, 0, 3_000), adopts, "the addresses first");
+        let adopts = Some(Effect::AdoptApp { epoch, head: Seq::ZERO });
+        assert_eq!(step(&mut service, 0, 3_000), adopts);
+        assert!(service.is_up() && service.is_at_rest(at(0)));
+        assert_eq!(step(&mut service, 400, 3_499), None, "it goes on as if it had never stopped");
+        assert_eq!(service.kept_until(), at(3_000));
+    }
+
+    #[test]
+    fn what_is_to_be_restarted_is_adopted_before() {
+        let epoch = Epoch::from_bits(0x100);
+        let mut service = Service::resume(Duration::from_millis(100), LEASE, Some(epoch));
+        service.restart();
+        assert!(matches!(step(&mut service, 0, 3_000), Some(Effect::AdoptAddress { .. })));
+        assert!(matches!(step(&mut service, 0, 3_000), Some(Effect::AdoptApp { .. })));
+        assert_eq!(step(&mut service, 0, 3_000), Some(Effect::StopApp { force: false }));
+        assert!(matches!(step(&mut service, 0, 3_000), Some(Effect::StartApp { .. })));
+        assert!(service.is_at_rest(at(0)));
+    }
+
+    #[test]
+    fn what_cannot_be_adopted_is_taken_down() {
+        let epoch = Epoch::from_bits(0x100);
+        let mut service = Service::resume(Duration::from_millis(100), LEASE, Some(epoch));
+        let (ticket, _) = service.settle(at(0), serve(3_000, 0), &mut || Ticket(1)).unwrap();
+        assert_eq!(service.done(at(0), ticket, false), Some(Step::Failed));
+        let stop = Some(Effect::StopApp { force: false });
+        assert_eq!(step(&mut service, 1, 3_000), stop);
+        assert_eq!(step(&mut service, 2, 3_000), Some(Effect::DropAddress));
+        assert!(!service.is_up());
+        assert_eq!(step(&mut service, 3, 3_000), None, "the other node had better serve");
+        service.tick(at(400));
+        assert!(matches!(step(&mut service, 400, 3_400), Some(Effect::TakeAddress { .. })));
+    }
+
+    #[test]
+    fn a_right_that_ended_between_two_processes_fences_at_once() {
+        let mut service =
+            Service::resume(Duration::from_millis(100), LEASE, Some(Epoch::from_bits(0x100)));
+        let mut down = |now| {
+            let (ticket, effect) = service.settle(at(now), Wish::Fence, &mut || Ticket(now))?;
+            service.done(at(now), ticket, true).expect("it asked for this");
+            Some(effect)
+        };
+        assert_eq!(down(1), Some(Effect::Fence { epoch: Epoch::from_bits(0x100) }));
+        assert_eq!(down(2), Some(Effect::DropAddress));
+        assert_eq!(down(3), Some(Effect::StopApp { force: true }));
+        assert_eq!(down(4), None);
+        assert!(service.is_down());
     }
 
     #[test]

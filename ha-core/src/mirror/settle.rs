@@ -132,14 +132,16 @@ impl Mirror {
         (Role::Wait, false)
     }
 
-    /// A secondary stays one while a new epoch of the same holder is being saved.
+    /// A secondary stays one while a new epoch of the same holder is being saved, and while a new
+    /// process connects.
     fn is_following(&self) -> bool {
         let log = self.log.peer();
-        let stays = self.announced.0 == Role::Second && log.connected;
+        let connects = self.resumed.is_some_and(|until| self.now < until);
+        let stays = self.announced.0 == Role::Second && (log.connected || connects);
         self.peer_is_alive() && (log.following || stays)
     }
 
-    fn status_now(&self, now: Instant) -> Told {
+    pub(super) fn status_now(&self, now: Instant) -> Told {
         let saved = self.memory.saved();
         let (role, ready) = self.role(now);
         // A former holder says so only once it has stopped: the peer may start when it hears it.
@@ -195,6 +197,7 @@ impl Mirror {
             (self.home_due(), "home"),
             (self.resume_alone_at(), "alone after"),
             (self.stopped_by(), "peer has stopped"),
+            (self.resumed, "has connected"),
             (self.disk_retry_at(), "disk retry"),
             (self.disk_stalls_at(), "disk silent"),
         ];

@@ -10,6 +10,7 @@
 //! | `log-aside-<store>/` | a log that did not fit `saved`; never removed here |
 
 mod aside;
+mod baton;
 mod checksum;
 mod error;
 mod folder;
@@ -85,6 +86,7 @@ pub struct Store {
     log: LogFiles,
     saved: Saved,
     saved_file: SavedFile,
+    baton: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -106,6 +108,7 @@ impl Store {
         assert!(limits.segment_bytes <= StoreLimits::SEGMENT_MAX, "a start would read too much");
         folder::create(folder)?;
         let lock = Lock::take(folder)?;
+        let baton = baton::take(folder)?;
         let saved_file = SavedFile::new(folder, ids);
         let saved = saved_file.load()?;
         let path = folder.join(LOG);
@@ -121,7 +124,8 @@ impl Store {
                 (log, saved)
             }
         };
-        Ok(Self { home: folder.to_path_buf(), _lock: lock, limits, log, saved, saved_file })
+        let home = folder.to_path_buf();
+        Ok(Self { home, _lock: lock, limits, log, saved, saved_file, baton })
     }
 
     /// What was saved last.
@@ -132,6 +136,12 @@ impl Store {
     /// The last durable record.
     pub fn position(&self) -> Position {
         self.log.end()
+    }
+
+    /// What an earlier process handed over to whoever opens the folder next, in this run of the
+    /// machine; once. Opening it took that away already, so it is never found twice.
+    pub fn take_baton(&mut self) -> Option<Vec<u8>> {
+        self.baton.take()
     }
 
     /// Bytes of the log's records.

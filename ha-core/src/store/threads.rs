@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::format;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::prelude::rust_2024::*;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use ha_replicate::Batch;
 use tracing::{error, warn};
 
 use super::aside::{self, AsideError};
+use super::baton;
 use super::log::AppendError;
 use super::reader::Reader;
 use super::segment::SegmentHeader;
@@ -44,6 +46,7 @@ enum Write {
     Append(Ticket, Batch),
     SetAside(Ticket, Seq),
     Truncate(Ticket, Seq),
+    Leave(Vec<u8>, Sender<io::Result<()>>),
 }
 
 #[derive(Debug)]
@@ -63,7 +66,7 @@ impl Storage {
         store: Store,
         answer: impl Fn(Ticket, Answer) + Send + Sync + 'static,
         died: impl Fn(&str) + Send + Sync + 'static,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let answer = Arc::new(answer);
         let died: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(died);
         let module = store.saved.module.0;
@@ -109,6 +112,17 @@ impl Storage {
         self.reader.ask(Fetch { ticket, from, max });
     }
 
+    /// Leaves `baton` for whoever opens the folder next, and ends: the folder is free afterwards.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn leave_baton(self, baton: Vec<u8>) -> io::Result<()> {
+        let (reply, answer) = channel();
+        self.writer.ask(Write::Leave(baton, reply));
+        // A writer that is gone has panicked.
+        answer.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
     /// Replaces what is saved.
     pub fn save(&self, ticket: Ticket, saved: Saved) {
         self.saver.ask((ticket, saved));
@@ -120,7 +134,7 @@ impl<T: Send + 'static> Worker<T> {
         name: String,
         died: Arc<dyn Fn(&str) + Send + Sync>,
         work: impl FnOnce(&Receiver<T>) + Send + 'static,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let (jobs, todo) = channel();
         let thread = thread::Builder::new().name(name.clone()).spawn(move || {
             // Nothing that it shared is used after a panic but the index, which each step leaves
@@ -168,6 +182,10 @@ impl Writer {
             Write::Append(ticket, batch) => self.append(ticket, batch, answer),
             Write::SetAside(ticket, from) => answer(ticket, self.set_aside(from)),
             Write::Truncate(ticket, keep) => answer(ticket, self.truncate(keep)),
+            Write::Leave(baton, reply) => {
+                // Who asked waits.
+                let _ = reply.send(baton::leave(&self.store.home, &baton));
+            }
         }
         true
     }

@@ -17,4 +17,5 @@ mod replays;
 mod resources;
 mod rig;
 mod start;
+mod upgrade;
 mod view;

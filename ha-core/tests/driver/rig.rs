@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,12 +18,17 @@ use ha_proto::{Epoch, Role, Seq};
 
 /// What one host saw, readable from the test.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub(crate) struct Seen {
     pub(crate) applied: Vec<(u64, Bytes)>,
     pub(crate) serving: bool,
     pub(crate) refused: u64,
     pub(crate) fenced: u64,
     pub(crate) address: bool,
+    /// Whether the application, which is this, goes on without its driver.
+    pub(crate) outlives: bool,
+    /// How often it was started, adopted and stopped.
+    pub(crate) calls: [u32; 3],
     pub(crate) events: Vec<Event>,
     /// Whether it panics at the next record.
     pub(crate) bug: bool,
@@ -57,12 +63,33 @@ impl Host for Toy {
         self.look(|seen| {
             assert!(seen.applied.last().map_or(0, |(seq, _)| *seq) <= head.0);
             seen.serving = true;
+            seen.calls[0] += 1;
         });
         Ok(())
     }
 
+    fn outlives(&self) -> bool {
+        self.look(|seen| seen.outlives)
+    }
+
+    async fn adopt(&mut self, _: Epoch, _: Seq) -> Result<(), HostError> {
+        self.look(|seen| {
+            assert!(seen.serving, "it ran on");
+            seen.calls[1] += 1;
+        });
+        Ok(())
+    }
+
+    fn applied(&self) -> Seq {
+        let last = |seen: &mut Seen| seen.applied.last().map_or(0, |(seq, _)| *seq);
+        self.look(|seen| Seq(if seen.outlives { last(seen) } else { 0 }))
+    }
+
     async fn stop(&mut self, _: bool) -> Result<(), HostError> {
-        self.look(|seen| seen.serving = false);
+        self.look(|seen| {
+            seen.serving = false;
+            seen.calls[2] += 1;
+        });
         Ok(())
     }
 
@@ -136,6 +163,31 @@ impl Pair {
         pair
     }
 
+    /// Everything that another process needs to be a node of this pair, in a line.
+    pub(crate) fn words(&self) -> String {
+        let addresses = self.links.iter().flatten().chain(&self.streams).chain(&self.witness);
+        let addresses = addresses.map(SocketAddr::to_string);
+        addresses
+            .chain([self.key.clone(), self.folder.path().to_str().unwrap().into()])
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// The pair of [`Pair::words`], with a witness.
+    pub(crate) fn read(words: &str) -> (Self, PathBuf) {
+        let words: Vec<_> = words.split(' ').collect();
+        let [.., key, folder] = words[..] else { panic!("{words:?}") };
+        let address = |at: usize| words[at].parse().unwrap();
+        let pair = Self {
+            folder: tempfile::tempdir().unwrap(),
+            links: vec![[address(0), address(1)], [address(2), address(3)]],
+            streams: [address(4), address(5)],
+            witness: Some(address(6)),
+            key: key.into(),
+        };
+        (pair, folder.into())
+    }
+
     pub(crate) fn arbiter(&mut self) -> Arbiter {
         self.arbiter_with(Key::File(self.key.clone()))
     }
@@ -186,7 +238,10 @@ impl Pair {
     }
 
     pub(crate) fn run(raw: RawConfig) -> Node {
-        let host = Toy::default();
+        Self::run_with(raw, Toy::default())
+    }
+
+    pub(crate) fn run_with(raw: RawConfig, host: Toy) -> Node {
         let mut driver = Driver::new();
         let config = NodeConfig::try_from(raw).unwrap();
         let handle = driver.add(config, host.clone()).unwrap();

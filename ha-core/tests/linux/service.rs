@@ -147,6 +147,45 @@ fn group_is_empty(groups: &Groups) -> bool {
 }
 
 #[test]
+fn what_one_daemon_leaves_the_next_one_goes_on_with() {
+    let Some(mut rig) = Rig::new(&ALL) else { return };
+    rig.role(Role::Stop, Role::Prim);
+    now(rig.guard.take_address(epoch(1), SOON)).unwrap();
+    now(rig.host.start(epoch(1), Seq::ZERO)).unwrap();
+    let said = rig.read("said");
+    let mut guard = rig.guard;
+    guard.leave();
+    rig.host.leave();
+    drop((guard, rig.host));
+    let read = || fs::read_to_string(rig.folder.path().join("said")).unwrap();
+    assert_eq!(read(), said, "no script was called");
+    assert_eq!(rig.said.try_iter().count(), 1, "the addresses stay as they were taken");
+
+    let scripts = Scripts::new(settings(rig.folder.path(), &rig.groups)).unwrap();
+    let (say, addresses) = channel();
+    let mut host = ScriptHost::new(scripts, Box::new(Said(say)), BOUNDS, None, None).unwrap();
+    let mut guard = host.guard();
+    host.observe(&Event::Resumed(Role::Prim));
+    now(guard.adopt_address(epoch(1), SOON)).unwrap();
+    now(host.adopt(epoch(1), Seq::ZERO)).unwrap();
+    assert_eq!(read(), said, "nothing is started again");
+    host.observe(&Event::Role { from: Role::Prim, to: Role::Alone, ready: true });
+    now(host.stop(false)).unwrap();
+    now(guard.drop_address()).unwrap();
+    host.observe(&Event::Role { from: Role::Alone, to: Role::Stop, ready: false });
+    let expected = [
+        "transition PRIM ALONE transition",
+        "stop_prim ALONE WAIT stop",
+        "stop_both ALONE STOP stop",
+        "transition ALONE STOP transition",
+        "poststop ALONE STOP poststop",
+    ];
+    assert_eq!(read()[said.len()..].lines().collect::<Vec<_>>(), expected);
+    let addresses: Vec<_> = addresses.try_iter().collect();
+    assert_eq!(addresses, ["take in 1.0 for 20s", "release"]);
+}
+
+#[test]
 fn a_fence_of_nothing_holds_nothing_back() {
     let Some(mut rig) = Rig::new(&ALL) else { return };
     now(rig.guard.fence(Epoch::NONE)).unwrap();

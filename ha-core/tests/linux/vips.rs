@@ -113,6 +113,83 @@ fn a_start_sweeps_what_a_killed_process_left_and_nothing_else() {
     }
 }
 
+/// How long the kernel lets each address live.
+fn lives(net: &Net) -> Vec<u64> {
+    let told = net.addresses().map(|ip| Net::ip(&net.a, &format!("address show to {ip}")));
+    let seconds = |told: &String| {
+        let (_, rest) = told.split_once("valid_lft ").expect("it is set");
+        rest.split_once("sec").expect("it has an end").0.parse().unwrap()
+    };
+    told.iter().map(seconds).collect()
+}
+
+#[test]
+fn an_address_stays_set_while_one_daemon_hands_over_to_the_next() {
+    let Some(net) = Net::new("an_address_stays_set") else { return };
+    let mut old = Rig::start(&net.a, net.config()).unwrap();
+    old.take(1, LONG);
+    // A watch on the kernel sees whether one goes, however short.
+    let mut watch = net.a.command("ip");
+    watch.args(["-o", "monitor", "address"]);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    watch.stdout(log.reopen().unwrap());
+    let mut watch = watch.spawn().unwrap();
+    let seen = || std::fs::read_to_string(log.path()).unwrap();
+    // It sees another address come and go; until then it does not watch yet.
+    let watches = |host: u8| {
+        let other = IpAddr::from(net.network.v4(host));
+        within(SOON, || {
+            net.a.add_address(other, &net.network).unwrap();
+            net.a.remove_address(other, &net.network).unwrap();
+            let gone = |line: &str| line.contains("Deleted") && line.contains(&other.to_string());
+            seen().lines().any(gone)
+        })
+    };
+    assert!(watches(200), "it watches");
+    assert!(lives(&net).iter().all(|&left| left > 100));
+
+    old.vips.leave();
+    assert!(net.holds(&net.a, true), "they are left");
+    assert!(old.vips.keep(LONG).is_err(), "they are another's");
+    drop(old);
+    let newer = Rig::resume(&net.a, net.config());
+    assert!(net.holds(&net.a, true), "they stay until the first word");
+    newer.take(1, Duration::from_mins(1));
+    assert!(lives(&net).iter().all(|&left| left <= 60), "it is their owner's word that counts");
+    for address in net.addresses() {
+        assert!(net.pings(address));
+    }
+    assert!(newer.said().iter().all(|event| matches!(event, Event::Taken(_))));
+    assert!(watches(201), "all before this was seen");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    let gone: Vec<_> = net.addresses().iter().map(IpAddr::to_string).collect();
+    let text = seen();
+    let mut deleted = text.lines().filter(|line| line.contains("Deleted"));
+    assert!(deleted.all(|line| !gone.iter().any(|ip| line.contains(ip.as_str()))), "{text}");
+    newer.release();
+    assert!(net.holds(&net.a, false));
+}
+
+#[test]
+fn what_an_upgrade_left_and_nobody_takes_goes_at_the_first_other_word_or_at_the_end() {
+    let Some(net) = Net::new("what_an_upgrade_left") else { return };
+    for released in [true, false] {
+        let mut old = Rig::start(&net.a, net.config()).unwrap();
+        old.take(1, LONG);
+        old.vips.leave();
+        drop(old);
+        let newer = Rig::resume(&net.a, net.config());
+        assert!(net.holds(&net.a, true));
+        if released {
+            newer.release();
+            assert!(net.holds(&net.a, false), "a node that boots asks for that first");
+        }
+        drop(newer);
+        assert!(net.holds(&net.a, false), "an end leaves nothing behind");
+    }
+}
+
 #[test]
 fn field_1_the_client_finds_the_new_owner_without_asking() {
     let Some(net) = Net::new("field_1_new_owner") else { return };

@@ -112,6 +112,22 @@ impl Rig {
         Ok(Self { vips, events })
     }
 
+    /// As a daemon that may go on where an earlier one stopped.
+    pub(crate) fn resume(host: &Host, config: VipsConfig) -> Self {
+        let (say, events) = channel();
+        let observe = move |event: &Event| {
+            // At the end nobody listens.
+            let _ = say.send(*event);
+        };
+        let vips = host.inside(|| Vips::resume(config, observe)).unwrap().unwrap();
+        Self { vips, events }
+    }
+
+    /// What was said and not looked at yet.
+    pub(crate) fn said(&self) -> Vec<Event> {
+        self.events.try_iter().collect()
+    }
+
     pub(crate) fn take(&self, counter: u64, lifetime: Duration) {
         self.vips.take(epoch(counter), lifetime).unwrap();
     }

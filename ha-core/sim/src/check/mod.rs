@@ -14,6 +14,7 @@ mod g6;
 pub mod g7;
 mod kept;
 mod no_lost_ack;
+mod numbers;
 mod outside;
 mod prefix;
 mod r1;
@@ -241,6 +242,7 @@ impl Checks {
             Box::new(r11::MutualLife),
             Box::new(r14::KeptAside),
             Box::new(applied_once::AppliedOnce),
+            Box::new(numbers::Numbers::default()),
         ];
         match vote {
             Vote::Arbiter => all.extend(arbiter()),

@@ -143,7 +143,7 @@ impl World {
     }
 
     /// The library's own recovery must find what the model has, behind whatever was torn.
-    fn recover(&mut self, node: usize) {
+    pub(super) fn recover(&mut self, node: usize) {
         let log = &mut self.scene.nodes[node].disk.log;
         let bytes = log.recover();
         let mut scan = Scan::new(&bytes, Position::default());
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    fn config(&self, node: usize) -> Config {
+    pub(super) fn config(&self, node: usize) -> Config {
         let ids = [0, 1].map(|id| NodeId::new(id).expect("0 and 1 are ids"));
         let identity = Identity {
             cluster: CLUSTER,
@@ -200,7 +200,7 @@ impl World {
 }
 
 /// What a driver's storage would find.
-fn recovered(node: &Node) -> Recovered {
+pub(super) fn recovered(node: &Node) -> Recovered {
     let saved = &node.disk.saved;
     Recovered {
         position: node.disk.log.head(),
@@ -223,6 +223,7 @@ fn blank_node(node: usize, weather: &Weather, store: u64) -> Node {
         life: 0,
         clock,
         mirror: None,
+        upgrade: None,
         disk: Disk::blank(blank_saved(id, store)),
         host: Host::default(),
         address: Address::default(),

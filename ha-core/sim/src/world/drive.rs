@@ -189,6 +189,8 @@ impl World {
             }
             Effect::TakeAddress { .. }
             | Effect::KeepAddress { .. }
+            | Effect::AdoptAddress { .. }
+            | Effect::AdoptApp { .. }
             | Effect::DropAddress
             | Effect::StartApp { .. }
             | Effect::StopApp { force: false }
@@ -205,6 +207,8 @@ impl World {
             | Effect::Reset
             | Effect::TakeAddress { .. }
             | Effect::KeepAddress { .. }
+            | Effect::AdoptAddress { .. }
+            | Effect::AdoptApp { .. }
             | Effect::DropAddress
             | Effect::StartApp { .. }
             | Effect::StopApp { .. }
@@ -240,10 +244,11 @@ impl World {
             }
             Effect::Probe { within, .. } => self.scene.nodes[node].clock.true_span(*within).max(1),
             Effect::Apply(_) | Effect::Reset => 1_000 + self.prng.below(100_000),
-            Effect::TakeAddress { .. } | Effect::KeepAddress { .. } | Effect::DropAddress => {
-                100_000 + self.prng.below(MS) + extra / 4
-            }
-            Effect::StartApp { .. } | Effect::StopApp { .. } => {
+            Effect::TakeAddress { .. }
+            | Effect::KeepAddress { .. }
+            | Effect::AdoptAddress { .. }
+            | Effect::DropAddress => 100_000 + self.prng.below(MS) + extra / 4,
+            Effect::StartApp { .. } | Effect::StopApp { .. } | Effect::AdoptApp { .. } => {
                 MS + self.prng.below(30 * MS) + extra
             }
             Effect::Fence { .. } => {
@@ -263,10 +268,13 @@ fn lane(effect: &Effect) -> Option<Lane> {
         Effect::Save(_) => Some(Lane::Save),
         Effect::Append(_) | Effect::SetAside { .. } | Effect::Truncate { .. } => Some(Lane::Log),
         Effect::Apply(_) | Effect::Reset => Some(Lane::Apply),
-        Effect::StartApp { .. } | Effect::StopApp { .. } => Some(Lane::App),
-        Effect::TakeAddress { .. } | Effect::KeepAddress { .. } | Effect::DropAddress => {
-            Some(Lane::Address)
+        Effect::StartApp { .. } | Effect::StopApp { .. } | Effect::AdoptApp { .. } => {
+            Some(Lane::App)
         }
+        Effect::TakeAddress { .. }
+        | Effect::KeepAddress { .. }
+        | Effect::AdoptAddress { .. }
+        | Effect::DropAddress => Some(Lane::Address),
         Effect::Read { .. } | Effect::Fence { .. } | Effect::Probe { .. } => None,
     }
 }
@@ -289,6 +297,8 @@ fn describe(effect: &Effect) -> String {
         | Effect::Reset
         | Effect::TakeAddress { .. }
         | Effect::KeepAddress { .. }
+        | Effect::AdoptAddress { .. }
+        | Effect::AdoptApp { .. }
         | Effect::DropAddress
         | Effect::StartApp { .. }
         | Effect::StopApp { .. }

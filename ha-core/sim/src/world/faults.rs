@@ -58,6 +58,7 @@ impl World {
             | Fault::DiskFull { .. }
             | Fault::AppFail { .. }
             | Fault::WitnessDiskFail
+            | Fault::Upgrade { .. }
             | Fault::Order { .. } => {}
         }
     }
@@ -120,6 +121,7 @@ impl World {
             }
             Fault::Order { node, order } => self.order(node, order),
             Fault::WitnessDiskFail => self.scene.witness.disk_fail = true,
+            Fault::Upgrade { node, gap, lost } => self.upgrade(node, gap, lost),
         }
     }
 
@@ -162,7 +164,8 @@ impl World {
 
     /// Ends a node's process; it boots again after `down`. Without power its addresses go too.
     pub fn kill(&mut self, node: usize, power: bool, down: u64) {
-        if self.scene.nodes[node].process == Process::Down {
+        let between = self.scene.nodes[node].is_handed_over();
+        if self.scene.nodes[node].process == Process::Down && !between {
             return;
         }
         if self.scene.nodes[node].serves() {
@@ -173,6 +176,7 @@ impl World {
         here.process = Process::Down;
         here.life += 1;
         here.mirror = None;
+        here.upgrade = None;
         here.timer = None;
         here.inbox.clear();
         here.deferred.clear();

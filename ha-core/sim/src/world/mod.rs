@@ -9,6 +9,7 @@ mod overruling;
 mod perform;
 mod plain;
 mod streaming;
+mod upgrading;
 mod whole;
 mod witnessing;
 
@@ -172,6 +173,8 @@ impl World {
             Event::WitnessResume { life } => self.witness_resume(life),
             Event::Recheck { .. } => self.see(&Seen::Recheck),
             Event::StorageRestart { node, life } => self.storage_restart(node, life),
+            Event::HandOver { node, life } => self.hand_over_again(node, life),
+            Event::Succeed { node, life } => self.succeed_after(node, life),
             Event::Operator => self.look_after(),
             Event::Inspect => self.inspect(),
         }

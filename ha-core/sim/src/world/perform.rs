@@ -90,11 +90,17 @@ impl World {
                 let host = &mut self.scene.nodes[node].host;
                 (host.state, host.kept) = (State::default(), State::default());
             }
-            Effect::TakeAddress { lifetime, .. } | Effect::KeepAddress { lifetime } => {
+            Effect::TakeAddress { lifetime, .. }
+            | Effect::KeepAddress { lifetime }
+            | Effect::AdoptAddress { lifetime, .. } => {
                 self.keep_address(node, *lifetime, pending.asked);
             }
             Effect::DropAddress => self.scene.nodes[node].address.until = 0,
             Effect::StartApp { .. } => return self.app_is_up(node),
+            Effect::AdoptApp { .. } => {
+                let runs = self.scene.nodes[node].host.may_serve();
+                return if runs { Answer::Done } else { Answer::Failed };
+            }
             Effect::StopApp { .. } => self.app_ends(node, true),
             Effect::Fence { .. } => self.app_ends(node, false),
             Effect::Probe { .. } => self.see(&Seen::Probed { node, reached: true }),
@@ -126,7 +132,9 @@ impl World {
             }
             Effect::DropAddress if partly => self.scene.nodes[node].address.until = 0,
             Effect::StartApp { .. } => self.app_ends(node, true),
-            Effect::KeepAddress { .. } => self.scene.nodes[node].address.shaken = true,
+            Effect::KeepAddress { .. } | Effect::AdoptAddress { .. } => {
+                self.scene.nodes[node].address.shaken = true;
+            }
             Effect::Probe { .. } => self.see(&Seen::Probed { node, reached: false }),
             Effect::Save(_)
             | Effect::Append(_)
@@ -136,6 +144,7 @@ impl World {
             | Effect::Apply(_)
             | Effect::Reset
             | Effect::TakeAddress { .. }
+            | Effect::AdoptApp { .. }
             | Effect::DropAddress
             | Effect::StopApp { .. }
             | Effect::Fence { .. } => {}
@@ -185,6 +194,8 @@ impl World {
             | Effect::Reset
             | Effect::TakeAddress { .. }
             | Effect::KeepAddress { .. }
+            | Effect::AdoptAddress { .. }
+            | Effect::AdoptApp { .. }
             | Effect::DropAddress
             | Effect::StartApp { .. }
             | Effect::StopApp { .. }
@@ -276,6 +287,7 @@ impl World {
         address.until = 0;
         self.note(Column::of(node), || "address expires".into());
         self.see(&Seen::AddressExpired { node });
+        self.guard(node);
     }
 
     /// An application begins to start: from now on it may serve, for all that anyone knows.
@@ -342,6 +354,8 @@ fn kind(effect: &Effect) -> &'static str {
         Effect::Reset => "Reset",
         Effect::TakeAddress { .. } => "TakeAddress",
         Effect::KeepAddress { .. } => "KeepAddress",
+        Effect::AdoptAddress { .. } => "AdoptAddress",
+        Effect::AdoptApp { .. } => "AdoptApp",
         Effect::DropAddress => "DropAddress",
         Effect::StartApp { .. } => "StartApp",
         Effect::StopApp { .. } => "StopApp",

@@ -43,6 +43,7 @@ impl World {
         match here.process {
             Process::Paused => self.resume(node, life),
             Process::Running => {}
+            Process::Down if self.scene.nodes[node].is_handed_over() => self.succeed(node),
             Process::Down => self.boot(node),
         }
         if self.scene.nodes[node].storage_failed {
