@@ -425,10 +425,10 @@ impl RawError {
             | Self::SameSide { field, .. }
             | Self::Size { field, .. }
             | Self::KeyAndInsecure(field)
-            | Self::Ping(field) => field,
+            | Self::Ping(field)
+            | Self::Witness(field) => field,
             Self::NoLinks | Self::Links(_) | Self::SameLink(_) => "links",
             Self::NoWitness => "vote",
-            Self::Witness(field) => field,
             Self::TwoWitnesses | Self::Endpoints(_) => "etcd",
             Self::EtcdPrefix => "etcd_prefix",
             Self::Folder => "folder",

@@ -315,7 +315,7 @@ impl Node {
             modules.push(checked);
         }
         let name = raw.name.clone().unwrap_or_else(|| host_name(raw.node));
-        let hook = raw.notify.clone().map(|notify| HookConfig::try_from(notify));
+        let hook = raw.notify.clone().map(HookConfig::try_from);
         let hook = hook.transpose().map_err(|error| main.error(&["notify"], &error.to_string()))?;
         let node = Self { raw, name, modules, hook };
         let names = node.names();
