@@ -57,6 +57,13 @@ fn shared(out: &mut String, node: &Node) {
     if let Some(witness) = raw.witness {
         field(out, "witness", &quoted(witness));
     }
+    if !raw.etcd.is_empty() {
+        let endpoints = raw.etcd.iter().map(quoted).collect::<Vec<_>>();
+        field(out, "etcd", &format!("[{}]", endpoints.join(", ")));
+    }
+    if let Some(prefix) = &raw.etcd_prefix {
+        field(out, "etcd_prefix", &quoted(prefix));
+    }
     if let Some(ping) = first.config.policy().ping {
         let targets = raw.ping.iter().map(quoted).collect::<Vec<_>>();
         field(out, "ping", &format!("[{}]", targets.join(", ")));
