@@ -160,6 +160,10 @@ fn errors_name_file_line_and_field() {
         (complaint("witness = \"10.0.0.3:1\"\n", WEB), "/f/ha-node.toml:8: witness is set, but"),
         (complaint("run = \"here\"\n", WEB), "/f/ha-node.toml:8: run is here: name it from / on"),
         (
+            complaint("name = \"db\"\npeer_name = \"db\"\n", WEB),
+            "/f/ha-node.toml:9: both nodes are called \"db\": set peer_name",
+        ),
+        (
             complaint("log_bytes = 1\n", WEB),
             "/f/ha-node.toml:8: log_bytes is 1: it must be 4096 to",
         ),

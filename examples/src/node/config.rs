@@ -338,7 +338,14 @@ impl Node {
         let name = raw.name.clone().unwrap_or_else(|| host_name(raw.node));
         let hook = raw.notify.clone().map(HookConfig::try_from);
         let hook = hook.transpose().map_err(|error| main.error(&["notify"], &error.to_string()))?;
-        Ok(Self { raw, name, modules, hook })
+        let node = Self { raw, name, modules, hook };
+        let names = node.names();
+        if names.me == names.peer {
+            // `ha prim --keep NODE` would keep the wrong data.
+            let what = format!("both nodes are called {:?}: set peer_name", names.me);
+            return Err(main.error(&["peer_name"], &what));
+        }
+        Ok(node)
     }
 
     fn read_folder(folder: &Path) -> Result<Vec<(Source, RawModule)>, FileError> {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use ha_core::config::{DefaultPrim, Winner};
+use ha_core::event::Level;
 use ha_core::raw::{Key, Span};
 use ha_core::vip::OnRemoved;
 
@@ -17,6 +18,7 @@ pub fn effective(node: &Node) -> String {
     let mut text = String::new();
     let out = &mut text;
     shared(out, node);
+    sections(out, node);
     for module in &node.modules {
         one(out, module);
     }
@@ -42,6 +44,7 @@ fn shared(out: &mut String, node: &Node) {
     field(out, "node", &raw.node.to_string());
     field(out, "peer", &raw.peer.to_string());
     field(out, "name", &quoted(&node.name));
+    field(out, "peer_name", &quoted(node.names().peer));
     let links = raw
         .links
         .iter()
@@ -53,6 +56,13 @@ fn shared(out: &mut String, node: &Node) {
     field(out, "vote", &quoted(first.config.policy().vote));
     if let Some(witness) = raw.witness {
         field(out, "witness", &quoted(witness));
+    }
+    if !raw.etcd.is_empty() {
+        let endpoints = raw.etcd.iter().map(quoted).collect::<Vec<_>>();
+        field(out, "etcd", &format!("[{}]", endpoints.join(", ")));
+    }
+    if let Some(prefix) = &raw.etcd_prefix {
+        field(out, "etcd_prefix", &quoted(prefix));
     }
     if let Some(ping) = first.config.policy().ping {
         let targets = raw.ping.iter().map(quoted).collect::<Vec<_>>();
@@ -86,6 +96,31 @@ fn shared(out: &mut String, node: &Node) {
     }
     if let Some(watchdog) = &raw.watchdog {
         field(out, "watchdog", &quoted(watchdog.display()));
+    }
+}
+
+/// What is there only if it is written.
+fn sections(out: &mut String, node: &Node) {
+    if let Some(http) = &node.raw.http {
+        out.push_str("\n[http]\n");
+        field(out, "listen", &quoted(http.listen));
+    }
+    let Some(notify) = &node.raw.notify else { return };
+    out.push_str("\n[notify]\n");
+    for (name, target) in [("exec", &notify.exec), ("url", &notify.url)] {
+        if let Some(target) = target {
+            field(out, name, &quoted(target));
+        }
+    }
+    let level = match notify.level.unwrap_or(Level::Warn) {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    };
+    field(out, "level", &quoted(level));
+    if let Some(timeout) = notify.timeout {
+        field(out, "timeout", &quoted(timeout));
     }
 }
 

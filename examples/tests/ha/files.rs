@@ -18,7 +18,7 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().display();
         let text = format!(
-            "cluster = \"shop\"\nnode = 0\npeer = 1\nname = \"node1\"\nvote = \"none\"\n\
+            "cluster = \"shop\"\nnode = 0\npeer = 1\nname = \"left\"\nvote = \"none\"\n\
              insecure = true\n\
              links = [{{ local = \"127.0.0.1:7400\", peer = \"10.0.0.2:7400\" }}]\n\
              replication = {{ listen = \"127.0.0.1:7401\", connect = \"10.0.0.2:7401\" }}\n\
@@ -62,7 +62,8 @@ fn a_key_is_made_once_and_read_by_the_driver() {
 
 #[test]
 fn a_configuration_is_checked_by_line_and_shown_with_its_defaults() {
-    let rig = Rig::new("");
+    let sections = "[http]\nlisten = \"127.0.0.1:9010\"\n[notify]\nexec = \"/bin/true\"\n";
+    let rig = Rig::new(sections);
     let fine = rig.ha(&["config", "check"]);
     assert_eq!((fine.code, &*fine.out), (0, "/f/node.toml: fine: web\n"));
     let shown = rig.ha(&["config", "show", "--effective"]);
@@ -74,7 +75,8 @@ fn a_configuration_is_checked_by_line_and_shown_with_its_defaults() {
         (Node::read(&rig.path().join("node.toml")).unwrap(), Node::read(&again).unwrap());
     assert_eq!(before.modules[0].node, after.modules[0].node, "it means the same");
     assert_eq!(before.modules[0].vips, after.modules[0].vips);
-    assert_eq!(before.name, after.name);
+    assert_eq!((&before.name, before.names()), (&after.name, after.names()));
+    assert_eq!((before.raw.http, before.hook), (after.raw.http, after.hook));
 
     let wrong = Rig::new("timeout = \"1ms\"\n").ha(&["config", "check"]);
     assert_eq!(wrong.code, 78);
