@@ -133,6 +133,20 @@ fn field_12_a_node_that_comes_back_takes_nothing_back() {
     assert!(rig.holds(1, true) && rig.holds(0, false));
 }
 
+/// Or the other node waits until the lease is over.
+#[test]
+fn a_primary_that_is_told_to_end_does_so_once_it_has_handed_over() {
+    let Some(rig) = Rig::whole("told_to_end", Vote::Arbiter, 1) else { return };
+    // A witness gives nothing away for a lease after its start (R9).
+    assert!(!within(AWHILE, || rig.role(0) != "Prim ready"), "{}", rig.role(0));
+    rig.daemon(0).terminate().unwrap();
+    let status = rig.daemon(0).wait(SOON).unwrap().expect("it ends in order");
+    let given = rig.daemon(0).wait_for("holder: NodeId(1)", SOON);
+    assert!(given && status.success(), "{}", rig.daemon(0).output());
+    rig.until_role(1, &["Alone ready"]);
+    rig.until_holds(1);
+}
+
 /// `stop_timeout` is minutes: a database that flushes for longer than a lease is not cut short.
 #[test]
 fn an_orderly_stop_may_take_longer_than_a_lease() {

@@ -125,7 +125,7 @@ impl Mirror {
     }
 
     /// R13: everything here is down and flushed, and the peer can start.
-    fn is_giving(&self, now: Instant) -> bool {
+    pub(super) fn is_giving(&self, now: Instant) -> bool {
         let idle = !self.wants_to_serve(now) && self.service.is_down() && !self.reign.leads();
         // W refuses what is not in the set: it would be asked for in vain, and bind for ever.
         let member = self.memory.saved().membership.set.contains(self.peer_id());

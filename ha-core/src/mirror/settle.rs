@@ -121,7 +121,10 @@ impl Mirror {
             return (role, self.service.is_up() && wishes && !self.broken);
         }
         if !self.plan.is_started() {
-            return (Role::Stop, self.service.is_down());
+            // A process that ends now would take the hand-over with it, and the peer wait for L.
+            let gives = self.holds() && self.is_giving(now);
+            let told = !gives && self.memory.is_settled();
+            return (Role::Stop, self.service.is_down() && told);
         }
         if self.memory.wanted().membership.holder == self.peer_id() && self.is_following() {
             let saved = self.memory.saved();
