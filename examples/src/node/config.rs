@@ -364,18 +364,19 @@ impl Node {
     }
 
     /// What an administrator calls the parts of a module.
-    pub fn names(&self, module: &Module) -> Names {
+    pub fn names_in(&self, module: &Module) -> Names {
+        let checkers = module.checkers.iter().map(|checker| checker.name.clone());
+        Names { resources: checkers.chain(["addresses".into()]).collect(), ..self.names() }
+    }
+
+    /// What an administrator calls the nodes and the networks.
+    pub fn names(&self) -> Names {
         let other = || format!("node{}", self.raw.peer);
         Names {
             me: self.name.clone(),
             peer: self.raw.peer_name.clone().unwrap_or_else(other),
             links: self.raw.links.iter().map(|link| link.local.ip().to_string()).collect(),
-            resources: module
-                .checkers
-                .iter()
-                .map(|checker| checker.name.clone())
-                .chain(["addresses".into()])
-                .collect(),
+            resources: Vec::new(),
         }
     }
 

@@ -298,7 +298,7 @@ fn add(driver: &mut Driver, node: &Node, module: &Module) -> Result<Entry, Daemo
     handle.resource(module.addresses(), true);
     Ok(Entry {
         name: module.name.clone(),
-        names: node.names(module),
+        names: node.names_in(module),
         service: module.says(),
         handle,
         told,
@@ -346,7 +346,7 @@ fn observe(driver: &mut Driver, node: &Node, events: &Arc<EventLog>) -> Result<(
     driver.observe(move |module, epoch, event| log.note(module, epoch, event));
     let Some(config) = node.hook.clone() else { return Ok(()) };
     let named = |module: &Module| {
-        let named = Named { module: module.name.clone(), names: node.names(module) };
+        let named = Named { module: module.name.clone(), names: node.names_in(module) };
         (module.node.config.identity().module, named)
     };
     let hook = Hook::start(config, node.modules.iter().map(named).collect())?;
