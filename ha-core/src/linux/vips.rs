@@ -200,8 +200,9 @@ impl Vips {
     /// when their lifetime ends.
     pub fn leave(&mut self) {
         if let Some(commands) = self.commands.take() {
-            // One that has ended leaves them as they are.
-            let _ = commands.blocking_send(Command::Leave);
+            // The guard's thread has a runtime, and must not wait; whoever hands over asked for
+            // nothing else. One that has ended leaves them as they are.
+            let _ = commands.try_send(Command::Leave);
         }
         self.end();
     }

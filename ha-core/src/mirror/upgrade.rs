@@ -230,6 +230,7 @@ impl Mirror {
         self.promise = promise.map(|from| Echo { boot: from.boot, number: from.number });
         self.service = Service::resume(timing.heartbeat, timing.lease, app);
         self.plan.resume(flags, blocking);
+        self.served_since = app.map(|_| self.now);
         (self.agreed, self.yielded) = (flags.agreed, flags.yielded);
         self.was_second = flags.was_second;
         self.announced = (role, flags.ready);
