@@ -173,3 +173,34 @@ fn what_cannot_be_had_is_one_line_and_leaves_nothing() {
     assert!(!rig.groups().exists(), "no group is left");
     assert!(!rig.path("web/started").exists(), "nothing was started");
 }
+
+/// An order by `ha`, which must not wait for what never comes.
+fn order(rig: &Rig, words: &[&str]) {
+    let mut ha = Command::new(env!("CARGO_BIN_EXE_ha"));
+    ha.arg("--socket").arg(rig.path("run/control.sock")).args(words).args(["--timeout", "100ms"]);
+    let told = ha.stdin(Stdio::null()).output().unwrap();
+    // 0 or 124: accepted; whether it was done yet does not matter here.
+    assert!(matches!(told.status.code(), Some(0 | 124)), "{told:?}");
+}
+
+#[test]
+fn an_application_that_cannot_be_started_is_not_started_for_ever() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.script("start_prim", "echo again >> starts; exit 1");
+    start(&mut rig);
+    wait("a daemon", || said(&rig, "the node is up"));
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    order(&rig, &["prim", "--keep", name.trim(), "--yes"]);
+    let starts = || fs::read_to_string(rig.path("web/starts")).unwrap_or_default().lines().count();
+    let spent = |times: usize| {
+        let text = fs::read_to_string(rig.path("log.txt")).unwrap_or_default();
+        text.matches("the module is stopped until an operator looks").count() == times
+    };
+    wait("no restart left", || spent(1) && said(&rig, "to: Stop"));
+    assert_eq!(starts(), 4, "the first start, and maxloop = 3 more");
+    order(&rig, &["start", "--yes"]);
+    wait("no restart left again", || spent(2));
+    assert_eq!(starts(), 8, "an order resets what is counted");
+    rig.signal(Signal::TERM);
+    assert!(rig.daemon.take().unwrap().wait().unwrap().success());
+}

@@ -157,9 +157,17 @@ fn groups() -> Found {
     }
 }
 
+/// Where the packages and the units of systemd have it.
+const INSTALLED: &str = "/usr/lib/ha-node/ha-guardian";
+
 fn guardian(node: &Node) -> Found {
     let beside = || std::env::current_exe().map(|it| it.with_file_name("ha-guardian"));
-    let program = node.raw.guardian.clone().map_or_else(beside, Ok);
+    // That of the daemon, which is not always where this program is.
+    let installed = || match Path::new(INSTALLED) {
+        path if path.exists() => Ok(path.into()),
+        _ => beside(),
+    };
+    let program = node.raw.guardian.clone().map_or_else(installed, Ok);
     match program {
         Ok(program) if program.is_file() => {
             Found::Fine(format!("the guardian is {}", program.display()))

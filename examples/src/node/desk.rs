@@ -135,6 +135,7 @@ impl NodeDesk {
 
     /// All automatic restarts are left again: somebody looks.
     fn obeyed(&self, entry: &Entry, order: Order) {
+        entry.told.failures.reset();
         let Some(checkers) = &self.checkers else { return };
         if !checkers.report(&entry.name).is_empty()
             && let Err(error) = checkers.ordered(&entry.name, order)
@@ -166,7 +167,7 @@ impl NodeDesk {
                 .map(|until| until.saturating_since(self.clock.now()))
                 .filter(|left| !left.is_zero()),
             checkers: ordered.acts(),
-            restarts_left: None,
+            restarts_left: Some(entry.told.failures.left()),
             config_differs: self.differs(),
             start,
             stop,

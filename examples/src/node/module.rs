@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ha_core::Event;
+use ha_core::checker::Loops;
 use ha_core::driver::{Clock, Guard, Handle, Host, HostError};
 use ha_core::linux::cgroup::Cgroup;
 use ha_core::linux::checkers::Surroundings;
@@ -18,9 +18,11 @@ use ha_core::linux::service::{
 use ha_core::linux::unit::{Unit, UnitSettings};
 use ha_core::linux::{VipError, Vips, VipsConfig, VipsSeen};
 use ha_core::vip;
+use ha_core::{Event, Order};
 use ha_proto::{Epoch, Instant, Role, Seq};
 use ha_replicate::Batch;
 use thiserror::Error;
+use tracing::error;
 
 use super::config::{Module, Node, Service};
 
@@ -35,9 +37,44 @@ pub struct ModuleHost {
     told: Told,
 }
 
+/// How often an application may fail by itself before its module is stopped (`maxloop`): one that
+/// cannot be started would else be started for ever.
+#[derive(Clone, Debug)]
+pub struct Failures {
+    loops: Arc<Mutex<Loops>>,
+    clock: Clock,
+}
+
+impl Failures {
+    fn new(loops: Loops) -> Self {
+        Self { loops: Arc::new(Mutex::new(loops)), clock: Clock::start() }
+    }
+
+    /// How many are left.
+    pub fn left(&self) -> u8 {
+        self.loops().left(self.clock.now())
+    }
+
+    /// Somebody looks: all are left again.
+    pub fn reset(&self) {
+        self.loops().reset();
+    }
+
+    /// One more; whether it may be tried again.
+    fn take(&self) -> bool {
+        self.loops().take(self.clock.now())
+    }
+
+    fn loops(&self) -> MutexGuard<'_, Loops> {
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What others want to know of a module.
 #[derive(Clone, Debug)]
 pub struct Told {
+    /// How often its application may still fail by itself.
+    pub failures: Failures,
     /// How long its starts and stops took.
     pub timed: Timed,
     /// How long its scripts took, if it has any.
@@ -162,7 +199,8 @@ impl ModuleHost {
             let surroundings = Surroundings { node: name, folder, output: None, group: None };
             (Kind::Addresses(AddressHost::new(addresses)), None, surroundings)
         };
-        let told = Told { timed: Timed::default(), runs, vips, surroundings };
+        let failures = Failures::new(module.loops.clone());
+        let told = Told { failures, timed: Timed::default(), runs, vips, surroundings };
         Ok(Self { kind, module: Arc::clone(later), addresses: place, told })
     }
 
@@ -297,6 +335,19 @@ impl Addresses for Held {
 }
 
 impl ModuleHost {
+    /// No restart is left (`maxloop`).
+    fn give_up(&self) {
+        let Some(module) = self.module.get().cloned() else { return };
+        error!(
+            module = module.module().0,
+            "the application fails again and again: the module is stopped until an operator looks"
+        );
+        tokio::spawn(async move {
+            // A driver that has ended runs nothing.
+            let _ = module.order(Order::Stop).await;
+        });
+    }
+
     /// A node that stepped down because it lost an address may have it again once its peer serves,
     /// or when there is no peer that could.
     fn relent(&self, event: &Event) {
@@ -387,6 +438,9 @@ impl Host for ModuleHost {
 
     fn observe(&mut self, event: &Event) {
         self.relent(event);
+        if *event == Event::ApplicationFailed && !self.told.failures.take() {
+            self.give_up();
+        }
         match &mut self.kind {
             Kind::Service(host) => host.observe(event),
             Kind::Addresses(host) => host.observe(event),
