@@ -406,6 +406,7 @@ mod tests {
             word(0x91),
             word(0xa1),
             word(0xb1),
+            word(0x101),
         ];
         let heard = [
             word(0x11),
@@ -484,7 +485,7 @@ mod tests {
         baton.peer = None;
         let bytes = encoded(&baton);
         assert_eq!((&bytes[80..88], &bytes[96..144]), (&[0; 8][..], &[0; 48][..]));
-        assert_eq!(bytes[153..262], [0; 109]);
+        assert_eq!(bytes[153..270], [0; 117]);
         assert_eq!(Baton::decode(&bytes), Ok(baton));
     }
 
