@@ -89,8 +89,10 @@ fn the_example_of_a_node_works_and_shows_the_defaults() {
     let others = ["name", "ping", "probe", "accept_key_file", "insecure", "watchdog", "unit"];
     let others =
         [&others[..], &["alone_after", "guardian", "exec", "etcd", "etcd_prefix"]].concat();
-    // The module's own name is not the node's.
-    let text = uncommented(&text, &others).replace("[[module]]", "[[module]]\nname = \"web\"");
+    // The names of module and checker are not the node's.
+    let text = uncommented(&text, &others)
+        .replace("[[module]]", "[[module]]\nname = \"web\"")
+        .replace("[[module.checker]]", "[[module.checker]]\nname = \"front\"");
     let full = rig.write("ha-node.toml", &text).read().unwrap();
     let (plain, full) = (&plain.modules[0], &full.modules[0]);
     assert_eq!(plain.node, full.node, "what is commented out is the default");
