@@ -167,11 +167,15 @@ impl Daemon {
             checkers,
             requests,
             clock: Clock::start(),
+            compared: Mutex::default(),
         });
         let control = Server::start(&socket, Arc::clone(&desk), events)?;
         let http = listen.map(|listen| http::Server::start(listen, Shared(Arc::clone(&desk))));
         let open = Open { control, http: http.transpose()?, locks };
         let running = driver.start()?;
+        let first = desk.modules.first().expect("a node has modules");
+        // The node's thread has its name before it has looked at a module.
+        let _ = runtime.block_on(first.handle.status().until(|_| true));
         for refused in [realtime::lock_memory(), realtime::raise(NODE_THREAD)] {
             if let Err(refused) = refused {
                 warn!("{refused}");

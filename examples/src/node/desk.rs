@@ -39,6 +39,8 @@ pub struct NodeDesk {
     /// What the daemon itself is to do.
     pub(super) requests: Sender<Request>,
     pub(super) clock: Clock,
+    /// Whether the files differ, and when that was looked at.
+    pub(super) compared: Mutex<Option<(Instant, bool)>>,
 }
 
 /// A module, for whoever asks.
@@ -174,9 +176,19 @@ impl NodeDesk {
         }
     }
 
-    /// Whether the files mean another thing than what runs; files that cannot work do.
+    /// Whether the files mean another thing than what runs, as of the last few seconds; files that
+    /// cannot work run nowhere.
     fn differs(&self) -> bool {
-        Node::read(&self.file).is_ok_and(|read| read.raw != self.node.raw)
+        let now = self.clock.now();
+        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        match *compared {
+            Some((at, differs)) if now < at + COMPARE_EVERY => differs,
+            Some(_) | None => {
+                let differs = Node::read(&self.file).is_ok_and(|read| read.raw != self.node.raw);
+                *compared = Some((now, differs));
+                differs
+            }
+        }
     }
 
     /// How long a module was unprotected, looked at now.
@@ -215,6 +227,9 @@ impl NodeDesk {
         })
     }
 }
+
+/// How often the files are read to be compared: every look at every module asks.
+const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
 impl Desk for NodeDesk {
     fn modules(&self) -> Vec<(ModuleId, String)> {

@@ -228,3 +228,25 @@ fn field_15_beats_come_every_ten_milliseconds_and_a_fraction() {
     println!("median of {}: {median} s", between.len());
     assert!((0.0095..0.0155).contains(&median), "{between:?}");
 }
+
+/// The daemon is replaced, by the same program with the same files here, while its service runs.
+#[test]
+fn a_reload_of_the_primary_is_noticed_by_nobody() {
+    let Some(rig) = Rig::whole("reload", Vote::Arbiter, 1) else { return };
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    let (served, roles) = (events(&rig, 0), rig.wrote(0, "roles"));
+    let daemon = rig.daemon(0);
+    let pid = daemon.pid();
+    daemon.hang_up().unwrap();
+    assert!(daemon.wait_for("goes on where an earlier process stopped", SOON));
+    rig.until_whole(0);
+    assert!(!daemon.output().contains("panicked"), "{}", daemon.output());
+    assert_eq!(daemon.pid(), pid, "whoever supervises it sees one process");
+    assert!(rig.holds(0, true));
+    assert_eq!((events(&rig, 0), rig.wrote(0, "roles")), (served, roles), "nothing was restarted");
+    until_answers(&probers, "a");
+    for report in probers.map(|prober| prober.finish().unwrap()) {
+        assert!(report.strays(&report.turns(&["a"])).is_empty());
+    }
+}
