@@ -100,8 +100,9 @@ pub struct RawConfig {
     /// With `vote = "ping"`: addresses outside the cluster, 1 to 9, better an odd number. An address
     /// alone is pinged, one with a port is connected to; `"192.0.2.1%eth0"` is asked out of that
     /// interface only, and `"192.0.2.1%192.0.2.9"` from that address of this node, whatever the
-    /// routes say. A node that has lost its peer goes on, or takes over, only if a majority answers. Routers of either site, not the other node's
-    /// neighbours; and never one that only one of the two nodes can reach at any time.
+    /// routes say. A node that has lost its peer goes on, or takes over, only if a majority answers.
+    /// Routers of either site, not the other node's neighbours; and never one that only one of the
+    /// two nodes can reach at any time.
     #[cfg_attr(feature = "serde", serde(default))]
     pub ping: Vec<PingTarget>,
     /// With `vote = "ping"`: how long an answer may take; default 500 ms. A takeover waits as long.

@@ -83,7 +83,10 @@ pub enum DaemonError {
         source: io::Error,
     },
     /// A daemon runs already.
-    #[error("{field}: another mirror-node uses {}: stop it, or name another folder", path.display())]
+    #[error(
+        "{field}: another mirror-node uses {}: stop it, or name another folder",
+        path.display()
+    )]
     InUse {
         /// The field of the configuration.
         field: &'static str,
@@ -279,7 +282,9 @@ async fn work(
                 // Also for a new program that is there, though the files are as they were.
                 Told::Reload => match desk.may_reload() {
                     Ok(_) => return Ok(Next::HandOver),
-                    Err(refused) => warn!(why = refused.text, "not reloaded: all goes on as it was"),
+                    Err(refused) => {
+                        warn!(why = refused.text, "not reloaded: all goes on as it was");
+                    }
                 },
             },
             Some(Request::Reload) = requests.recv() => return Ok(Next::HandOver),

@@ -21,7 +21,10 @@ pub struct Client {
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("no daemon at {}: start it (systemctl start ha-node), or name its socket", path.display())]
+    #[error(
+        "no daemon at {}: start it (systemctl start ha-node), or name its socket",
+        path.display()
+    )]
     NoDaemon {
         /// Where.
         path: PathBuf,
@@ -47,7 +50,10 @@ pub enum ClientError {
         source: io::Error,
     },
     /// It says something else than answers.
-    #[error("the daemon at {} says what this client does not understand: install the same release", path.display())]
+    #[error(
+        "the daemon at {} says what this client does not understand: install the same release",
+        path.display()
+    )]
     Strange {
         /// Which.
         path: PathBuf,

@@ -21,7 +21,8 @@ use crate::{Config, Event};
 /// The application of a module that an administrator wrote scripts for.
 ///
 /// It is started and stopped by `start_prim` and `stop_prim`, or as a systemd unit in their place;
-/// the other scripts follow the role that this node announces. Nothing is replicated: records are taken and forgotten.
+/// the other scripts follow the role that this node announces. Nothing is replicated: records are
+/// taken and forgotten.
 ///
 /// Dropping it stops what runs on both nodes, calls `poststop`, and dismisses the guardian; the
 /// driver stops the rest. After [`Host::leave`] it is all left as it is: the next process goes on

@@ -1,4 +1,5 @@
-//! Without a witness that votes (`none`, `ping`, `manual`): exclusion and minting are local, saved and then used.
+//! Without a witness that votes (`none`, `ping`, `manual`): exclusion and minting are local, saved
+//! and then used.
 
 use ha_proto::{DataState, Epoch, Instant, Membership, NodeId, NodeSet};
 use ha_quorum::Vote;

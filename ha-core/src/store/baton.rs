@@ -44,7 +44,10 @@ pub(super) fn take(folder: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let run = run_of_the_machine().map_err(StoreError::io("read", Path::new(BOOT_ID)))?;
     let sound = checksum::is_sound(&bytes) && bytes.len() >= RUN + 4;
     if !sound || bytes[..RUN] != run {
-        warn!(path = %path.display(), "what was handed over is damaged, or of an earlier run of this machine");
+        warn!(
+            path = %path.display(),
+            "what was handed over is damaged, or of an earlier run of this machine"
+        );
         return Ok(None);
     }
     Ok(Some(bytes[RUN..bytes.len() - 4].to_vec()))
