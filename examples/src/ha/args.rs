@@ -29,8 +29,8 @@ pub struct Ha {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 not so, 64 usage, 69 no daemon, 75 busy, \
-    77 not allowed or not confirmed, 78 configuration, 106 no vote, 107 refused as unsafe, 124 still \
-    running. `check`: 0 protected, 1 serving unprotected, 2 not serving, 3 cannot tell.";
+    77 not allowed or not confirmed, 78 configuration, 106 no vote, 107 refused as unsafe, \
+    124 still running. `check`: 0 protected, 1 serving unprotected, 2 not serving, 3 cannot tell.";
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]

@@ -1,7 +1,6 @@
 //! The process of a witness.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,8 +8,7 @@ use ha_core::driver::ArbiterConfig;
 use ha_core::raw::{Key, RawError};
 use serde::Deserialize;
 
-use super::config::FileError;
-use super::locate::line_of;
+use super::config::{FileError, Source};
 
 /// A witness, as an administrator writes it: `/etc/ha-node/witness.toml`.
 ///
@@ -56,16 +54,11 @@ pub struct RawCluster {
 /// # Errors
 /// The first thing that cannot work, by file, line and field.
 pub fn read(path: &Path) -> Result<ArbiterConfig, FileError> {
-    let wrong = |line, what| FileError { path: path.into(), line, what };
-    let text = fs::read_to_string(path)
-        .map_err(|error| wrong(None, format!("cannot be read: {error}")))?;
-    let raw: RawWitness = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
-        wrong(line, error.message().replace('\n', ": "))
-    })?;
+    let source = Source::read(path)?;
+    let raw: RawWitness = source.parse()?;
     raw.check().map_err(|(place, what)| {
         let place: Vec<&str> = place.iter().map(String::as_str).collect();
-        wrong(line_of(&text, &place), what)
+        source.error(&place, &what)
     })
 }
 

@@ -74,7 +74,8 @@ impl May {
         }
         let text = match wanted {
             Self::Nothing | Self::See => {
-                "not allowed: who may see is root or in the group ha or ha-admin (usermod -aG ha USER)"
+                "not allowed: who may see is root or in the group ha or ha-admin (usermod -aG ha \
+                 USER)"
             }
             Self::Order => {
                 "not allowed: who may order is root or in the group ha-admin (usermod -aG ha-admin \

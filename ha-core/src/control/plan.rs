@@ -88,8 +88,8 @@ pub(crate) fn needs_force(report: &Report, verb: Verb) -> Option<Refused> {
         }
         Verb::Primforce if !matches!(report.view.wait, Some(Wait::Stale | Wait::Incomplete)) => {
             let text = format!(
-                "{me} does not wait for data that only {peer} has: `ha prim` loses nothing; --force \
-                 overrides all the same"
+                "{me} does not wait for data that only {peer} has: `ha prim` loses nothing; \
+                 --force overrides all the same"
             );
             Some(Refused::new(Exit::Unsafe, text))
         }
