@@ -1,5 +1,19 @@
 //! The bucket table and the packet decision of a farm, in which all nodes serve at once.
-//!
-//! Nothing is here yet. `ha_core` does not depend on this crate until the machine exists.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod filter;
+mod hash;
+mod mac;
+mod rule;
+mod table;
+mod verdict;
+
+pub use filter::{Filter, FilterError, Setup};
+pub use hash::Hash;
+pub use mac::Mac;
+pub use rule::{HashOn, Mode, Protocol, Rule, RuleError, Uncovered};
+pub use table::{Bucket, Buckets, Plan, Step, Table};
+pub use verdict::{Flow, Nodes, Reason, Sockets, Verdict};
