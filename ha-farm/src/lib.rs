@@ -7,7 +7,9 @@ extern crate alloc;
 mod filter;
 mod hash;
 mod mac;
+mod quota;
 mod rule;
+mod sharing;
 mod table;
 mod verdict;
 
