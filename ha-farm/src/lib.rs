@@ -4,15 +4,18 @@
 
 extern crate alloc;
 
+mod decide;
 mod filter;
 mod hash;
 mod mac;
+mod packet;
 mod quota;
 mod rule;
 mod sharing;
 mod table;
 mod verdict;
 
+pub use decide::{Decision, Place};
 pub use filter::{Filter, FilterError, Setup};
 pub use hash::Hash;
 pub use mac::Mac;

@@ -107,6 +107,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::cast_precision_loss, reason = "seats and weights are small")]
     fn is_what_seat_by_seat_gives_and_near_the_fair_share() {
         let mut prng = Prng::new(1);
         for round in 0..3_000 {

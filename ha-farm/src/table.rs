@@ -10,7 +10,7 @@ use crate::sharing::Sharing;
 /// How many buckets a table has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Buckets {
-    /// 256, as many as SafeKit has: a coarser share of the traffic.
+    /// 256, as many as `SafeKit` has: a coarser share of the traffic.
     Few,
     /// 4,096: with 64 equal members each has its fair share within 1.6 %.
     #[default]
