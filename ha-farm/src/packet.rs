@@ -133,7 +133,7 @@ fn v4_embedded(packet: &[u8], vip: [u8; 4]) -> Result<Packet<4>, Reason> {
         return Err(Reason::Embedded);
     }
     let client = [header[16], header[17], header[18], header[19]];
-    let first = u16::from_be_bytes([header[6], header[7]]) & 0x1fff == 0;
+    let first = number(&header, 6).is_some_and(|offset| offset << 3 == 0);
     let body = if first { packet.get(len..).unwrap_or(&[]) } else { &[] };
     let what = embedded(header[9], body, ICMP);
     Ok(Packet { client, id: None, what, embedded: true })

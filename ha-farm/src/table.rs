@@ -135,6 +135,12 @@ impl Table {
         Self { buckets: alloc::vec![Bucket::default(); buckets.count()] }
     }
 
+    /// A table of buckets that were read; there is one of the sizes of them.
+    pub(crate) fn of(buckets: Vec<Bucket>) -> Self {
+        assert!(Buckets::from_count(buckets.len()).is_some(), "hashes would point beside it");
+        Self { buckets }
+    }
+
     /// How many buckets it has.
     pub fn size(&self) -> Buckets {
         Buckets::from_count(self.buckets.len()).expect("a table is made with one of the sizes")

@@ -1,4 +1,5 @@
 //! The decision on single frames, written by hand.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -166,7 +167,7 @@ fn while_a_bucket_drains_the_owner_gets_what_is_new_and_the_previous_what_is_liv
     let tables: Vec<Table> = old.iter().map(|table| table.next(&new)).collect();
     let before = all(Mode::Invisible, &old);
     let after = all(Mode::Invisible, &tables);
-    let port = (1..).find(|&port| accepted(&told(&before, &syn(port))) == [0]).unwrap();
+    let port = (1..1_000).find(|&port| accepted(&told(&before, &syn(port))) == [0]).unwrap();
     let owner = accepted(&told(&after, &syn(port)));
     assert_ne!(owner, [0]);
     let owner = &after[owner[0]];
@@ -229,7 +230,7 @@ fn any_bytes_get_a_verdict() {
     let mut prng = ha_proto::Prng::new(3);
     let filters = [filter(0, Mode::Invisible, &fresh()), filter(0, Mode::Directed, &fresh())];
     let mut drops = BTreeSet::new();
-    for round in 0..300_000 {
+    for round in 0..300_000_u32 {
         let mut frame = match round % 4 {
             0 => syn(round as u16),
             1 => ethernet(
@@ -273,7 +274,7 @@ fn eight_extension_headers_are_followed_and_not_a_ninth() {
     let filters = all(Mode::Invisible, &fresh());
     let behind = |headers: u8| {
         let body = [
-            vec![60, 0, 1, 4, 0, 0, 0, 0].repeat(usize::from(headers) - 1),
+            [60, 0, 1, 4, 0, 0, 0, 0].repeat(usize::from(headers) - 1),
             vec![6, 0, 1, 4, 0, 0, 0, 0],
         ];
         let body = [body.concat(), tcp(1, 80, SYN)].concat();
