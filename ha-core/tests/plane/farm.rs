@@ -181,12 +181,13 @@ impl Farm {
             let settings = Settings { tcx, ..Settings::new(module, vec![host.interface(&bridge)]) };
             let bpf = host.inside(|| Bpf::open(settings.clone())).unwrap().unwrap();
             assert_eq!(bpf.notes(), [] as [&str; 0], "a veth pair has XDP of its own");
-            host.sysctl("net.ipv4.conf.all.arp_ignore", "1").unwrap();
-            host.sysctl("net.ipv4.conf.all.arp_announce", "2").unwrap();
+            let server = Server { host, bpf: Some(bpf), settings };
+            server.host.sysctl("net.ipv4.conf.all.arp_ignore", "1").unwrap();
+            server.host.sysctl("net.ipv4.conf.all.arp_announce", "2").unwrap();
             for vip in vips {
-                serve(&host, vip, id as u8);
+                serve(&server.host, vip, id as u8);
             }
-            servers.push(Server { host, bpf: Some(bpf), settings });
+            servers.push(server);
         }
         let client = lab.host("client", &[&bridge]).unwrap();
         for vip in vips {
