@@ -112,6 +112,8 @@ pub mod view;
 
 pub use config::Config;
 pub use event::Event;
+#[cfg(feature = "linux")]
+pub use ha_farm as farm;
 pub use ha_heartbeat as heartbeat;
 pub use ha_proto as proto;
 pub use ha_quorum as quorum;

@@ -195,6 +195,9 @@ impl Filter {
         if owner == me {
             let not_taken = if takes { Reason::NoSocket } else { Reason::NotYet };
             let whole = takes && (!drains || !tcp || asked.syn);
+            if let Some(flow) = asked.flow.filter(|_| whole && asked.syn) {
+                sockets.claim(&flow);
+            }
             let kept = !whole && drains && tcp && !asked.syn && asked.is_live(sockets);
             return if whole || kept { Ok(()) } else { Err(not_taken) };
         }

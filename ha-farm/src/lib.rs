@@ -46,6 +46,7 @@
 
 extern crate alloc;
 
+pub mod bpf;
 mod decide;
 mod filter;
 mod hash;

@@ -88,6 +88,10 @@ pub trait Sockets {
 
     /// This node's claim to `flow` ends (F8): from now on it is not live.
     fn release(&mut self, flow: &Flow);
+
+    /// This node, the owner, takes a SYN of `flow`: what it released of it before counts no more,
+    /// for the connection is a new one.
+    fn claim(&mut self, _flow: &Flow) {}
 }
 
 impl Nodes {

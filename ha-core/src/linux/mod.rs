@@ -1,6 +1,7 @@
 //! What a server that runs Linux does for a module. Each adapter is dumb: one effect, one act.
 //!
 //! - [`cgroup`]: the processes of a module as one thing that can be frozen, killed and proved gone.
+//! - [`plane`]: the filter of a farm, in the kernel.
 //! - [`checkers`]: what an administrator wants watched, and what follows.
 //! - [`output`]: what they print.
 //! - [`deadline`]: when they must stop although nobody says so.
@@ -28,6 +29,7 @@ mod link;
 mod netlink;
 pub mod output;
 mod plan;
+pub mod plane;
 pub mod realtime;
 mod reset;
 pub mod scripts;

@@ -1,0 +1,285 @@
+//! The data plane `bpf`: the filter as programs of the kernel, loaded by `aya`.
+//!
+//! At each interface the program of tc decides (TCX where the kernel has it, from 6.6, else a
+//! `clsact` qdisc). Where the driver has XDP of its own, a second program comes before it and
+//! drops what is not this node's, which costs a fraction; XDP could not do the rest.
+//!
+//! Maps and links are pinned in `/sys/fs/bpf/ha-node/<module>/`, so the filter goes on to the end
+//! of its lease when the daemon dies (F5). The next one shuts what it finds, or adopts it (F6).
+
+mod layout;
+mod object;
+
+use std::boxed::Box;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::prelude::rust_2024::*;
+use std::string::String;
+use std::{format, mem};
+
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::tc::{self, SchedClassifierLink};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, XdpMode};
+use ha_farm::Filter;
+use ha_proto::Instant;
+use rustix::fs::statfs;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+
+use self::object::refused;
+use super::{Counters, Plane, PlaneError};
+use crate::linux::link::Link;
+use crate::linux::netlink::Netlink;
+
+pub use self::object::{Load, Object};
+
+/// Where the filter goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The module's name: one filter of this name is on a machine. One part of a path.
+    pub module: String,
+    /// The interfaces on the VIPs' networks.
+    pub interfaces: Vec<String>,
+    /// What drops before tc.
+    pub early: Early,
+    /// TCX, where the kernel has it; otherwise `clsact`, as before 6.6.
+    pub tcx: bool,
+}
+
+/// What drops before tc.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Early {
+    /// XDP in the driver, where there is one.
+    #[default]
+    Native,
+    /// XDP after the driver, where it has none of its own: slower than tc alone, for tests.
+    Generic,
+    /// Nothing.
+    Off,
+}
+
+impl Settings {
+    /// The filter of `module` at these interfaces, with the best that they can do.
+    pub fn new(module: String, interfaces: Vec<String>) -> Self {
+        Self { module, interfaces, early: Early::Native, tcx: true }
+    }
+}
+
+/// The filter in the kernel, by BPF. Dropping it leaves the filter in place, to the end of its
+/// lease; [`Plane::remove`] takes it away.
+#[derive(Debug)]
+pub struct Bpf {
+    settings: Settings,
+    object: Object,
+    notes: Vec<String>,
+}
+
+impl Bpf {
+    /// Puts the filter at its interfaces, shut: what another process left is shut first (F6).
+    ///
+    /// # Errors
+    /// [`PlaneError`]; what was left is shut even then, if it could be reached.
+    pub fn open(settings: Settings) -> Result<Self, PlaneError> {
+        Self::start(settings, true)
+    }
+
+    /// Takes over the filter that another process left, with what it decides by and its lease
+    /// (F6): no packet is lost. Where nothing was left, the filter takes nothing.
+    ///
+    /// # Errors
+    /// As [`Bpf::open`], but nothing is shut.
+    pub fn adopt(settings: Settings) -> Result<Self, PlaneError> {
+        Self::start(settings, false)
+    }
+
+    fn start(settings: Settings, shut: bool) -> Result<Self, PlaneError> {
+        let pins = folder(&settings.module)?;
+        let load = Load { pins: Some(pins.clone()), ..Load::default() };
+        let mut object = Object::load(&load)?;
+        if shut {
+            object.lease(Instant::ZERO)?;
+        }
+        let mut bpf = Self { settings, object, notes: Vec::new() };
+        for interface in bpf.settings.interfaces.clone() {
+            if let Err(error) = bpf.attach(&interface, &pins) {
+                // What was adopted goes on to the end of its lease.
+                if shut {
+                    drop(Box::new(bpf).remove());
+                }
+                return Err(error);
+            }
+        }
+        Ok(bpf)
+    }
+
+    /// Until when the filter takes.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn leased(&mut self) -> Result<Instant, PlaneError> {
+        self.object.leased()
+    }
+
+    /// What is less than it could be, one line each, for the log.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn attach(&mut self, interface: &str, pins: &Path) -> Result<(), PlaneError> {
+        let mut netlink = done("open netlink", Netlink::open(None))?;
+        let found = done("look for an interface", Link::find(&mut netlink, interface))?;
+        if found.is_none() {
+            return Err(PlaneError::NoInterface(String::from(interface)));
+        }
+        self.attach_tc(interface, &pins.join(format!("tc-{interface}")))?;
+        let mode = match self.settings.early {
+            Early::Native => XdpMode::Driver,
+            Early::Generic => XdpMode::Skb,
+            Early::Off => return Ok(()),
+        };
+        if let Err(why) = self.attach_xdp(interface, mode, &pins.join(format!("xdp-{interface}"))) {
+            self.notes.push(format!(
+                "{interface}: no XDP ({why}): packets of other members are dropped at tc, which \
+                 costs more"
+            ));
+        }
+        Ok(())
+    }
+
+    fn attach_tc(&mut self, interface: &str, pin: &Path) -> Result<(), PlaneError> {
+        let program = self.object.tc();
+        let refuse = |error: ProgramError| refused(&format!("filter {interface}"), &error);
+        if !self.settings.tcx {
+            return attach_clsact(program, interface).map_err(refuse);
+        }
+        if let Ok(old) = PinnedLink::from_pin(pin) {
+            let link = SchedClassifierLink::try_from(FdLink::from(old));
+            if link.is_ok_and(|link| program.attach_to_link(link).is_ok()) {
+                return Ok(());
+            }
+            // The interface that it was at is gone.
+            done("remove a pin", fs::remove_file(pin))?;
+        }
+        let id = match program.attach(interface, TcAttachType::Ingress) {
+            Ok(id) => id,
+            Err(_old_kernel) => return attach_clsact(program, interface).map_err(refuse),
+        };
+        let link = program.take_link(id).map_err(refuse)?;
+        match FdLink::try_from(link) {
+            Ok(link) => link.pin(pin).map(drop).map_err(|error| refused("pin the filter", &error)),
+            // Before 6.6 aya chose clsact by itself, without a link that could be pinned.
+            Err(_) => attach_clsact(self.object.tc(), interface).map_err(refuse),
+        }
+    }
+
+    fn attach_xdp(&mut self, interface: &str, mode: XdpMode, pin: &Path) -> Result<(), String> {
+        let program = self.object.xdp().map_err(|error| format!("{error}"))?;
+        let say = |error: &dyn core::error::Error| match error.source() {
+            Some(source) => format!("{source}"),
+            None => format!("{error}"),
+        };
+        if let Ok(old) = PinnedLink::from_pin(pin) {
+            let link = XdpLink::try_from(FdLink::from(old));
+            if link.is_ok_and(|link| program.attach_to_link(link).is_ok()) {
+                return Ok(());
+            }
+            fs::remove_file(pin).map_err(|error| say(&error))?;
+        }
+        let id = program.attach(interface, mode).map_err(|error| say(&error))?;
+        let link = program.take_link(id).map_err(|error| say(&error))?;
+        // A link that cannot be pinned is dropped, and with it the program leaves the interface.
+        let link = FdLink::try_from(link).map_err(|error| say(&error))?;
+        link.pin(pin).map(drop).map_err(|error| say(&error))
+    }
+}
+
+impl Plane for Bpf {
+    fn install(&mut self, filter: &Filter) -> Result<(), PlaneError> {
+        self.object.install(filter)
+    }
+
+    fn lease(&mut self, until: Instant) -> Result<(), PlaneError> {
+        self.object.lease(until)
+    }
+
+    fn counters(&mut self) -> Result<Counters, PlaneError> {
+        self.object.counters()
+    }
+
+    fn remove(self: Box<Self>) -> Result<(), PlaneError> {
+        for interface in &self.settings.interfaces {
+            detach_clsact(interface);
+        }
+        let folder = module_folder(&self.settings.module);
+        done("remove the filter", remove_all(&folder))
+    }
+}
+
+/// The program at ingress of a `clsact` qdisc, where it stays when this process ends; one that was
+/// there before is replaced.
+fn attach_clsact(program: &mut SchedClassifier, interface: &str) -> Result<(), ProgramError> {
+    // It may be there already.
+    drop(tc::qdisc_add_clsact(interface));
+    let old = tc::qdisc_detach_program(interface, TcAttachType::Ingress, PROGRAM);
+    drop(old);
+    let options = tc::TcAttachOptions::Netlink(tc::NlOptions::default());
+    let id = program.attach_with_options(interface, TcAttachType::Ingress, options)?;
+    // Dropping the link would detach the program.
+    mem::forget(program.take_link(id)?);
+    Ok(())
+}
+
+fn detach_clsact(interface: &str) {
+    // Nothing is there where TCX was used, or the interface is gone.
+    drop(tc::qdisc_detach_program(interface, TcAttachType::Ingress, PROGRAM));
+}
+
+/// The folder of a module's pins, made if it is not there; those of another layout are removed.
+fn folder(module: &str) -> Result<PathBuf, PlaneError> {
+    let refuse = |folder: &Path| {
+        let folder = format!("{}", folder.display());
+        move |source| PlaneError::Folder { folder, source }
+    };
+    let root = Path::new(ROOT);
+    mount_bpf(root).map_err(refuse(root))?;
+    let of_module = module_folder(module);
+    let folder = of_module.join(layout::VERSION);
+    if !folder.exists() {
+        remove_all(&of_module).map_err(refuse(&of_module))?;
+    }
+    fs::create_dir_all(&folder).map_err(refuse(&folder))?;
+    Ok(folder)
+}
+
+fn module_folder(module: &str) -> PathBuf {
+    assert!(
+        !module.is_empty() && !module.contains('/') && !module.starts_with('.'),
+        "{module:?} is no part of a path: other files would be removed"
+    );
+    Path::new(ROOT).join("ha-node").join(module)
+}
+
+/// Systemd does it at boot; a machine without it may have none.
+fn mount_bpf(root: &Path) -> io::Result<()> {
+    if statfs(root)?.f_type == BPF_FS_MAGIC {
+        return Ok(());
+    }
+    Ok(mount("bpf", root, "bpf", MountFlags::empty(), None)?)
+}
+
+fn remove_all(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => Ok(()),
+        other => other,
+    }
+}
+
+fn done<T>(what: &str, result: io::Result<T>) -> Result<T, PlaneError> {
+    result.map_err(|error| refused(what, &error))
+}
+
+const ROOT: &str = "/sys/fs/bpf";
+const PROGRAM: &str = "ha_farm_tc";
+const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;

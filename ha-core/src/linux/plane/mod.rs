@@ -1,0 +1,50 @@
+//! Data planes: the filter of a farm, in the kernel.
+//!
+//! A plane holds what [`Filter`] decides by and a lease (F5), and nothing else: it neither looks at
+//! the time by itself nor repeats anything. What it cannot do is a [`PlaneError`], one line.
+
+#[cfg(feature = "bpf")]
+pub mod bpf;
+mod counters;
+mod error;
+
+use ha_farm::Filter;
+use ha_proto::Instant;
+use std::boxed::Box;
+
+pub use counters::{Counters, Service};
+pub use error::PlaneError;
+
+/// A filter in the kernel, on the interfaces that it was opened for. It takes nothing before the
+/// first [`Plane::lease`].
+///
+/// Every call returns when the kernel has done it: packets that come later meet the new filter.
+pub trait Plane {
+    /// Replaces all that the kernel decides by, at once: each packet meets the old filter or the
+    /// new one, never a mixture. The lease stays as it is.
+    ///
+    /// # Errors
+    /// [`PlaneError`]; the old filter is in force then.
+    fn install(&mut self, filter: &Filter) -> Result<(), PlaneError>;
+
+    /// The filter takes until `until`, a time of `CLOCK_BOOTTIME` in nanoseconds since the boot,
+    /// and nothing from then on (F5), whatever becomes of this process. A time that is past shuts
+    /// it at once.
+    ///
+    /// # Errors
+    /// [`PlaneError`]; the lease is as it was then.
+    fn lease(&mut self, until: Instant) -> Result<(), PlaneError>;
+
+    /// What was counted since the plane was opened, by whatever filters.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    fn counters(&mut self) -> Result<Counters, PlaneError>;
+
+    /// Takes the filter out of the kernel: packets to a VIP go where they went before it was
+    /// there, so the VIPs themselves must be gone by now.
+    ///
+    /// # Errors
+    /// [`PlaneError`] names what may be left.
+    fn remove(self: Box<Self>) -> Result<(), PlaneError>;
+}

@@ -1,0 +1,8 @@
+//! The data planes in this machine's kernel: root only.
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "tests of a real kernel live in real time")]
+
+mod differential;
+mod farm;
+mod frames;
+mod sockets;
