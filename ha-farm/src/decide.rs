@@ -41,6 +41,7 @@ pub(crate) struct Service<const N: usize> {
 
 impl<const N: usize> Service<N> {
     pub(crate) fn new(vip: [u8; N], rule: &Rule, number: usize) -> Self {
+        assert!(number < Rule::MAX, "its number would not fit a byte of the kernel's");
         let (first, last) = (*rule.ports.start(), *rule.ports.end());
         Self { vip, first, last, protocol: rule.protocol, on: rule.on, number: number as u8 }
     }
@@ -258,6 +259,7 @@ impl Filter {
                 to.push(node);
             }
         }
+        assert!(!to.contains(self.setup().me), "the frame would go round in circles (F9)");
         if to.is_empty() { own(mine) } else { Verdict::Forward { to, accept: mine.is_ok() } }
     }
 }

@@ -95,6 +95,7 @@ impl Key {
     /// The first `prefix` bits of the address; the others are zero.
     #[inline]
     pub(crate) fn network<const N: usize>(address: &[u8; N], prefix: u8) -> Self {
+        assert!(usize::from(prefix) <= 8 * N, "a network would be narrower than its address");
         let mut key = Self::address(address);
         for (at, byte) in key.bytes[..N].iter_mut().enumerate() {
             let bits = usize::from(prefix).saturating_sub(8 * at).min(8);

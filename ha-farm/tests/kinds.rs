@@ -262,3 +262,47 @@ fn an_error_about_ipv6_goes_where_its_flow_goes() {
         }
     }
 }
+
+#[test]
+fn fragments_of_ipv6_go_together_and_those_of_tcp_nowhere_where_ports_count() {
+    let [table, _] = tables();
+    let client: Ipv6Addr = "2001:db8::9".parse().unwrap();
+    let fragment = |protocol, offset: u16, body: &[u8]| {
+        let [high, low] = offset.to_be_bytes();
+        let body = [&[protocol, 0, high, low, 0, 0, 0, 7][..], body].concat();
+        frame(0, 9, &[0x86, 0xdd], &v6(client, V6, 44, &body))
+    };
+    let whole = |packet: &[u8]| frame(0, 9, &[0x86, 0xdd], packet);
+    let members = filters(Mode::Invisible, TCP, &table, true);
+    let by_address = filters(Mode::Invisible, (Protocol::Tcp, HashOn::Addr), &table, true);
+    for port in 1..=20 {
+        let syn = tcp(port, 80, SYN);
+        let plain = whole(&v6(client, V6, 6, &syn));
+        let (first, later) = (fragment(6, 1, &syn), fragment(6, 24, &[1; 5]));
+        // One that is alone is a whole packet.
+        assert_eq!(taker(&members, &fragment(6, 0, &syn)), taker(&members, &plain));
+        for part in [&first, &later] {
+            assert_eq!(told(&members, part), [Verdict::Drop(Reason::Fragment); 3]);
+            assert_eq!(taker(&by_address, part), taker(&by_address, &plain));
+        }
+    }
+    let udp = filters(Mode::Invisible, (Protocol::Udp, HashOn::AddrPort), &table, true);
+    let first = |port| fragment(17, 1, &[9, port, 0, 80, 0, 8, 0, 0]);
+    let later = taker(&udp, &fragment(17, 8, &[1; 3]));
+    assert!((0..20).all(|port| taker(&udp, &first(port)) == later));
+}
+
+#[test]
+fn an_error_is_about_what_this_address_sent() {
+    let [table, _] = tables();
+    let members = filters(Mode::Invisible, TCP, &table, true);
+    let error = |from: [u8; 4]| {
+        let mut inner = v4(from, 1, 6, &tcp(80, 5, ACK));
+        inner[16..20].copy_from_slice(&[198, 51, 100, 7]);
+        let body = [&[3, 4, 0, 0, 0, 0, 5, 0][..], &inner].concat();
+        frame(0, 9, &[8, 0], &v4([203, 0, 113, 1], 1, 1, &body))
+    };
+    assert_eq!(taker(&members, &error(V4)), taker(&members, &segment(0, 9, 5, ACK)));
+    let others = told(&members, &error([203, 0, 113, 9]));
+    assert_eq!(others, [Verdict::Drop(Reason::Embedded); 3]);
+}
