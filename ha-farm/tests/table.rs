@@ -72,8 +72,8 @@ fn previous(old: &Bucket, owner: Option<NodeId>, plan: &Plan<'_>) -> ([Option<No
     let before = old.previous.into_iter().flatten().filter(|node| !drained && lives(node));
     let mut previous = last.into_iter().chain(before);
     let previous = [previous.next(), previous.next()];
-    let moved = if last.is_some() { plan.counter } else { old.moved };
-    (previous, if previous[0].is_some() { moved } else { 0 })
+    let since = if last.is_some() { plan.counter } else { old.moved };
+    (previous, if previous[0].is_some() { since } else { 0 })
 }
 
 fn fair(plan: &Plan<'_>, node: NodeId, buckets: usize) -> f64 {
