@@ -1,5 +1,6 @@
 //! The decision on one frame: which bucket, and whether this node takes it.
 
+use core::hint::select_unpredictable;
 use core::net::IpAddr;
 
 use ha_proto::NodeId;
@@ -48,39 +49,32 @@ impl<const N: usize> Service<N> {
 
     #[inline]
     fn covers(&self, vip: [u8; N], what: What) -> bool {
-        let here = match what {
-            What::Ports { protocol, port, client_port: _, syn: _ } => {
-                self.protocol == protocol && self.first <= port && port <= self.last
-            }
-            What::Portless(protocol) => self.protocol == protocol,
-            What::Echo => true,
-            What::Other => false,
-        };
+        let port = !what.has_ports || (self.first <= what.port && what.port <= self.last);
+        let here = what.echo || (what.protocol == Some(self.protocol) && port);
         here && self.vip == vip
     }
 
     /// What of this packet chooses the bucket.
     #[inline]
     fn key(&self, packet: &Packet<N>) -> Result<Key, Reason> {
-        let port = match packet.what {
-            What::Ports { client_port, .. } => Some(client_port),
-            What::Portless(_) => None,
-            What::Echo | What::Other => return Ok(Key::address(&packet.client)),
-        };
-        let unmapped = if packet.embedded { Reason::Embedded } else { Reason::Fragment };
-        match (self.on, port) {
-            (HashOn::Addr, _) => Ok(Key::address(&packet.client)),
-            (HashOn::AddrPort, Some(port)) => Ok(Key::address_and_port(&packet.client, port)),
-            (HashOn::AddrPort, None) => match self.protocol {
-                Protocol::Udp if !packet.embedded => Ok(Key::address(&packet.client)),
+        let Packet { client, what, embedded, .. } = packet;
+        if what.echo {
+            return Ok(Key::address(client));
+        }
+        let unmapped = if *embedded { Reason::Embedded } else { Reason::Fragment };
+        match self.on {
+            HashOn::Addr => Ok(Key::address(client)),
+            HashOn::AddrPort if what.has_ports => {
+                Ok(Key::address_and_port(client, what.client_port))
+            }
+            HashOn::AddrPort => match self.protocol {
+                Protocol::Udp if !embedded => Ok(Key::address(client)),
                 Protocol::Udp | Protocol::Tcp => Err(unmapped),
             },
-            (HashOn::Net { v4, v6 }, _) => {
-                Ok(Key::network(&packet.client, if N == 4 { v4 } else { v6 }))
-            }
-            (HashOn::IpId, _) => match packet.id {
+            HashOn::Net { v4, v6 } => Ok(Key::network(client, if N == 4 { v4 } else { v6 })),
+            HashOn::IpId => match packet.id {
                 Some(id) => Ok(Key::ip_id(id)),
-                None if N == 16 => Ok(Key::address(&packet.client)),
+                None if N == 16 => Ok(Key::address(client)),
                 None => Err(unmapped),
             },
         }
@@ -120,7 +114,7 @@ impl Filter {
         match packet::ether(frame) {
             Ether::V4(bytes) => match packet::v4_destination(bytes) {
                 Some(vip) if is_vip(&self.v4, vip) => {
-                    let parse = || packet::v4(bytes, vip);
+                    let parse = |into: &mut _| packet::v4(bytes, vip, into);
                     self.to_vip(frame, open, &self.v4, vip, parse, sockets)
                 }
                 Some(_) | None => Verdict::Pass.nowhere(),
@@ -130,7 +124,7 @@ impl Filter {
                     Verdict::Neighbour.nowhere()
                 }
                 Some(vip) if is_vip(&self.v6, vip) => {
-                    let parse = || packet::v6(bytes, vip);
+                    let parse = |into: &mut _| packet::v6(bytes, vip, into);
                     self.to_vip(frame, open, &self.v6, vip, parse, sockets)
                 }
                 Some(_) | None => Verdict::Pass.nowhere(),
@@ -150,7 +144,7 @@ impl Filter {
         open: bool,
         services: &[Service<N>],
         vip: [u8; N],
-        parse: impl FnOnce() -> Result<Packet<N>, Reason>,
+        parse: impl FnOnce(&mut Packet<N>) -> Result<(), Reason>,
         sockets: &mut impl Sockets,
     ) -> Decision
     where
@@ -166,10 +160,10 @@ impl Filter {
         if directed && self.mac.is_none_or(|mac| !frame.starts_with(&mac.0)) {
             return Verdict::Drop(Reason::Elsewhere).nowhere();
         }
-        let packet = match parse() {
-            Ok(packet) => packet,
-            Err(reason) => return Verdict::Drop(reason).nowhere(),
-        };
+        let mut packet = Packet::BLANK;
+        if let Err(reason) = parse(&mut packet) {
+            return Verdict::Drop(reason).nowhere();
+        }
         let Some(service) = services.iter().find(|one| one.covers(vip, packet.what)) else {
             return self.uncovered();
         };
@@ -207,15 +201,15 @@ impl Filter {
         let owner = word as u8;
         let mine = owner == self.setup().me.as_u8();
         if word & Self::DRAIN != 0 && packet.what.is_tcp() {
-            return self.judge_draining(word, packet.flow(vip), packet.what.is_syn(), sockets);
+            return self.judge_draining(word, packet.flow(vip), packet.what.syn, sockets);
         }
-        if mine && word & Self::TAKE != 0 {
-            if packet.what.is_syn() {
-                packet.flow(vip).iter().for_each(|flow| sockets.claim(flow));
-            }
-            return Ok(());
+        let takes = mine && word & Self::TAKE != 0;
+        if packet.what.syn && takes {
+            packet.flow(vip).iter().for_each(|flow| sockets.claim(flow));
         }
-        Err(if mine { Reason::NotYet } else { others(owner) })
+        // Whose bucket it is cannot be foreseen, that is what the hash is for: no branches.
+        let reason = select_unpredictable(mine, Reason::NotYet, others(owner));
+        select_unpredictable(takes, Ok(()), Err(reason))
     }
 
     /// The same of a packet of TCP while the bucket drains.
@@ -271,15 +265,15 @@ impl Verdict {
 }
 
 /// Why a bucket is not taken by who does not own it.
-const fn others(owner: u8) -> Reason {
+#[inline]
+fn others(owner: u8) -> Reason {
     if owner == Filter::NONE { Reason::Nobody } else { Reason::NotMine }
 }
 
+#[inline]
 fn own(mine: Result<(), Reason>) -> Verdict {
-    match mine {
-        Ok(()) => Verdict::Accept,
-        Err(reason) => Verdict::Drop(reason),
-    }
+    let dropped = Verdict::Drop(mine.err().unwrap_or(Reason::NotMine));
+    select_unpredictable(mine.is_ok(), Verdict::Accept, dropped)
 }
 
 #[inline]

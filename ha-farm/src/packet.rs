@@ -16,54 +16,52 @@ pub(crate) struct Packet<const N: usize> {
     pub(crate) embedded: bool,
 }
 
+/// What a packet carries. Flat, and filled in place: an enum of structures, or a result that holds
+/// one, is put together in memory byte by byte, and each decision would wait for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
-    Ports {
-        protocol: Protocol,
-        client_port: u16,
-        port: u16,
-        syn: bool,
-    },
-    /// A fragment, or the embedded part of a packet, whose ports are not known.
-    Portless(Protocol),
+pub(crate) struct What {
+    /// TCP or UDP; `None` for everything else.
+    pub(crate) protocol: Option<Protocol>,
+    /// Whether the ports are known: not of a fragment, nor of an embedded part that is too short.
+    pub(crate) has_ports: bool,
+    pub(crate) client_port: u16,
+    pub(crate) port: u16,
+    /// A segment that begins a connection.
+    pub(crate) syn: bool,
     /// An echo request, a fragment of ICMP, or an error about an answer to one.
-    Echo,
-    Other,
+    pub(crate) echo: bool,
 }
 
 impl<const N: usize> Packet<N> {
+    /// Nothing is known of it.
+    pub(crate) const BLANK: Self =
+        Self { client: [0; N], id: None, what: What::OTHER, embedded: false };
+
     /// Whose it is, if its ports are known.
     #[inline]
     pub(crate) fn flow(&self, vip: [u8; N]) -> Option<Flow>
     where
         IpAddr: From<[u8; N]>,
     {
-        match self.what {
-            What::Ports { protocol, client_port, port, syn: _ } => {
-                let (client, vip) = (self.client.into(), vip.into());
-                Some(Flow { protocol, client, client_port, vip, port })
-            }
-            What::Portless(_) | What::Echo | What::Other => None,
-        }
+        let What { protocol, has_ports, client_port, port, .. } = self.what;
+        let (client, vip) = (self.client.into(), vip.into());
+        let protocol = protocol.filter(|_| has_ports)?;
+        Some(Flow { protocol, client, client_port, vip, port })
     }
 }
 
 impl What {
-    #[inline]
-    pub(crate) fn is_tcp(self) -> bool {
-        match self {
-            Self::Ports { protocol, .. } | Self::Portless(protocol) => protocol == Protocol::Tcp,
-            Self::Echo | Self::Other => false,
-        }
+    const OTHER: Self =
+        Self { protocol: None, has_ports: false, client_port: 0, port: 0, syn: false, echo: false };
+    const ECHO: Self = Self { echo: true, ..Self::OTHER };
+
+    const fn portless(protocol: Protocol) -> Self {
+        Self { protocol: Some(protocol), ..Self::OTHER }
     }
 
-    /// Whether it begins a connection.
     #[inline]
-    pub(crate) fn is_syn(self) -> bool {
-        match self {
-            Self::Ports { syn, .. } => syn,
-            Self::Portless(_) | Self::Echo | Self::Other => false,
-        }
+    pub(crate) fn is_tcp(self) -> bool {
+        self.protocol == Some(Protocol::Tcp)
     }
 }
 
@@ -140,7 +138,7 @@ pub(crate) fn v6_destination(packet: &[u8]) -> Option<[u8; 16]> {
 
 /// The IPv4 packet to `vip`, whose first 20 bytes are there.
 #[inline]
-pub(crate) fn v4(packet: &[u8], vip: [u8; 4]) -> Result<Packet<4>, Reason> {
+pub(crate) fn v4(packet: &[u8], vip: [u8; 4], into: &mut Packet<4>) -> Result<(), Reason> {
     let header: [u8; V4_LEN] = array(packet, 0).ok_or(Reason::Truncated)?;
     let len = usize::from(header[0] & 0xf) * 4;
     let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -148,26 +146,28 @@ pub(crate) fn v4(packet: &[u8], vip: [u8; 4]) -> Result<Packet<4>, Reason> {
         return Err(Reason::Malformed);
     }
     let body = packet.get(len..total).ok_or(Reason::Truncated)?;
-    let client = [header[12], header[13], header[14], header[15]];
-    let id = Some(u16::from_be_bytes([header[4], header[5]]));
+    into.client = [header[12], header[13], header[14], header[15]];
+    into.id = Some(u16::from_be_bytes([header[4], header[5]]));
     let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
-    let what = match header[9] {
-        TCP if fragment => What::Portless(Protocol::Tcp),
-        UDP if fragment => What::Portless(Protocol::Udp),
-        ICMP if fragment => What::Echo,
-        TCP => tcp(body)?,
-        UDP => udp(body)?,
+    let what = &mut into.what;
+    match header[9] {
+        TCP if fragment => what.protocol = Some(Protocol::Tcp),
+        UDP if fragment => what.protocol = Some(Protocol::Udp),
+        ICMP if fragment => what.echo = true,
+        TCP => tcp(body, what)?,
+        UDP => udp(body, what)?,
         ICMP => match kind(body)? {
-            8 => What::Echo,
-            3 | 4 | 5 | 11 | 12 => return v4_embedded(&body[ICMP_LEN..], vip),
-            _ => What::Other,
+            8 => what.echo = true,
+            3 | 4 | 5 | 11 | 12 => *into = v4_embedded(&body[ICMP_LEN..], vip)?,
+            _ => {}
         },
-        _ => What::Other,
-    };
-    Ok(Packet { client, id, what, embedded: false })
+        _ => {}
+    }
+    Ok(())
 }
 
 /// The packet of `vip`'s that an ICMP error is about, cut off anywhere.
+#[cold]
 fn v4_embedded(packet: &[u8], vip: [u8; 4]) -> Result<Packet<4>, Reason> {
     let header: [u8; V4_LEN] = array(packet, 0).ok_or(Reason::Embedded)?;
     let len = usize::from(header[0] & 0xf) * 4;
@@ -186,42 +186,43 @@ fn embedded(protocol: u8, body: &[u8], icmp: u8) -> What {
     let protocol = match protocol {
         TCP => Protocol::Tcp,
         UDP => Protocol::Udp,
-        protocol if protocol == icmp => return What::Echo,
-        _ => return What::Other,
+        protocol if protocol == icmp => return What::ECHO,
+        _ => return What::OTHER,
     };
     match (number(body, 0), number(body, 2)) {
-        (Some(port), Some(client_port)) => What::Ports { protocol, client_port, port, syn: false },
-        _ => What::Portless(protocol),
+        (Some(port), Some(client_port)) => {
+            What { has_ports: true, client_port, port, ..What::portless(protocol) }
+        }
+        _ => What::portless(protocol),
     }
 }
 
 #[expect(clippy::inline_always, reason = "of each packet; a call costs more")]
 #[inline(always)]
-fn tcp(body: &[u8]) -> Result<What, Reason> {
-    let header: [u8; TCP_LEN] = array(body, 0).ok_or(Reason::Truncated)?;
-    Ok(What::Ports {
-        protocol: Protocol::Tcp,
-        client_port: u16::from_be_bytes([header[0], header[1]]),
-        port: u16::from_be_bytes([header[2], header[3]]),
-        syn: header[13] & 0x12 == 0x02,
-    })
+fn tcp(body: &[u8], into: &mut What) -> Result<(), Reason> {
+    let header: &[u8; TCP_LEN] = body.first_chunk().ok_or(Reason::Truncated)?;
+    into.protocol = Some(Protocol::Tcp);
+    into.has_ports = true;
+    into.client_port = u16::from_be_bytes([header[0], header[1]]);
+    into.port = u16::from_be_bytes([header[2], header[3]]);
+    into.syn = header[13] & 0x12 == 0x02;
+    Ok(())
 }
 
 #[expect(clippy::inline_always, reason = "of each packet; a call costs more")]
 #[inline(always)]
-fn udp(body: &[u8]) -> Result<What, Reason> {
-    let header: [u8; UDP_LEN] = array(body, 0).ok_or(Reason::Truncated)?;
-    Ok(What::Ports {
-        protocol: Protocol::Udp,
-        client_port: u16::from_be_bytes([header[0], header[1]]),
-        port: u16::from_be_bytes([header[2], header[3]]),
-        syn: false,
-    })
+fn udp(body: &[u8], into: &mut What) -> Result<(), Reason> {
+    let header: &[u8; UDP_LEN] = body.first_chunk().ok_or(Reason::Truncated)?;
+    into.protocol = Some(Protocol::Udp);
+    into.has_ports = true;
+    into.client_port = u16::from_be_bytes([header[0], header[1]]);
+    into.port = u16::from_be_bytes([header[2], header[3]]);
+    Ok(())
 }
 
 /// The type of an ICMP message.
 fn kind(body: &[u8]) -> Result<u8, Reason> {
-    array::<ICMP_LEN>(body, 0).map(|header| header[0]).ok_or(Reason::Truncated)
+    body.first_chunk::<ICMP_LEN>().map(|header| header[0]).ok_or(Reason::Truncated)
 }
 
 /// What follows the extension headers of an IPv6 packet.
@@ -296,30 +297,32 @@ pub(crate) fn nd_target(packet: &[u8]) -> Option<[u8; 16]> {
 
 /// The IPv6 packet to `vip`, whose first 40 bytes are there.
 #[inline]
-pub(crate) fn v6(packet: &[u8], vip: [u8; 16]) -> Result<Packet<16>, Reason> {
+pub(crate) fn v6(packet: &[u8], vip: [u8; 16], into: &mut Packet<16>) -> Result<(), Reason> {
     let packet = v6_whole(packet)?;
-    let client = array(packet, 8).ok_or(Reason::Truncated)?;
+    into.client = array(packet, 8).ok_or(Reason::Truncated)?;
     let upper = walk(packet)?;
     let body = packet.get(upper.at..).ok_or(Reason::Truncated)?;
     let fragment = upper.fragment != Fragment::Whole;
-    let what = match upper.protocol {
-        TCP if fragment => What::Portless(Protocol::Tcp),
-        UDP if fragment => What::Portless(Protocol::Udp),
-        ICMP_V6 if fragment => What::Echo,
+    let what = &mut into.what;
+    match upper.protocol {
+        TCP if fragment => what.protocol = Some(Protocol::Tcp),
+        UDP if fragment => what.protocol = Some(Protocol::Udp),
+        ICMP_V6 if fragment => what.echo = true,
         0 | 43 | 44 | 51 | 60 if fragment => return Err(Reason::Fragment),
-        TCP => tcp(body)?,
-        UDP => udp(body)?,
+        TCP => tcp(body, what)?,
+        UDP => udp(body, what)?,
         ICMP_V6 => match kind(body)? {
-            128 => What::Echo,
-            1..=4 => return v6_embedded(&body[ICMP_LEN..], vip),
-            _ => What::Other,
+            128 => what.echo = true,
+            1..=4 => *into = v6_embedded(&body[ICMP_LEN..], vip)?,
+            _ => {}
         },
-        _ => What::Other,
-    };
-    Ok(Packet { client, id: None, what, embedded: false })
+        _ => {}
+    }
+    Ok(())
 }
 
 /// As [`v4_embedded`].
+#[cold]
 fn v6_embedded(packet: &[u8], vip: [u8; 16]) -> Result<Packet<16>, Reason> {
     let header: [u8; V6_LEN] = array(packet, 0).ok_or(Reason::Embedded)?;
     let upper = walk(packet).map_err(|_| Reason::Embedded)?;
