@@ -1,8 +1,14 @@
-//! The small figures: what one datagram and one record cost, in memory.
+//! The small figures: what one datagram, one record and one packet cost, in memory.
+
+use std::net::IpAddr;
 
 use bytes::BufMut;
 use divan::{Bencher, black_box};
 use ha_benches::Pair;
+use ha_farm::{
+    Buckets, Filter, Flow, Hash, HashOn, Mode, Plan, Protocol, Rule, Setup, Sockets, Table,
+    Uncovered,
+};
 use ha_proto::wire::{self, Header, Keys, Kind};
 use ha_proto::{ClusterId, Epoch, ModuleId, NodeId};
 
@@ -68,4 +74,83 @@ fn propose_to_commit(bencher: Bencher<'_, '_>, in_flight: u64) {
     bencher
         .counter(divan::counter::ItemsCount::new(in_flight))
         .bench_local(|| pair.commit(&[1; 340], in_flight));
+}
+
+/// No connection is known: what is asked while nothing drains.
+struct Fresh;
+
+impl Sockets for Fresh {
+    fn live(&self, _: &Flow) -> bool {
+        false
+    }
+
+    fn release(&mut self, _: &Flow) {}
+}
+
+/// Of three members' first; one rule for each family.
+fn filter() -> Filter {
+    let rule = |vip: &str| {
+        let vip: IpAddr = vip.parse().expect("an address");
+        Rule { vip, ports: 80..=80, protocol: Protocol::Tcp, on: HashOn::AddrPort }
+    };
+    let setup = Setup {
+        me: NodeId::new(0).expect("0 is an id"),
+        mode: Mode::Invisible,
+        uncovered: Uncovered::Deny,
+        hash: Hash::Sip { key: [7; 16] },
+        rules: vec![rule("192.0.2.1"), rule("2001:db8::1")],
+        macs: [].into(),
+    };
+    let tables = vec![Table::new(Buckets::Many).next(&plan(1, 3)); 2];
+    Filter::new(setup, &tables, |_, _| true).expect("the rules can work")
+}
+
+fn plan(counter: u64, members: u8) -> Plan<'static> {
+    let nodes = (0..members).filter_map(NodeId::new);
+    Plan { counter, weights: nodes.map(|node| (node, 1)).collect(), settled: 0, taken: None }
+}
+
+/// Segments of many clients, so that no branch is learnt by heart.
+fn segments(family: u8) -> Vec<Vec<u8>> {
+    let segment = |client: u16| {
+        let mut frame = match family {
+            4 => {
+                let mut frame = vec![0; 12];
+                frame.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 198, 51, 100, 7]);
+                frame.extend([192, 0, 2, 1]);
+                frame
+            }
+            _ => {
+                let mut frame = vec![0; 12];
+                frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, 6, 64]);
+                frame.extend(0x2001_0db8_u128.rotate_right(32).to_be_bytes());
+                frame.extend((0x2001_0db8_u128.rotate_right(32) | 1).to_be_bytes());
+                frame
+            }
+        };
+        frame.extend(client.to_be_bytes());
+        frame.extend([0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0, 0, 0, 0, 0, 0]);
+        frame
+    };
+    (0..1_024).map(|client| segment(client * 61)).collect()
+}
+
+/// A farm's decision on one segment: the limit is 20 ns.
+#[divan::bench(args = [4, 6])]
+fn decide_on_a_segment(bencher: Bencher<'_, '_>, family: u8) {
+    let (filter, segments) = (filter(), segments(family));
+    assert!(segments.iter().all(|frame| filter.examine(frame, true, &mut Fresh).place.is_some()));
+    bencher.counter(divan::counter::ItemsCount::new(segments.len())).bench_local(|| {
+        for frame in &segments {
+            black_box(filter.decide(black_box(frame), true, &mut Fresh));
+        }
+    });
+}
+
+/// The table of the view in which the last of 64 members is gone, or has come: 100 us.
+#[divan::bench(args = [63, 64])]
+fn table_of_4096_buckets(bencher: Bencher<'_, '_>, members: u8) {
+    let table = Table::new(Buckets::Many).next(&plan(1, 127 - members));
+    let plan = plan(2, members);
+    bencher.bench_local(|| black_box(&table).next(black_box(&plan)));
 }

@@ -41,13 +41,32 @@ pub(crate) struct Service<const N: usize> {
 
 impl<const N: usize> Service<N> {
     pub(crate) fn new(vip: [u8; N], rule: &Rule, number: usize) -> Self {
+        assert!(number < Rule::MAX, "its number would not fit a byte of the kernel's");
         let (first, last) = (*rule.ports.start(), *rule.ports.end());
         Self { vip, first, last, protocol: rule.protocol, on: rule.on, number: number as u8 }
     }
 
+    #[inline]
+    fn covers(&self, vip: [u8; N], what: What) -> bool {
+        let here = match what {
+            What::Ports { protocol, port, client_port: _, syn: _ } => {
+                self.protocol == protocol && self.first <= port && port <= self.last
+            }
+            What::Portless(protocol) => self.protocol == protocol,
+            What::Echo => true,
+            What::Other => false,
+        };
+        here && self.vip == vip
+    }
+
     /// What of this packet chooses the bucket.
     #[inline]
-    fn key(&self, packet: &Packet<N>, port: Option<u16>) -> Result<Key, Reason> {
+    fn key(&self, packet: &Packet<N>) -> Result<Key, Reason> {
+        let port = match packet.what {
+            What::Ports { client_port, .. } => Some(client_port),
+            What::Portless(_) => None,
+            What::Echo | What::Other => return Ok(Key::address(&packet.client)),
+        };
         let unmapped = if packet.embedded { Reason::Embedded } else { Reason::Fragment };
         match (self.on, port) {
             (HashOn::Addr, _) => Ok(Key::address(&packet.client)),
@@ -65,20 +84,6 @@ impl<const N: usize> Service<N> {
                 None => Err(unmapped),
             },
         }
-    }
-}
-
-/// What the decision on a bucket asks of a packet.
-struct Asked {
-    protocol: Option<Protocol>,
-    /// Its connection, if its ports are known.
-    flow: Option<Flow>,
-    syn: bool,
-}
-
-impl Asked {
-    fn is_live(&self, sockets: &impl Sockets) -> bool {
-        self.flow.is_some_and(|flow| sockets.live(&flow))
     }
 }
 
@@ -165,17 +170,19 @@ impl Filter {
             Ok(packet) => packet,
             Err(reason) => return Verdict::Drop(reason).nowhere(),
         };
-        let (number, key) = match find(services, vip, &packet) {
-            Ok(Some(found)) => found,
-            Ok(None) => return self.uncovered(),
+        let Some(service) = services.iter().find(|one| one.covers(vip, packet.what)) else {
+            return self.uncovered();
+        };
+        let key = match service.key(&packet) {
+            Ok(key) => key,
             Err(reason) => return Verdict::Drop(reason).nowhere(),
         };
-        let words = self.words(usize::from(number));
-        let bucket = self.setup().hash.bucket(key, words.len());
-        let mine = self.judge(words[bucket], &asked(vip, &packet), sockets);
+        let words = self.words(usize::from(service.number));
+        let bucket = self.setup().hash.bucket(&key, words.len());
+        let mine = self.judge(words[bucket], vip, &packet, sockets);
         let client = directed && !self.is_member(frame);
         let verdict = if client { self.hand_on(words[bucket], mine) } else { own(mine) };
-        Decision { verdict, place: Some(Place { service: number, bucket: bucket as u16 }) }
+        Decision { verdict, place: Some(Place { service: service.number, bucket: bucket as u16 }) }
     }
 
     fn uncovered(&self) -> Decision {
@@ -187,30 +194,58 @@ impl Filter {
 
     /// Whether this node takes a packet of this bucket (F8).
     #[inline]
-    fn judge(&self, word: u32, asked: &Asked, sockets: &mut impl Sockets) -> Result<(), Reason> {
-        let [owner, last, before, _] = word.to_le_bytes();
-        let me = self.setup().me.as_u8();
-        let (takes, drains) = (word & Self::TAKE != 0, word & Self::DRAIN != 0);
-        let tcp = asked.protocol == Some(Protocol::Tcp);
-        if owner == me {
-            let not_taken = if takes { Reason::NoSocket } else { Reason::NotYet };
-            let whole = takes && (!drains || !tcp || asked.syn);
-            if let Some(flow) = asked.flow.filter(|_| whole && asked.syn) {
-                sockets.claim(&flow);
+    fn judge<const N: usize>(
+        &self,
+        word: u32,
+        vip: [u8; N],
+        packet: &Packet<N>,
+        sockets: &mut impl Sockets,
+    ) -> Result<(), Reason>
+    where
+        IpAddr: From<[u8; N]>,
+    {
+        let owner = word as u8;
+        let mine = owner == self.setup().me.as_u8();
+        if word & Self::DRAIN != 0 && packet.what.is_tcp() {
+            return self.judge_draining(word, packet.flow(vip), packet.what.is_syn(), sockets);
+        }
+        if mine && word & Self::TAKE != 0 {
+            if packet.what.is_syn() {
+                packet.flow(vip).iter().for_each(|flow| sockets.claim(flow));
             }
-            let kept = !whole && drains && tcp && !asked.syn && asked.is_live(sockets);
-            return if whole || kept { Ok(()) } else { Err(not_taken) };
+            return Ok(());
         }
-        let others = if owner == Self::NONE { Reason::Nobody } else { Reason::NotMine };
-        if !drains || !tcp || (last != me && before != me) || !asked.is_live(sockets) {
-            return Err(others);
+        Err(if mine { Reason::NotYet } else { others(owner) })
+    }
+
+    /// The same of a packet of TCP while the bucket drains.
+    #[inline(never)]
+    fn judge_draining(
+        &self,
+        word: u32,
+        flow: Option<Flow>,
+        syn: bool,
+        sockets: &mut impl Sockets,
+    ) -> Result<(), Reason> {
+        let [owner, last, before, _] = word.to_le_bytes();
+        let (me, takes) = (self.setup().me.as_u8(), word & Self::TAKE != 0);
+        if owner != me && last != me && before != me {
+            return Err(others(owner));
         }
-        match asked.flow {
-            Some(flow) if asked.syn => {
+        match flow {
+            Some(flow) if owner == me && syn && takes => {
+                sockets.claim(&flow);
+                Ok(())
+            }
+            Some(flow) if owner == me && !syn && sockets.live(&flow) => Ok(()),
+            Some(_) | None if owner == me && takes => Err(Reason::NoSocket),
+            Some(_) | None if owner == me => Err(Reason::NotYet),
+            Some(flow) if syn && sockets.live(&flow) => {
                 sockets.release(&flow);
                 Err(Reason::Released)
             }
-            Some(_) | None => Ok(()),
+            Some(flow) if sockets.live(&flow) => Ok(()),
+            Some(_) | None => Err(others(owner)),
         }
     }
 
@@ -224,6 +259,7 @@ impl Filter {
                 to.push(node);
             }
         }
+        assert!(!to.contains(self.setup().me), "the frame would go round in circles (F9)");
         if to.is_empty() { own(mine) } else { Verdict::Forward { to, accept: mine.is_ok() } }
     }
 }
@@ -232,6 +268,11 @@ impl Verdict {
     const fn nowhere(self) -> Decision {
         Decision { verdict: self, place: None }
     }
+}
+
+/// Why a bucket is not taken by who does not own it.
+const fn others(owner: u8) -> Reason {
+    if owner == Filter::NONE { Reason::Nobody } else { Reason::NotMine }
 }
 
 fn own(mine: Result<(), Reason>) -> Verdict {
@@ -244,45 +285,4 @@ fn own(mine: Result<(), Reason>) -> Verdict {
 #[inline]
 fn is_vip<const N: usize>(services: &[Service<N>], address: [u8; N]) -> bool {
     services.iter().any(|service| service.vip == address)
-}
-
-/// The service of this packet, and what chooses its bucket there.
-#[inline]
-fn find<const N: usize>(
-    services: &[Service<N>],
-    vip: [u8; N],
-    packet: &Packet<N>,
-) -> Result<Option<(u8, Key)>, Reason> {
-    let mut of_vip = services.iter().filter(|service| service.vip == vip);
-    let (service, port) = match packet.what {
-        What::Ports { protocol, client_port, port, syn: _ } => {
-            let covers = |service: &&Service<N>| {
-                service.protocol == protocol && service.first <= port && port <= service.last
-            };
-            (of_vip.find(covers), Some(client_port))
-        }
-        What::Portless(protocol) => (of_vip.find(|service| service.protocol == protocol), None),
-        What::Echo => {
-            let first = of_vip.next();
-            return Ok(first.map(|first| (first.number, Key::address(&packet.client))));
-        }
-        What::Other => (None, None),
-    };
-    service.map(|found| Ok((found.number, found.key(packet, port)?))).transpose()
-}
-
-#[inline]
-fn asked<const N: usize>(vip: [u8; N], packet: &Packet<N>) -> Asked
-where
-    IpAddr: From<[u8; N]>,
-{
-    match packet.what {
-        What::Ports { protocol, client_port, port, syn } => {
-            let (client, vip) = (packet.client.into(), vip.into());
-            let flow = Some(Flow { protocol, client, client_port, vip, port });
-            Asked { protocol: Some(protocol), flow, syn }
-        }
-        What::Portless(protocol) => Asked { protocol: Some(protocol), flow: None, syn: false },
-        What::Echo | What::Other => Asked { protocol: None, flow: None, syn: false },
-    }
 }

@@ -96,7 +96,7 @@ impl Filter {
             Mode::Invisible => {}
             Mode::Directed => setup.check_macs(tables)?,
         }
-        let mut words = Vec::with_capacity(tables.len());
+        let mut words: Vec<Box<[u32]>> = Vec::with_capacity(tables.len());
         for (service, table) in tables.iter().enumerate() {
             words.push(
                 table
@@ -117,6 +117,13 @@ impl Filter {
                 IpAddr::V6(vip) => v6.push(Service::new(vip.octets(), rule, number)),
             }
         }
+        assert_eq!(
+            v4.len() + v6.len(),
+            words.len(),
+            "a packet would look for its bucket elsewhere"
+        );
+        let whole = words.iter().all(|words| words.len().is_power_of_two());
+        assert!(whole, "a hash would point beside the buckets, or miss some");
         let mac = setup.macs.get(&setup.me).copied();
         let mut macs: Vec<Mac> = setup.macs.values().copied().collect();
         macs.sort_unstable();
@@ -161,9 +168,16 @@ impl Setup {
 }
 
 fn word(bucket: &Bucket, take: bool) -> u32 {
+    assert_eq!(bucket.drains(), bucket.previous[0].is_some(), "it would drain to nobody");
+    assert!(!take || bucket.owner.is_some(), "this node would take what is nobody's");
     let id = |node: Option<NodeId>| node.map_or(Filter::NONE, NodeId::as_u8);
     let [last, before] = bucket.previous;
     let flags =
         if take { Filter::TAKE } else { 0 } | if bucket.drains() { Filter::DRAIN } else { 0 };
     u32::from_le_bytes([id(bucket.owner), id(last), id(before), 0]) | flags
 }
+
+// In a word ids, nobody and flags stay apart.
+const _: () = assert!(NodeId::MAX < Filter::NONE);
+const _: () = assert!(Filter::TAKE & Filter::DRAIN == 0);
+const _: () = assert!((Filter::TAKE | Filter::DRAIN).trailing_zeros() >= 24);

@@ -49,6 +49,8 @@ extern crate alloc;
 pub mod bpf;
 mod decide;
 mod filter;
+#[cfg(feature = "generate")]
+pub mod generate;
 mod hash;
 mod mac;
 mod packet;

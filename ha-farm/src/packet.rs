@@ -1,6 +1,8 @@
 //! What of a frame decides: parsed from any bytes, without an allocation.
 
-use crate::{Protocol, Reason};
+use core::net::IpAddr;
+
+use crate::{Flow, Protocol, Reason};
 
 /// An IP packet to a VIP; `N` bytes are an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,42 @@ pub(crate) enum What {
     Other,
 }
 
+impl<const N: usize> Packet<N> {
+    /// Whose it is, if its ports are known.
+    #[inline]
+    pub(crate) fn flow(&self, vip: [u8; N]) -> Option<Flow>
+    where
+        IpAddr: From<[u8; N]>,
+    {
+        match self.what {
+            What::Ports { protocol, client_port, port, syn: _ } => {
+                let (client, vip) = (self.client.into(), vip.into());
+                Some(Flow { protocol, client, client_port, vip, port })
+            }
+            What::Portless(_) | What::Echo | What::Other => None,
+        }
+    }
+}
+
+impl What {
+    #[inline]
+    pub(crate) fn is_tcp(self) -> bool {
+        match self {
+            Self::Ports { protocol, .. } | Self::Portless(protocol) => protocol == Protocol::Tcp,
+            Self::Echo | Self::Other => false,
+        }
+    }
+
+    /// Whether it begins a connection.
+    #[inline]
+    pub(crate) fn is_syn(self) -> bool {
+        match self {
+            Self::Ports { syn, .. } => syn,
+            Self::Portless(_) | Self::Echo | Self::Other => false,
+        }
+    }
+}
+
 /// What a frame holds, and where that begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ether<'a> {
@@ -54,10 +92,14 @@ const ICMP_LEN: usize = 8;
 const V4_LEN: usize = 20;
 const V6_LEN: usize = 40;
 
+#[expect(clippy::inline_always, reason = "of each packet; a call costs more")]
+#[inline(always)]
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 
+#[expect(clippy::inline_always, reason = "of each packet; a call costs more")]
+#[inline(always)]
 fn number(bytes: &[u8], at: usize) -> Option<u16> {
     array(bytes, at).map(u16::from_be_bytes)
 }
@@ -153,6 +195,8 @@ fn embedded(protocol: u8, body: &[u8], icmp: u8) -> What {
     }
 }
 
+#[expect(clippy::inline_always, reason = "of each packet; a call costs more")]
+#[inline(always)]
 fn tcp(body: &[u8]) -> Result<What, Reason> {
     let header: [u8; TCP_LEN] = array(body, 0).ok_or(Reason::Truncated)?;
     Ok(What::Ports {
@@ -163,6 +207,8 @@ fn tcp(body: &[u8]) -> Result<What, Reason> {
     })
 }
 
+#[expect(clippy::inline_always, reason = "of each packet; a call costs more")]
+#[inline(always)]
 fn udp(body: &[u8]) -> Result<What, Reason> {
     let header: [u8; UDP_LEN] = array(body, 0).ok_or(Reason::Truncated)?;
     Ok(What::Ports {

@@ -46,6 +46,9 @@ pub(crate) fn quotas(claims: &[Claim], seats: usize) -> Vec<usize> {
         quotas[cheapest.expect("more is given than there is").at] -= 1;
         given -= 1;
     }
+    assert_eq!(quotas.iter().sum::<usize>(), seats, "some buckets would be nobody's, or two's");
+    let idle = |(claim, quota): (&Claim, &usize)| claim.weight == 0 && *quota > 0;
+    assert!(!claims.iter().zip(&quotas).any(idle), "who drains would get new clients");
     quotas
 }
 

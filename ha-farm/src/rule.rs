@@ -161,6 +161,9 @@ impl Rule {
     }
 }
 
+// The kernel's filter has a byte for a rule's number.
+const _: () = assert!(Rule::MAX <= u8::MAX as usize);
+
 fn is_host(vip: IpAddr) -> bool {
     match vip {
         IpAddr::V4(vip) => !vip.is_unspecified() && !vip.is_multicast() && !vip.is_broadcast(),

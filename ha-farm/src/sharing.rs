@@ -106,8 +106,10 @@ impl Sharing {
 
     /// The bucket goes to `to`; whether for balance.
     pub(crate) fn moved(&mut self, from: Option<NodeId>, to: NodeId, balance: bool) {
+        assert!(self.missing[at(to)] > 0, "{to} would get more than its share");
         self.missing[at(to)] -= 1;
         if let (Some(from), true) = (from, balance) {
+            assert!(self.spare[at(from)] > 0, "{from} would be left less than its share");
             self.spare[at(from)] -= 1;
         }
     }

@@ -67,6 +67,7 @@ impl Bucket {
 
     /// These are the previous owners; the bucket is settled if they are none.
     fn keep(&mut self, previous: [Option<NodeId>; 2]) {
+        assert!(previous[0].is_some() || previous[1].is_none(), "a gap ends the list for readers");
         self.previous = previous;
         if previous[0].is_none() {
             self.moved = 0;
@@ -76,6 +77,7 @@ impl Bucket {
     /// Goes to `to`. Its owner, if it is `living`, becomes a previous one by the view `counter`.
     /// Whether a previous owner was cut off.
     fn give(&mut self, to: Option<NodeId>, living: Option<NodeId>, counter: u64) -> bool {
+        assert!(to != self.owner, "an owner would become its own previous one");
         let [last, before] = self.previous;
         let mut left =
             [living, last, before].into_iter().flatten().filter(|node| Some(*node) != to);
@@ -202,6 +204,7 @@ impl Table {
         let mut step = Step { table, forced: 0, balanced: 0, cut: 0 };
         step.give_to_the_liked(&mut sharing, plan);
         step.give_the_rest(&mut sharing, plan);
+        assert_eq!(step.table.buckets.len(), self.buckets.len(), "clients would change places");
         assert!(sharing.is_done(), "a member would have less than its share, and nobody more");
         step
     }

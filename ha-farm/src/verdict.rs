@@ -104,6 +104,7 @@ impl Nodes {
 
     /// Adds one behind the others.
     pub(crate) fn push(&mut self, node: NodeId) {
+        assert!(!self.contains(node), "a node would be handed one frame twice");
         let free = self.0.iter_mut().find(|slot| **slot == Self::NONE);
         *free.expect("an owner and two previous ones are three") = node.as_u8();
     }
@@ -167,5 +168,7 @@ impl Reason {
     }
 }
 
+// Each node once, of a bucket's three.
+const _: () = assert!(Nodes::MAX == 3 && Nodes::NONE > NodeId::MAX);
 // The verdict goes through registers: no packet pays for a copy.
 const _: () = assert!(size_of::<Verdict>() <= 8);

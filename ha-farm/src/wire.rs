@@ -21,6 +21,8 @@ const SECTION_LEN: usize = 5;
 /// Head of a run, owner, two previous owners, view.
 const RUN_MAX: usize = 2 + 1 + 2 + 8;
 const NONE: u8 = 0xff;
+const _: () = assert!(HEAD_LEN + SECTION_LEN + RUN_MAX <= PART_MAX, "a run would fit no part");
+const _: () = assert!(NONE > NodeId::MAX, "nobody would be somebody");
 
 /// All tables of a view in parts of at most [`PART_MAX`] bytes; each can be read by itself, in any
 /// order and more than once. One of them is the whole, if that is short enough.
@@ -86,6 +88,7 @@ fn add_buckets(field: &mut [u8], more: u16) {
 }
 
 fn put_run(part: &mut Vec<u8>, run: &[Bucket]) {
+    assert!(run.len() <= 1 << 14, "the number of buckets would run into that of owners");
     let bucket = run[0];
     let previous = bucket.previous.iter().flatten();
     part.put_u16((previous.clone().count() as u16) << 14 | (run.len() as u16 - 1));

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use ha_farm::wire::{Assembly, PART_MAX, digest, parts};
-use ha_farm::{Buckets, Plan, Step, Table};
+use ha_farm::{Bucket, Buckets, Plan, Step, Table};
 use ha_proto::{NodeId, Prng};
 
 fn node(id: u8) -> NodeId {
@@ -33,11 +33,9 @@ fn check(old: &Table, plan: &Plan<'_>, step: &Step) {
             if let Some(owner) = new.owner {
                 *gained.entry(owner).or_default() += 1;
             }
-            let living = old.owner.filter(|owner| plan.weights.contains_key(owner));
-            if living.is_some() && plan.counter > plan.settled {
-                assert_eq!((new.previous[0], new.moved), (living, plan.counter));
-            }
         }
+        let (previous, moved) = previous(old, new.owner, plan);
+        assert_eq!((new.previous, new.moved), (previous, moved), "{old:?}");
         assert!(new.owner.is_none_or(|owner| weight(&owner) > 0), "{new:?}");
         assert_eq!(new.drains(), new.previous[0].is_some());
         assert!(new.previous.iter().flatten().all(|node| Some(*node) != new.owner));
@@ -62,6 +60,20 @@ fn check(old: &Table, plan: &Plan<'_>, step: &Step) {
             );
         }
     }
+}
+
+/// Who owned it before and since when, by the words of F7: the owner if it lives, pushed before
+/// those of before that live and have not drained; two at most.
+fn previous(old: &Bucket, owner: Option<NodeId>, plan: &Plan<'_>) -> ([Option<NodeId>; 2], u64) {
+    let moves = old.owner != owner;
+    let drained = old.moved <= plan.settled;
+    let lives = |node: &NodeId| plan.weights.contains_key(node) && Some(*node) != owner;
+    let last = old.owner.filter(|_| moves && plan.counter > plan.settled).filter(lives);
+    let before = old.previous.into_iter().flatten().filter(|node| !drained && lives(node));
+    let mut previous = last.into_iter().chain(before);
+    let previous = [previous.next(), previous.next()];
+    let moved = if last.is_some() { plan.counter } else { old.moved };
+    (previous, if previous[0].is_some() { moved } else { 0 })
 }
 
 fn fair(plan: &Plan<'_>, node: NodeId, buckets: usize) -> f64 {

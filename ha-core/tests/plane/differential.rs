@@ -1,27 +1,28 @@
 //! The decision in Rust and the one in the kernel, on the same frames.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use aya::programs::{TestRun, TestRunOptions};
 use ha_core::farm::{
-    Buckets, Decision, Filter, Hash, HashOn, Mac, Mode, Plan, Protocol, Reason, Rule, Setup, Table,
-    Uncovered, Verdict,
+    Buckets, Decision, Filter, Flow, Hash, HashOn, Mac, Mode, Plan, Protocol, Reason, Rule, Setup,
+    Table, Uncovered, Verdict,
 };
 use ha_core::linux::plane::Service;
 use ha_core::linux::plane::bpf::{Load, Object};
 use ha_core::proto::{Instant, NodeId, Prng};
+use ha_farm::generate::Generator;
 use rustix::process::geteuid;
 
-use crate::frames::{Pool, frame, one_in, pick};
 use crate::sockets::{Connections, Model};
 
-/// In a run of CI; half a minute on one core.
+/// In a run of CI; some seconds on one core.
 const FRAMES: usize = 1_000_000;
 /// Of each filter.
 const EACH: usize = 2_500;
 /// More would not fit the page that the kernel tests with.
 const FRAME_MAX: usize = 2_048;
+const _: () = assert!(Generator::FRAME_MAX <= FRAME_MAX);
 
 #[test]
 fn the_kernel_decides_as_rust_does() {
@@ -50,10 +51,19 @@ fn the_kernel_decides_as_rust_does() {
     }
 }
 
+/// What rules are made of.
+struct Pool {
+    vips: Vec<IpAddr>,
+    ports: Vec<u16>,
+    /// Connections that this machine has.
+    flows: BTreeSet<Flow>,
+}
+
 struct Rig {
     prng: Prng,
     object: Object,
     pool: Pool,
+    generator: Generator,
     model: Model,
     _connections: Vec<Connections>,
     filter: Filter,
@@ -74,16 +84,9 @@ impl Rig {
     fn new(seed: u64) -> Self {
         let vips = ["127.77.0.1", "::1"].map(|vip| vip.parse::<IpAddr>().unwrap());
         let connections = vips.map(|vip| Connections::open(vip).unwrap());
-        let mut pool = Pool {
-            vips: vips.to_vec(),
-            clients: ["198.51.100.7", "10.0.0.1", "10.0.16.1", "2001:db8::7", "2001:db8:1::9"]
-                .map(|client| client.parse().unwrap())
-                .to_vec(),
-            ports: vec![80, 81, 443, 5_000],
-            macs: Vec::new(),
-            flows: Vec::new(),
-        };
-        pool.vips.extend(["192.0.2.9", "2001:db8::1"].map(|vip| vip.parse::<IpAddr>().unwrap()));
+        let mut pool =
+            Pool { vips: vips.to_vec(), ports: vec![80, 81, 443, 5_000], flows: BTreeSet::new() };
+        pool.vips.push(IpAddr::from([192, 0, 2, 9]));
         let mut model = Model::default();
         for connections in &connections {
             pool.flows.extend(&connections.flows);
@@ -92,11 +95,13 @@ impl Rig {
         }
         let mut prng = Prng::new(seed);
         let filter = filter(&mut prng, &pool);
+        let generator = Generator::new(prng.next_u64(), filter.setup());
         let object = Object::load(&Load { trace: true, ..Load::default() }).unwrap();
         Self {
             prng,
             object,
             pool,
+            generator,
             model,
             _connections: Vec::from(connections),
             filter,
@@ -113,8 +118,8 @@ impl Rig {
 
     fn another_filter(&mut self) {
         self.filter = filter(&mut self.prng, &self.pool);
-        let me = self.filter.setup().me.as_u8();
-        self.pool.macs = (0..6).chain([me; 12]).map(|id| mac(id).0).collect();
+        self.generator = Generator::new(self.prng.next_u64(), self.filter.setup())
+            .with_flows(self.pool.flows.clone());
         self.object.install(&self.filter).unwrap();
         let none = Service { owners: vec![0; 128], ..Service::default() };
         self.services = vec![none; self.filter.setup().rules.len()];
@@ -125,8 +130,9 @@ impl Rig {
     }
 
     fn compare(&mut self) {
-        let frame = frame(&mut self.prng, &self.pool);
-        let bytes = &frame[..frame.len().min(FRAME_MAX)];
+        let mut bytes = Vec::new();
+        self.generator.next(&mut bytes);
+        let bytes = &bytes[..];
         let early = (bytes.len() >= 14).then(|| {
             let options = TestRunOptions { data_in: Some(bytes), ..TestRunOptions::new() };
             self.object.xdp().unwrap().test_run(options).unwrap().return_value
@@ -317,7 +323,7 @@ fn filter(prng: &mut Prng, pool: &Pool) -> Filter {
 fn rules(prng: &mut Prng, pool: &Pool) -> Vec<Rule> {
     let mut rules = Vec::new();
     for _ in 0..=prng.below(12) {
-        let vip = pick(prng, &pool.vips[..3]);
+        let vip = pick(prng, &pool.vips);
         let first = pick(prng, &pool.ports);
         let ports = if one_in(prng, 2) { 1..=u16::MAX } else { first..=first.saturating_add(1) };
         let protocol = pick(prng, &[Protocol::Tcp, Protocol::Udp]);
@@ -346,4 +352,12 @@ fn table(prng: &mut Prng) -> Table {
         table = table.next(&Plan { counter, weights, settled, taken: None });
     }
     table
+}
+
+fn pick<T: Copy>(prng: &mut Prng, from: &[T]) -> T {
+    from[prng.below(from.len() as u64) as usize]
+}
+
+fn one_in(prng: &mut Prng, n: u64) -> bool {
+    prng.below(n) == 0
 }

@@ -4,5 +4,4 @@
 
 mod differential;
 mod farm;
-mod frames;
 mod sockets;
