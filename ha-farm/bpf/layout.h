@@ -8,7 +8,7 @@
  * words     slot * 16 + service       u32[4096], one a bucket: owner, previous, previous, flags
  * members   MAC, slot in bits 48..    u8: whose, to know a frame that was handed on (F9)
  * released  struct flow               u8: this node's claim to it has ended (F8)
- * counters  see the enum below        u64 per CPU
+ * counters  0                         u64[COUNTERS] per CPU, see the enum below
  *
  * A view is written to the slot that is not in use; then one byte of `active` is changed. A lease
  * too, for the kernel may copy eight bytes one by one.
@@ -41,8 +41,8 @@
 enum on { ON_ADDR, ON_ADDR_PORT, ON_NET, ON_IPID };
 
 struct rule {
-	__u32 vip[4];
-	__u32 mask[4];
+	__u64 vip[2];
+	__u64 mask[2];
 	__u16 first;
 	__u16 last;
 	__u8 protocol;

@@ -8,6 +8,7 @@ use ha_core::farm::{
     Buckets, Decision, Filter, Flow, Hash, HashOn, Mac, Mode, Plan, Protocol, Reason, Rule, Setup,
     Table, Uncovered, Verdict,
 };
+use ha_core::linux::plane::Service;
 use ha_core::linux::plane::bpf::{Load, Object};
 use ha_core::proto::{Instant, NodeId, Prng};
 use ha_farm::generate::Generator;
@@ -71,6 +72,12 @@ struct Rig {
     /// What is expected of the counters, by reason.
     dropped: [u64; Reason::ALL.len()],
     early: [u64; Reason::ALL.len()],
+    passed: u64,
+    neighbours: u64,
+    /// Of the services of the filter in force.
+    services: Vec<Service>,
+    /// What the counters of services said when the filter came into force.
+    before: Vec<Service>,
 }
 
 impl Rig {
@@ -102,6 +109,10 @@ impl Rig {
             seen: BTreeMap::new(),
             dropped: [0; Reason::ALL.len()],
             early: [0; Reason::ALL.len()],
+            passed: 0,
+            neighbours: 0,
+            services: Vec::new(),
+            before: Vec::new(),
         }
     }
 
@@ -110,6 +121,9 @@ impl Rig {
         self.generator = Generator::new(self.prng.next_u64(), self.filter.setup())
             .with_flows(self.pool.flows.clone());
         self.object.install(&self.filter).unwrap();
+        let none = Service { owners: vec![0; 128], ..Service::default() };
+        self.services = vec![none; self.filter.setup().rules.len()];
+        self.before = self.object.counters().unwrap().services;
         self.open = !one_in(&mut self.prng, 20);
         let until = if self.open { u64::MAX } else { 1 };
         self.object.lease(Instant::from_nanos(until)).unwrap();
@@ -123,6 +137,8 @@ impl Rig {
             let options = TestRunOptions { data_in: Some(bytes), ..TestRunOptions::new() };
             self.object.xdp().unwrap().test_run(options).unwrap().return_value
         });
+        // XDP does not look at the time, for it takes nothing.
+        let untimed = self.filter.examine(bytes, true, &mut self.model.clone());
         let expected = self.filter.examine(bytes, self.open, &mut self.model);
         self.note(&expected);
         // The kernel has no frame without an Ethernet header.
@@ -149,10 +165,18 @@ impl Rig {
         let setup = self.filter.setup();
         assert_eq!(read(&ctx, run.return_value), words(&expected), "{bytes:02x?}\n{setup:?}");
         self.check_macs(bytes, &out, &expected);
-        self.check_early(early, &expected, bytes);
+        self.check_early(early, &untimed, bytes);
         if let Verdict::Drop(reason) = expected.verdict {
             self.dropped[reason.index()] += 1;
+        }
+        if let Verdict::Drop(reason) = untimed.verdict {
             self.early[reason.index()] += u64::from(early == XDP_DROP);
+        }
+        self.passed += u64::from(expected.verdict == Verdict::Pass);
+        self.neighbours += u64::from(expected.verdict == Verdict::Neighbour);
+        self.note_owner(&expected, self.open);
+        if early == XDP_DROP {
+            self.note_owner(&untimed, true);
         }
     }
 
@@ -165,6 +189,18 @@ impl Rig {
             Verdict::Drop(reason) => reason.name(),
         };
         *self.seen.entry(name).or_default() += 1;
+    }
+
+    fn note_owner(&mut self, decision: &Decision, open: bool) {
+        let Some(place) = decision.place.filter(|_| open) else { return };
+        let at = usize::from(place.service);
+        let [owner, ..] = self.filter.words(at)[usize::from(place.bucket)].to_le_bytes();
+        if owner != 0xff {
+            self.services[at].owners[usize::from(owner)] += 1;
+        }
+        if decision.verdict == Verdict::Accept {
+            self.services[at].accepted += 1;
+        }
     }
 
     /// What is handed on comes from us and goes to the last of the nodes that get it.
@@ -214,6 +250,16 @@ impl Rig {
             let at = reason.index();
             let sum = self.dropped[at] + self.early[at];
             assert_eq!(counted.dropped[at], sum, "counter of {}", reason.name());
+        }
+        assert_eq!(counted.passed, self.passed, "frames left alone are counted at tc only");
+        assert_eq!(counted.neighbour, self.neighbours, "so are ARP and neighbor discovery");
+        for (at, expected) in self.services.iter().enumerate() {
+            let (now, before) = (&counted.services[at], &self.before[at]);
+            let owners: Vec<u64> =
+                now.owners.iter().zip(&before.owners).map(|(now, before)| now - before).collect();
+            assert_eq!(owners, expected.owners, "packets of service {at} by owner");
+            let accepted = now.accepted - before.accepted;
+            assert_eq!(accepted, expected.accepted, "packets of service {at} that were taken");
         }
     }
 }

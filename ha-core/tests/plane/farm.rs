@@ -1,6 +1,7 @@
 //! Three servers of one address, and a client that counts who answers.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -18,7 +19,8 @@ use ha_core::farm::{
 use ha_core::linux::plane::bpf::{Bpf, Settings};
 use ha_core::linux::plane::{Plane, PlaneError};
 use ha_core::proto::{Instant, NodeId};
-use ha_lab::{Host, Lab};
+use ha_lab::{Bridge, Host, Lab};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 const SERVERS: usize = 3;
 const PORT: u16 = 80;
@@ -148,8 +150,105 @@ fn what_cannot_work_is_said_in_one_line() {
     host.inside(|| Box::new(bpf).remove()).unwrap().unwrap();
 }
 
+#[test]
+fn a_process_without_the_rights_is_told_which_and_leaves_nothing() {
+    const LACKS: &str = "HA_TEST_LACKS";
+    let settings = |of: u32| Settings::new(format!("test-{of}-rights"), vec!["lo".into()]);
+    if let Ok(lacks) = env::var(LACKS) {
+        // The process within: aya looks once for what the kernel lets its process do.
+        let lacks = CapabilitySet::from_bits_retain(lacks.parse().unwrap());
+        let mut own = capabilities(None).unwrap();
+        own.effective.remove(lacks | CapabilitySet::SYS_ADMIN);
+        set_capabilities(None, own).unwrap();
+        let error = Bpf::open(settings(process::id())).unwrap_err();
+        let left = pins(&settings(process::id()).module).exists();
+        println!("\n{error}; pins left: {left}");
+        return;
+    }
+    let Some(mut lab) = Lab::root_or_skip("plane_rights") else { return };
+    let host = lab.host("a", &[]).unwrap();
+    // Without the first nothing is loaded; without the second, maps but no program.
+    for lacks in [CapabilitySet::BPF, CapabilitySet::NET_ADMIN] {
+        let mut within = host.command(env::current_exe().unwrap());
+        within.args(["--nocapture", "a_process_without_the_rights"]);
+        let output = within.env(LACKS, lacks.bits().to_string()).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let line = "the filter needs CAP_BPF and CAP_NET_ADMIN: run as root, or grant it \
+                    (AmbientCapabilities= of systemd); pins left: false";
+        assert!(said.lines().any(|said| said == line), "without {lacks:?}: {said}");
+    }
+}
+
+#[test]
+fn the_owner_of_a_bucket_that_drains_takes_who_answers_its_cookie() {
+    for mode in [Mode::Invisible, Mode::Directed] {
+        let Some(mut farm) = Farm::start("syn_cookies", mode, true) else { return };
+        for server in &farm.servers {
+            server.host.sysctl("net.ipv4.tcp_syncookies", "2").unwrap();
+        }
+        farm.all_drains_to_the_first();
+        for vip in farm.vips {
+            for (_, server) in farm.connect(vip, 20) {
+                assert_eq!(server, 0, "{mode:?} {vip}: a cookie is all that there is of it");
+            }
+        }
+        farm.remove();
+    }
+}
+
+#[test]
+fn what_is_handed_on_and_taken_is_taken_as_it_came() {
+    let Some(mut farm) = Farm::start("taken_as_it_came", Mode::Directed, true) else { return };
+    farm.all_drains_to_the_first();
+    let table = "table inet seen {
+        chain input {
+            type filter hook input priority 0
+            tcp dport 80 ether saddr == MAC counter
+            tcp dport 80 ether saddr != MAC counter
+        }
+    }\n";
+    let mac = farm.client.mac(&farm.bridge).unwrap().to_string();
+    let nft = |words: &str| {
+        let output = farm.servers[0].host.command("nft").arg(words).output().unwrap();
+        assert!(output.status.success(), "nft {words}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    nft(&table.replace("MAC", &mac));
+    for vip in farm.vips {
+        farm.connect(vip, 5);
+    }
+    let shown = nft("list table inet seen");
+    let counted = |sign: &str| {
+        let line = shown.lines().find(|line| line.contains(sign)).unwrap();
+        let (_, count) = line.split_once("counter packets ").unwrap();
+        count.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert!(counted("!= ") == 0, "they come from the client and not from us: {shown}");
+    assert!(counted("saddr") >= 20, "they went by: {shown}");
+    let forwarded = farm.servers[0].bpf.as_mut().unwrap().counters().unwrap().services;
+    assert!(forwarded.iter().all(|of| of.forwarded >= 10), "none was handed on: {forwarded:?}");
+    farm.remove();
+}
+
+#[test]
+fn an_echo_request_is_answered_once() {
+    for mode in [Mode::Invisible, Mode::Directed] {
+        let Some(mut farm) = Farm::start("an_echo_request", mode, true) else { return };
+        farm.install(&Farm::table([1, 1, 1], 1, None));
+        for vip in farm.vips {
+            let mut ping = farm.client.command("ping");
+            let output = ping.args(["-c", "3", "-i", "0.2", &vip.to_string()]).output().unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert!(said.contains("3 received"), "{mode:?} {vip}: {said}");
+            assert!(!said.contains("duplicates"), "{mode:?} {vip}: {said}");
+        }
+        farm.remove();
+    }
+}
+
 struct Farm {
     lab: Lab,
+    bridge: Bridge,
     servers: Vec<Server>,
     client: Host,
     vips: [IpAddr; 2],
@@ -199,7 +298,7 @@ impl Farm {
         }
         let mac = |server: &Server| Mac(server.host.mac(&bridge).unwrap().0);
         let macs = servers.iter().map(mac).collect();
-        Some(Self { lab, servers, client, vips, macs, mode, filters: Vec::new() })
+        Some(Self { lab, bridge, servers, client, vips, macs, mode, filters: Vec::new() })
     }
 
     /// The next table of services with these weights.
@@ -233,6 +332,12 @@ impl Farm {
             server.bpf.as_mut().unwrap().install(filter).unwrap();
         }
         self.lease(Clock::of_the_machine().now() + LONG);
+    }
+
+    /// Node 0 is the owner of all, and all drains from node 1.
+    fn all_drains_to_the_first(&mut self) {
+        let before = Self::table([0, 1, 0], 1, None);
+        self.install(&Self::table([1, 0, 0], 2, Some(&before)));
     }
 
     fn lease(&mut self, until: Instant) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ha_core::farm::{Flow, Protocol, Sockets};
 
 /// What the model knows of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) live: BTreeSet<Flow>,
     pub(crate) released: BTreeSet<Flow>,

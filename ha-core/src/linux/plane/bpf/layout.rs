@@ -9,11 +9,11 @@ use crate::linux::plane::PlaneError;
 
 /// Raised with every change of the layout: it names the folder of the pinned maps, so that no
 /// program reads another one's.
-pub(super) const VERSION: &str = "1";
+pub(super) const VERSION: &str = "2";
 
 pub(super) const RULES: usize = Rule::MAX;
 const BUCKETS: usize = 4096;
-const NODES: usize = 128;
+pub(super) const NODES: usize = 128;
 const RULE: usize = 48;
 const CONFIG: usize = 1072 + RULES * RULE;
 
@@ -22,13 +22,15 @@ pub(super) type Words = [u32; BUCKETS];
 /// `struct config`.
 pub(super) type Config = [u8; CONFIG];
 
-/// Places in the map `counters`, beside those of `Reason`.
-pub(super) const PASSED: u32 = 13;
-pub(super) const NEIGHBOUR: u32 = 14;
-pub(super) const ACCEPTED_OF: u32 = 16;
-pub(super) const FORWARDED_OF: u32 = 32;
-pub(super) const OWNED_BY: u32 = 64;
-pub(super) const OWNERS: u32 = NODES as u32;
+/// What one processor counted.
+pub(super) type Counted = [u64; OWNED_BY + RULES * NODES];
+
+/// Places in [`Counted`], beside those of `Reason`.
+pub(super) const PASSED: usize = 13;
+pub(super) const NEIGHBOUR: usize = 14;
+pub(super) const ACCEPTED_OF: usize = 16;
+pub(super) const FORWARDED_OF: usize = 32;
+pub(super) const OWNED_BY: usize = 64;
 
 const AT_MACS: usize = 32;
 const AT_MAC: usize = 1056;

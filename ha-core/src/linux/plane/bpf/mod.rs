@@ -96,8 +96,18 @@ impl Bpf {
 
     fn start(settings: Settings, shut: bool) -> Result<Self, PlaneError> {
         let pins = folder(&settings.module)?;
+        let found = fs::read_dir(&pins).is_ok_and(|mut pins| pins.next().is_some());
         let load = Load { pins: Some(pins.clone()), ..Load::default() };
-        let mut object = Object::load(&load)?;
+        let mut object = match Object::load(&load) {
+            Ok(object) => object,
+            Err(error) => {
+                // The maps may have been pinned before the kernel refused a program.
+                if !found {
+                    drop(remove_all(&module_folder(&settings.module)));
+                }
+                return Err(error);
+            }
+        };
         if shut {
             object.lease(Instant::ZERO)?;
         }

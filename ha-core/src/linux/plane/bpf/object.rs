@@ -122,29 +122,25 @@ impl Object {
     /// [`PlaneError`].
     pub fn counters(&mut self) -> Result<Counters, PlaneError> {
         let active = self.active()?;
-        let rules = layout::rules(&self.config(active & 1)?) as u32;
+        let rules = layout::rules(&self.config(active & 1)?);
         let map = self.ebpf.map("counters").expect("the object has the map");
-        let counters: PerCpuArray<_, u64> =
+        let counters: PerCpuArray<_, layout::Counted> =
             PerCpuArray::try_from(map).expect("its type is as in the source");
-        let sum = |at: u32| -> Result<u64, PlaneError> {
-            let of_each = done("read a counter", counters.get(&at, 0))?;
-            Ok(of_each.iter().fold(0, |sum, one| sum.wrapping_add(*one)))
-        };
+        let of_each = done("read the counters", counters.get(&0, 0))?;
+        let sum = |at: usize| of_each.iter().fold(0_u64, |sum, of| sum.wrapping_add(of[at]));
         let mut counted = Counters {
-            passed: sum(layout::PASSED)?,
-            neighbour: sum(layout::NEIGHBOUR)?,
+            passed: sum(layout::PASSED),
+            neighbour: sum(layout::NEIGHBOUR),
             ..Counters::default()
         };
         for reason in Reason::ALL {
-            counted.dropped[reason.index()] = sum(reason.index() as u32)?;
+            counted.dropped[reason.index()] = sum(reason.index());
         }
         for rule in 0..rules {
-            let mut owners = vec![0; layout::OWNERS as usize];
-            for (at, owned) in owners.iter_mut().enumerate() {
-                *owned = sum(layout::OWNED_BY + rule * layout::OWNERS + at as u32)?;
-            }
-            let accepted = sum(layout::ACCEPTED_OF + rule)?;
-            let forwarded = sum(layout::FORWARDED_OF + rule)?;
+            let owned = layout::OWNED_BY + rule * layout::NODES;
+            let owners = (owned..owned + layout::NODES).map(sum).collect();
+            let accepted = sum(layout::ACCEPTED_OF + rule);
+            let forwarded = sum(layout::FORWARDED_OF + rule);
             counted.services.push(Service { accepted, forwarded, owners });
         }
         Ok(counted)
