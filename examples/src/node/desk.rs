@@ -19,6 +19,7 @@ use ha_core::{Counters, Order, View};
 use tokio::sync::mpsc::Sender;
 use tracing::warn;
 
+use super::check::{Open, check};
 use super::config::Node;
 use super::daemon::Request;
 use super::effective::effective;
@@ -95,6 +96,9 @@ impl NodeDesk {
             let text = "run and state cannot be changed while it runs: restart the daemon";
             return Err(Refused::new(Exit::Config, text));
         }
+        // Past the hand-over nobody is left to go on as it was.
+        let could = check(&read, Open::Of(&self.node));
+        could.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
         Ok(read)
     }
 

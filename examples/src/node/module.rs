@@ -15,7 +15,7 @@ use ha_core::linux::scripts::{Runs, ScriptError, Scripts, Settings};
 use ha_core::linux::service::{
     AddressGuard, AddressHost, Addresses, Bounds, NoAddresses, ScriptGuard, ScriptHost,
 };
-use ha_core::linux::unit::{Unit, UnitSettings};
+use ha_core::linux::unit::Unit;
 use ha_core::linux::{VipError, Vips, VipsConfig, VipsSeen};
 use ha_core::vip;
 use ha_core::{Event, Order};
@@ -24,6 +24,7 @@ use ha_replicate::Batch;
 use thiserror::Error;
 use tracing::error;
 
+use super::check::unit_of;
 use super::config::{Module, Node, Service};
 
 /// The host of a module: what an administrator configured.
@@ -241,14 +242,7 @@ fn host(
     let scripts =
         scripts.map_err(|source| ModuleError::Scripts { module: name.clone(), source })?;
     let failed = |source| ModuleError::Unit { module: name.clone(), source };
-    let unit = service.unit.as_ref().map(|unit| {
-        Unit::new(UnitSettings {
-            systemctl: "systemctl".into(),
-            name: unit.clone(),
-            start: service.start,
-            stop: service.stop,
-        })
-    });
+    let unit = service.unit.as_ref().map(|unit| unit_of(unit, service));
     let unit = unit.transpose().map_err(failed)?;
     let runs_in = unit.as_ref().map(Unit::place).transpose().map_err(failed)?;
     let post = Post {
@@ -280,7 +274,7 @@ fn group(node: &Node, module: &str) -> Result<PathBuf, ModuleError> {
 }
 
 /// Where the guardian is unless the configuration says so: beside this program.
-fn guardian() -> PathBuf {
+pub(super) fn guardian() -> PathBuf {
     let beside = |program: PathBuf| program.with_file_name("ha-guardian");
     std::env::current_exe().map_or_else(|_| "ha-guardian".into(), beside)
 }

@@ -250,3 +250,42 @@ fn a_reload_of_the_primary_is_noticed_by_nobody() {
         assert!(report.strays(&report.turns(&["a"])).is_empty());
     }
 }
+
+/// What only the start would find wrong: it came after the hand-over, and nobody was left.
+#[test]
+fn a_reload_that_could_not_start_is_refused() {
+    let Some(rig) = Rig::whole("bad_reload", Vote::Arbiter, 1) else { return };
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    let served = events(&rig, 0);
+    let good = std::fs::read_to_string(rig.nodes[0].file()).unwrap();
+    let daemon = rig.daemon(0);
+    let http = "\n[http]\nlisten = \"192.0.2.1:9010\"\n[[module]]";
+    let hook = "\n[notify]\nexec = \"/nowhere/hook\"\n[[module]]";
+    for (from, to, says) in [
+        ("interface = \"eth0\"", "interface = \"eth9\"", "no interface"),
+        ("key_file = \"", "key_file = \"/nowhere", "cannot be read"),
+        ("[[module]]", http, "http.listen: cannot use"),
+        ("[[module]]", hook, "there is no such file"),
+        ("vote =", "guardian = \"/nowhere/guardian\"\nvote =", "/nowhere/guardian"),
+        ("witness =", "guardian = \"/nowhere/guardian\"\nwitness =", "/nowhere/guardian"),
+    ] {
+        if !good.contains(from) {
+            continue;
+        }
+        rig.nodes[0].configure(&good.replacen(from, to, 1)).unwrap();
+        let before = daemon.output().matches("not reloaded").count();
+        daemon.hang_up().unwrap();
+        let refused = || daemon.output().matches("not reloaded").count() > before;
+        assert!(within(SOON, refused), "{to}: {}", daemon.output());
+        let output = daemon.output();
+        let line = output.lines().rfind(|line| line.contains("not reloaded")).unwrap();
+        assert!(line.contains(says), "{to}: {line}");
+    }
+    assert!(daemon.ended().unwrap().is_none(), "{}", daemon.output());
+    until_answers(&probers, "a");
+    assert_eq!(events(&rig, 0), served, "nothing was restarted");
+    for report in probers.map(|prober| prober.finish().unwrap()) {
+        assert!(report.strays(&report.turns(&["a"])).is_empty());
+    }
+}
