@@ -333,6 +333,13 @@ impl Module {
         u8::try_from(self.checkers.len()).expect("a module has at most 62 checkers")
     }
 
+    /// The scripts and the unit that its service is, neither where it is addresses alone.
+    pub fn service_is(&self) -> (Option<&Path>, Option<&str>) {
+        let service = self.service.as_ref();
+        let scripts = service.and_then(|it| it.scripts.as_deref());
+        (scripts, service.and_then(|it| it.unit.as_deref()))
+    }
+
     /// What it is, in a word or two.
     pub fn says(&self) -> String {
         let unit = self.service.as_ref().and_then(|it| it.unit.clone());

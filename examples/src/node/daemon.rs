@@ -180,7 +180,7 @@ impl Daemon {
             modules: entries,
             checkers,
             requests,
-            clock: Clock::start(),
+            clock: Clock::of_the_machine(),
             compared: Mutex::default(),
         });
         let control = Server::start(&socket, Arc::clone(&desk), events)?;
@@ -194,6 +194,12 @@ impl Daemon {
             if let Err(refused) = refused {
                 warn!("{refused}");
             }
+        }
+        if let Some(folder) = std::env::var_os(LAST_GOOD).as_deref().map(Path::new)
+            && let Some(folder) = folder.parent()
+            && let Err(error) = runtime.block_on(desk.resume_orders(folder))
+        {
+            warn!(%error, "maintenance and other orders are forgotten: give them again");
         }
         info!(node = desk.node.name, modules = desk.modules.len(), "the node is up");
         Ok(Self { runtime, running, desk, requests: asked, systemd, patience, open })
@@ -245,7 +251,9 @@ impl Daemon {
                 drop(open);
                 let mut next = Command::new(&desk.program);
                 next.args(std::env::args_os().skip(1));
-                match desk.node.texts.write(&desk.node.raw.run.join("last-good")) {
+                let folder = desk.node.raw.run.join("last-good");
+                let kept = desk.node.texts.write(&folder);
+                match kept.and_then(|last| desk.keep_orders(&folder).map(|()| last)) {
                     Ok(last) => drop(next.env(LAST_GOOD, last)),
                     Err(error) => {
                         warn!(%error, "what runs is not kept: the next program has the files alone");

@@ -48,7 +48,20 @@ pub struct Failures {
 
 impl Failures {
     fn new(loops: Loops) -> Self {
-        Self { loops: Arc::new(Mutex::new(loops)), clock: Clock::start() }
+        // The next process counts on.
+        Self { loops: Arc::new(Mutex::new(loops)), clock: Clock::of_the_machine() }
+    }
+
+    /// When they were, in nanoseconds of the machine's clock, the oldest first.
+    pub(super) fn restarts(&self) -> Vec<u64> {
+        self.loops().restarts().map(Instant::as_nanos).collect()
+    }
+
+    /// Counts those of the process before.
+    pub(super) fn resume(&self, restarts: &[u64]) {
+        for &at in restarts {
+            self.loops().take(Instant::from_nanos(at));
+        }
     }
 
     /// How many are left.
