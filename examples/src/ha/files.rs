@@ -14,6 +14,7 @@ use super::args::{Config, Ha};
 use super::ask;
 use super::output::Output;
 use super::run::{At, End};
+use crate::node::check::{Open, check};
 use crate::node::config::Node;
 use crate::node::effective::{self, effective};
 
@@ -28,6 +29,10 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
             let node = node(file)?;
             let modules: Vec<&str> = node.modules.iter().map(|it| &*it.name).collect();
             Output::line(&format!("{}: fine: {}", file.display(), modules.join(", ")));
+            if let Err(error) = check(&node, Open::Unknown) {
+                Output::note(&format!("ha: a daemon could not run it on this machine: {error}"));
+                return Ok(End::Exit(Exit::Config));
+            }
         }
         Config::Show { effective: true, file } => {
             let file = file.as_deref().unwrap_or(Path::new(effective::DEFAULT));

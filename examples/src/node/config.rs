@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -235,6 +236,36 @@ pub struct Node {
     pub modules: Vec<Module>,
     /// Whom to tell of events.
     pub hook: Option<HookConfig>,
+    /// The files as they were read: the main one, and those of `modules.d` by their names.
+    pub(super) texts: Texts,
+}
+
+/// What a node's files held, to be written down again.
+#[derive(Clone, Debug)]
+pub(super) struct Texts {
+    main: String,
+    modules: Vec<(PathBuf, String)>,
+}
+
+impl Texts {
+    /// Writes the files anew, into a folder that is made empty before; the path of the main one.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or a file not be written.
+    pub(super) fn write(&self, folder: &Path) -> io::Result<PathBuf> {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let more = folder.join("modules.d");
+        fs::create_dir_all(&more)?;
+        for (name, text) in &self.modules {
+            fs::write(more.join(name), text)?;
+        }
+        let main = folder.join("ha-node.toml");
+        fs::write(&main, &self.main)?;
+        Ok(main)
+    }
 }
 
 /// A module's configuration, checked.
@@ -302,6 +333,13 @@ impl Module {
         u8::try_from(self.checkers.len()).expect("a module has at most 62 checkers")
     }
 
+    /// The scripts and the unit that its service is, neither where it is addresses alone.
+    pub fn service_is(&self) -> (Option<&Path>, Option<&str>) {
+        let service = self.service.as_ref();
+        let scripts = service.and_then(|it| it.scripts.as_deref());
+        (scripts, service.and_then(|it| it.unit.as_deref()))
+    }
+
     /// What it is, in a word or two.
     pub fn says(&self) -> String {
         let unit = self.service.as_ref().and_then(|it| it.unit.clone());
@@ -338,7 +376,12 @@ impl Node {
         let name = raw.name.clone().unwrap_or_else(|| host_name(raw.node));
         let hook = raw.notify.clone().map(HookConfig::try_from);
         let hook = hook.transpose().map_err(|error| main.error(&["notify"], &error.to_string()))?;
-        let node = Self { raw, name, modules, hook };
+        let kept = |(source, _): (Source, RawModule)| {
+            Some((PathBuf::from(source.path.file_name()?), source.text))
+        };
+        let texts =
+            Texts { main: main.text.clone(), modules: more.into_iter().filter_map(kept).collect() };
+        let node = Self { raw, name, modules, hook, texts };
         let names = node.names();
         if names.me == names.peer {
             // `ha prim --keep NODE` would keep the wrong data.

@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use super::check::{self, check};
 use super::config::{FileError, Module, Node};
 use super::desk::{Entry, NodeDesk};
 use super::log::EX_CONFIG;
@@ -142,15 +143,25 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`]: nothing runs then.
     pub fn start(file: &Path) -> Result<Self, DaemonError> {
-        let node = Node::read(file)?;
+        let Some(last) = std::env::var_os(LAST_GOOD) else { return Self::start_as(file, file) };
+        // Handed over to: the services run, and wait for their lease at most.
+        Self::start_as(file, file).or_else(|why| {
+            error!(%why, "the new files cannot be run: going on with those that ran before");
+            Self::start_as(file, Path::new(&last))
+        })
+    }
+
+    /// Runs what `source` says in the place of `file`.
+    fn start_as(file: &Path, source: &Path) -> Result<Self, DaemonError> {
+        let node = Node::read(source)?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(DaemonError::Runtime)?;
         let systemd = Notifier::from_env().map_err(DaemonError::Systemd)?;
         // Before anything else is touched: another daemon's addresses look like what a killed one
         // left behind.
         let locks = [lock("run", &node.raw.run)?, lock("state", &node.raw.state)?];
-        let first = node.modules.first().expect("a node has modules");
-        Driver::check_key(&first.node.key)?;
+        // And before what was handed over is taken away, once and for all.
+        check(&node, check::Open::Nothing)?;
         let mut driver = Driver::new();
         let mut entries = Vec::new();
         for module in &node.modules {
@@ -169,7 +180,7 @@ impl Daemon {
             modules: entries,
             checkers,
             requests,
-            clock: Clock::start(),
+            clock: Clock::of_the_machine(),
             compared: Mutex::default(),
         });
         let control = Server::start(&socket, Arc::clone(&desk), events)?;
@@ -183,6 +194,12 @@ impl Daemon {
             if let Err(refused) = refused {
                 warn!("{refused}");
             }
+        }
+        if let Some(folder) = std::env::var_os(LAST_GOOD).as_deref().map(Path::new)
+            && let Some(folder) = folder.parent()
+            && let Err(error) = runtime.block_on(desk.resume_orders(folder))
+        {
+            warn!(%error, "maintenance and other orders are forgotten: give them again");
         }
         info!(node = desk.node.name, modules = desk.modules.len(), "the node is up");
         Ok(Self { runtime, running, desk, requests: asked, systemd, patience, open })
@@ -233,7 +250,17 @@ impl Daemon {
                 info!("handed over: the next program goes on");
                 drop(open);
                 let mut next = Command::new(&desk.program);
-                Err(DaemonError::Exec(next.args(std::env::args_os().skip(1)).exec()))
+                next.args(std::env::args_os().skip(1));
+                let folder = desk.node.raw.run.join("last-good");
+                let kept = desk.node.texts.write(&folder);
+                match kept.and_then(|last| desk.keep_orders(&folder).map(|()| last)) {
+                    Ok(last) => drop(next.env(LAST_GOOD, last)),
+                    Err(error) => {
+                        warn!(%error, "what runs is not kept: the next program has the files alone");
+                        next.env_remove(LAST_GOOD);
+                    }
+                }
+                Err(DaemonError::Exec(next.exec()))
             }
             Err(NotHandedOver::Ended(failure)) => Err(failure.into()),
             Err(NotHandedOver::Unready { running, module, why }) => {
@@ -284,6 +311,9 @@ async fn work(
                     Ok(_) => return Ok(Next::HandOver),
                     Err(refused) => {
                         warn!(why = refused.text, "not reloaded: all goes on as it was");
+                        // Or who asked by it would wait for the end of a reload.
+                        systemd.reloading();
+                        systemd.ready(&format!("not reloaded: {}", refused.text));
                     }
                 },
             },
@@ -383,6 +413,9 @@ const REQUESTS_MAX: usize = 1;
 
 /// The name of the driver's own thread.
 const NODE_THREAD: &str = "ha-node";
+
+/// Names the main file of the configuration that ran last, for the program that goes on.
+const LAST_GOOD: &str = "HA_NODE_LAST_GOOD";
 
 /// Makes a folder, and holds it against other daemons.
 fn lock(field: &'static str, path: &Path) -> Result<File, DaemonError> {

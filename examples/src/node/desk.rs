@@ -1,6 +1,8 @@
 //! What `ha`, Prometheus and load balancers are told of a node, and what is done for them.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +18,11 @@ use ha_core::proto::{Instant, ModuleId};
 use ha_core::tally::Exposure;
 use ha_core::verdict::{Facts, HostFacts, Names, judge};
 use ha_core::{Counters, Order, View};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 use tracing::warn;
 
+use super::check::{Open, check};
 use super::config::Node;
 use super::daemon::Request;
 use super::effective::effective;
@@ -58,7 +62,7 @@ pub struct Entry {
 /// What operators ordered of a module beside its node.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ordered {
-    /// Until when it is maintained.
+    /// Until when it is maintained, by the machine's clock: the next process reads the same.
     maintenance: Option<Instant>,
     /// Whether a secondary takes over by itself, as it was ordered last.
     failover: Option<bool>,
@@ -67,11 +71,31 @@ pub struct Ordered {
 }
 
 impl Ordered {
+    /// What it was, as the process before wrote it down.
+    fn resume(kept: &Kept) -> Self {
+        let maintenance = kept.maintenance.map(Instant::from_nanos);
+        Self { maintenance, failover: kept.failover, suspended: kept.suspended }
+    }
+
     /// Whether checkers act.
     const fn acts(&self) -> bool {
         !self.suspended && self.maintenance.is_none()
     }
 }
+
+/// The same, for the next process, and how often the application failed by itself.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Kept {
+    /// In nanoseconds of the machine's clock.
+    maintenance: Option<u64>,
+    failover: Option<bool>,
+    suspended: bool,
+    failures: Vec<u64>,
+}
+
+/// Beside the last good configuration.
+const KEPT: &str = "ordered.toml";
 
 impl Entry {
     fn ordered(&self) -> MutexGuard<'_, Ordered> {
@@ -95,7 +119,76 @@ impl NodeDesk {
             let text = "run and state cannot be changed while it runs: restart the daemon";
             return Err(Refused::new(Exit::Config, text));
         }
+        if let Some(refused) = self.abandons(&read) {
+            return Err(refused);
+        }
+        // Past the hand-over nobody is left to go on as it was.
+        let could = check(&read, Open::Of(&self.node));
+        could.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
         Ok(read)
+    }
+
+    /// Why the new files would leave a service that runs here with nobody to stop it in order.
+    fn abandons(&self, read: &Node) -> Option<Refused> {
+        let runs = |entry: &Entry| entry.handle.status().now().is_some_and(|it| it.serving);
+        let mut modules = self.node.modules.iter().zip(&self.modules);
+        let (module, what) = modules.find_map(|(module, entry)| {
+            let what = match read.modules.iter().find(|it| it.name == module.name) {
+                None => "the module is not in the new files",
+                Some(next) if next.node.config.identity() != module.node.config.identity() => {
+                    "the module has another id in the new files"
+                }
+                Some(next) if next.service_is() != module.service_is() => {
+                    "the new files change its scripts or unit"
+                }
+                Some(_) => return None,
+            };
+            runs(entry).then_some((&module.name, what))
+        })?;
+        let text = format!(
+            "module {module}: {what} while its service runs here: `ha swap {module}` or \
+             `ha stop {module}` first, then reload"
+        );
+        Some(Refused::new(Exit::Config, text))
+    }
+
+    /// Writes down what operators ordered, and how often applications failed.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn keep_orders(&self, folder: &Path) -> io::Result<()> {
+        let kept = |entry: &Entry| {
+            let Ordered { maintenance, failover, suspended } = *entry.ordered();
+            let maintenance = maintenance.map(Instant::as_nanos);
+            let failures = entry.told.failures.restarts();
+            (entry.name.clone(), Kept { maintenance, failover, suspended, failures })
+        };
+        let kept: BTreeMap<String, Kept> = self.modules.iter().map(kept).collect();
+        let text = toml::to_string(&kept).map_err(io::Error::other)?;
+        std::fs::write(folder.join(KEPT), text)
+    }
+
+    /// Goes on with what the process before wrote down. The node itself may have booted meanwhile,
+    /// and checkers act after any start: both are told anew.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) async fn resume_orders(&self, folder: &Path) -> io::Result<()> {
+        let text = std::fs::read_to_string(folder.join(KEPT))?;
+        let kept: BTreeMap<String, Kept> = toml::from_str(&text).map_err(io::Error::other)?;
+        for (at, entry) in self.modules.iter().enumerate() {
+            let Some(kept) = kept.get(&entry.name) else { continue };
+            *entry.ordered() = Ordered::resume(kept);
+            entry.told.failures.resume(&kept.failures);
+            let failover = self.failover(at) && kept.maintenance.is_none();
+            if let Err(refused) = entry.order(Order::Failover(failover)).await {
+                warn!(module = entry.name, why = refused.text, "failover is as it was handed over");
+            }
+            if let Err(refused) = self.watch(entry) {
+                warn!(module = entry.name, why = refused.text, "checkers act");
+            }
+        }
+        Ok(())
     }
 
     fn find(&self, module: &str) -> Option<&Entry> {
@@ -259,22 +352,27 @@ impl Desk for NodeDesk {
         let entry = &self.modules[at];
         match command {
             Command::Node(order) => {
-                if let Order::Failover(on) = order {
-                    entry.ordered().failover = Some(on);
+                let maintained = entry.ordered().maintenance.is_some();
+                match order {
+                    // Until its end a maintenance keeps it off.
+                    Order::Failover(on) => {
+                        entry.order(Order::Failover(on && !maintained)).await?;
+                        entry.ordered().failover = Some(on);
+                    }
+                    order => entry.order(order).await?,
                 }
-                entry.order(order).await?;
                 self.obeyed(entry, order);
                 Ok(())
             }
             Command::Maintenance(Some(time)) => {
-                entry.ordered().maintenance = Some(self.clock.now() + time);
                 entry.order(Order::Failover(false)).await?;
+                entry.ordered().maintenance = Some(self.clock.now() + time);
                 self.watch(entry)
             }
             Command::Maintenance(None) => {
-                entry.ordered().maintenance = None;
                 let failover = self.failover(at);
                 entry.order(Order::Failover(failover)).await?;
+                entry.ordered().maintenance = None;
                 self.watch(entry)
             }
             Command::Checkers(_) if self.checkers_of(entry).is_empty() => {

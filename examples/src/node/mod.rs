@@ -7,6 +7,7 @@
 //! - [`module`]: a module's service and addresses, as a host of the driver.
 //! - [`daemon`]: the process of a mirror node; [`witness`]: that of a witness.
 
+pub mod check;
 pub mod config;
 pub mod daemon;
 pub mod desk;

@@ -15,7 +15,7 @@ use ha_core::linux::scripts::{Runs, ScriptError, Scripts, Settings};
 use ha_core::linux::service::{
     AddressGuard, AddressHost, Addresses, Bounds, NoAddresses, ScriptGuard, ScriptHost,
 };
-use ha_core::linux::unit::{Unit, UnitSettings};
+use ha_core::linux::unit::Unit;
 use ha_core::linux::{VipError, Vips, VipsConfig, VipsSeen};
 use ha_core::vip;
 use ha_core::{Event, Order};
@@ -24,6 +24,7 @@ use ha_replicate::Batch;
 use thiserror::Error;
 use tracing::error;
 
+use super::check::unit_of;
 use super::config::{Module, Node, Service};
 
 /// The host of a module: what an administrator configured.
@@ -47,7 +48,20 @@ pub struct Failures {
 
 impl Failures {
     fn new(loops: Loops) -> Self {
-        Self { loops: Arc::new(Mutex::new(loops)), clock: Clock::start() }
+        // The next process counts on.
+        Self { loops: Arc::new(Mutex::new(loops)), clock: Clock::of_the_machine() }
+    }
+
+    /// When they were, in nanoseconds of the machine's clock, the oldest first.
+    pub(super) fn restarts(&self) -> Vec<u64> {
+        self.loops().restarts().map(Instant::as_nanos).collect()
+    }
+
+    /// Counts those of the process before.
+    pub(super) fn resume(&self, restarts: &[u64]) {
+        for &at in restarts {
+            self.loops().take(Instant::from_nanos(at));
+        }
     }
 
     /// How many are left.
@@ -241,14 +255,7 @@ fn host(
     let scripts =
         scripts.map_err(|source| ModuleError::Scripts { module: name.clone(), source })?;
     let failed = |source| ModuleError::Unit { module: name.clone(), source };
-    let unit = service.unit.as_ref().map(|unit| {
-        Unit::new(UnitSettings {
-            systemctl: "systemctl".into(),
-            name: unit.clone(),
-            start: service.start,
-            stop: service.stop,
-        })
-    });
+    let unit = service.unit.as_ref().map(|unit| unit_of(unit, service));
     let unit = unit.transpose().map_err(failed)?;
     let runs_in = unit.as_ref().map(Unit::place).transpose().map_err(failed)?;
     let post = Post {
@@ -280,7 +287,7 @@ fn group(node: &Node, module: &str) -> Result<PathBuf, ModuleError> {
 }
 
 /// Where the guardian is unless the configuration says so: beside this program.
-fn guardian() -> PathBuf {
+pub(super) fn guardian() -> PathBuf {
     let beside = |program: PathBuf| program.with_file_name("ha-guardian");
     std::env::current_exe().map_or_else(|_| "ha-guardian".into(), beside)
 }

@@ -65,7 +65,12 @@ fn a_configuration_is_checked_by_line_and_shown_with_its_defaults() {
     let sections = "[http]\nlisten = \"127.0.0.1:9010\"\n[notify]\nexec = \"/bin/true\"\n";
     let rig = Rig::new(sections);
     let fine = rig.ha(&["config", "check"]);
-    assert_eq!((fine.code, &*fine.out), (0, "/f/node.toml: fine: web\n"));
+    assert_eq!((fine.code, &*fine.out), (78, "/f/node.toml: fine: web\n"));
+    assert_eq!(
+        fine.err,
+        "ha: a daemon could not run it on this machine: module web: vips: 192.0.2.1: there is no \
+         interface \"none0\": `ip link` lists those of this machine\n"
+    );
     let shown = rig.ha(&["config", "show", "--effective"]);
     assert_eq!(shown.code, 0);
     assert!(shown.out.contains("lease = \"3s\"\n"), "{}", shown.out);

@@ -250,3 +250,92 @@ fn a_reload_of_the_primary_is_noticed_by_nobody() {
         assert!(report.strays(&report.turns(&["a"])).is_empty());
     }
 }
+
+/// What only the start would find wrong: it came after the hand-over, and nobody was left.
+#[test]
+fn a_reload_that_could_not_start_is_refused() {
+    let Some(rig) = Rig::whole("bad_reload", Vote::Arbiter, 1) else { return };
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    let served = events(&rig, 0);
+    let good = std::fs::read_to_string(rig.nodes[0].file()).unwrap();
+    let daemon = rig.daemon(0);
+    let http = "\n[http]\nlisten = \"192.0.2.1:9010\"\n[[module]]";
+    let hook = "\n[notify]\nexec = \"/nowhere/hook\"\n[[module]]";
+    for (from, to, says) in [
+        ("interface = \"eth0\"", "interface = \"eth9\"", "no interface"),
+        ("key_file = \"", "key_file = \"/nowhere", "cannot be read"),
+        ("[[module]]", http, "http.listen: cannot use"),
+        ("[[module]]", hook, "there is no such file"),
+        ("vote =", "guardian = \"/nowhere/guardian\"\nvote =", "/nowhere/guardian"),
+        ("witness =", "guardian = \"/nowhere/guardian\"\nwitness =", "/nowhere/guardian"),
+    ] {
+        if !good.contains(from) {
+            continue;
+        }
+        rig.nodes[0].configure(&good.replacen(from, to, 1)).unwrap();
+        let before = daemon.output().matches("not reloaded").count();
+        daemon.hang_up().unwrap();
+        let refused = || daemon.output().matches("not reloaded").count() > before;
+        assert!(within(SOON, refused), "{to}: {}", daemon.output());
+        let output = daemon.output();
+        let line = output.lines().rfind(|line| line.contains("not reloaded")).unwrap();
+        assert!(line.contains(says), "{to}: {line}");
+    }
+    assert!(daemon.ended().unwrap().is_none(), "{}", daemon.output());
+    until_answers(&probers, "a");
+    assert_eq!(events(&rig, 0), served, "nothing was restarted");
+    for report in probers.map(|prober| prober.finish().unwrap()) {
+        assert!(report.strays(&report.turns(&["a"])).is_empty());
+    }
+}
+
+/// The baton knows that failover is off; who would turn it on again must know until when.
+#[test]
+fn a_maintenance_ends_though_the_daemon_was_reloaded() {
+    let Some(rig) = Rig::whole("maintained_reload", Vote::Arbiter, 1) else { return };
+    ha(&rig, 0, &["maintenance", "on", "--for", "5s"]);
+    ha(&rig, 0, &["failover", "on"]);
+    assert!(status(&rig, 0).contains("maintenance"), "failover on ends no maintenance");
+    let daemon = rig.daemon(0);
+    daemon.hang_up().unwrap();
+    assert!(daemon.wait_for("goes on where an earlier process stopped", SOON));
+    assert!(within(SOON, || status(&rig, 0).contains("maintenance")), "{}", status(&rig, 0));
+    assert!(within(SOON, || !status(&rig, 0).contains("maintenance")), "{}", status(&rig, 0));
+    assert!(!status(&rig, 0).contains("failover is off"), "{}", status(&rig, 0));
+    rig.until_whole(0);
+}
+
+/// Its scripts would be gone when they are to stop it.
+#[test]
+fn a_reload_that_abandons_a_service_is_refused() {
+    let Some(rig) = Rig::whole("abandon", Vote::Arbiter, 1) else { return };
+    let good = std::fs::read_to_string(rig.nodes[0].file()).unwrap();
+    let without: Vec<&str> = good.lines().filter(|line| !line.starts_with("scripts")).collect();
+    rig.nodes[0].configure(&without.join("\n")).unwrap();
+    let daemon = rig.daemon(0);
+    daemon.hang_up().unwrap();
+    let says = "change its scripts or unit while its service runs here: `ha swap web`";
+    assert!(daemon.wait_for(says, SOON), "{}", daemon.output());
+    rig.until_whole(0);
+}
+
+/// What `ha` prints when it asks a node for something that it does.
+fn ha(rig: &Rig, node: usize, words: &[&str]) -> String {
+    told(program(rig, node).args(words))
+}
+
+/// However the module is doing: `ha status` says that by its exit code, too.
+fn status(rig: &Rig, node: usize) -> String {
+    let output = program(rig, node).arg("status").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `ha` at a node's socket.
+fn program(rig: &Rig, node: usize) -> Command {
+    let file = std::fs::read_to_string(rig.nodes[node].file()).unwrap();
+    let run = file.lines().find_map(|line| line.strip_prefix("run = ")).expect("it has a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ha"));
+    command.arg("--socket").arg(format!("{}/control.sock", run.trim_matches('"')));
+    command
+}

@@ -40,6 +40,11 @@ impl Loops {
         self.max - counted
     }
 
+    /// When it restarted by itself as far as that still counts, the oldest first.
+    pub fn restarts(&self) -> impl Iterator<Item = Instant> {
+        self.restarts.iter().copied()
+    }
+
     /// An operator gave an order: somebody looks, so all are left again.
     pub fn reset(&mut self) {
         self.restarts.clear();

@@ -2,6 +2,7 @@
 
 use core::future::poll_fn;
 use core::mem;
+use core::net::IpAddr;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -158,11 +159,9 @@ impl Agent {
     fn sweep(&mut self, leftover: Leftover) -> Result<(), VipError> {
         let unable = |what| VipError::system(what, "the capability CAP_NET_ADMIN");
         let found = self.addresses.list().map_err(unable("no list of addresses"))?;
+        refuse_foreign(&self.plan, &found)?;
         for address in self.plan.machine.addresses() {
             let here = |it: &&Found| it.spot.ip == address.ip;
-            if found.iter().filter(here).any(|it| !it.ours) {
-                return Err(VipError::Foreign(address.ip));
-            }
             for left in found.iter().filter(here).filter(|_| leftover == Leftover::Removed) {
                 info!(address = %left.spot.ip, "removed an address that a killed process left");
                 self.addresses.remove(left.spot).map_err(unable("an address cannot be removed"))?;
@@ -459,18 +458,42 @@ impl Agent {
 }
 
 /// All interfaces are there and can tell of addresses.
+/// Whether these addresses could be had here, as far as a look at the machine tells.
+pub(super) fn look(plan: &Plan) -> Result<(), VipError> {
+    let unable = |what| VipError::system(what, "the capability CAP_NET_ADMIN");
+    let mut addresses = Addresses::open().map_err(unable("no netlink"))?;
+    for (id, name) in (0..).zip(&plan.interfaces) {
+        find_link(name, &plan.addresses_on(InterfaceId(id)), &mut addresses)?;
+    }
+    let found = addresses.list().map_err(unable("no list of addresses"))?;
+    refuse_foreign(plan, &found)
+}
+
+/// Refuses to take what is somebody else's.
+fn refuse_foreign(plan: &Plan, found: &[Found]) -> Result<(), VipError> {
+    let mut ips = plan.machine.addresses().iter().map(|address| address.ip);
+    let foreign = |ip: &IpAddr| found.iter().any(|it| it.spot.ip == *ip && !it.ours);
+    ips.find(foreign).map_or(Ok(()), |ip| Err(VipError::Foreign(ip)))
+}
+
+/// The interface of some addresses, if it is there and of Ethernet.
+fn find_link(name: &str, ips: &[IpAddr], addresses: &mut Addresses) -> Result<Link, VipError> {
+    let unable = VipError::system("no list of interfaces", "the capability CAP_NET_ADMIN");
+    let link = addresses.link(name).map_err(unable)?;
+    let address = *ips.first().expect("an interface is in the list because of an address");
+    let interface = name.to_owned();
+    let Some(link) = link else { return Err(VipError::NoInterface { address, interface }) };
+    if link.mac.is_none() {
+        return Err(VipError::NotEthernet { address, interface });
+    }
+    Ok(link)
+}
+
 fn open_cards(plan: &Plan, addresses: &mut Addresses) -> Result<Vec<Card>, VipError> {
     let mut cards = Vec::new();
     for (id, name) in (0..).zip(&plan.interfaces) {
-        let unable = VipError::system("no list of interfaces", "the capability CAP_NET_ADMIN");
-        let link = addresses.link(name).map_err(unable)?;
         let ips = plan.addresses_on(InterfaceId(id));
-        let address = *ips.first().expect("an interface is in the list because of an address");
-        let interface = name.clone();
-        let Some(link) = link else { return Err(VipError::NoInterface { address, interface }) };
-        if link.mac.is_none() {
-            return Err(VipError::NotEthernet { address, interface });
-        }
+        let link = find_link(name, &ips, addresses)?;
         let unable = VipError::system("no packet socket", "the capability CAP_NET_RAW");
         let frames = Frames::open(link.index, &ips).map_err(unable)?;
         // The first look tells the machine.

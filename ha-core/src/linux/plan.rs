@@ -7,7 +7,7 @@ use std::string::String;
 
 use ha_vip::{Address, Config, InterfaceId, OnRemoved};
 
-use super::VipError;
+use super::{VipError, agent};
 
 /// The virtual addresses of a module: one set, owned by one node at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,16 @@ impl VipsConfig {
     /// The first thing that cannot work.
     pub fn check(&self) -> Result<(), VipError> {
         Plan::new(self.clone()).map(drop)
+    }
+
+    /// Whether these could be had on this machine now: its interfaces are looked at, and its
+    /// addresses, of which ours may be there. Nothing is changed, and no right is needed.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), or what [`Vips::start`](super::Vips::start) would refuse but for
+    /// its rights.
+    pub fn look(&self) -> Result<(), VipError> {
+        agent::look(&Plan::new(self.clone())?)
     }
 }
 

@@ -192,7 +192,12 @@ impl Checkers {
         modules: Vec<Watched>,
         observe: impl FnMut(&str, &Event) + Send + 'static,
     ) -> Result<Self, CheckersError> {
-        check(&modules)?;
+        let planned = modules.iter().map(|module| Planned {
+            name: &module.name,
+            checkers: &module.checkers,
+            group: module.surroundings.group.is_some(),
+        });
+        check(&planned.collect::<Vec<_>>())?;
         let clock = Clock::start();
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let reports = Reports::default();
@@ -287,10 +292,24 @@ impl Drop for Checkers {
     }
 }
 
-/// What is there in this process can work.
-fn check(modules: &[Watched]) -> Result<(), CheckersError> {
+/// What is checked of a module before its checkers are started.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<'a> {
+    /// What the module is called.
+    pub name: &'a str,
+    /// Its checkers.
+    pub checkers: &'a [CheckerConfig],
+    /// Whether it has a control group of its own to look into.
+    pub group: bool,
+}
+
+/// Whether the checkers of these modules could work in one process; starts none.
+///
+/// # Errors
+/// The first that could not, as [`Checkers::start`] says it.
+pub fn check(modules: &[Planned<'_>]) -> Result<(), CheckersError> {
     for module in modules {
-        for checker in &module.checkers {
+        for checker in module.checkers {
             let name = || checker.name.clone();
             match &checker.kind {
                 Kind::Custom(Custom::Run(command)) => {
@@ -301,11 +320,11 @@ fn check(modules: &[Watched]) -> Result<(), CheckersError> {
                         return Err(CheckersError::NotExecutable { checker: name(), program });
                     }
                 }
-                Kind::Process(Process::Group) if module.surroundings.group.is_none() => {
+                Kind::Process(Process::Group) if !module.group => {
                     return Err(CheckersError::NoGroup(name()));
                 }
                 Kind::Module { name: other, .. } => {
-                    let beside = |it: &Watched| it.name == *other && it.name != module.name;
+                    let beside = |it: &Planned<'_>| it.name == *other && it.name != module.name;
                     if !modules.iter().any(beside) {
                         let (checker, module) = (name(), other.clone());
                         return Err(CheckersError::NoModule { checker, module });

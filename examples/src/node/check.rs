@@ -1,0 +1,115 @@
+//! Whether a daemon could go on with a configuration, found out without touching anything.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+use ha_core::driver::{Driver, HostError, StartError};
+use ha_core::linux::checkers::{self, Planned};
+use ha_core::linux::unit::{Unit, UnitSettings};
+use rustix::fs::{Access, access};
+
+use super::config::{Module, Node, Service};
+use super::daemon::DaemonError;
+use super::module::{ModuleError, guardian};
+
+/// What is open already, of a daemon that runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Open<'a> {
+    /// Nothing: a daemon starts.
+    Nothing,
+    /// What this node's daemon has open, and lets go of before the next one starts.
+    Of(&'a Node),
+    /// Unknown: somebody else looks, and a daemon may run.
+    Unknown,
+}
+
+/// Looks at all that a start needs of this machine, but for rights that only it can try: the key,
+/// the addresses and interfaces, the guardian, units, checkers, the hook, the sockets. Nothing is
+/// made, set or started.
+///
+/// # Errors
+/// The first thing that a start would fail at.
+pub fn check(node: &Node, open: Open<'_>) -> Result<(), DaemonError> {
+    let first = node.modules.first().expect("a node has modules");
+    match Driver::check_key(&first.node.key) {
+        Err(StartError::Key { source, .. })
+            if matches!(open, Open::Unknown)
+                && source.kind() == io::ErrorKind::PermissionDenied => {}
+        checked => checked?,
+    }
+    for module in &node.modules {
+        check_module(node, module)?;
+    }
+    let planned = node.modules.iter().map(|module| Planned {
+        name: &module.name,
+        checkers: &module.checkers,
+        group: module.service.as_ref().is_some_and(|it| it.unit.is_none()),
+    });
+    checkers::check(&planned.collect::<Vec<_>>())?;
+    if let Some(hook) = &node.hook {
+        hook.check()?;
+    }
+    Ok(check_sockets(node, open)?)
+}
+
+fn check_module(node: &Node, module: &Module) -> Result<(), ModuleError> {
+    let name = &module.name;
+    if let Some(vips) = &module.vips {
+        vips.look().map_err(|source| ModuleError::Vips { module: name.clone(), source })?;
+    }
+    let Some(service) = &module.service else { return Ok(()) };
+    if let Some(unit) = &service.unit {
+        let known = unit_of(unit, service).and_then(|unit| unit.place());
+        known.map_err(|source| ModuleError::Unit { module: name.clone(), source })?;
+    }
+    let program = node.raw.guardian.clone().unwrap_or_else(guardian);
+    if !program.is_file() || access(&program, Access::EXEC_OK).is_err() {
+        let why = HostError::new("there is no such file, or it is not executable");
+        return Err(ModuleError::Guardian { module: name.clone(), program, why });
+    }
+    Ok(())
+}
+
+/// The unit that a service is, not asked of anything yet.
+pub(super) fn unit_of(name: &str, service: &Service) -> io::Result<Unit> {
+    Unit::new(UnitSettings {
+        systemctl: "systemctl".into(),
+        name: name.into(),
+        start: service.start,
+        stop: service.stop,
+    })
+}
+
+/// Whether each address can be listened at that is not the daemon's already.
+fn check_sockets(node: &Node, open: Open<'_>) -> Result<(), StartError> {
+    let held = match open {
+        Open::Of(running) => Some(&running.raw),
+        Open::Nothing | Open::Unknown => None,
+    };
+    let tcp = |at: SocketAddr| TcpListener::bind(at).map(drop);
+    let free = |field, address, bound: io::Result<()>| match bound {
+        Err(error) if matches!(open, Open::Unknown) && error.kind() == io::ErrorKind::AddrInUse => {
+            Ok(())
+        }
+        bound => bound.map_err(|source| StartError::Bind { field, address, source }),
+    };
+    for link in &node.raw.links {
+        let at = link.local;
+        if !held.is_some_and(|raw| raw.links.iter().any(|link| link.local == at)) {
+            free("links", at, UdpSocket::bind(at).map(drop))?;
+        }
+    }
+    // The node with the higher id listens, the other one dials.
+    let stream = node.raw.replication.listen;
+    if node.raw.node > node.raw.peer
+        && !held.is_some_and(|raw| raw.replication.listen == stream && raw.node > raw.peer)
+    {
+        free("replication.listen", stream, tcp(stream))?;
+    }
+    if let Some(http) = node.raw.http
+        && held.is_none_or(|raw| raw.http.is_none_or(|it| it.listen != http.listen))
+    {
+        free("http.listen", http.listen, tcp(http.listen))?;
+    }
+    Ok(())
+}
