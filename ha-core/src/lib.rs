@@ -90,6 +90,7 @@ pub mod control;
 #[cfg(feature = "tokio")]
 pub mod driver;
 pub mod event;
+pub mod farm;
 pub mod history;
 #[cfg(feature = "http")]
 pub mod http;
