@@ -3,10 +3,13 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use ha_proto::NodeId;
 use thiserror::Error;
 
+use crate::decide::Service;
+use crate::packet::array;
 use crate::{Bucket, Hash, Mac, Mode, Rule, RuleError, Table, Uncovered};
 
 /// All that one member's kernel needs to decide on packets: its rules, and a word for each bucket.
@@ -17,6 +20,12 @@ use crate::{Bucket, Hash, Mac, Mode, Rule, RuleError, Table, Uncovered};
 pub struct Filter {
     setup: Setup,
     words: Vec<Box<[u32]>>,
+    /// The rules as the decision reads them.
+    pub(crate) v4: Vec<Service<4>>,
+    pub(crate) v6: Vec<Service<16>>,
+    /// This node's, and everybody's in order.
+    pub(crate) mac: Option<Mac>,
+    macs: Vec<Mac>,
 }
 
 /// What a filter is made of, beside the tables.
@@ -101,7 +110,22 @@ impl Filter {
                     .collect(),
             );
         }
-        Ok(Self { setup, words })
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for (number, rule) in setup.rules.iter().enumerate() {
+            match rule.vip {
+                IpAddr::V4(vip) => v4.push(Service::new(vip.octets(), rule, number)),
+                IpAddr::V6(vip) => v6.push(Service::new(vip.octets(), rule, number)),
+            }
+        }
+        let mac = setup.macs.get(&setup.me).copied();
+        let mut macs: Vec<Mac> = setup.macs.values().copied().collect();
+        macs.sort_unstable();
+        Ok(Self { setup, words, v4, v6, mac, macs })
+    }
+
+    /// Whether a member sent this frame.
+    pub(crate) fn is_member(&self, frame: &[u8]) -> bool {
+        array(frame, 6).is_some_and(|mac| self.macs.binary_search(&Mac(mac)).is_ok())
     }
 
     /// What it was made of.

@@ -1,16 +1,64 @@
 //! The bucket table and the packet decision of a farm, in which all nodes serve at once.
+//!
+//! Every member runs the service and has the virtual address. A hash of the client's side of a
+//! packet names a bucket, a [`Table`] says whose that is, and each member's [`Filter`] takes its
+//! own packets and drops the others'. From one table to the next the fewest buckets move; while
+//! one that moved drains, its connections stay where their sockets are (`CONTRACT-FARM.md` F7 to
+//! F10).
+//!
+//! The crate is pure, needs no other part of the family but its vocabulary, and allocates nothing
+//! for a packet:
+//!
+//! ```
+//! use ha_farm::{Buckets, Filter, Flow, Hash, HashOn, Mode, Plan, Protocol, Rule};
+//! use ha_farm::{Setup, Sockets, Table, Uncovered, Verdict};
+//! use ha_proto::NodeId;
+//!
+//! struct Fresh; // A kernel without connections.
+//! impl Sockets for Fresh {
+//!     fn live(&self, _: &Flow) -> bool { false }
+//!     fn release(&mut self, _: &Flow) {}
+//! }
+//!
+//! let nodes = [0, 1, 2].map(|id| NodeId::new(id).expect("below 128"));
+//! let weights = nodes.map(|node| (node, 1)).into();
+//! let plan = Plan { counter: 1, weights, settled: 0, taken: None };
+//! let table = Table::new(Buckets::Many).next(&plan);
+//! let (vip, hash) = ("192.0.2.1".parse()?, Hash::Sip { key: [7; 16] });
+//! let rule = Rule { vip, ports: 80..=80, protocol: Protocol::Tcp, on: HashOn::Addr };
+//!
+//! let mut frame = [0; 54]; // A SYN from 198.51.100.7 to port 80.
+//! frame[12..24].copy_from_slice(&[8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6]);
+//! frame[26..38].copy_from_slice(&[198, 51, 100, 7, 192, 0, 2, 1, 4, 0, 0, 80]);
+//! frame[47] = 2;
+//! let mut takers = 0;
+//! for me in nodes {
+//!     let (mode, uncovered, rules) = (Mode::Invisible, Uncovered::Deny, vec![rule.clone()]);
+//!     let setup = Setup { me, mode, uncovered, hash, rules, macs: [].into() };
+//!     let filter = Filter::new(setup, &[table.clone()], |_, _| true)?;
+//!     takers += usize::from(filter.decide(&frame, true, &mut Fresh) == Verdict::Accept);
+//! }
+//! assert_eq!(takers, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod decide;
 mod filter;
 mod hash;
 mod mac;
+mod packet;
+mod quota;
 mod rule;
+mod sharing;
 mod table;
 mod verdict;
+pub mod wire;
 
+pub use decide::{Decision, Place};
 pub use filter::{Filter, FilterError, Setup};
 pub use hash::Hash;
 pub use mac::Mac;

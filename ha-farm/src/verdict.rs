@@ -82,8 +82,8 @@ pub struct Flow {
 
 /// What the filter asks of its node's sockets; only for TCP, and only while a bucket drains.
 pub trait Sockets {
-    /// Whether there is a live socket of this very 4-tuple: ESTABLISHED to LAST_ACK or a request
-    /// socket, never LISTEN or TIME_WAIT; and none that was released.
+    /// Whether there is a live socket of this very 4-tuple: `ESTABLISHED` to `LAST_ACK` or a
+    /// request socket, never `LISTEN` or `TIME_WAIT`; and none that was released.
     fn live(&self, flow: &Flow) -> bool;
 
     /// This node's claim to `flow` ends (F8): from now on it is not live.
