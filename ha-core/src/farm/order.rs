@@ -56,7 +56,4 @@ pub enum OrderError {
     /// The rules cannot work.
     #[error(transparent)]
     Rule(#[from] RuleError),
-    /// It has been stopped: it takes no part until it is started.
-    #[error("this node is stopped: start it first")]
-    Stopped,
 }

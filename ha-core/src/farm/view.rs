@@ -81,27 +81,3 @@ pub struct Peer {
     /// When it was heard last.
     pub last: Option<Instant>,
 }
-
-impl View {
-    /// Of a node that knows nothing yet.
-    pub(super) fn blank(me: NodeId, at: Instant) -> Self {
-        Self {
-            me,
-            at,
-            id: None,
-            members: BTreeMap::new(),
-            peers: BTreeMap::new(),
-            why: Some(Why::Boot),
-            full: false,
-            waits_for: NodeSet::EMPTY,
-            lease: Duration::ZERO,
-            announcer: None,
-            services: Vec::new(),
-            drained: false,
-            gate: true,
-            checked: true,
-            drains: BTreeMap::new(),
-            rejections: Rejections::default(),
-        }
-    }
-}
