@@ -76,8 +76,9 @@ impl Group {
     pub(super) fn fetch_again(&mut self, now: Instant, out: &mut Outbox<Output>) {
         let Some(fetch) = &self.fetch else { return };
         if now >= fetch.until || !self.is_linked(fetch.from) {
-            self.barren = Some(fetch.id);
+            let id = fetch.id;
             self.fetch = None;
+            self.give_up(id);
         } else if now >= fetch.again {
             self.ask(now, out);
         }

@@ -187,6 +187,7 @@ impl Group {
         let linked = proposal.set().without(self.config.me).iter().all(|node| self.is_linked(node));
         self.view = Some(proposal);
         self.view_at = Some(now);
+        self.barren.clear();
         self.full = false;
         let cause = match (ok, writing.void || !self.able) {
             (false, _) => Some(Cause::Unable),

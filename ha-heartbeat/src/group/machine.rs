@@ -1,6 +1,6 @@
 //! The machine: who is in the view, and what this node may take.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -58,8 +58,8 @@ pub struct Group {
     pub(super) writing: Option<Writing>,
     pub(super) sending: Option<Sending>,
     pub(super) fetch: Option<Fetch>,
-    /// A view whose tables nobody gave.
-    pub(super) barren: Option<ViewId>,
+    /// Views whose tables nobody gave.
+    pub(super) barren: BTreeSet<ViewId>,
     /// Another process with this node's id was told of.
     pub(super) twin: bool,
     due: Option<Deadline>,
@@ -97,6 +97,8 @@ impl Group {
     pub(super) const LEAP: u64 = 1 << 32;
     /// How many views of its own a node remembers.
     const OWN_MAX: usize = 16;
+    /// So many views may turn out to have no tables until the next one is made from none.
+    pub(super) const BARREN_MAX: usize = 8;
     /// So often beats of two boots take turns before they are two processes: one that restarts sends
     /// nothing of its former boot, but for what is still on its way.
     const TURNS: u8 = 4;
@@ -135,7 +137,7 @@ impl Group {
             writing: None,
             sending: None,
             fetch: None,
-            barren: None,
+            barren: BTreeSet::new(),
             twin: false,
             due: Some(Deadline { at: now + Duration::from_nanos(1), why: "begins" }),
         }

@@ -28,7 +28,7 @@ pub(super) struct Sending {
 impl Group {
     /// F4: proposes the view of the best clique, if this node is to and if it would be another one.
     pub(super) fn consider_proposing(&mut self, now: Instant, out: &mut Outbox<Output>) {
-        let busy = self.writing.is_some() || self.building.is_some();
+        let busy = self.writing.is_some() || self.building.is_some() || self.fetch.is_some();
         if busy || !self.able || now < self.hold() {
             return;
         }
@@ -108,7 +108,8 @@ impl Group {
     /// The view to go on from: one that is taken in, of the best rank, the newest.
     fn base(&self, clique: NodeSet) -> Option<(ViewId, NodeSet)> {
         let mine = self.view.as_ref().map(|view| (self.stands.is_none(), view.id, view.set()));
-        let mine = mine.filter(|(_, _, set)| set.contains(self.config.me));
+        let mine =
+            mine.filter(|(_, id, set)| set.contains(self.config.me) && !self.barren.contains(id));
         let others = self.views(clique);
         let best = others.chain(mine).max_by(|one, other| {
             let (takes, id, set) = one;
@@ -131,8 +132,9 @@ impl Group {
     /// The views of others whose tables they have.
     fn views(&self, clique: NodeSet) -> impl Iterator<Item = (bool, ViewId, NodeSet)> {
         self.linked().filter_map(move |(node, said): (NodeId, &Said)| {
-            let id = said.view.filter(|&id| self.barren != Some(id))?;
-            let has = clique.contains(node) && said.members.contains(node);
+            let id = said.view.filter(|id| !self.barren.contains(id))?;
+            let hopeless = self.barren.len() >= Self::BARREN_MAX;
+            let has = !hopeless && clique.contains(node) && said.members.contains(node);
             has.then_some((said.takes(), id, said.members))
         })
     }
@@ -153,7 +155,15 @@ impl Group {
             .find(|(node, said)| said.view == Some(base) && said.members.contains(*node));
         match holder.map(|(node, _)| node) {
             Some(node) => self.fetch(now, base, node, out),
-            None => self.barren = Some(base),
+            None => self.give_up(base),
+        }
+    }
+
+    /// Nobody gives the tables of this view: the next one is made without them.
+    pub(super) fn give_up(&mut self, base: ViewId) {
+        let mine = self.view.as_ref().is_some_and(|view| view.id == base);
+        if mine || self.barren.len() < Self::BARREN_MAX {
+            self.barren.insert(base);
         }
     }
 
