@@ -1,6 +1,8 @@
 //! What a datagram says, read from its bytes as an observer on the wire would.
 
+use ha_core::heartbeat::group::{Beat, Part, Pull, ViewId};
 use ha_proto::NodeSet;
+use ha_proto::wire::{Header, Kind, MAC_LEN};
 
 /// The name of a view, compared in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +48,20 @@ pub enum Fact {
         /// Of which view.
         id: Id,
     },
+    /// A part of a proposal of somebody else, passed on.
+    Passes {
+        /// Who passes it on.
+        from: usize,
+        /// Of which view.
+        id: Id,
+    },
+    /// A part of a view's tables.
+    Part {
+        /// Who.
+        from: usize,
+        /// Of which view.
+        id: Id,
+    },
     /// Somebody asks for a part of a view.
     Pull {
         /// Who.
@@ -54,6 +70,66 @@ pub enum Fact {
         id: Id,
     },
 }
+
+impl Fact {
+    /// Reads a datagram that a member sent.
+    ///
+    /// # Panics
+    /// If it is none of a farm's.
+    pub fn read(from: usize, bytes: &[u8]) -> Self {
+        let body = &bytes[Header::LEN..bytes.len() - MAC_LEN];
+        match Kind::from_u8(bytes[KIND_AT]) {
+            Some(Kind::Member) => {
+                let number = bytes[SEQUENCE_AT..].first_chunk().expect("the header is whole");
+                let beat = Beat::decode(u64::from_be_bytes(*number), body).expect("just encoded");
+                Self::Beat(Said::of(from, &beat))
+            }
+            Some(Kind::Propose) => {
+                let part = Part::decode(body).expect("just encoded");
+                let id = Id::of(part.id);
+                let own = usize::from(id.coordinator) == from && id.boot == part.boot.0;
+                if own { Self::Propose { from, id } } else { Self::Passes { from, id } }
+            }
+            Some(Kind::Part) => {
+                let part = Part::decode(body).expect("just encoded");
+                Self::Part { from, id: Id::of(part.id) }
+            }
+            Some(Kind::Pull) => {
+                let pull = Pull::decode(body).expect("just encoded");
+                Self::Pull { from, id: Id::of(pull.id) }
+            }
+            Some(Kind::Beat | Kind::Ask | Kind::Answer) | None => {
+                panic!("a farm sends no datagram of kind {}", bytes[KIND_AT])
+            }
+        }
+    }
+}
+
+impl Id {
+    fn of(id: ViewId) -> Self {
+        Self { counter: id.counter, coordinator: id.coordinator.as_u8(), boot: id.boot.0 }
+    }
+}
+
+impl Said {
+    fn of(from: usize, beat: &Beat) -> Self {
+        Self {
+            from,
+            boot: beat.boot.0,
+            number: beat.number,
+            view: beat.said.view.map(Id::of).unwrap_or_default(),
+            members: beat.said.members,
+            takes: beat.said.takes(),
+            highest: beat.said.highest,
+            hears: beat.said.hears,
+        }
+    }
+}
+
+/// Where the header has the kind.
+const KIND_AT: usize = 5;
+/// Where the header has the sequence.
+const SEQUENCE_AT: usize = 32;
 
 impl std::fmt::Display for Id {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -7,7 +7,7 @@ use crate::farm::scene::Scene;
 pub(super) struct Settles;
 
 /// Who takes each bucket of a service now.
-pub(super) fn takers(scene: &Scene, service: usize) -> Vec<Vec<usize>> {
+pub(in crate::farm) fn takers(scene: &Scene, service: usize) -> Vec<Vec<usize>> {
     let takes = |node: usize, bucket| {
         let here = &scene.nodes[node];
         here.up && here.kernel.takes(here.local(scene.now), service, bucket)

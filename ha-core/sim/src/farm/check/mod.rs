@@ -17,7 +17,7 @@ mod fg3;
 mod fg4;
 mod one_table;
 
-pub(super) use fg3::takers;
+pub(in crate::farm) use fg3::takers;
 use ha_farm::{Filter, Flow, Verdict};
 use ha_proto::Instant;
 

@@ -69,11 +69,11 @@ impl World {
                 here.highest = here.highest.max(said.view.counter).max(said.highest);
                 self.see(&Seen::Heard { node, said: &said });
             }
-            Fact::Propose { id, .. } => {
+            Fact::Propose { id, .. } | Fact::Passes { id, .. } => {
                 let here = &mut self.scene.nodes[node];
                 here.highest = here.highest.max(id.counter);
             }
-            Fact::Pull { .. } => {}
+            Fact::Pull { .. } | Fact::Part { .. } => {}
         }
     }
 

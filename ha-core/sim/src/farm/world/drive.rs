@@ -126,6 +126,10 @@ impl World {
                 here.highest = here.highest.max(id.counter);
                 self.note(Column::Member(node), || format!("proposes {id}"));
             }
+            Fact::Passes { id, .. } => {
+                self.note(Column::Member(node), || format!("passes {id} on"));
+            }
+            Fact::Part { .. } => {}
             Fact::Pull { id, .. } => {
                 self.note(Column::Member(node), || format!("pulls {id}"));
             }

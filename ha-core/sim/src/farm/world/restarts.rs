@@ -1,6 +1,6 @@
 //! Hosts and daemons that begin, end, stand still and go on.
 
-use ha_core::farm::{Baton, Farm};
+use ha_core::farm::Farm;
 use ha_proto::Boot;
 
 use super::{Event, World};
@@ -117,8 +117,8 @@ impl World {
         let baton = here.baton.take().expect("it was handed over");
         let local = here.clock.local(self.scene.now);
         let config = self.configs[node].clone();
-        match adopt(config, &self.keys, &baton, local) {
-            Some(farm) => {
+        match Farm::adopt(config, self.keys.clone(), &baton, local) {
+            Ok(farm) => {
                 here.life += 1;
                 here.process = Process::Running;
                 here.farm = Some(farm);
@@ -127,7 +127,7 @@ impl World {
                 self.note(Column::Member(node), || "adopts".into());
                 self.drain(node);
             }
-            None => self.boot(node),
+            Err(_) => self.boot(node),
         }
     }
 
