@@ -227,7 +227,10 @@ impl Farm {
         let late =
             |due: Option<Deadline>| due.map_or(Duration::ZERO, |due| now.saturating_since(due.at));
         let (mine, groups) = (late(self.due), late(self.group.deadline()));
-        if mine > slack && groups <= slack {
+        if groups > slack {
+            // Whatever is to be told, the group first notices that it is late.
+            self.drive(now, group::Input::Tick);
+        } else if mine > slack {
             self.drive(now, group::Input::Gap(mine));
         }
         now

@@ -22,13 +22,14 @@ impl Group {
 
     /// Whether each of the two hears the other.
     pub(super) fn is_linked(&self, node: NodeId) -> bool {
-        self.word(node).is_some_and(|said| said.hears.contains(self.config.me))
+        let echoes = self.peers.get(&node).is_some_and(|peer| peer.echoes);
+        self.word(node).is_some_and(|said| echoes && said.hears.contains(self.config.me))
     }
 
     /// All that this node is linked to, with what they said last.
     pub(super) fn linked(&self) -> impl Iterator<Item = (NodeId, &Said)> {
         let words = self.peers.keys().filter_map(|&node| Some((node, self.word(node)?)));
-        words.filter(|(_, said)| said.hears.contains(self.config.me))
+        words.filter(|(node, _)| self.is_linked(*node))
     }
 
     /// Whether a node fell silent: not heard for D by a process that ran so long.
@@ -72,7 +73,7 @@ impl Group {
         }
         members.iter().filter(|&node| node != me).all(|node| {
             let Some(said) = self.word(node) else { return !members.contains(me) };
-            let linked = !members.contains(me) || said.hears.contains(me);
+            let linked = !members.contains(me) || self.is_linked(node);
             let others = members.without(node).without(me);
             let agree = !members.contains(me) || self.agrees(said);
             let able = said.state != State::Unable;

@@ -290,7 +290,8 @@ impl Group {
         }
         peer.last = Some(now);
         peer.said = Some(beat.said);
-        if beat.said.hears.contains(self.config.me) {
+        peer.echoes = echo > 0;
+        if beat.said.hears.contains(self.config.me) && echo > 0 {
             peer.mutual = Some(now);
         }
         if peer.facts != beat.facts {
@@ -307,10 +308,10 @@ impl Group {
         self.consider_yielding(out);
         self.consider_installing(now, out);
         self.consider_proposing(now, out);
-        self.consider_taking(out);
         if self.speak || now >= self.next_beat {
             self.beat(now, out);
         }
+        self.consider_taking(out);
         self.send_again(now, out);
         self.fetch_again(now, out);
     }

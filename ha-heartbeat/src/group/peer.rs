@@ -16,6 +16,8 @@ pub(super) struct Peer {
     pub(super) last: Option<Instant>,
     /// When it last said that it hears this node.
     pub(super) mutual: Option<Instant>,
+    /// Its last beat echoed a number of this boot: what it says of this node is of this process.
+    pub(super) echoes: bool,
     /// What it said last; `None` after a gap.
     pub(super) said: Option<Said>,
     /// The facts that it told last.
@@ -38,7 +40,8 @@ pub(super) struct Candidate {
     pub(super) boot: Boot,
     /// The highest number that was seen of it.
     number: u64,
-    /// This node's number when it was first heard: only an echo of a later one proves that it runs.
+    /// This node's number when it was first heard: only an echo of it, or
+    /// of a later one, proves that it runs.
     since: u64,
 }
 
@@ -80,7 +83,7 @@ impl Peer {
             return Worth::Nothing;
         }
         self.candidate = Some(Candidate { number: beat.number, ..known });
-        if echo <= known.since {
+        if echo < known.since.max(1) {
             return Worth::Number;
         }
         let first = self.boot.is_none();
@@ -89,6 +92,7 @@ impl Peer {
         self.candidate = None;
         self.turns = 0;
         self.mutual = None;
+        self.said = None;
         self.future = false;
         if first { Worth::Word } else { Worth::Restart }
     }

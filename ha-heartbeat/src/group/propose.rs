@@ -221,7 +221,7 @@ impl Group {
     /// heard there, by the lowest member that is.
     pub(super) fn answer(&mut self, now: Instant, to: NodeId, out: &mut Outbox<Output>) {
         let Some(view) = self.view.as_ref().filter(|_| self.stands.is_none()) else { return };
-        let Some(said) = self.word(to).filter(|said| said.hears.contains(self.config.me)) else {
+        let Some(said) = self.word(to).filter(|_| self.is_linked(to)) else {
             return;
         };
         if said.view >= Some(view.id) || now < self.next_answer(to) {

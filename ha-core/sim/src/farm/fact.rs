@@ -2,6 +2,7 @@
 
 use ha_core::heartbeat::group::{Beat, Part, Pull, ViewId};
 use ha_proto::NodeSet;
+use crate::farm::options::MEMBERS_MAX;
 use ha_proto::wire::{Header, Kind, MAC_LEN};
 
 /// The name of a view, compared in this order.
@@ -34,6 +35,8 @@ pub struct Said {
     pub highest: u64,
     /// Whom it hears.
     pub hears: NodeSet,
+    /// The newest number that it read of each member, and of which boot (its last four bytes).
+    pub echoes: [Option<(u32, u64)>; MEMBERS_MAX],
 }
 
 /// What a datagram says.
@@ -113,7 +116,12 @@ impl Id {
 
 impl Said {
     fn of(from: usize, beat: &Beat) -> Self {
+        let mut echoes = [None; MEMBERS_MAX];
+        for echo in &beat.echoes {
+            echoes[usize::from(echo.node.as_u8())] = Some((echo.boot, echo.number));
+        }
         Self {
+            echoes,
             from,
             boot: beat.boot.0,
             number: beat.number,
@@ -144,6 +152,12 @@ pub fn show(said: &Said) -> String {
 }
 
 impl Said {
+    /// The number that it echoes of this boot of a member; zero for none.
+    pub fn echo(&self, node: usize, boot: u64) -> u64 {
+        let echo = self.echoes[node].filter(|(of, _)| u64::from(*of) == boot & 0xffff_ffff);
+        echo.map_or(0, |(_, number)| number)
+    }
+
     /// Whether it says of itself that it takes in this view.
     pub fn takes_in(&self, view: Id) -> bool {
         self.takes && self.view == view

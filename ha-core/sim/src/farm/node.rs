@@ -62,6 +62,11 @@ pub struct Node {
     pub begun_at: u64,
     /// When it last did not run, lost its filter's write or was told to cut, true nanoseconds.
     pub hurt_at: u64,
+    /// What numbers it read, by sender: of the boot that it believes, and of another one.
+    pub numbers: Vec<Numbers>,
+    /// After a gap only an echo of this number or a later one proves that a beat was not in the
+    /// sockets all the while.
+    pub fresh: u64,
     /// The beats that it read last, by sender; forgotten at a boot and after a gap.
     pub heard: Vec<Option<Heard>>,
     /// What it said last in this boot.
@@ -83,6 +88,47 @@ pub struct Node {
     pub drained: [u32; 3],
     /// Whether an operator stopped it.
     pub stopped: u32,
+}
+
+/// The numbers that were read of one sender.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Numbers {
+    /// The boot that is believed, and its highest number.
+    pub believed: Option<(u64, u64)>,
+    /// Another boot, its highest number, and the reader's when it first read of it.
+    pub other: Option<(u64, u64, u64)>,
+}
+
+impl Numbers {
+    /// Whether a beat is new, and known to come from a process that runs: a boot is believed once
+    /// it echoes what the reader sent since it first read of it.
+    pub fn believe(&mut self, said: &Said, echo: u64, number: u64, fresh: u64) -> bool {
+        match (self.believed, self.other) {
+            (Some((boot, last)), _) if boot == said.boot => {
+                if said.number <= last {
+                    return false;
+                }
+                self.believed = Some((boot, said.number));
+                self.other = None;
+                echo >= fresh
+            }
+            (_, Some((boot, last, since))) if boot == said.boot => {
+                if said.number <= last {
+                    return false;
+                }
+                self.other = Some((boot, said.number, since));
+                let proves = echo >= since.max(1);
+                if proves {
+                    *self = Self { believed: Some((boot, said.number)), other: None };
+                }
+                proves
+            }
+            (_, _) => {
+                self.other = Some((said.boot, said.number, number));
+                false
+            }
+        }
+    }
 }
 
 /// A beat that was read.

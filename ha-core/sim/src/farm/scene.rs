@@ -63,7 +63,7 @@ impl Scene {
     /// that it is heard.
     pub fn link(&self, node: usize, other: usize) -> Option<Said> {
         let said = self.nodes[node].heard[other].as_ref()?.said;
-        let mutual = said.hears.contains(id(node));
+        let mutual = said.hears.contains(id(node)) && said.echo(node, self.nodes[node].boot) > 0;
         (self.hears(node, other) && mutual).then_some(said)
     }
 

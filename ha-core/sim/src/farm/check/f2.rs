@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ha_farm::Filter;
 
 use super::{Check, Seen};
-use crate::farm::scene::{SERVICES, Scene};
+use crate::farm::scene::{SERVICES, Scene, id};
+use ha_proto::NodeSet;
 
 /// What each member took when it was last complained about or judged.
 #[derive(Debug, Default)]
@@ -29,6 +30,7 @@ impl Takes {
     /// Whom the member has to wait for, by what it read.
     fn waits(scene: &Scene, node: usize) -> Option<String> {
         let view = scene.nodes[node].view;
+        let members = scene.nodes[node].said.map_or(NodeSet::EMPTY, |said| said.members);
         (0..scene.nodes.len()).filter(|other| *other != node).find_map(|other| {
             match scene.link(node, other) {
                 Some(said) if said.view == view || (!said.takes && said.view > view) => None,
@@ -37,7 +39,7 @@ impl Takes {
                     said.view,
                     if said.takes { "takes" } else { "takes nothing" }
                 )),
-                None if scene.hears(node, other) => {
+                None if members.contains(id(other)) && scene.hears(node, other) => {
                     Some(format!("{other} is neither linked nor silent"))
                 }
                 None => None,

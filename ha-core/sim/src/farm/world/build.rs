@@ -223,6 +223,8 @@ fn blank(node: usize, members: usize, weather: &Weather, setup: &Setup) -> Node 
         begun: Instant::ZERO,
         begun_at: 0,
         hurt_at: 0,
+        numbers: vec![Default::default(); members],
+        fresh: 0,
         heard: vec![None; members],
         said: None,
         view: Default::default(),

@@ -1,5 +1,7 @@
 //! Datagrams: sent, and arriving.
 
+use core::time::Duration;
+
 use ha_core::farm::Input;
 use ha_proto::LinkId;
 
@@ -53,13 +55,16 @@ impl World {
         match parcel.fact {
             Fact::Beat(said) => {
                 let here = &self.scene.nodes[node];
-                let before = here.heard[said.from].map(|heard| heard.said);
-                let newer = before
-                    .is_none_or(|before| said.boot != before.boot || said.number > before.number);
-                if !newer || self.scene.is_old_boot(said.from, said.boot) {
+                let echo = said.echo(node, here.boot);
+                let local = here.local(now);
+                let early = local < here.begun + Duration::from_nanos(self.scene.spans.interval);
+                let fresh = if early { here.fresh } else { 0 };
+                let number = here.said.map_or(0, |said| said.number);
+                let numbers = &mut self.scene.nodes[node].numbers[said.from];
+                if !numbers.believe(&said, echo, number, fresh) {
                     return;
                 }
-                let mutual = said.hears.contains(id(node));
+                let mutual = said.hears.contains(id(node)) && echo > 0;
                 if !mutual || !self.scene.hears(node, said.from) {
                     self.scene.unlink(node, said.from);
                 }

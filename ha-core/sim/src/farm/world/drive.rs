@@ -1,7 +1,7 @@
 //! What a driver does: feeds a member's machine, performs what it wants in order, wakes it in
 //! time.
 
-use ha_core::farm::{Effect, Input, Output};
+use ha_core::farm::{Effect, Event as MachineEvent, Input, Output};
 use ha_proto::{Deadline, Ticket};
 
 use super::{Event, World};
@@ -95,8 +95,21 @@ impl World {
                     self.send(Parcel { from: node, to, link: link.0, datagram, fact });
                 }
                 Output::Effect { ticket, effect } => self.begin_effect(node, ticket, effect),
-                Output::Event(event) => self.note(Column::Member(node), || format!("{event:?}")),
+                Output::Event(event) => {
+                    self.note(Column::Member(node), || format!("{event:?}"));
+                    self.observe_pause(node, event);
+                }
             }
+        }
+    }
+
+    /// A driver that waited for the kernel has no deadline that an observer could hold against it;
+    /// what the machine says of itself then can only be more than what it has to.
+    fn observe_pause(&mut self, node: usize, event: MachineEvent) {
+        let MachineEvent::Paused(late) = event else { return };
+        let here = &self.scene.nodes[node];
+        if here.begun_at != self.scene.now {
+            self.begin_anew(node, late.as_nanos());
         }
     }
 
@@ -152,6 +165,7 @@ impl World {
                 if self.prng.chance(self.weather.slow) {
                     let life = self.scene.nodes[node].life;
                     self.scene.nodes[node].busy = Some((ticket, effect));
+                    self.scene.nodes[node].expected = None;
                     let delay = 1 + self.prng.below(self.weather.slow_max);
                     return self.at(delay, Event::Written { node, life });
                 }

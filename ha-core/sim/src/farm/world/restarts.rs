@@ -43,6 +43,8 @@ impl World {
         here.boot = boot;
         here.process = Process::Running;
         (here.said, here.view, here.highest) = (None, Default::default(), 0);
+        here.numbers.fill(Default::default());
+        here.fresh = 0;
         (here.begun, here.begun_at) = (here.clock.local(now), now);
         here.acted = here.begun;
         here.adopted = false;
@@ -168,7 +170,16 @@ impl World {
         if late <= u128::from(self.scene.spans.slack) {
             return;
         }
+        self.begin_anew(node, late);
+    }
+
+    /// A member did not run for so many nanoseconds longer than it may.
+    pub(super) fn begin_anew(&mut self, node: usize, late: u128) {
+        let now = self.scene.now;
+        let here = &mut self.scene.nodes[node];
+        let local = here.clock.local(now);
         here.expected = None;
+        here.fresh = here.said.map_or(0, |said| said.number) + 1;
         here.hurt_at = now;
         here.gap_view = Some(here.view);
         (here.begun, here.begun_at) = (local, now);
