@@ -87,6 +87,7 @@ mod beat;
 mod config;
 mod counters;
 mod detector;
+pub mod group;
 mod handed;
 mod liveness;
 mod margin;

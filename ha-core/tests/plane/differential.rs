@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use aya::programs::{TestRun, TestRunOptions};
-use ha_core::farm::{
+use ha_core::ha_farm::{
     Buckets, Decision, Filter, Hash, HashOn, Mac, Mode, Plan, Protocol, Reason, Rule, Setup, Table,
     Uncovered, Verdict,
 };

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ha_core::farm::Flow;
+use ha_core::ha_farm::Flow;
 use ha_core::proto::Prng;
 
 /// What frames are made of: addresses that matter often, and others.
