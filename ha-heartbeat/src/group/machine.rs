@@ -210,6 +210,10 @@ impl Group {
         self.awake = now;
         self.fresh = self.number + 1;
         self.peers.values_mut().for_each(Peer::forget);
+        if let Some(writing) = &mut self.writing {
+            // Who was linked when it was begun is forgotten: what it opens is not to be taken.
+            writing.void = true;
+        }
         (self.offer, self.gathering, self.building) = (None, None, None);
         (self.sending, self.fetch) = (None, None);
         match self.stands {
@@ -320,8 +324,9 @@ impl Group {
         self.speak = false;
         self.number += 1;
         self.next_beat = now + self.config.interval;
+        let lively = self.config.interval * 2;
         let heard = self.peers.iter().filter_map(|(&node, peer)| {
-            let (boot, number) = peer.echo()?;
+            let (boot, number) = peer.echo(now, lively)?;
             Some(Echo::of(node, boot, number))
         });
         let beat = Beat {

@@ -54,8 +54,8 @@ pub enum Reply {
 /// Why a connection ended that its client wanted to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// A server said that there is none.
-    Reset,
+    /// This server said that there is none.
+    Reset(usize),
     /// Nobody answered for long.
     Silence,
 }

@@ -1,9 +1,10 @@
 //! What a datagram says, read from its bytes as an observer on the wire would.
 
-use ha_core::heartbeat::group::{Beat, Part, Pull, ViewId};
+use ha_core::heartbeat::group::{Beat, Part, Pull, State, ViewId};
 use ha_proto::NodeSet;
-use crate::farm::options::MEMBERS_MAX;
 use ha_proto::wire::{Header, Kind, MAC_LEN};
+
+use super::options::MEMBERS_MAX;
 
 /// The name of a view, compared in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +32,10 @@ pub struct Said {
     pub members: NodeSet,
     /// Whether the sender takes.
     pub takes: bool,
+    /// Whether it could be in a view.
+    pub able: bool,
+    /// Whether it takes nothing and may not propose yet (F6).
+    pub waits: bool,
     /// The highest counter that it saw.
     pub highest: u64,
     /// Whom it hears.
@@ -48,6 +53,8 @@ pub enum Fact {
     Propose {
         /// Who.
         from: usize,
+        /// In which boot.
+        boot: u64,
         /// Of which view.
         id: Id,
     },
@@ -55,6 +62,8 @@ pub enum Fact {
     Passes {
         /// Who passes it on.
         from: usize,
+        /// In which boot.
+        boot: u64,
         /// Of which view.
         id: Id,
     },
@@ -90,8 +99,9 @@ impl Fact {
             Some(Kind::Propose) => {
                 let part = Part::decode(body).expect("just encoded");
                 let id = Id::of(part.id);
-                let own = usize::from(id.coordinator) == from && id.boot == part.boot.0;
-                if own { Self::Propose { from, id } } else { Self::Passes { from, id } }
+                let boot = part.boot.0;
+                let own = usize::from(id.coordinator) == from && id.boot == boot;
+                if own { Self::Propose { from, boot, id } } else { Self::Passes { from, boot, id } }
             }
             Some(Kind::Part) => {
                 let part = Part::decode(body).expect("just encoded");
@@ -109,7 +119,8 @@ impl Fact {
 }
 
 impl Id {
-    fn of(id: ViewId) -> Self {
+    /// What the machine calls it.
+    pub(super) fn of(id: ViewId) -> Self {
         Self { counter: id.counter, coordinator: id.coordinator.as_u8(), boot: id.boot.0 }
     }
 }
@@ -128,6 +139,8 @@ impl Said {
             view: beat.said.view.map(Id::of).unwrap_or_default(),
             members: beat.said.members,
             takes: beat.said.takes(),
+            able: beat.said.state != State::Unable,
+            waits: beat.said.state == State::Waits,
             highest: beat.said.highest,
             hears: beat.said.hears,
         }

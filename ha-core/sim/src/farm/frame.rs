@@ -39,6 +39,9 @@ pub const TCP_PORT: u16 = 80;
 /// The UDP service's port.
 pub const UDP_PORT: u16 = 53;
 
+/// More fragments follow (RFC 791).
+const MORE: u16 = 0x2000;
+
 /// A member's hardware address.
 pub fn mac(node: usize) -> Mac {
     Mac([0x02, 0, 0, 0, 0, node as u8])
@@ -69,12 +72,17 @@ pub fn udp(from: Mac, to: Mac, flow: &Flow) -> Vec<u8> {
     ipv4(from, to, flow, 17, 0, &body)
 }
 
-/// A later fragment of a packet of `flow`, which has no ports.
-pub fn fragment(from: Mac, to: Mac, flow: &Flow) -> Vec<u8> {
+/// The first fragment of a packet of `flow`, or a later one, which has no ports.
+pub fn fragment(from: Mac, to: Mac, flow: &Flow, first: bool) -> Vec<u8> {
     let protocol = match flow.protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
     };
+    if first {
+        let mut body = ports(flow);
+        body.extend([0; 20]);
+        return ipv4(from, to, flow, protocol, MORE, &body);
+    }
     ipv4(from, to, flow, protocol, 100, &[0; 16])
 }
 

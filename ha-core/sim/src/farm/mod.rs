@@ -26,6 +26,7 @@ pub mod kernel;
 pub mod network;
 pub mod node;
 pub mod options;
+pub mod plan;
 pub mod scene;
 pub mod script;
 pub mod weather;

@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ha_core::farm::Isolated;
-use ha_farm::{Filter, Mode};
+use ha_farm::{Filter, Flow, HashOn, Mode, Protocol};
 
 use super::client::Client;
 use super::fact::{Id, Said};
-use super::kernel::State;
+use super::frame::{self, Segment};
+use super::kernel::{self, State};
 use super::network::Network;
 use super::node::Node;
 use super::options::Spans;
+use super::plan::Plan;
 
 /// How many services a simulated farm has: TCP and UDP.
 pub const SERVICES: usize = 2;
+
+/// A draining bucket of which nobody saw the move.
+pub const UNKNOWN: u64 = u64::MAX;
 
 /// The facts of the world.
 #[derive(Debug)]
@@ -25,6 +30,8 @@ pub struct Scene {
     pub spans: Spans,
     /// How clients' frames reach the members.
     pub mode: Mode,
+    /// What chooses the bucket of the TCP service.
+    pub on: HashOn,
     /// What a member does that hears nobody.
     pub isolated: Isolated,
     /// The members.
@@ -35,12 +42,20 @@ pub struct Scene {
     pub clients: Vec<Client>,
     /// What views were seen to be: the filter of the first member that said it takes in it.
     pub views: BTreeMap<Id, Arc<Filter>>,
+    /// What views were proposed to be.
+    pub plans: BTreeMap<Id, Plan>,
+    /// The counter of the view that last moved each draining bucket, by view, service and bucket:
+    /// 0 where nothing drains, [`UNKNOWN`] where it was not seen.
+    pub moved: BTreeMap<Id, Vec<Vec<u64>>>,
+    /// When a view of a counter was first taken in.
+    pub moved_at: BTreeMap<u64, u64>,
     /// Since when two members are linked, true nanoseconds; by either's number.
     pub linked: Vec<Vec<Option<u64>>>,
-    /// When two members that ran were last seen not to be linked (split, heal, cuts, lost beats).
-    pub split_at: u64,
-    /// When each bucket's owner last changed in a kernel that lost it, by member, service and
-    /// bucket.
+    /// When each member was last seen to run and not to be linked to another one that ran: split,
+    /// heal, cuts, lost beats.
+    pub apart: Vec<u64>,
+    /// When each member's kernel lost a bucket that it has not got back; by member, service and
+    /// bucket. Zero: it lost it never.
     pub lost: Vec<Vec<Vec<u64>>>,
     /// How often the buckets changed their owner, by service and bucket, with the times.
     pub moves: Vec<Vec<Vec<u64>>>,
@@ -87,11 +102,6 @@ impl Scene {
         self.linked[other][one] = None;
     }
 
-    /// Whether a member has booted again since it said something in `boot`.
-    pub(super) fn is_old_boot(&self, node: usize, boot: u64) -> bool {
-        self.nodes[node].boot > boot
-    }
-
     /// Whether a member's kernel takes anything now.
     pub fn is_open(&self, node: usize) -> bool {
         let here = &self.nodes[node];
@@ -110,6 +120,23 @@ impl Scene {
             let mut both = both.map(|(one, other)| one & other & Filter::TAKE != 0);
             both.position(|both| both).map(|bucket| (service, bucket))
         })
+    }
+
+    /// The service and the bucket of a flow.
+    pub fn place(&self, flow: &Flow) -> Option<(usize, usize)> {
+        let filter =
+            self.nodes.iter().find_map(|node| Some((node.id, node.kernel.filter.as_ref()?)));
+        let (node, filter) = filter?;
+        let to = match self.mode {
+            Mode::Invisible => frame::VIRTUAL,
+            Mode::Directed => frame::mac(node),
+        };
+        let frame = match flow.protocol {
+            Protocol::Tcp => frame::tcp(frame::CLIENT, to, flow, Segment::Ack),
+            Protocol::Udp => frame::udp(frame::CLIENT, to, flow),
+        };
+        let place = filter.examine(&frame, true, &mut kernel::Table::default()).place?;
+        Some((usize::from(place.service), usize::from(place.bucket)))
     }
 
     /// How many members have an established socket of this very connection.

@@ -2,7 +2,6 @@
 
 use ha_farm::Flow;
 
-use super::check::Seen;
 use super::fact::Fact;
 use super::frame::Segment;
 use super::history::{Verdict, conclude};
@@ -121,7 +120,6 @@ impl World {
     /// When a rule is broken.
     pub fn show(&mut self, flow: &Flow, segment: Segment) -> Vec<usize> {
         let taken = self.offer_segment(flow, segment);
-        self.see(&Seen::Packet { flow, segment: Some(segment), taken: &taken });
         self.run_checked(self.now());
         taken
     }

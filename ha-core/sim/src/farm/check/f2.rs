@@ -6,10 +6,10 @@ use std::sync::Arc;
 use ha_farm::Filter;
 
 use super::{Check, Seen};
-use crate::farm::scene::{SERVICES, Scene, id};
+use crate::farm::scene::{SERVICES, Scene, id, owner};
 use ha_proto::NodeSet;
 
-/// What each member took when it was last complained about or judged.
+/// What each member took by its filter and lease.
 #[derive(Debug, Default)]
 pub(super) struct Takes {
     took: Vec<Option<Arc<Filter>>>,
@@ -29,8 +29,10 @@ impl Takes {
 
     /// Whom the member has to wait for, by what it read.
     fn waits(scene: &Scene, node: usize) -> Option<String> {
-        let view = scene.nodes[node].view;
-        let members = scene.nodes[node].said.map_or(NodeSet::EMPTY, |said| said.members);
+        let here = &scene.nodes[node];
+        let view = here.view;
+        let members = here.said.map_or(NodeSet::EMPTY, |said| said.members);
+        let ran = here.local(scene.now).saturating_since(here.begun).as_nanos();
         (0..scene.nodes.len()).filter(|other| *other != node).find_map(|other| {
             match scene.link(node, other) {
                 Some(said) if said.view == view || (!said.takes && said.view > view) => None,
@@ -39,12 +41,31 @@ impl Takes {
                     said.view,
                     if said.takes { "takes" } else { "takes nothing" }
                 )),
-                None if members.contains(id(other)) && scene.hears(node, other) => {
-                    Some(format!("{other} is neither linked nor silent"))
+                None if !members.contains(id(other)) => None,
+                None if scene.hears(node, other) || ran < u128::from(scene.spans.timeout) => {
+                    Some(format!("{other} is neither linked nor silent for D"))
                 }
                 None => None,
             }
         })
+    }
+
+    fn judge(&mut self, scene: &Scene, node: usize) -> Result<(), String> {
+        let open = scene.is_open(node);
+        let new = scene.nodes[node].kernel.filter.clone().filter(|_| open);
+        let old = std::mem::replace(&mut self.took[node], new.clone());
+        let Some(new) = new else { return Ok(()) };
+        let Some((service, bucket)) = Self::gains(old.as_deref(), &new) else { return Ok(()) };
+        let view = scene.nodes[node].view;
+        if let Some(why) = Self::waits(scene, node) {
+            return Err(format!("{node} takes {service}/{bucket} at {view}, and {why}"));
+        }
+        match scene.views.get(&view) {
+            Some(table) if owner(table.words(service)[bucket]) != Some(node) => {
+                Err(format!("{node} takes {service}/{bucket}, which {view} does not give it"))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -56,23 +77,7 @@ impl Check for Takes {
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         self.took.resize(scene.nodes.len(), None);
         match *seen {
-            Seen::Settled { node } => {
-                let open = scene.is_open(node);
-                let new = scene.nodes[node].kernel.filter.clone().filter(|_| open);
-                let old = std::mem::replace(&mut self.took[node], new.clone());
-                let Some(new) = new else { return Ok(()) };
-                if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &new)) {
-                    return Ok(());
-                }
-                let gained = Self::gains(old.as_deref(), &new);
-                match (gained, Self::waits(scene, node)) {
-                    (Some((service, bucket)), Some(why)) => Err(format!(
-                        "{node} takes {service}/{bucket} at {}, and {why}",
-                        scene.nodes[node].view
-                    )),
-                    _ => Ok(()),
-                }
-            }
+            Seen::Kernel { node, .. } | Seen::Settled { node } => self.judge(scene, node),
             _ => Ok(()),
         }
     }

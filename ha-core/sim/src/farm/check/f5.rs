@@ -30,10 +30,10 @@ impl Lease {
                 here.beat_at
             ));
         }
-        let now = here.local(scene.now);
         let before = self.open_in[node].replace((here.view, here.boot));
         let again = before == Some((here.view, here.boot)) && here.view.counter > 0;
-        let ended = !was_open && was.is_some_and(|was| was <= now);
+        // The time is read before the beat: a write that took its time extends what still ran.
+        let ended = !was_open && was.is_none_or(|was| was <= here.beat_at);
         if again && ended && scene.is_open(node) {
             return Err(format!("{node} opens again in {}, its lease had ended", here.view));
         }

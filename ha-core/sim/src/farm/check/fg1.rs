@@ -1,6 +1,9 @@
 //! FG1: two members that are linked for 2 i + r or more never both take one packet.
 
+use ha_farm::Sockets;
+
 use super::{Check, Seen};
+use crate::farm::frame::Segment;
 use crate::farm::scene::Scene;
 
 #[derive(Debug)]
@@ -36,7 +39,13 @@ impl Check for OneTaker {
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         match *seen {
             Seen::Look | Seen::Settled { .. } => Self::sweep(scene),
-            Seen::Packet { flow, segment, taken } => {
+            Seen::Packet { flow, segment, taken, .. } => {
+                // To take is to accept what is not of a live socket of one's own.
+                let live = |node: usize| {
+                    let sockets = &scene.nodes[node].kernel.sockets;
+                    segment.is_some_and(|segment| segment != Segment::Syn) && sockets.live(flow)
+                };
+                let taken: Vec<usize> = taken.iter().copied().filter(|at| !live(*at)).collect();
                 for (at, &one) in taken.iter().enumerate() {
                     for &other in &taken[at + 1..] {
                         if Self::are_bound(scene, one, other) {

@@ -15,19 +15,21 @@ impl LivesOn {
         let here = &scene.nodes[server];
         // What happened just before the connection can still end it: a view under way.
         let since = client.since.saturating_sub(scene.spans.liveness() * 2);
-        if scene.split_at >= since && scene.split_at > 0 {
-            return Some("the farm was split");
+        if scene.apart[server] >= since && scene.apart[server] > 0 {
+            return Some("its server was not linked to all that ran");
         }
-        if !here.up || here.hurt_at >= since || here.begun_at >= client.since {
+        if !here.up || !here.runs() || here.hurt_at >= since || here.begun_at >= client.since {
             return Some("its server died, was paused or was told to cut");
         }
-        let drained = scene.spans.drain.saturating_sub(scene.spans.drain / 500);
-        let moved = scene.lost[server].iter().flatten().filter(|at| **at >= since);
-        if moved.min().is_some_and(|first| scene.now >= first + drained) {
+        let Some((service, bucket)) = scene.place(&client.flow) else {
+            return Some("there is no server at all");
+        };
+        let drained = scene.spans.drain.saturating_sub(scene.spans.drain / 250);
+        let lost = scene.lost[server][service][bucket];
+        if lost > 0 && scene.now >= lost + drained {
             return Some("its drain is over");
         }
-        let often = |bucket: &Vec<u64>| bucket.iter().filter(|at| **at >= since).count() >= 3;
-        if scene.moves.iter().flatten().any(often) {
+        if scene.moves[service][bucket].iter().filter(|at| **at >= since).count() >= 3 {
             return Some("a third move cuts the oldest owner");
         }
         None

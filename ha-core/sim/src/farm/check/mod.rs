@@ -4,12 +4,14 @@
 //! became of packets and connections), and none of the machines' opinions.
 
 mod f1;
+mod f10;
 mod f2;
 mod f3;
 mod f4;
 mod f5;
 mod f6;
 mod f7;
+mod f8;
 mod f9;
 mod fg1;
 mod fg2;
@@ -18,11 +20,11 @@ mod fg4;
 mod one_table;
 
 pub(in crate::farm) use fg3::takers;
-use ha_farm::{Filter, Flow, Verdict};
+use ha_farm::{Filter, Flow, Protocol, Verdict};
 use ha_proto::Instant;
 
 use super::client::Loss;
-use super::fact::{Fact, Said};
+use super::fact::{Fact, Id, Said};
 use super::frame::Segment;
 use super::scene::Scene;
 use crate::check::Violation;
@@ -83,6 +85,22 @@ pub enum Seen<'a> {
         segment: Option<Segment>,
         /// Who took it.
         taken: &'a [usize],
+        /// To whom it was shown.
+        shown: &'a [usize],
+    },
+    /// A client's packet came in fragments.
+    Fragments {
+        /// Of which protocol.
+        protocol: Protocol,
+        /// Who took the first one, which has ports.
+        first: &'a [usize],
+        /// Who took a later one.
+        later: &'a [usize],
+    },
+    /// A member is the first that says that it takes in a view.
+    View {
+        /// Which one.
+        id: Id,
     },
     /// A kernel's filter was shown a client's ARP request.
     Asked {
@@ -157,8 +175,10 @@ impl Checks {
                 Box::new(f4::Proposes::default()),
                 Box::new(f5::Lease::default()),
                 Box::new(f6::Begins),
-                Box::new(f7::Moves::default()),
+                Box::new(f7::Moves),
+                Box::new(f8::Drains::default()),
                 Box::new(f9::Directed),
+                Box::new(f10::Fragments),
                 Box::new(fg2::Balance),
                 Box::new(fg3::Settles),
                 Box::new(fg4::LivesOn),

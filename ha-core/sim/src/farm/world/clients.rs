@@ -80,6 +80,7 @@ impl World {
 
     fn lose(&mut self, client: usize, loss: Loss) {
         self.note(Column::World, || format!("client {client} lost its connection: {loss:?}"));
+        self.note_apart();
         self.see(&Seen::Lost { client, loss });
         self.end(client);
     }
@@ -112,7 +113,7 @@ impl World {
                 let delay = self.prng.below(self.weather.think_max);
                 self.next(client, delay);
             }
-            (Reply::Rst, _) if established => self.lose(client, Loss::Reset),
+            (Reply::Rst, _) if established => self.lose(client, Loss::Reset(node)),
             (Reply::Rst | Reply::FinAck, Phase::Closing) => self.end(client),
             (Reply::Rst, Phase::Opening)
             | (Reply::SynAck | Reply::Ack | Reply::FinAck | Reply::Rst, _) => {}

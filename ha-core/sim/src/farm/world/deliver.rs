@@ -74,9 +74,11 @@ impl World {
                 here.highest = here.highest.max(said.view.counter).max(said.highest);
                 self.see(&Seen::Heard { node, said: &said });
             }
-            Fact::Propose { id, .. } | Fact::Passes { id, .. } => {
+            Fact::Propose { from, boot, id } | Fact::Passes { from, boot, id } => {
                 let here = &mut self.scene.nodes[node];
-                here.highest = here.highest.max(id.counter);
+                if here.numbers[from].believed.is_some_and(|(believed, _)| believed == boot) {
+                    here.highest = here.highest.max(id.counter);
+                }
             }
             Fact::Pull { .. } | Fact::Part { .. } => {}
         }

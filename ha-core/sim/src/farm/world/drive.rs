@@ -91,6 +91,7 @@ impl World {
                     assert!(datagram.len() <= DATAGRAM_MAX, "a datagram would be fragmented");
                     let fact = Fact::read(node, &datagram);
                     let to = usize::from(to.as_u8());
+                    self.note_plan(&fact, &datagram);
                     self.observe_sent(node, &fact);
                     self.send(Parcel { from: node, to, link: link.0, datagram, fact });
                 }
@@ -146,16 +147,6 @@ impl World {
             Fact::Pull { id, .. } => {
                 self.note(Column::Member(node), || format!("pulls {id}"));
             }
-        }
-    }
-
-    /// Remembers what a view is, of the first member that takes in it.
-    fn note_view(&mut self, node: usize, view: fact::Id) {
-        if self.scene.views.contains_key(&view) {
-            return;
-        }
-        if let Some(filter) = self.scene.nodes[node].kernel.filter.clone() {
-            self.scene.views.insert(view, filter);
         }
     }
 

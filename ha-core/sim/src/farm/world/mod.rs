@@ -10,14 +10,16 @@ mod packets;
 mod restarts;
 mod settle;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use ha_core::farm::Config;
 use ha_proto::wire::Keys;
 use ha_proto::{Prng, Ticket};
 
 use super::check::{Checks, Seen};
 use super::client::Reply;
+use super::fact::Id;
 use super::fault::Planned;
 use super::frame::Segment;
 use super::options::Options;
@@ -144,6 +146,8 @@ pub struct World {
     steps: Vec<u64>,
     /// Whom the clients' router believes to have the virtual address (mode directed).
     resolved: Option<usize>,
+    /// Parts of proposals that were not seen whole yet.
+    parts: BTreeMap<Id, BTreeMap<u16, Bytes>>,
     boots: u64,
 }
 

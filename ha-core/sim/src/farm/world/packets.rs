@@ -7,14 +7,12 @@ use crate::farm::check::Seen;
 use crate::farm::client::Reply;
 use crate::farm::frame::{self, CLIENT, Segment, VIRTUAL};
 use crate::farm::kernel::{Socket, State};
-use crate::farm::scene::SERVICES;
 
 impl World {
     /// A client's packet arrives at the switch, which shows it to whoever is to see it.
     pub(super) fn packet(&mut self, client: usize, number: u64, segment: Segment) {
         let flow = self.scene.clients[client].flow;
-        let taken = self.offer(&flow, |from, to| frame::tcp(from, to, &flow, segment));
-        self.see(&Seen::Packet { flow: &flow, segment: Some(segment), taken: &taken });
+        let taken = self.offer_segment(&flow, segment);
         for node in taken {
             if let Some(reply) = self.serve(node, &flow, number, segment) {
                 self.answer(client, number, node, reply);
@@ -22,20 +20,29 @@ impl World {
         }
     }
 
-    /// A packet that nobody answers: of UDP, or a fragment.
+    /// A packet that nobody answers: of UDP, or fragments.
     pub(super) fn datagram(&mut self, client: usize) {
         let flow = self.scene.clients[client].flow;
-        let flow = Flow { protocol: Protocol::Udp, port: frame::UDP_PORT, ..flow };
-        let whole = self.prng.chance(700_000);
-        let taken = self.offer(&flow, |from, to| {
-            if whole { frame::udp(from, to, &flow) } else { frame::fragment(from, to, &flow) }
-        });
-        self.see(&Seen::Packet { flow: &flow, segment: None, taken: &taken });
+        let udp = Flow { protocol: Protocol::Udp, port: frame::UDP_PORT, ..flow };
+        if self.prng.chance(700_000) {
+            let (taken, shown) = self.offer(|from, to| frame::udp(from, to, &udp));
+            let seen = Seen::Packet { flow: &udp, segment: None, taken: &taken, shown: &shown };
+            return self.see(&seen);
+        }
+        for flow in [udp, flow] {
+            let (first, _) = self.offer(|from, to| frame::fragment(from, to, &flow, true));
+            let (later, _) = self.offer(|from, to| frame::fragment(from, to, &flow, false));
+            let protocol = flow.protocol;
+            self.see(&Seen::Fragments { protocol, first: &first, later: &later });
+        }
     }
 
     /// Shows a segment to the switch: who takes it.
     pub(crate) fn offer_segment(&mut self, flow: &Flow, segment: Segment) -> Vec<usize> {
-        self.offer(flow, |from, to| frame::tcp(from, to, flow, segment))
+        let (taken, shown) = self.offer(|from, to| frame::tcp(from, to, flow, segment));
+        let segment = Some(segment);
+        self.see(&Seen::Packet { flow, segment, taken: &taken, shown: &shown });
+        taken
     }
 
     /// A client asks, in a script.
@@ -56,45 +63,40 @@ impl World {
         }
     }
 
-    /// Who takes a frame that a client sends, in all.
+    /// Who takes a frame that a client sends, and to whom it is shown.
     fn offer(
         &mut self,
-        flow: &Flow,
         frame: impl Fn(ha_farm::Mac, ha_farm::Mac) -> Vec<u8>,
-    ) -> Vec<usize> {
-        let mut taken = Vec::new();
-        let members = self.scene.nodes.len();
+    ) -> (Vec<usize>, Vec<usize>) {
+        let (mut taken, mut shown) = (Vec::new(), Vec::new());
         match self.scene.mode {
             Mode::Invisible => {
                 let frame = frame(CLIENT, VIRTUAL);
-                for node in 0..members {
-                    self.take(node, &frame, flow, &mut taken);
+                for node in 0..self.scene.nodes.len() {
+                    self.take(node, &frame, &mut taken);
+                    shown.push(node);
                 }
             }
             Mode::Directed => {
-                let Some(to) = self.resolved else { return taken };
+                let Some(to) = self.resolved else { return (taken, shown) };
                 let first = frame(CLIENT, frame::mac(to));
-                let on = self.take(to, &first, flow, &mut taken);
+                let on = self.take(to, &first, &mut taken);
+                shown.push(to);
                 for other in on {
                     let handed = frame(frame::mac(to), frame::mac(other));
-                    let again = self.take(other, &handed, flow, &mut taken);
+                    let again = self.take(other, &handed, &mut taken);
+                    shown.push(other);
                     if !again.is_empty() {
                         self.see(&Seen::HandedOnTwice { from: to, by: other, to: &again });
                     }
                 }
             }
         }
-        taken
+        (taken, shown)
     }
 
     /// What one member does with a frame: takes it, or says to whom it is handed on.
-    fn take(
-        &mut self,
-        node: usize,
-        frame: &[u8],
-        flow: &Flow,
-        taken: &mut Vec<usize>,
-    ) -> Vec<usize> {
+    fn take(&mut self, node: usize, frame: &[u8], taken: &mut Vec<usize>) -> Vec<usize> {
         let (accept, on) = match self.decide(node, frame) {
             Some(Verdict::Accept) => (true, Vec::new()),
             Some(Verdict::Forward { to, accept }) => {
@@ -104,7 +106,6 @@ impl World {
                 (false, Vec::new())
             }
         };
-        assert!(flow.port != 0, "no service has this port");
         if accept {
             taken.push(node);
         }
@@ -187,15 +188,5 @@ impl World {
                 self.answer(client, number, node, Reply::Rst);
             }
         }
-    }
-
-    /// The service and the bucket of a flow, by the filter of any member that has one.
-    pub(crate) fn service(flow: &Flow) -> usize {
-        let service = match flow.protocol {
-            Protocol::Tcp => 0,
-            Protocol::Udp => 1,
-        };
-        assert!(service < SERVICES, "a rule of its own for each protocol");
-        service
     }
 }

@@ -138,6 +138,7 @@ impl World {
         let here = &mut self.scene.nodes[node];
         if here.runs() {
             here.process = Process::Paused;
+            here.hurt_at = self.scene.now;
             let life = here.life;
             self.note(Column::Member(node), || "is paused".into());
             self.at(lasts, Event::Resume { node, life });
