@@ -15,15 +15,15 @@ use crate::raw::Key;
 /// What the key of a cluster gives to each use, and the second one that is accepted while it is
 /// changed.
 #[derive(Clone)]
-pub(super) struct Secrets {
-    pub(super) datagrams: Keys,
+pub(crate) struct Secrets {
+    pub(crate) datagrams: Keys,
     /// `None` without a key.
     pub(super) stream: Option<StreamKeys>,
 }
 
 impl Secrets {
     /// Reads what `key` names. A file that others may read is a warning.
-    pub(super) fn load(key: &Key) -> Result<Self, StartError> {
+    pub(crate) fn load(key: &Key) -> Result<Self, StartError> {
         match key {
             Key::Insecure => {
                 warn!("insecure = true: whoever reaches the ports can stop this cluster");
