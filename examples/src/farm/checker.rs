@@ -44,9 +44,7 @@ impl<'de> Deserialize<'de> for RawFarmChecker {
 }
 
 /// The checkers, checked, and what follows from each.
-pub(super) fn checkers(
-    raw: &[RawFarmChecker],
-) -> Result<Vec<(CheckerConfig, OnFailure)>, String> {
+pub(super) fn checkers(raw: &[RawFarmChecker]) -> Result<Vec<(CheckerConfig, OnFailure)>, String> {
     let all = raw.iter().map(|it| it.checker.clone()).collect();
     let all = ha_core::raw::checkers(all).map_err(|error| error.to_string())?;
     Ok(all.into_iter().zip(raw.iter().map(|it| it.on_failure)).collect())

@@ -463,7 +463,8 @@ impl RawFarm {
         for (at, raw) in self.service.iter().enumerate() {
             let service = Service::new(raw, &names[&me], weight)
                 .map_err(|(field, what)| wrong_in("service", at, field, what))?;
-            if let Some(name) = raw.weights.keys().find(|name| !names.values().any(|it| it == *name))
+            if let Some(name) =
+                raw.weights.keys().find(|name| !names.values().any(|it| it == *name))
             {
                 let what = format!("weights: no member is called {name:?}");
                 return Err(wrong_in("service", at, "weights", what));

@@ -96,8 +96,7 @@ impl Service {
         weight: u16,
     ) -> Result<Self, (&'static str, String)> {
         let ports = raw.ports()?;
-        let rule =
-            Rule { vip: raw.vip, ports, protocol: raw.protocol.into(), on: raw.hash_on()? };
+        let rule = Rule { vip: raw.vip, ports, protocol: raw.protocol.into(), on: raw.hash_on()? };
         let name = raw.name.clone().unwrap_or_else(|| called(&rule));
         if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(|c| c.is_ascii_graphic()) {
             let what = format!("name {name:?}: 1 to {NAME_MAX} letters, digits and signs");
