@@ -62,7 +62,7 @@ pub struct Group {
     pub(super) barren: BTreeSet<ViewId>,
     /// Another process with this node's id was told of.
     pub(super) twin: bool,
-    due: Option<Deadline>,
+    pub(super) due: Option<Deadline>,
 }
 
 /// What this node says of itself.
@@ -96,7 +96,7 @@ impl Group {
     /// How far a counter may be ahead of all that was seen: a view every 10 ms for a year.
     pub(super) const LEAP: u64 = 1 << 32;
     /// How many views of its own a node remembers.
-    const OWN_MAX: usize = 16;
+    pub(super) const OWN_MAX: usize = 16;
     /// So many views may turn out to have no tables until the next one is made from none.
     pub(super) const BARREN_MAX: usize = 8;
     /// So often beats of two boots take turns before they are two processes: one that restarts sends
