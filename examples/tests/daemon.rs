@@ -141,7 +141,7 @@ fn a_second_daemon_is_refused_and_touches_nothing() {
     start(&mut rig);
     wait("a daemon", || rig.guardian_listens() && said(&rig, "the node is up"));
     let run =
-        "mirror-node: run: another mirror-node uses /f/run: stop it, or name another folder\n";
+        "mirror-node: run: another daemon uses /f/run: stop it, or name another folder\n";
     assert_eq!(rig.refused(), run);
     rig.write_config("state", "other");
     let state = run.replace("run: another", "state: another").replace("/f/run", "/f/state");

@@ -582,6 +582,16 @@ impl FarmNode {
     }
 }
 
+impl RawMode {
+    /// Its word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Invisible => "invisible",
+            Self::Directed => "directed",
+        }
+    }
+}
+
 impl From<RawMode> for Mode {
     fn from(mode: RawMode) -> Self {
         match mode {
