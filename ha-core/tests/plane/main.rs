@@ -5,4 +5,5 @@
 mod differential;
 mod farm;
 mod frames;
+mod members;
 mod sockets;
