@@ -6,4 +6,5 @@ mod differential;
 mod farm;
 mod frames;
 mod members;
+mod nft;
 mod sockets;
