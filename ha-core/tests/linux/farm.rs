@@ -125,6 +125,7 @@ impl Farm {
             key: Key::Insecure,
             links: vec![Link { local: self.addresses[place], peers }],
             plane: Box::new(self.planes[place].clone()),
+            front: None,
             application: Box::new(Noted(self.calls[place].clone())),
             observer: Box::new(|_| {}),
         }

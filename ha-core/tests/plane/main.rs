@@ -5,4 +5,6 @@
 mod differential;
 mod farm;
 mod frames;
+mod members;
+mod nft;
 mod sockets;

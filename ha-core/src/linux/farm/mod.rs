@@ -7,7 +7,7 @@
 //!
 //! ```no_run
 //! use ha_core::farm::{Config, Order};
-//! use ha_core::linux::farm::{Link, NoApplication, Setup, StartError, start};
+//! use ha_core::linux::farm::{Front, Link, NoApplication, Setup, start};
 //! use ha_core::linux::plane::Memory;
 //! use ha_core::raw::Key;
 //!
@@ -17,6 +17,7 @@
 //!     key: Key::File("/etc/ha-node/key".into()),
 //!     links,
 //!     plane: Box::new(Memory::new()),
+//!     front: Some(Front { interface: "eth0".into() }),
 //!     application: Box::new(NoApplication),
 //!     observer: Box::new(|event| println!("{event:?}")),
 //! })?;
@@ -29,6 +30,7 @@
 //! ```
 
 mod application;
+mod front;
 mod turn;
 
 use core::fmt;
@@ -40,6 +42,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::prelude::rust_2024::*;
 use std::thread::{self, JoinHandle};
 
+use ha_farm::{Filter, Table};
 use ha_proto::wire::LONG_MAX;
 use ha_proto::{Boot, NodeId};
 use thiserror::Error;
@@ -47,6 +50,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, info_span};
 
 use self::application::Caller;
+use self::front::Desk;
 use self::turn::{Letter, Loop};
 use crate::driver::{self, Alarm, Clock, Port, Secrets, bind, random};
 use crate::farm::{self, Config, Event, Farm, Order, View};
@@ -54,6 +58,7 @@ use crate::linux::plane::{Counters, Plane, PlaneError};
 use crate::raw::Key;
 
 pub use self::application::{Application, NoApplication, Scripted};
+pub use self::front::{Front, FrontError};
 
 /// What a member is made of.
 pub struct Setup {
@@ -65,6 +70,9 @@ pub struct Setup {
     pub links: Vec<Link>,
     /// What decides on packets.
     pub plane: Box<dyn Plane + Send>,
+    /// Where clients reach the virtual addresses, which are set on `lo` then, and told to the
+    /// network by the announcer. `None` leaves all that to an administrator.
+    pub front: Option<Front>,
     /// What serves. Called on a thread of its own.
     pub application: Box<dyn Application>,
     /// Called for each event, on the node's thread: it must return at once.
@@ -99,6 +107,12 @@ pub enum StartError {
         /// Whose address is missing, or too many.
         node: NodeId,
     },
+    /// The filter.
+    #[error(transparent)]
+    Plane(#[from] PlaneError),
+    /// The virtual addresses.
+    #[error(transparent)]
+    Front(#[from] FrontError),
     /// The key, a socket or a thread.
     #[error(transparent)]
     Driver(#[from] driver::StartError),
@@ -150,8 +164,8 @@ const LETTERS_MAX: usize = 64;
 /// Opens the sockets and runs a member on a thread of its own, in this thread's network namespace.
 ///
 /// # Errors
-/// [`StartError`]; nothing runs then, and the plane is as it was.
-pub fn start(setup: Setup) -> Result<Running, StartError> {
+/// [`StartError`]; nothing runs then, no address is set, and the filter is shut and removed.
+pub fn start(mut setup: Setup) -> Result<Running, StartError> {
     setup.check()?;
     let secrets = Secrets::load(&setup.key)?;
     let sockets = setup.links.iter().map(|link| bind("links", link.local));
@@ -160,6 +174,19 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(thread_failed)?;
     let boot = Boot(random().map_err(thread_failed)?);
+    let desk = {
+        let _context = runtime.enter();
+        begin(&mut setup)
+    };
+    let desk = match desk {
+        Ok(desk) => desk,
+        Err(error) => {
+            if let Err(error) = setup.plane.remove() {
+                error!(%error, "the filter may be left");
+            }
+            return Err(error);
+        }
+    };
     let (letters, inbox) = mpsc::channel(LETTERS_MAX);
     let handle = Handle { letters: letters.clone() };
     let node = setup.config.identity().me.as_u8();
@@ -167,7 +194,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         let _span = info_span!("farm", node).entered();
         let ended = runtime.block_on(async move {
             let failed = |source| driver::Failure::Io { what: "putting the node together", source };
-            let node = assemble(setup, secrets, sockets, boot, letters, inbox);
+            let node = assemble(setup, secrets, sockets, desk, boot, (letters, inbox));
             let mut node = node.map_err(failed)?;
             let ended = poll_fn(|cx| node.poll(cx)).await;
             node.end(ended)
@@ -181,16 +208,42 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     Ok(Running { handle, thread: Some(thread.map_err(thread_failed)?) })
 }
 
+/// Shuts what an earlier process left (F6), and sets the addresses behind a filter that takes
+/// nothing: the application may need them to start.
+fn begin(setup: &mut Setup) -> Result<Option<Desk>, StartError> {
+    setup.plane.lease(ha_proto::Instant::ZERO)?;
+    let Some(front) = setup.front.take() else { return Ok(None) };
+    let (me, policy) = (setup.config.identity().me, setup.config.policy());
+    let nothing = ha_farm::Setup {
+        me,
+        mode: policy.mode,
+        uncovered: policy.uncovered,
+        hash: policy.hash,
+        rules: policy.rules.clone(),
+        macs: policy.mac.map(|mac| (me, mac)).into_iter().collect(),
+    };
+    let tables = std::vec![Table::new(policy.buckets); policy.rules.len()];
+    let nothing = Filter::new(nothing, &tables, |_, _| false);
+    let nothing = nothing.expect("a configuration is checked when it is made");
+    let mut desk = Desk::open(front, policy.mode)?;
+    setup.plane.install(&nothing)?;
+    if let Err(error) = desk.follow(&nothing) {
+        desk.close();
+        return Err(error.into());
+    }
+    Ok(Some(desk))
+}
+
 /// Puts the loop together, inside its runtime.
 fn assemble(
     setup: Setup,
     secrets: Secrets,
     sockets: Vec<UdpSocket>,
+    desk: Option<Desk>,
     boot: Boot,
-    letters: mpsc::Sender<Letter>,
-    inbox: mpsc::Receiver<Letter>,
+    (letters, inbox): (mpsc::Sender<Letter>, mpsc::Receiver<Letter>),
 ) -> io::Result<Loop> {
-    let Setup { config, key: _, links, plane, application, observer } = setup;
+    let Setup { config, key: _, links, plane, front: _, application, observer } = setup;
     // The kernel's filter ends its lease by the machine's clock.
     let clock = Clock::of_the_machine();
     let ports = sockets.into_iter().map(|socket| Port::new(socket, LONG_MAX));
@@ -207,6 +260,7 @@ fn assemble(
         peers,
         plane: Some(plane),
         application,
+        desk,
         observer,
         inbox,
         leaving: None,

@@ -13,6 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Failure;
 use super::application::Caller;
+use super::front::Desk;
 use crate::driver::{self, Alarm, Clock, Port};
 use crate::farm::{Effect, Event, Farm, Input, Order, OrderError, Output, View};
 use crate::linux::plane::{Counters, Plane, PlaneError};
@@ -46,6 +47,7 @@ pub(super) struct Loop {
     /// Taken out at the end.
     pub(super) plane: Option<Box<dyn Plane + Send>>,
     pub(super) application: Caller,
+    pub(super) desk: Option<Desk>,
     pub(super) observer: Box<dyn FnMut(&Event) + Send>,
     pub(super) inbox: mpsc::Receiver<Letter>,
     /// It ends when this stop of its application is answered.
@@ -66,7 +68,10 @@ impl Loop {
     /// One turn; ready when it shall end. Datagrams come first, since a late beat costs a share of
     /// the clients; what is left over is due at once.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let more = self.receive(cx);
+        let mut more = self.receive(cx);
+        if let Some(desk) = &mut self.desk {
+            more |= desk.poll(cx, self.clock.now(), self.until);
+        }
         self.expire();
         self.perform()?;
         if self.read_letters(cx) {
@@ -188,6 +193,9 @@ impl Loop {
             }
             Effect::Announce(on) => {
                 info!(on, "answers for the virtual addresses");
+                if let Some(desk) = &mut self.desk {
+                    desk.announce(self.clock.now(), on);
+                }
                 Ok(Some(true))
             }
             Effect::Start => {
@@ -206,11 +214,18 @@ impl Loop {
     }
 
     fn install(&mut self, filter: &Filter) -> bool {
-        let written = self.plane().install(filter);
-        if let Err(error) = &written {
-            error!(%error, "the filter is as it was");
+        if let Some(desk) = &mut self.desk {
+            desk.prepare(filter);
         }
-        written.is_ok()
+        if let Err(error) = self.plane().install(filter) {
+            error!(%error, "the filter is as it was");
+            return false;
+        }
+        if let Some(Err(error)) = self.desk.as_mut().map(|desk| desk.follow(filter)) {
+            // The filter is right, and what it takes of such an address nobody here answers.
+            error!(%error, "a virtual address is missing");
+        }
+        true
     }
 
     fn reset(&mut self) -> bool {
@@ -234,7 +249,9 @@ impl Loop {
     fn sleep(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let failed = |source| Failure::from(driver::Failure::Io { what: "the timer", source });
         loop {
+            let announced = self.desk.as_ref().and_then(Desk::due);
             let due = self.farm.poll_timeout().map(|deadline| deadline.at);
+            let due = due.into_iter().chain(announced).min();
             if due.is_some_and(|due| due <= self.clock.now()) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -255,6 +272,10 @@ impl Loop {
     pub(super) fn end(mut self, ended: Result<(), Failure>) -> Result<(), Failure> {
         let mut plane = self.plane.take().expect("it ends once");
         let shut = plane.lease(Instant::ZERO);
+        // Without a filter all members would answer for an address that is still set.
+        if let Some(desk) = &mut self.desk {
+            desk.close();
+        }
         let removed = plane.remove();
         for error in [shut, removed].into_iter().filter_map(Result::err) {
             error!(%error, "at the end");

@@ -8,6 +8,7 @@ pub mod bpf;
 mod counters;
 mod error;
 mod memory;
+pub mod nft;
 
 use ha_farm::Filter;
 use ha_proto::Instant;
