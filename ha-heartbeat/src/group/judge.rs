@@ -1,5 +1,7 @@
 //! Whom this node hears, which views are whole, to which it yields (F3), and what it may take (F2).
 
+use alloc::vec::Vec;
+
 use ha_proto::{NodeId, NodeSet, Outbox};
 
 use super::clique::Graph;
@@ -47,16 +49,15 @@ impl Group {
         let mut graph = Graph::new();
         let me = self.config.me;
         graph.link(me, me);
-        for (node, said) in self.linked() {
-            if said.state == State::Unable || !self.agrees(said) {
-                continue;
-            }
-            graph.link(me, node);
-            graph.link(node, node);
-            for (other, heard) in self.linked().filter(|(other, _)| *other < node) {
-                let mutual = said.hears.contains(other) && heard.hears.contains(node);
+        let fit = |said: &Said| said.state != State::Unable && self.agrees(said);
+        let linked: Vec<(NodeId, &Said)> = self.linked().filter(|(_, said)| fit(said)).collect();
+        for (at, (node, said)) in linked.iter().enumerate() {
+            graph.link(me, *node);
+            graph.link(*node, *node);
+            for (other, heard) in &linked[..at] {
+                let mutual = said.hears.contains(*other) && heard.hears.contains(*node);
                 if mutual && heard.agrees(said.accord, said.next) {
-                    graph.link(node, other);
+                    graph.link(*node, *other);
                 }
             }
         }
