@@ -1,7 +1,10 @@
 //! What members must agree on: rules, hash, key, mode; and orders about one member.
 
-use ha_core::farm::{Event, Order, OrderError, Policy};
+use ha_core::farm::{Event, Input, Order, OrderError, Output, Policy};
+use ha_core::proto::wire::{Header, Keys, Kind, seal_long};
+use ha_core::proto::{Boot, ClusterId, Epoch, LinkId, ModuleId};
 use ha_farm::{Buckets, Hash};
+use ha_heartbeat::group::Pull;
 
 use crate::rig::{Rig, millis, node, rule};
 
@@ -94,4 +97,46 @@ fn orders_that_cannot_be_are_refused_and_change_nothing() {
     let rules = Order::Rules { rules: vec![rule(1)], weights: vec![1, 1] };
     assert!(farm.order(now, rules).is_err());
     assert_eq!(farm.view(now), before);
+}
+
+#[test]
+fn tables_are_given_to_the_process_that_runs_and_in_parts_that_fit() {
+    let mut rig = Rig::new(2);
+    rig.run(millis(1_500));
+    let id = rig.view(0).id.unwrap();
+    let pull = |boot| {
+        let header = Header {
+            kind: Kind::Pull,
+            sender: node(1),
+            flags: 0,
+            cluster: ClusterId(1),
+            module: ModuleId(1),
+            waited: 0,
+            epoch: Epoch::NONE,
+            sequence: 0,
+            echo: 0,
+        };
+        let mut body = Vec::new();
+        Pull { boot, id, part: 0, count: 16 }.encode(&mut body);
+        seal_long(&header, &body, &Keys::insecure())
+    };
+    let boot = rig.view(0).peers[&node(1)].boot.unwrap();
+    let now = rig.now;
+    let mut given = Vec::new();
+    for boot in [Boot(boot.0 ^ 1), boot] {
+        let farm = rig.hosts[0].farm.as_mut().unwrap();
+        let bytes = pull(boot);
+        farm.handle_input(now, Input::Datagram { link: LinkId(1), bytes: &bytes });
+        let mut parts = 0;
+        while let Some(output) = farm.poll_output() {
+            if let Output::Transmit { link, to, datagram } = output {
+                assert_eq!((link, to), (LinkId(1), node(1)), "by the link on which it asked");
+                assert!(datagram.len() <= 1_200);
+                parts += 1;
+            }
+        }
+        given.push(parts);
+    }
+    assert_eq!(given[0], 0, "a recording of an older process is not answered");
+    assert!(given[1] > 0);
 }

@@ -225,7 +225,7 @@ impl Rig {
         loop {
             turns += 1;
             if turns > 1_000_000 {
-                let due = self.hosts.iter().map(|h| h.farm.as_ref().and_then(|f| f.poll_timeout()));
+                let due = self.hosts.iter().map(|host| host.farm.as_ref().map(Farm::poll_timeout));
                 panic!("spins at {}: {:?}", self.now, due.collect::<Vec<_>>());
             }
             let due = self.hosts.iter().enumerate().filter_map(|(id, host)| {
@@ -265,8 +265,8 @@ impl Rig {
             let filter = host.filter.as_ref().filter(|_| open);
             filter.is_some_and(|filter| filter.words(service)[bucket] & Filter::TAKE != 0)
         };
-        let takers = |bucket| (0..self.hosts.len()).filter(|&id| takes(id, bucket)).collect();
-        (0..Buckets::Few.count()).map(takers).collect()
+        let who = |bucket| (0..self.hosts.len()).filter(|&id| takes(id, bucket)).collect();
+        (0..Buckets::Few.count()).map(who).collect()
     }
 
     /// How many buckets each takes; panics unless each bucket is taken once.

@@ -72,7 +72,7 @@ fn a_process_that_takes_longer_than_the_slack_has_paused() {
     // Its beat was due within 100 ms; the lease runs for 180 ms after the last one.
     rig.run(millis(1));
     let left = rig.view(1).lease;
-    rig.hand_over(1, left - millis(1)).unwrap();
+    rig.hand_over(1, left.saturating_sub(millis(1))).unwrap();
     assert_eq!(rig.view(1).why, Some(Why::Gap), "F6");
     assert_eq!(rig.hosts[1].until, None, "its filter is shut");
     rig.run(millis(3_000));

@@ -46,7 +46,7 @@ fn a_dead_daemons_buckets_are_taken_305_ms_after_its_last_beat() {
 #[test]
 fn sixty_four_members_form_one_view_and_replace_one_in_time() {
     let mut rig = Rig::new(64);
-    rig.run(millis(1_000));
+    rig.run(millis(650));
     assert!(rig.shares().iter().all(|&share| share == 4), "{}", rig.show());
     assert!((0..64).all(|id| rig.view(id).members.len() == 64));
     rig.kill_daemon(0);
