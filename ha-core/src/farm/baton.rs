@@ -23,7 +23,7 @@ use crate::farm::{App, Asked, Config, Event, Farm, Policy, Present, Warm, group_
 ///
 /// | at | bytes | field |
 /// |---|---|---|
-/// | 0 | 4 | magic `HAF1` |
+/// | 0 | 4 | magic `HAFB` |
 /// | 4 | 1 | version, 1 |
 /// | 5 | 1 | node |
 /// | 6 | 8 | cluster |
@@ -164,7 +164,7 @@ impl Farm {
 }
 
 impl Baton {
-    const MAGIC: &[u8; 4] = b"HAF1";
+    const MAGIC: &[u8; 4] = b"HAFB";
     const VERSION: u8 = 1;
 
     /// The lease's end: until when it may be used.
@@ -195,7 +195,7 @@ impl Baton {
         let fits = body.accord == self.of.accord && self.weights.len() == services;
         let tables = Tables::read(&self.tables, services, buckets, body.accord)?;
         let same = fits && tables.digest == body.digest;
-        same.then(|| Present { id: view.id, body, tables: tables.all })
+        same.then_some(Present { id: view.id, body, tables: tables.all })
     }
 
     /// Writes it.

@@ -138,7 +138,7 @@ impl Farm {
         let over = over.map(|(&counter, _)| counter).last().unwrap_or(0);
         // More than a view can list: the oldest have had their time.
         let many = self.drains.len().saturating_sub(Body::DRAINS_MAX);
-        let many = self.drains.keys().take(many).last().copied().unwrap_or(0);
+        let many = self.drains.keys().take(many).next_back().copied().unwrap_or(0);
         before.max(over).max(many)
     }
 
@@ -213,9 +213,8 @@ impl Farm {
     /// When this node has something to do that the group knows nothing of.
     pub(super) fn own_deadline(&self, now: Instant) -> Option<Deadline> {
         let after = |at: Instant, why| (at > now).then_some(Deadline { at, why });
-        let drain = self.drains.values().min().and_then(|&at| after(at, "a drain ends"));
-        let drains = self.drains.values().filter_map(|&at| after(at, "a drain ends"));
-        let drain = drains.fold(drain, |one, other| Deadline::sooner(one, Some(other)));
+        let drains = self.drains.values().filter(|&&at| at > now);
+        let drain = drains.min().map(|&at| Deadline { at, why: "a drain ends" });
         let warm = match self.warm {
             Warm::Cold | Warm::Done => None,
             Warm::Since(since) => {

@@ -248,9 +248,9 @@ impl Timing {
         if lease >= below {
             return Err(ConfigError::LeaseLong { lease, below });
         }
-        let least = self.interval.saturating_add(self.slack);
-        if lease < least {
-            return Err(ConfigError::LeaseShort { lease, least });
+        let shortest = self.interval.saturating_add(self.slack);
+        if lease < shortest {
+            return Err(ConfigError::LeaseShort { lease, least: shortest });
         }
         assert!(lease < self.timeout(), "others would take while this node's filter still does");
         Ok(())

@@ -67,7 +67,7 @@ impl Farm {
             }
             group::Output::Take(id) => inputs.extend(self.take(id)),
             group::Output::Tables { id, parts } => self.keep(id, &parts),
-            group::Output::View { id, member } => self.entered(now, id, member),
+            group::Output::View { id, member } => self.entered(id, member),
             group::Output::Facts { from, facts } => match Facts::decode(&facts) {
                 Ok(facts) => {
                     self.facts.insert(from, facts);
@@ -248,7 +248,7 @@ impl Farm {
     }
 
     /// The group is at a view.
-    fn entered(&mut self, now: Instant, id: ViewId, member: bool) {
+    fn entered(&mut self, id: ViewId, member: bool) {
         let tables = self.shelf.get(id);
         let (moved, cut) = tables.map_or((0, 0), |tables| (tables.moved, tables.cut));
         let view = self.group.view().expect("the group has just entered one");
@@ -260,7 +260,6 @@ impl Farm {
             );
         }
         self.event(Event::View { id, members, moved, cut });
-        let _ = now;
     }
 
     /// Tables that were pulled.

@@ -3,6 +3,80 @@
 //!
 //! [`Farm`] is pure: facts go in ([`Farm::handle_input`]), effects come out
 //! ([`Farm::poll_output`]), and it says when it wants to be called next ([`Farm::poll_timeout`]).
+//! Its host performs the effects in their order, each before the next is begun: the beat is sent,
+//! then the lease is written that counts from before it.
+//!
+//! ```
+//! use std::collections::VecDeque;
+//! use std::time::Duration;
+//!
+//! use ha_core::farm::{
+//!     Config, Effect, Farm, Identity, Input, Isolated, Output, Policy, Timing,
+//! };
+//! use ha_core::proto::wire::Keys;
+//! use ha_core::proto::{Boot, ClusterId, Instant, LinkId, ModuleId, NodeId, NodeSet};
+//! use ha_farm::{Buckets, Filter, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
+//!
+//! let nodes = [0, 1].map(|id| NodeId::new(id).expect("below 128"));
+//! let rule = Rule {
+//!     vip: "192.0.2.1".parse()?,
+//!     ports: 80..=80,
+//!     protocol: Protocol::Tcp,
+//!     on: HashOn::Addr,
+//! };
+//! let policy = Policy {
+//!     rules: vec![rule],
+//!     weights: vec![1],
+//!     buckets: Buckets::Few,
+//!     hash: Hash::Sip { key: [7; 16] },
+//!     mode: Mode::Invisible,
+//!     uncovered: Uncovered::Deny,
+//!     mac: None,
+//!     isolated: Isolated::All,
+//!     drain: Duration::from_secs(60),
+//!     warm_up: Duration::ZERO,
+//! };
+//! let mut now = Instant::ZERO;
+//! let mut farms = Vec::new();
+//! for me in nodes {
+//!     let (cluster, module) = (ClusterId(1), ModuleId(1));
+//!     let members: NodeSet = nodes.into_iter().collect();
+//!     let identity = Identity { cluster, module, me, members, links: 1 };
+//!     let config = Config::new(identity, Timing::default(), policy.clone())?;
+//!     farms.push(Farm::new(config, Keys::insecure(), Boot(11 + farms.len() as u64), now));
+//! }
+//!
+//! // A host of both: a network without delay, and kernels that obey at once.
+//! let mut taken = [0, 0];
+//! while taken != [128, 128] {
+//!     let due = farms.iter().filter_map(|farm| farm.poll_timeout()).map(|due| due.at).min();
+//!     now = due.expect("a beat is always due").max(now);
+//!     let mut wire = VecDeque::new();
+//!     for at in 0..2 {
+//!         farms[at].handle_input(now, Input::Timeout);
+//!         while let Some(output) = farms[at].poll_output() {
+//!             match output {
+//!                 Output::Transmit { to, datagram, .. } => wire.push_back((to, datagram)),
+//!                 Output::Effect { ticket, effect } => {
+//!                     if let Effect::Filter(filter) = effect {
+//!                         let takes = |word: &&u32| *word & Filter::TAKE != 0;
+//!                         taken[at] = filter.words(0).iter().filter(takes).count();
+//!                     }
+//!                     farms[at].handle_input(now, Input::Done { ticket, ok: true });
+//!                 }
+//!                 Output::Event(_) => {}
+//!             }
+//!         }
+//!     }
+//!     for (to, bytes) in wire {
+//!         let link = LinkId(0);
+//!         let farm = &mut farms[usize::from(to.as_u8())];
+//!         farm.handle_input(now, Input::Datagram { link, bytes: &bytes });
+//!     }
+//!     assert!(now < Instant::ZERO + Duration::from_secs(1), "they share the work in time");
+//! }
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
 
 mod baton;
 mod body;

@@ -57,7 +57,9 @@ impl Farm {
 
     /// Somebody asks for the tables of a view.
     fn give(&mut self, link: LinkId, to: NodeId, pull: &Pull) {
-        let Some(parts) = self.shelf.parts(pull.id) else { return };
+        // A recording would make this node answer who does not ask.
+        let asks = self.group.peer(to).and_then(|peer| peer.boot) == Some(pull.boot);
+        let Some(parts) = self.shelf.parts(pull.id).filter(|_| asks) else { return };
         let total = parts.len() as u16;
         for part in pull.part..pull.part.saturating_add(pull.count).min(total) {
             let bytes = parts[usize::from(part)].clone();

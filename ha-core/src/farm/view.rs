@@ -13,6 +13,7 @@ use crate::farm::Why;
 
 /// All that status and metrics show of one node, as it sees the farm.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub struct View {
     /// This node.
     pub me: NodeId,
@@ -61,6 +62,7 @@ pub struct Service {
 
 /// What is known of another member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub struct Peer {
     /// Its process, once it was heard.
     pub boot: Option<Boot>,

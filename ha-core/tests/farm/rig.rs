@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ha_core::farm::{
     Baton, Config, Effect, Event, Farm, Identity, Input, Isolated, Order, Output, Policy, Timing,
-    Void,
+    View, Void,
 };
 use ha_core::proto::wire::Keys;
 use ha_core::proto::{Boot, ClusterId, Instant, LinkId, ModuleId, NodeId, NodeSet};
@@ -62,6 +62,8 @@ pub(crate) struct Rig {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     wire: BTreeMap<(Instant, u64), (usize, LinkId, Vec<u8>)>,
     posted: u64,
+    /// From, to, link of all that was sent.
+    pub(crate) sent: Vec<(usize, usize, u8)>,
 }
 
 impl Rig {
@@ -87,6 +89,7 @@ impl Rig {
             cut: BTreeSet::new(),
             wire: BTreeMap::new(),
             posted: 0,
+            sent: Vec::new(),
         };
         (0..nodes).for_each(|id| rig.boot(id));
         rig
@@ -137,6 +140,19 @@ impl Rig {
         Ok(())
     }
 
+    /// The daemon dies; the kernel goes on until its lease ends.
+    pub(crate) fn kill_daemon(&mut self, id: usize) {
+        self.hosts[id].farm = None;
+    }
+
+    pub(crate) fn view(&self, id: usize) -> View {
+        self.hosts[id].farm.as_ref().expect("it runs").view(self.now)
+    }
+
+    pub(crate) fn told(&self, id: usize, event: Event) -> usize {
+        self.hosts[id].events.iter().filter(|told| **told == event).count()
+    }
+
     pub(crate) fn order(&mut self, id: usize, order: Order) {
         self.hosts[id].farm.as_mut().unwrap().order(self.now, order).unwrap();
         self.perform(id);
@@ -162,6 +178,7 @@ impl Rig {
             match output {
                 Output::Transmit { link, to, datagram } => {
                     let to = usize::from(to.as_u8());
+                    self.sent.push((id, to, link.0));
                     if !self.cut.contains(&(id, to)) {
                         self.posted += 1;
                         let at = self.now + Duration::from_micros(200);
@@ -207,8 +224,8 @@ impl Rig {
         let mut turns = 0;
         loop {
             turns += 1;
-            if turns > 100_000 {
-                let due = self.hosts.iter().map(|h| h.farm.as_ref().and_then(|f| f.poll_timeout()));
+            if turns > 1_000_000 {
+                let due = self.hosts.iter().map(|host| host.farm.as_ref().map(Farm::poll_timeout));
                 panic!("spins at {}: {:?}", self.now, due.collect::<Vec<_>>());
             }
             let due = self.hosts.iter().enumerate().filter_map(|(id, host)| {
@@ -238,14 +255,18 @@ impl Rig {
 
     /// Who takes each bucket of the first service now.
     pub(crate) fn takers(&self) -> Vec<Vec<usize>> {
+        self.takers_of(0)
+    }
+
+    pub(crate) fn takers_of(&self, service: usize) -> Vec<Vec<usize>> {
         let takes = |id: usize, bucket: usize| {
             let host = &self.hosts[id];
             let open = host.until.is_some_and(|until| self.now < until);
             let filter = host.filter.as_ref().filter(|_| open);
-            filter.is_some_and(|filter| filter.words(0)[bucket] & Filter::TAKE != 0)
+            filter.is_some_and(|filter| filter.words(service)[bucket] & Filter::TAKE != 0)
         };
-        let takers = |bucket| (0..self.hosts.len()).filter(|&id| takes(id, bucket)).collect();
-        (0..Buckets::Few.count()).map(takers).collect()
+        let who = |bucket| (0..self.hosts.len()).filter(|&id| takes(id, bucket)).collect();
+        (0..Buckets::Few.count()).map(who).collect()
     }
 
     /// How many buckets each takes; panics unless each bucket is taken once.

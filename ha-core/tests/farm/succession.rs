@@ -11,16 +11,12 @@ fn settled(nodes: usize) -> Rig {
     rig
 }
 
-fn view(rig: &Rig, id: usize) -> ha_core::farm::View {
-    rig.hosts[id].farm.as_ref().unwrap().view(rig.now)
-}
-
 #[test]
 fn a_rolling_restart_moves_no_bucket_and_closes_no_filter() {
     let mut rig = settled(3);
-    let (takers, id) = (rig.takers(), view(&rig, 0).id);
+    let (takers, id) = (rig.takers(), rig.view(0).id);
     for next in [0, 1, 2, 0] {
-        let before = view(&rig, next).peers;
+        let before = rig.view(next).peers;
         rig.hand_over(next, millis(20)).unwrap();
         assert_eq!(rig.takers(), takers, "the kernel goes on meanwhile");
         let effects = &rig.hosts[next].effects;
@@ -29,7 +25,7 @@ fn a_rolling_restart_moves_no_bucket_and_closes_no_filter() {
         let resumed = rig.hosts[next].events.iter().any(|e| matches!(e, Event::Resumed { .. }));
         assert!(resumed);
         rig.run(millis(1_000));
-        let after = view(&rig, next);
+        let after = rig.view(next);
         assert_eq!((after.id, after.why), (id, None), "{}", rig.show());
         assert!(before.iter().all(|(node, peer)| after.peers[node].boot == peer.boot));
         assert_eq!(rig.takers(), takers);
@@ -45,17 +41,17 @@ fn what_was_ordered_and_what_drains_goes_on() {
     rig.run(millis(300));
     rig.order(2, Order::Drain(true));
     rig.run(millis(300));
-    let drains = view(&rig, 1).drains;
+    let drains = rig.view(1).drains;
     assert!(!drains.is_empty());
     for id in [1, 2] {
         rig.hand_over(id, millis(10)).unwrap();
     }
     rig.run(millis(500));
-    assert_eq!(view(&rig, 1).drains.keys().collect::<Vec<_>>(), drains.keys().collect::<Vec<_>>());
-    assert!(view(&rig, 2).drained);
+    assert_eq!(rig.view(1).drains.keys().collect::<Vec<_>>(), drains.keys().collect::<Vec<_>>());
+    assert!(rig.view(2).drained);
     assert_eq!(rig.shares()[2], 0);
     rig.run(millis(3_000));
-    assert!(view(&rig, 1).drains.is_empty(), "they end in their time");
+    assert!(rig.view(1).drains.is_empty(), "they end in their time");
     let shares = rig.shares();
     assert!(shares[1].abs_diff(shares[0] * 2) <= 2, "{shares:?}");
 }
@@ -75,9 +71,9 @@ fn a_process_that_takes_longer_than_the_slack_has_paused() {
     let mut rig = settled(3);
     // Its beat was due within 100 ms; the lease runs for 180 ms after the last one.
     rig.run(millis(1));
-    let left = view(&rig, 1).lease;
-    rig.hand_over(1, left - millis(1)).unwrap();
-    assert_eq!(view(&rig, 1).why, Some(Why::Gap), "F6");
+    let left = rig.view(1).lease;
+    rig.hand_over(1, left.saturating_sub(millis(1))).unwrap();
+    assert_eq!(rig.view(1).why, Some(Why::Gap), "F6");
     assert_eq!(rig.hosts[1].until, None, "its filter is shut");
     rig.run(millis(3_000));
     assert!(rig.shares()[1] >= 85, "{}", rig.show());
@@ -104,4 +100,30 @@ fn who_takes_nothing_has_nothing_to_hand_over() {
     rig.order(0, Order::Stop { force: false });
     let farm = rig.hosts[0].farm.as_mut().unwrap();
     assert_eq!(farm.hand_over(rig.now), None);
+}
+
+#[test]
+fn spoiled_bytes_are_refused_or_gone_on_with() {
+    let mut rig = settled(2);
+    let baton = rig.hosts[0].farm.as_mut().unwrap().hand_over(rig.now).unwrap();
+    let mut bytes = Vec::new();
+    baton.encode(&mut bytes);
+    let mut prng = ha_core::proto::Prng::new(7);
+    let (mut refused, mut adopted) = (0, 0);
+    for _ in 0..4_000 {
+        let mut spoiled = bytes.clone();
+        let at = prng.below(bytes.len() as u64) as usize;
+        spoiled[at] ^= 1 << prng.below(8);
+        let Ok(read) = ha_core::farm::Baton::decode(&spoiled) else {
+            refused += 1;
+            continue;
+        };
+        let mut again = Vec::new();
+        read.encode(&mut again);
+        assert_eq!(again, spoiled, "byte {at}");
+        let keys = ha_core::proto::wire::Keys::insecure();
+        let farm = ha_core::farm::Farm::adopt(rig.config(0), keys, &read, rig.now);
+        adopted += u32::from(farm.is_ok());
+    }
+    assert!(refused > 100 && adopted > 100, "{refused} refused, {adopted} adopted");
 }

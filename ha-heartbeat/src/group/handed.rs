@@ -165,7 +165,9 @@ impl Handed {
         out.put_u64(self.boot.0);
         out.put_u64(self.number);
         let instants = [self.due, self.next_beat, self.awake];
-        instants.iter().for_each(|at| out.put_u64(at.as_nanos()));
+        for at in instants {
+            out.put_u64(at.as_nanos());
+        }
         out.put_u64(self.fresh);
         out.put_u64(self.view_at.as_nanos());
         out.put_u64(self.lease.as_nanos());
@@ -176,7 +178,9 @@ impl Handed {
         out.put_slice(&self.told.facts);
         assert!((1..=Group::OWN_MAX).contains(&self.own.len()), "a reader would refuse it");
         out.put_u8(self.own.len() as u8);
-        self.own.iter().for_each(|&id| ViewId::encode(Some(id), out));
+        for &id in &self.own {
+            ViewId::encode(Some(id), out);
+        }
         let mut view = Vec::new();
         self.view.encode(&mut view);
         out.put_u16(view.len() as u16);

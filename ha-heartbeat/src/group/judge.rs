@@ -1,35 +1,48 @@
 //! Whom this node hears, which views are whole, to which it yields (F3), and what it may take (F2).
 
+use alloc::vec::Vec;
+
 use ha_proto::{NodeId, NodeSet, Outbox};
 
 use super::clique::Graph;
 use super::id::rank;
 use super::install::Writing;
+use super::peer::Peer;
 use crate::group::{Cause, Group, Output, Proposal, Said, State, ViewId};
 
 impl Group {
     /// Whether a node was heard within D.
     pub(super) fn hears(&self, node: NodeId) -> bool {
-        let peer = self.peers.get(&node);
-        let last = peer.and_then(|peer| peer.last);
-        last.is_some_and(|last| self.now < last + self.config.timeout())
+        self.peers.get(&node).is_some_and(|peer| self.is_heard(peer))
+    }
+
+    pub(super) fn is_heard(&self, peer: &Peer) -> bool {
+        peer.last.is_some_and(|last| self.now < last + self.config.timeout())
     }
 
     /// What a node that is heard said last.
     pub(super) fn word(&self, node: NodeId) -> Option<&Said> {
-        self.peers.get(&node)?.said.as_ref().filter(|_| self.hears(node))
+        self.word_of(self.peers.get(&node)?)
+    }
+
+    pub(super) fn word_of<'a>(&self, peer: &'a Peer) -> Option<&'a Said> {
+        peer.said.as_ref().filter(|_| self.is_heard(peer))
     }
 
     /// Whether each of the two hears the other.
     pub(super) fn is_linked(&self, node: NodeId) -> bool {
-        let echoes = self.peers.get(&node).is_some_and(|peer| peer.echoes);
-        self.word(node).is_some_and(|said| echoes && said.hears.contains(self.config.me))
+        self.peers.get(&node).is_some_and(|peer| self.link_word(peer).is_some())
+    }
+
+    /// What a node said last to which this one is linked.
+    fn link_word<'a>(&self, peer: &'a Peer) -> Option<&'a Said> {
+        let said = self.word_of(peer).filter(|_| peer.echoes)?;
+        said.hears.contains(self.config.me).then_some(said)
     }
 
     /// All that this node is linked to, with what they said last.
     pub(super) fn linked(&self) -> impl Iterator<Item = (NodeId, &Said)> {
-        let words = self.peers.keys().filter_map(|&node| Some((node, self.word(node)?)));
-        words.filter(|(node, _)| self.is_linked(*node))
+        self.peers.iter().filter_map(|(&node, peer)| Some((node, self.link_word(peer)?)))
     }
 
     /// Whether a node fell silent: not heard for D by a process that ran so long.
@@ -47,16 +60,15 @@ impl Group {
         let mut graph = Graph::new();
         let me = self.config.me;
         graph.link(me, me);
-        for (node, said) in self.linked() {
-            if said.state == State::Unable || !self.agrees(said) {
-                continue;
-            }
-            graph.link(me, node);
-            graph.link(node, node);
-            for (other, heard) in self.linked().filter(|(other, _)| *other < node) {
-                let mutual = said.hears.contains(other) && heard.hears.contains(node);
+        let fit = |said: &Said| said.state != State::Unable && self.agrees(said);
+        let linked: Vec<(NodeId, &Said)> = self.linked().filter(|(_, said)| fit(said)).collect();
+        for (at, (node, said)) in linked.iter().enumerate() {
+            graph.link(me, *node);
+            graph.link(*node, *node);
+            for (other, heard) in &linked[..at] {
+                let mutual = said.hears.contains(*other) && heard.hears.contains(*node);
                 if mutual && heard.agrees(said.accord, said.next) {
-                    graph.link(node, other);
+                    graph.link(*node, *other);
                 }
             }
         }
@@ -97,13 +109,12 @@ impl Group {
         }
         let Some(mine) = &self.view else { return };
         let (id, members) = (mine.id, mine.set());
-        let own_whole = self.is_own_whole(mine);
         let yields = self.linked().find_map(|(_, said)| {
             let other = said.view.filter(|&other| said.takes() && other != id)?;
             let better = rank(said.members, members).is_gt();
             let strange = better && !self.was_own(other);
             let left_out = !said.members.contains(self.config.me)
-                && (better || !own_whole)
+                && (better || !self.is_own_whole(mine))
                 && self.is_whole(other, said.members);
             (strange || left_out).then_some(other)
         });
@@ -139,16 +150,20 @@ impl Group {
 
     /// Tells who became linked or agrees, and who no more.
     pub(super) fn tell_links(&mut self, out: &mut Outbox<Output>) {
-        let nodes: NodeSet = self.peers.keys().copied().collect();
-        for node in nodes.iter() {
-            let linked = self.is_linked(node);
-            let disagrees = self.word(node).map(|said| !self.agrees(said));
+        let differs = |(&node, peer): (&NodeId, &Peer)| {
+            let linked = self.link_word(peer).is_some();
+            let disagrees = self.word_of(peer).map_or(peer.disagrees, |said| !self.agrees(said));
+            let same = (linked, disagrees) == (peer.linked, peer.disagrees);
+            (!same).then_some((node, linked, disagrees))
+        };
+        let changes: Vec<_> = self.peers.iter().filter_map(differs).collect();
+        for (node, linked, disagrees) in changes {
             let peer = self.peers.get_mut(&node).expect("it is a key of the map");
             if peer.linked != linked {
                 peer.linked = linked;
                 out.push(if linked { Output::Linked(node) } else { Output::Unlinked(node) });
             }
-            if let Some(disagrees) = disagrees.filter(|&now| now != peer.disagrees) {
+            if peer.disagrees != disagrees {
                 peer.disagrees = disagrees;
                 out.push(if disagrees { Output::Disagrees(node) } else { Output::Agrees(node) });
             }

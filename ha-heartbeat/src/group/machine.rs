@@ -354,12 +354,13 @@ impl Group {
         } else {
             State::Nothing
         };
+        let heard = self.peers.iter().filter(|(_, peer)| self.is_heard(peer));
         Said {
             view: self.view.as_ref().map(|view| view.id),
             members: self.view.as_ref().map_or(NodeSet::EMPTY, Proposal::set),
             state,
             highest: self.highest,
-            hears: self.peers.keys().copied().filter(|&node| self.hears(node)).collect(),
+            hears: heard.map(|(&node, _)| node).collect(),
             accord: self.told.accord,
             next: self.told.next,
         }

@@ -58,11 +58,10 @@ impl Group {
         if self.stands.is_some() || self.wanted || view.set() != clique {
             return true;
         }
-        clique.without(self.config.me).iter().any(|node| {
-            let boot = self.peers.get(&node).and_then(|peer| peer.boot);
-            let here =
-                self.word(node).is_some_and(|said| said.takes() && said.view == Some(view.id));
-            boot != view.members.get(&node).copied() || !here
+        self.peers.iter().filter(|(node, _)| clique.contains(**node)).any(|(node, peer)| {
+            let said = self.word_of(peer);
+            let here = said.is_some_and(|said| said.takes() && said.view == Some(view.id));
+            peer.boot != view.members.get(node).copied() || !here
         })
     }
 
