@@ -24,7 +24,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, XdpMode};
-use ha_core::farm::{
+use ha_core::ha_farm::{
     Buckets, Filter, Flow, Hash, HashOn, Mac, Mode, Plan, Protocol, Reason, Rule, Setup, Sockets,
     Table, Uncovered, Verdict,
 };

@@ -2,6 +2,7 @@
 //! cut.
 //!
 //! - [`node`]: the programs that administrators install, `mirror-node` and `witness-node`.
+//! - [`farm`]: the program that each server of a farm runs, `farm-node`.
 //! - [`ha`]: the program with which an administrator sees and orders.
 //! - [`ledger`]: an append-only list of lines, the host application of a mirror pair. Its state
 //!   ([`ledger::Ledger`]) is pure; its server ([`ledger::Server`]) answers over TCP at the virtual
@@ -25,6 +26,7 @@
 // Real sockets and real clients, which live in real time: nothing here is simulated.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod farm;
 pub mod ha;
 pub mod ledger;
 pub mod node;

@@ -6,6 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use ha_core::farm::Timing;
+use ha_core::ha_farm::{Hash, HashOn, Mac};
+use ha_node::farm::checker::OnFailure;
+use ha_node::farm::config::FarmNode;
 use ha_node::node::config::Node;
 use ha_node::node::witness;
 
@@ -115,8 +119,14 @@ fn the_example_of_a_witness_works_with_all_that_is_commented_out() {
 
 #[test]
 fn the_examples_name_every_field() {
-    let sources = [include_str!("../src/node/config.rs"), include_str!("../src/node/witness.rs")];
-    let texts = [example("ha-node.toml"), example("witness.toml")];
+    let sources = [
+        include_str!("../src/node/config.rs"),
+        include_str!("../src/node/witness.rs"),
+        concat!(include_str!("../src/farm/config.rs"), include_str!("../src/farm/service.rs")),
+        "pub struct RawFarmChecker {\n    pub on_failure: OnFailure,\n}",
+    ];
+    let farm = example("farm-node.toml");
+    let texts = [example("ha-node.toml"), example("witness.toml"), farm.clone(), farm];
     for (source, text) in sources.iter().zip(&texts) {
         let raw = source.split("pub struct ").filter(|part| part.starts_with("Raw"));
         let fields = raw.flat_map(|part| {
@@ -127,6 +137,107 @@ fn the_examples_name_every_field() {
             let shown = text.contains(&format!("{field} =")) || text.contains(&format!("{field}]"));
             assert!(shown, "the example does not show {field}");
         }
+    }
+}
+
+/// A farm's file, which is written into `rig`.
+fn farm(rig: &Rig, text: &str) -> Result<FarmNode, String> {
+    let home = rig.0.path().display().to_string();
+    rig.write("farm.toml", text);
+    FarmNode::read(&rig.0.path().join("farm.toml"))
+        .map_err(|error| error.to_string().replace(&home, "/f"))
+}
+
+#[test]
+fn the_example_of_a_farm_works_and_shows_the_defaults() {
+    let rig = Rig::new();
+    let text = example("farm-node.toml");
+    let plain = farm(&rig, &text).unwrap();
+    let others = ["accept_key_file", "hash_key_file", "insecure", "scripts"];
+    let full = uncommented(&text, &others);
+    let full = farm(&rig, &full).unwrap();
+    let config = |node: &FarmNode| {
+        node.config(Hash::Sip { key: [1; 16] }, Some(Mac([2; 6])), Duration::ZERO).unwrap()
+    };
+    assert_eq!(config(&plain), config(&full), "what is commented out is the default");
+    assert_eq!(*config(&plain).timing(), Timing::default());
+    assert_eq!((&plain.names, &plain.services), (&full.names, &full.services));
+    let raw = |node: &FarmNode| {
+        let raw = node.raw.clone();
+        (raw.module, raw.id, raw.plane, raw.state, raw.run, raw.log, raw.log_bytes)
+    };
+    assert_eq!(raw(&plain), raw(&full));
+    assert_eq!(full.checkers[0].1, OnFailure::Drain);
+    let services: Vec<_> = plain.services.iter().map(|it| (it.rule.on, it.weight)).collect();
+    assert_eq!(services, [(HashOn::Addr, 1), (HashOn::Net { v4: 24, v6: 64 }, 4)]);
+}
+
+const FARM: &str = r#"cluster = "shop"
+node = 0
+insecure = true
+interface = "eth0"
+links = [{ name = "clients", interface = "eth0" }]
+member = [{ id = 0, addresses = ["10.0.0.1:1"] }, { id = 1, addresses = ["10.0.0.2:1"] }]
+"#;
+
+const SERVICE: &str = "[[service]]\nvip = \"10.0.0.10\"\nport = 80\n";
+
+#[test]
+fn errors_of_a_farm_name_file_line_and_field() {
+    let rig = Rig::new();
+    let told = |text: &str| farm(&rig, text).unwrap_err();
+    let with = |more: &str| told(&format!("{FARM}{more}{SERVICE}"));
+    let instead = |old: &str, new: &str| {
+        assert!(FARM.contains(old), "{old} is not replaced");
+        told(&format!("{}{SERVICE}", FARM.replace(old, new)))
+    };
+    let service = |text: &str| told(&format!("{FARM}{SERVICE}{text}"));
+    let rows = [
+        (told(FARM), "/f/farm.toml:1: missing field `service`"),
+        (told(&format!("{FARM}service = []\n")), "/f/farm.toml:7: service: no rule: nothing"),
+        (with("beat = 1\n"), "/f/farm.toml:7: unknown field `beat`"),
+        (instead("node = 0", "node = 7"), "/f/farm.toml:2: node 7 is none of the members"),
+        (instead("insecure = true", ""), "/f/farm.toml:1: key_file is missing"),
+        (
+            instead("interface = \"eth0\"\nl", "interface = \"eth9\"\nl"),
+            "/f/farm.toml:5: no link goes over eth9, the virtual addresses' network: two groups",
+        ),
+        (instead("id = 1", "id = 64"), "/f/farm.toml:6: id 64: the members of a farm have ids"),
+        (instead("id = 1", "id = 0"), "/f/farm.toml:6: name \"node0\" is used twice"),
+        (instead("10.0.0.2", "10.0.0.1"), "/f/farm.toml:6: 10.0.0.1:1 is there twice"),
+        (
+            instead("[\"10.0.0.2:1\"]", "[]"),
+            "/f/farm.toml:6: 0 addresses for 1 links: name one on each",
+        ),
+        (with("lease = \"200ms\"\n"), "/f/farm.toml:7: lease 200ms is too long: a dead"),
+        (with("slack = \"90ms\"\n"), "/f/farm.toml:7: lease 180ms is too short: it must"),
+        (with("buckets = 100\n"), "/f/farm.toml:7: buckets is 100: it must be 4096 or 256"),
+        (with("drain = \"25h\"\n"), "/f/farm.toml:7: drain must be at most a day"),
+        (with("scripts = \"/no\"\n"), "/f/farm.toml:7: scripts: there is no"),
+        (with("module = \"W b\"\n"), "/f/farm.toml:7: module \"W b\": a farm's name has"),
+        (service("ports = \"1\"\n"), "/f/farm.toml:10: port and ports: name one of the two"),
+        (service("on = \"on_ipid\"\n"), "/f/farm.toml:10: service 10.0.0.10:80/tcp: rule 0: on_ip"),
+        (service("net = { v4 = 8 }\n"), "/f/farm.toml:10: net is for on = \"on_net\""),
+        (
+            service("weights = { web9 = 1 }\n"),
+            "/f/farm.toml:10: weights: no member is called \"web9\"",
+        ),
+        (
+            service(&SERVICE.replace("port = 80", "ports = \"70-90\"")),
+            "/f/farm.toml:10: service 10.0.0.10:70-90/tcp: rules 0 and 1 cover one port",
+        ),
+        (
+            service("[[service]]\nvip = \"10.0.0.2\"\nport = 80\n"),
+            "/f/farm.toml:11: 10.0.0.2 is a member's own address",
+        ),
+        (
+            service("[[checker]]\nname = \"a\"\nkind = \"intf\"\naction = \"wait\"\n"),
+            "/f/farm.toml:10: action is a mirror's: a farm's checker has on_failure",
+        ),
+    ];
+    for (told, begins) in rows {
+        assert!(told.starts_with(begins), "{told:?} is not {begins:?}");
+        assert!(!told.contains('\n'), "one line: {told:?}");
     }
 }
 

@@ -140,8 +140,7 @@ fn a_second_daemon_is_refused_and_touches_nothing() {
     let Some(mut rig) = Rig::new() else { return };
     start(&mut rig);
     wait("a daemon", || rig.guardian_listens() && said(&rig, "the node is up"));
-    let run =
-        "mirror-node: run: another mirror-node uses /f/run: stop it, or name another folder\n";
+    let run = "mirror-node: run: another daemon uses /f/run: stop it, or name another folder\n";
     assert_eq!(rig.refused(), run);
     rig.write_config("state", "other");
     let state = run.replace("run: another", "state: another").replace("/f/run", "/f/state");

@@ -90,6 +90,7 @@ pub mod control;
 #[cfg(feature = "tokio")]
 pub mod driver;
 pub mod event;
+pub mod farm;
 pub mod history;
 #[cfg(feature = "http")]
 pub mod http;
@@ -112,8 +113,7 @@ pub mod view;
 
 pub use config::Config;
 pub use event::Event;
-#[cfg(feature = "linux")]
-pub use ha_farm as farm;
+pub use ha_farm;
 pub use ha_heartbeat as heartbeat;
 pub use ha_proto as proto;
 pub use ha_quorum as quorum;

@@ -5,10 +5,11 @@
 //! a state is one series for each of its values, 1 where it holds; no label takes values without
 //! bound. What is not known has no series.
 //!
-//! Not there yet: `ha_farm_*`, as there is no farm, and `ha_replication_out_of_sync_bytes` and
-//! `ha_replication_ack_seconds`, which nothing measures.
+//! Not there yet: `ha_replication_out_of_sync_bytes` and `ha_replication_ack_seconds`, which nothing
+//! measures.
 
 mod families;
+mod farm;
 mod page;
 
 use alloc::string::String;
@@ -19,6 +20,7 @@ use crate::verdict::{HostFacts, Names, Verdict};
 use crate::{Counters, View};
 
 pub use self::families::render;
+pub use self::farm::{FarmSample, Packets, render_farm};
 
 /// One module on this node, as it was seen for its metrics.
 #[derive(Clone, Debug)]

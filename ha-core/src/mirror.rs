@@ -421,7 +421,8 @@ impl Mirror {
                 Ok(answer) => self.ask(now, ha_quorum::voter::Input::Answer(answer)),
                 Err(error) => self.reject(source, Reject::Decode(error)),
             },
-            (Kind::Beat | Kind::Ask | Kind::Answer, Source::Peer(_) | Source::Witness) => {
+            (Kind::Beat | Kind::Ask | Kind::Answer, Source::Peer(_) | Source::Witness)
+            | (Kind::Member | Kind::Propose | Kind::Pull | Kind::Part, _) => {
                 self.reject(source, Reject::Misplaced);
             }
         }

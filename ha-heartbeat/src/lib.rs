@@ -78,6 +78,10 @@
 //! }
 //! # Ok::<(), ha_heartbeat::ConfigError>(())
 //! ```
+//!
+//! # Farms
+//! Where many nodes share one service, life alone is not enough: all must agree on who is a member
+//! and from when on it may take what another one took before. That is the module [`group`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -87,6 +91,7 @@ mod beat;
 mod config;
 mod counters;
 mod detector;
+pub mod group;
 mod handed;
 mod liveness;
 mod margin;

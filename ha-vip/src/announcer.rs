@@ -5,8 +5,10 @@ use core::time::Duration;
 use ha_proto::{Instant, Timer};
 
 /// When an address is announced: a burst, then again and again for ever (`FIELD.md` rows 1 to 3).
+///
+/// For who announces an address that is in no [`AddressSet`](crate::AddressSet), as a farm's is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Announcer {
+pub struct Announcer {
     /// When the last burst began, or will begin.
     began: Option<Instant>,
     next: Timer,
@@ -14,15 +16,15 @@ pub(crate) struct Announcer {
 
 impl Announcer {
     /// Whether it announces.
-    pub(crate) fn is_on(self) -> bool {
+    pub fn is_on(self) -> bool {
         self.next.at().is_some()
     }
 
-    /// Begins a burst, now or [`PACE`] after the last one began.
+    /// Begins a burst, now or 50 ms after the last one began.
     ///
     /// A claim that is seen within that time is thus answered at its end: the last word is ours,
     /// and two owners that answer each other cost the network 20 announcements a second, no more.
-    pub(crate) fn begin(&mut self, now: Instant) {
+    pub fn begin(&mut self, now: Instant) {
         let at = match self.began {
             Some(began) if began > now => began,
             Some(began) => now.max(began + PACE),
@@ -34,13 +36,13 @@ impl Announcer {
     }
 
     /// Announces no more.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.next.disarm();
     }
 
     /// Whether an announcement is due, once for each; then the next one comes later. A late call
     /// makes up for nothing: one announcement says all.
-    pub(crate) fn expire(&mut self, now: Instant, refresh: Duration) -> bool {
+    pub fn expire(&mut self, now: Instant, refresh: Duration) -> bool {
         if !self.next.expire(now) {
             return false;
         }
@@ -52,7 +54,7 @@ impl Announcer {
     }
 
     /// When the next announcement is due.
-    pub(crate) fn next(self) -> Timer {
+    pub fn next(self) -> Timer {
         self.next
     }
 }

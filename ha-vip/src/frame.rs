@@ -33,6 +33,14 @@ impl Frame {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// The same frame, sent by another card: its source is `mac`, and what it says stays. A switch
+    /// learns from the source, its receivers believe what it says.
+    #[must_use]
+    pub fn sent_by(mut self, mac: Mac) -> Self {
+        self.bytes[6..12].copy_from_slice(&mac.0);
+        self
+    }
+
     fn zeroed(len: usize) -> Self {
         assert!(len <= Self::BYTES_MAX, "the end of the frame would be missing");
         Self { len: len as u8, bytes: [0; Self::BYTES_MAX] }
@@ -126,17 +134,7 @@ pub fn arp_probe(ip: Ipv4Addr, mac: Mac) -> Frame {
 ///
 /// The router flag is never set: clients must not use this address as their gateway.
 pub fn neighbor_advertisement(ip: Ipv6Addr, mac: Mac) -> Frame {
-    let mut frame = Frame::zeroed(ADVERTISEMENT);
-    frame.ethernet(ALL_NODES_MAC, mac, EtherTypes::Ipv6);
-    let (header, message) = frame.bytes[ETHERNET..].split_at_mut(Ipv6Packet::minimum_packet_size());
-    fill_ipv6(header, ip, ALL_NODES, message.len());
-    fill_advertisement(message, ip, mac);
-    let header = Ipv6Packet::new(header).expect("it has its length");
-    let whole = Icmpv6Packet::new(message).expect("it has its length");
-    let sum = checksum(&whole, &header.get_source(), &header.get_destination());
-    let mut advertisement = MutableNeighborAdvertPacket::new(message).expect("it has its length");
-    advertisement.set_checksum(sum);
-    frame
+    advertise(ip, mac, (ALL_NODES, ALL_NODES_MAC), NeighborAdvertFlags::Override)
 }
 
 /// The question who has `ip`, from `mac`: a neighbor solicitation as for the detection of
@@ -176,6 +174,24 @@ pub fn neighbor_probe(ip: Ipv6Addr, mac: Mac) -> Frame {
     let mut solicitation = MutableNeighborSolicitPacket::new(message).expect("it has its length");
     solicitation.set_checksum(sum);
     frame
+}
+
+/// The answer by ARP that `ip` is at `mac`, to who asked (RFC 826): as [`arp_announcement`] of the
+/// form [`ArpForm::Reply`], but to one card, with its addresses as the target's.
+pub fn arp_answer(ip: Ipv4Addr, mac: Mac, (asker, card): (Ipv4Addr, Mac)) -> Frame {
+    let mut frame = Frame::zeroed(ARP);
+    frame.ethernet(card, mac, EtherTypes::Arp);
+    let bytes = &mut frame.bytes[ETHERNET..ARP];
+    fill_arp(bytes, (ip, mac), (asker, card), ArpOperations::Reply);
+    frame
+}
+
+/// The answer by neighbor discovery that `ip` is at `mac`, to who asked (RFC 4861 §7.2.4): as
+/// [`neighbor_advertisement`], but to one node, with the flag *solicited* set beside *override*
+/// (0x60 at 58).
+pub fn neighbor_answer(ip: Ipv6Addr, mac: Mac, (asker, card): (Ipv6Addr, Mac)) -> Frame {
+    let flags = NeighborAdvertFlags::Override | NeighborAdvertFlags::Solicited;
+    advertise(ip, mac, (asker, card), flags)
 }
 
 /// The length of a header of Ethernet.
@@ -230,10 +246,24 @@ fn fill_ipv6(bytes: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr, payload:
     ipv6.set_destination(destination.octets().into());
 }
 
-fn fill_advertisement(bytes: &mut [u8], target: Ipv6Addr, mac: Mac) {
+fn advertise(ip: Ipv6Addr, mac: Mac, (to, card): (Ipv6Addr, Mac), flags: u8) -> Frame {
+    let mut frame = Frame::zeroed(ADVERTISEMENT);
+    frame.ethernet(card, mac, EtherTypes::Ipv6);
+    let (header, message) = frame.bytes[ETHERNET..].split_at_mut(Ipv6Packet::minimum_packet_size());
+    fill_ipv6(header, ip, to, message.len());
+    fill_advertisement(message, ip, mac, flags);
+    let header = Ipv6Packet::new(header).expect("it has its length");
+    let whole = Icmpv6Packet::new(message).expect("it has its length");
+    let sum = checksum(&whole, &header.get_source(), &header.get_destination());
+    let mut advertisement = MutableNeighborAdvertPacket::new(message).expect("it has its length");
+    advertisement.set_checksum(sum);
+    frame
+}
+
+fn fill_advertisement(bytes: &mut [u8], target: Ipv6Addr, mac: Mac, flags: u8) {
     let mut advertisement = MutableNeighborAdvertPacket::new(bytes).expect("it has its length");
     advertisement.set_icmpv6_type(Icmpv6Types::NeighborAdvert);
-    advertisement.set_flags(NeighborAdvertFlags::Override);
+    advertisement.set_flags(flags);
     advertisement.set_target_addr(target.octets().into());
     let option = &mut bytes[FIXED..];
     assert!(option.len() == OPTION, "the option would say another length than it has");
@@ -313,6 +343,33 @@ mod tests {
                     ff0200000000000000000001ff123456\
                     8700e41e0000000020010db8000000000000000000123456";
         assert_eq!(format!("{:?}", neighbor_probe(ip, golden::MAC)), text);
+    }
+
+    #[test]
+    fn an_answer_by_arp_is_as_its_table_says() {
+        let asker = (Ipv4Addr::new(10, 0, 0, 7), Mac([2, 0, 0, 0, 0, 7]));
+        let vip = Mac([0x5a, 0xfe, 10, 0, 0, 1]);
+        let frame = arp_answer(Ipv4Addr::new(10, 0, 0, 1), vip, asker).sent_by(golden::MAC);
+        let text = "0200000000070200000000010806000108000604000\
+                    25afe0a0000010a0000010200000000070a000007";
+        assert_eq!(format!("{frame:?}"), text, "the card's own address is in no claim");
+    }
+
+    #[test]
+    fn an_answer_by_neighbor_discovery_is_as_its_table_says() {
+        let of = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
+        let asker = (of(7), Mac([2, 0, 0, 0, 0, 7]));
+        let vip = Mac([0x5a, 0xfe, 0, 0, 0, 1]);
+        let frame = neighbor_answer(of(1), vip, asker).sent_by(golden::MAC);
+        let bytes = frame.as_bytes();
+        assert_eq!(bytes[..12], [2, 0, 0, 0, 0, 7, 2, 0, 0, 0, 0, 1]);
+        assert_eq!(bytes[54..56], [136, 0]);
+        assert_eq!(bytes[58], 0x60, "solicited, override");
+        assert_eq!(bytes[78..], [2, 1, 0x5a, 0xfe, 0, 0, 0, 1]);
+        let mut words = bytes[22..].to_vec();
+        words.extend([0, 0, 0, 32, 0, 0, 0, 58]);
+        let sum: u32 = words.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
+        assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff, "a receiver would drop it");
     }
 
     #[test]

@@ -71,16 +71,20 @@ mod frame;
 #[cfg(test)]
 mod golden;
 mod io;
+mod question;
 mod set;
 mod sighting;
 mod slot;
 
 pub use address::{Address, InterfaceId, Mac};
+pub use announcer::Announcer;
 pub use config::{Config, ConfigError, OnRemoved};
 pub use counters::Counters;
 pub use frame::{
-    ArpForm, Frame, arp_announcement, arp_probe, neighbor_advertisement, neighbor_probe,
+    ArpForm, Frame, arp_announcement, arp_answer, arp_probe, neighbor_advertisement,
+    neighbor_answer, neighbor_probe,
 };
 pub use io::{Event, Input, Output};
+pub use question::{Question, question};
 pub use set::AddressSet;
 pub use sighting::{Sighting, sighting};

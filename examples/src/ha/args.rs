@@ -118,6 +118,9 @@ pub enum Verb {
         #[command(flatten)]
         confirm: Confirm,
     },
+    /// The words of a farm.
+    #[command(flatten)]
+    Farm(OfFarm),
     /// Wait for an order that was given before
     Op {
         /// Its number
@@ -163,6 +166,49 @@ pub enum Verb {
     },
 }
 
+/// What is a farm's alone.
+#[derive(Clone, Debug, Subcommand)]
+pub enum OfFarm {
+    /// Of a farm: a member takes no new clients, and its connections end; or takes part again
+    Drain {
+        /// The member: this one
+        node: String,
+        /// Take part again
+        #[arg(long)]
+        off: bool,
+        /// How it is confirmed
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+    /// Of a farm: how large a member's share is, until the daemon starts anew
+    Weight {
+        /// The member: this one
+        node: String,
+        /// 0 (no new clients) to 1000
+        weight: u16,
+        /// In this service only
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+        /// How it is confirmed
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+    /// Of a farm, for scripts: whether new clients come to this member
+    Gate {
+        /// They do, or not
+        gate: Gate,
+        /// How it is confirmed
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+    /// Of a farm: who owns which buckets
+    Table {
+        /// Of this service only
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+    },
+}
+
 /// How an order is confirmed. `--yes` answers what would be asked; `--force` overrides a check.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Confirm {
@@ -203,6 +249,15 @@ pub enum Switch {
     On,
     /// Off.
     Off,
+}
+
+/// Open or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Gate {
+    /// New clients come.
+    Open,
+    /// None do.
+    Close,
 }
 
 /// A state to wait for.

@@ -62,7 +62,7 @@ impl<'a> Order<'a> {
             return Ok(End::Exit(Exit::Done));
         }
         if plan.confirm && !self.confirm.yes {
-            confirm(self.verb)?;
+            confirm(self.verb.name())?;
         }
         let wait = self.at.timeout.unwrap_or(WAIT);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
@@ -124,9 +124,9 @@ fn follow(at: &At<'_>, request: &Request, wait: Duration) -> Result<End, Refused
 }
 
 /// Asks whoever is there; without a terminal nobody is.
-fn confirm(verb: Verb) -> Result<(), Refused> {
+pub(super) fn confirm(word: &str) -> Result<(), Refused> {
     if !io::stdin().is_terminal() {
-        let text = format!("{} is confirmed first: add --yes", verb.name());
+        let text = format!("{word} is confirmed first: add --yes");
         return Err(Refused::new(Exit::Denied, text));
     }
     let mut out = io::stdout().lock();

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use ha_core::control::protocol::{Reply, Request, Verb as Ordered};
-use ha_core::control::{Exit, Refused};
+use ha_core::control::{Exit, FarmVerb, Refused};
 
-use super::args::{Confirm, Ha, Switch, Verb};
+use super::args::{Confirm, Gate, Ha, OfFarm, Switch, Verb};
 use super::order::Order;
 use super::output::Output;
-use super::{ask, doctor, files, see};
+use super::{ask, doctor, farm, files, see};
 
 /// What a command ended with: a code of OPERATIONS, or one of a predicate's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +82,8 @@ fn obey(at: &At<'_>, verb: &Verb) -> Result<End, Refused> {
         Verb::Role { quiet } => see::role(at, *quiet),
         Verb::History => see::history(at),
         Verb::Wait { state } => see::wait(at, *state),
-        Verb::Start(confirm) => give(at, Ordered::Start, *confirm),
-        Verb::Stop(confirm) => give(at, Ordered::Stop, *confirm),
+        Verb::Start(confirm) => either(at, Ordered::Start, FarmVerb::Start, *confirm),
+        Verb::Stop(confirm) => either(at, Ordered::Stop, FarmVerb::Stop, *confirm),
         Verb::Restart(confirm) => give(at, Ordered::Restart, *confirm),
         Verb::Stopstart(confirm) => give(at, Ordered::Stopstart, *confirm),
         Verb::Swap(confirm) => give(at, Ordered::Swap, *confirm),
@@ -101,6 +101,7 @@ fn obey(at: &At<'_>, verb: &Verb) -> Result<End, Refused> {
         Verb::Checkers { switch, confirm } => {
             give(at, Ordered::Checkers { on: *switch == Switch::On }, *confirm)
         }
+        Verb::Farm(verb) => of_farm(at, verb),
         Verb::Op { id } => super::order::attach(at, *id),
         Verb::Reload => match ask::once(at.socket, &Request::Reload)? {
             Reply::Said(said) => {
@@ -119,6 +120,31 @@ fn obey(at: &At<'_>, verb: &Verb) -> Result<End, Refused> {
         }
         Verb::Man { folder } => files::man(folder),
     }
+}
+
+/// The words that are a farm's alone.
+fn of_farm(at: &At<'_>, verb: &OfFarm) -> Result<End, Refused> {
+    match verb {
+        OfFarm::Drain { node, off, confirm } => {
+            farm::give(at, FarmVerb::Drain { node: node.clone(), on: !off }, *confirm)
+        }
+        OfFarm::Weight { node, weight, service, confirm } => {
+            let (node, service) = (node.clone(), service.clone());
+            farm::give(at, FarmVerb::Weight { node, weight: *weight, service }, *confirm)
+        }
+        OfFarm::Gate { gate, confirm } => {
+            farm::give(at, FarmVerb::Gate { open: *gate == Gate::Open }, *confirm)
+        }
+        OfFarm::Table { service } => farm::table(at, service.as_deref()),
+    }
+}
+
+/// A word that mirrors and farms know.
+fn either(at: &At<'_>, verb: Ordered, of_farm: FarmVerb, confirm: Confirm) -> Result<End, Refused> {
+    if farm::farms(at)?.is_some() {
+        return farm::give(at, of_farm, confirm);
+    }
+    give(at, verb, confirm)
 }
 
 fn give(at: &At<'_>, verb: Ordered, confirm: Confirm) -> Result<End, Refused> {

@@ -9,6 +9,7 @@ use ha_core::verdict::span;
 
 use super::args::State;
 use super::ask::{self, Answers, strange};
+use super::farm;
 use super::output::Output;
 use super::run::{At, End};
 use super::show;
@@ -17,13 +18,16 @@ pub(super) fn status(at: &At<'_>, watch: bool) -> Result<End, Refused> {
     let request = Request::Status { module: at.named(), watch };
     let mut answers = Answers::of(at.socket, &request, Some(ask::PATIENCE))?;
     while let Some(answer) = answers.next()? {
-        let Reply::Status(modules) = &answer else { return Err(strange(&answer)) };
-        if at.output.json {
+        if at.output.json && matches!(answer, Reply::Status(_) | Reply::Farms(_)) {
             Output::json(&answer);
             continue;
         }
-        let pages: Vec<String> =
-            modules.iter().map(|module| show::status(module, at.output.style)).collect();
+        let style = at.output.style;
+        let pages: Vec<String> = match &answer {
+            Reply::Status(modules) => modules.iter().map(|it| show::status(it, style)).collect(),
+            Reply::Farms(farms) => farms.iter().map(|it| farm::status(it, style)).collect(),
+            other => return Err(strange(other)),
+        };
         let clear = if watch && at.output.style.colour { "\x1b[H\x1b[J" } else { "" };
         Output::line(format!("{clear}{}", pages.join("\n")).trim_end());
     }
@@ -72,6 +76,9 @@ fn event_line(event: &EventLine) -> String {
 
 /// One line for each module; the worst is the code.
 pub(super) fn check(at: &At<'_>) -> Result<End, Refused> {
+    if let Some(farms) = farm::farms(at)? {
+        return Ok(farm::check(&farms));
+    }
     let modules = ask::status(at.socket, at.module)?;
     let worst = modules.iter().map(severity).max().unwrap_or(3);
     if at.output.json {

@@ -315,7 +315,7 @@ pub struct FileError {
 }
 
 /// A file and its text, so that errors can say where they are.
-pub(super) struct Source {
+pub(crate) struct Source {
     path: PathBuf,
     text: String,
 }
@@ -430,7 +430,7 @@ impl Node {
 }
 
 impl Source {
-    pub(super) fn read(path: &Path) -> Result<Self, FileError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, FileError> {
         match fs::read_to_string(path) {
             Ok(text) => Ok(Self { path: path.into(), text }),
             Err(error) => {
@@ -440,7 +440,7 @@ impl Source {
         }
     }
 
-    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
         toml::from_str(&self.text).map_err(|error| {
             let start = error.span().map(|span| span.start);
             let line = start.map(|at| self.text[..at].matches('\n').count() + 1);
@@ -449,7 +449,7 @@ impl Source {
         })
     }
 
-    pub(super) fn error(&self, path: &[&str], what: &str) -> FileError {
+    pub(crate) fn error(&self, path: &[&str], what: &str) -> FileError {
         let line = line_of(&self.text, path);
         FileError { path: self.path.clone(), line, what: what.into() }
     }

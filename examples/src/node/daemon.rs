@@ -85,7 +85,7 @@ pub enum DaemonError {
     },
     /// A daemon runs already.
     #[error(
-        "{field}: another mirror-node uses {}: stop it, or name another folder",
+        "{field}: another daemon uses {}: stop it, or name another folder",
         path.display()
     )]
     InUse {
@@ -352,7 +352,7 @@ fn watch_modules(node: &Node, entries: &[Entry]) -> Result<Option<Checkers>, Dae
     let watched: Vec<Watched> = with
         .map(|(module, entry)| Watched {
             name: module.name.clone(),
-            handle: entry.handle.clone(),
+            handle: Some(entry.handle.clone()),
             checkers: module.checkers.clone(),
             loops: module.loops.clone(),
             surroundings: entry.told.surroundings.clone(),
@@ -418,7 +418,7 @@ const NODE_THREAD: &str = "ha-node";
 const LAST_GOOD: &str = "HA_NODE_LAST_GOOD";
 
 /// Makes a folder, and holds it against other daemons.
-fn lock(field: &'static str, path: &Path) -> Result<File, DaemonError> {
+pub(crate) fn lock(field: &'static str, path: &Path) -> Result<File, DaemonError> {
     let failed = |source| DaemonError::Folder { field, path: path.into(), source };
     std::fs::create_dir_all(path).map_err(failed)?;
     let file = File::options().create(true).append(true).open(path.join("daemon.lock"));
@@ -458,20 +458,20 @@ fn patience(module: &Module) -> Duration {
 }
 
 /// What the daemon is told by signals.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let (interrupt, hangup) = (SignalKind::interrupt(), SignalKind::hangup());
         Ok(Self { terminate, interrupt: signal(interrupt)?, hangup: signal(hangup)? })
     }
 
-    async fn next(&mut self) -> Told {
+    pub(crate) async fn next(&mut self) -> Told {
         tokio::select! {
             _ = self.terminate.recv() => Told::End,
             _ = self.interrupt.recv() => Told::End,
@@ -479,14 +479,14 @@ impl Signals {
         }
     }
 
-    async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         while self.next().await != Told::End {}
     }
 }
 
 /// What a signal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+pub(crate) enum Told {
     /// Stop in order, and end.
     End,
     /// Read the files again.

@@ -16,13 +16,14 @@
 //! | 24 | 8 | epoch |
 //! | 32 | 8 | sequence |
 //! | 40 | 8 | echo |
-//! | 48 | 0 to 448 | body |
+//! | 48 | 0 to 448 | body; a farm's up to 1,136 |
 //! | last 16 | 16 | HMAC-SHA256 of all before it, its first half (RFC 2104, RFC 4868) |
 //!
 //! The first 24 bytes stay where they are in every later version. Nothing but magic, version and
 //! cluster is believed before the MAC is right, and those three only to name the reason of a
 //! rejection.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::BufMut;
@@ -42,6 +43,14 @@ pub enum Kind {
     Ask,
     /// From the witness: the answer to one request.
     Answer,
+    /// Between members of a farm: life, view and state (`CONTRACT-FARM.md` "Messages").
+    Member,
+    /// Between members of a farm: a part of a new view.
+    Propose,
+    /// Between members of a farm: asks for parts of a view's tables.
+    Pull,
+    /// Between members of a farm: a part of a view's tables.
+    Part,
 }
 
 impl Kind {
@@ -51,6 +60,10 @@ impl Kind {
             Self::Beat => 1,
             Self::Ask => 2,
             Self::Answer => 3,
+            Self::Member => 4,
+            Self::Propose => 5,
+            Self::Pull => 6,
+            Self::Part => 7,
         }
     }
 
@@ -60,7 +73,19 @@ impl Kind {
             1 => Some(Self::Beat),
             2 => Some(Self::Ask),
             3 => Some(Self::Answer),
+            4 => Some(Self::Member),
+            5 => Some(Self::Propose),
+            6 => Some(Self::Pull),
+            7 => Some(Self::Part),
             _ => None,
+        }
+    }
+
+    /// The longest datagram of this kind: a farm tells more at once than a pair.
+    pub const fn datagram_max(self) -> usize {
+        match self {
+            Self::Beat | Self::Ask | Self::Answer => DATAGRAM_MAX,
+            Self::Member | Self::Propose | Self::Pull | Self::Part => LONG_MAX,
         }
     }
 }
@@ -217,7 +242,7 @@ pub enum Reject {
     /// Shorter than header and MAC.
     #[error("shorter than a header and a MAC")]
     Truncated,
-    /// Longer than [`DATAGRAM_MAX`].
+    /// Longer than [`Kind::datagram_max`].
     #[error("longer than any datagram of ours")]
     Oversized,
     /// Not ours at all.
@@ -344,12 +369,27 @@ pub fn seal(header: &Header, body: impl FnOnce(&mut &mut [u8]), keys: &Keys) -> 
     Datagram { len, bytes }
 }
 
+/// As [`seal`], for the kinds of a farm, whose datagrams have up to [`LONG_MAX`] bytes.
+///
+/// # Panics
+/// If `body` is longer than [`LONG_BODY_MAX`], or the kind is none of a farm's.
+pub fn seal_long(header: &Header, body: &[u8], keys: &Keys) -> Vec<u8> {
+    assert!(body.len() <= LONG_BODY_MAX, "a longer datagram would be fragmented");
+    assert!(header.kind.datagram_max() == LONG_MAX, "a reader refuses so long a pair's datagram");
+    let mut bytes = Vec::with_capacity(Header::LEN + body.len() + MAC_LEN);
+    header.encode(&mut bytes);
+    bytes.extend_from_slice(body);
+    let tag = keys.tag(&bytes);
+    bytes.extend_from_slice(&tag);
+    bytes
+}
+
 /// Opens what came from the network, if it belongs to `cluster` and was sealed with one of `keys`.
 ///
 /// # Errors
 /// [`Reject`] says why not. Nothing was believed then.
 pub fn open<'a>(bytes: &'a [u8], keys: &Keys, cluster: ClusterId) -> Result<Packet<'a>, Reject> {
-    if bytes.len() > DATAGRAM_MAX {
+    if bytes.len() > LONG_MAX {
         return Err(Reject::Oversized);
     }
     let signed = bytes.len().checked_sub(MAC_LEN).ok_or(Reject::Truncated)?;
@@ -370,6 +410,9 @@ pub fn open<'a>(bytes: &'a [u8], keys: &Keys, cluster: ClusterId) -> Result<Pack
     }
     let header = Header::decode(&mut fields)?;
     fields.finish()?;
+    if bytes.len() > header.kind.datagram_max() {
+        return Err(Reject::Oversized);
+    }
     Ok(Packet { header, body })
 }
 
@@ -387,6 +430,10 @@ pub fn peek_module(bytes: &[u8]) -> Option<ModuleId> {
 pub const DATAGRAM_MAX: usize = 512;
 /// The longest body.
 pub const BODY_MAX: usize = DATAGRAM_MAX - Header::LEN - MAC_LEN;
+/// The longest datagram of a farm: it fits into every path's packet too.
+pub const LONG_MAX: usize = 1_200;
+/// The longest body of a farm's datagram.
+pub const LONG_BODY_MAX: usize = LONG_MAX - Header::LEN - MAC_LEN;
 /// How many bytes of the MAC are sent: half of a SHA-256 hash, as RFC 4868 has it.
 pub const MAC_LEN: usize = 16;
 /// The version that this build speaks.
@@ -416,6 +463,7 @@ const _: () =
     assert!(Header::LEN == MODULE_AT + 2 + 4 + RESERVED_LEN + 3 * 8, "fields would overlap");
 const _: () =
     assert!(CLUSTER_AT + 8 == MODULE_AT, "the peeked module would be part of the cluster");
+const _: () = assert!(LONG_MAX <= 1280 - 40 - 8, "IPv6 would have to fragment a farm's datagram");
 const _: () = assert!(DATAGRAM_MAX <= 1280 - 40 - 8, "IPv6 would have to fragment a datagram");
 const _: () = assert!(DATAGRAM_MAX <= u16::MAX as usize, "a length would not fit its field");
 
@@ -425,7 +473,6 @@ fn prepare(key: &[u8; 32]) -> Hmac<Sha256> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
     use alloc::{format, vec};
 
     use proptest::prelude::*;
@@ -512,6 +559,20 @@ mod tests {
     }
 
     #[test]
+    fn only_a_farm_says_so_much_at_once() {
+        let long = Header { kind: Kind::Member, ..header() };
+        let bytes = seal_long(&long, &[7; LONG_BODY_MAX], &keys(1));
+        assert_eq!(bytes.len(), LONG_MAX);
+        assert_eq!(open(&bytes, &keys(1), CLUSTER).unwrap().body, [7; LONG_BODY_MAX]);
+        let mut pair = bytes;
+        pair[5] = Kind::Beat.as_u8();
+        let signed = pair.len() - MAC_LEN;
+        let tag = keys(1).tag(&pair[..signed]);
+        pair[signed..].copy_from_slice(&tag);
+        assert_eq!(open(&pair, &keys(1), CLUSTER), Err(Reject::Oversized));
+    }
+
+    #[test]
     fn names_why_a_datagram_is_dropped() {
         let rejected = |bytes: &[u8]| open(bytes, &keys(1), CLUSTER).unwrap_err();
         let good = sealed(b"body", &keys(1));
@@ -519,13 +580,13 @@ mod tests {
         let changed = |at: usize, to: u8| forged(|bytes| bytes[at] = to, &keys(1));
         assert_eq!(rejected(&[]), Reject::Truncated);
         assert_eq!(rejected(&good[..Header::LEN + MAC_LEN - 1]), Reject::Truncated);
-        assert_eq!(rejected(&[0; DATAGRAM_MAX + 1]), Reject::Oversized);
+        assert_eq!(rejected(&[0; LONG_MAX + 1]), Reject::Oversized);
         assert_eq!(rejected(&changed(0, 0)), Reject::Magic);
         assert_eq!(rejected(&changed(4, 2)), Reject::Version);
         assert_eq!(rejected(&changed(8, 0)), Reject::Cluster);
         assert_eq!(rejected(sealed(b"body", &keys(2)).as_bytes()), Reject::Mac);
         assert_eq!(rejected(&good[..good.len() - 1]), Reject::Mac);
-        assert_eq!(rejected(&changed(5, 4)), Reject::Kind);
+        assert_eq!(rejected(&changed(5, 8)), Reject::Kind);
         assert_eq!(rejected(&changed(23, 1)), Reject::Reserved);
         assert_eq!(rejected(&changed(22, 1)), Reject::Reserved);
         let invalid = |field| Reject::Decode(DecodeError::Invalid(field));
@@ -538,7 +599,7 @@ mod tests {
     fn every_kind_has_its_number() {
         for number in 0..=u8::MAX {
             let kind = Kind::from_u8(number);
-            assert_eq!(kind.is_some(), (1..=3).contains(&number));
+            assert_eq!(kind.is_some(), (1..=7).contains(&number));
             assert_eq!(kind.map_or(number, Kind::as_u8), number);
         }
     }

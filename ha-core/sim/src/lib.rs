@@ -21,6 +21,7 @@ pub mod client;
 pub mod clock;
 pub mod disk;
 pub mod fact;
+pub mod farm;
 pub mod fault;
 pub mod history;
 pub mod host;

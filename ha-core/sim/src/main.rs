@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ha_core::Profile;
 use ha_quorum::Vote;
+use ha_sim::farm;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::{Keeper, Options};
 
@@ -19,6 +20,7 @@ Simulates a mirror pair, its witness and everything that can go wrong around the
 
 ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--witness W] [--profile P]
        [--upgrades] [--trace]
+ha-sim --farm [--members K] [--seed N] [--histories N | --minutes M] [--trace]
 
   --seed N        the seed, or the first of several; without it, one from the clock
   --histories N   so many, with the seeds N, N+1, ...
@@ -29,12 +31,16 @@ ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--witness W] [--prof
   --profile P     lan (default), fast or wan
   --upgrades      daemons are replaced while their applications run, too
   --trace         print what happened, one column for each of A, W and B
+  --farm          a farm in the place of a pair
+  --members K     of so many, 2 to 16; without it, as many as the seed says
 
 Exit codes: 0 all is well, 1 wrong usage, 2 a safety rule is broken, 3 the pair did not become
-whole (liveness), 101 a machine panicked.";
+whole or the farm did not settle (liveness), 101 a machine panicked.";
 
 struct Arguments {
     options: Options,
+    /// A farm, of so many members if it is said.
+    farm: Option<Option<usize>>,
     end: End,
 }
 
@@ -87,11 +93,11 @@ fn all(arguments: &Arguments) -> io::Result<ExitCode> {
             break;
         }
         let options = Options { seed: first.wrapping_add(count), ..arguments.options };
-        let ending = one(options);
+        let ending = one(options, arguments.farm);
         count += 1;
         if ending.code != 0 {
             // What was found counts, whoever listens.
-            let _ = report(options, &ending);
+            let _ = report(options, arguments.farm, &ending);
             return Ok(ExitCode::from(ending.code));
         }
         if options.trace {
@@ -110,7 +116,31 @@ struct Ending {
     trace: String,
 }
 
-fn one(options: Options) -> Ending {
+fn one(options: Options, farm: Option<Option<usize>>) -> Ending {
+    match farm {
+        None => one_pair(options),
+        Some(members) => {
+            let (seed, trace) = (options.seed, options.trace);
+            one_farm(farm::options::Options { seed, members, trace })
+        }
+    }
+}
+
+fn one_farm(options: farm::options::Options) -> Ending {
+    use farm::history::{Verdict, draw, run};
+    let mut world = None;
+    let result = catch_unwind(AssertUnwindSafe(|| run(world.insert(draw(options)))));
+    let trace = world.map(|world| world.trace.text().to_owned()).unwrap_or_default();
+    let (code, text) = match result {
+        Ok(Verdict::Good) => (0, String::new()),
+        Ok(Verdict::Unsafe(violation)) => (2, format!("{}: {}", violation.rule, violation.text)),
+        Ok(Verdict::Stuck(text)) => (3, format!("FG3: not settled in time: {text}")),
+        Err(_) => (101, "a machine panicked".into()),
+    };
+    Ending { code, text, trace }
+}
+
+fn one_pair(options: Options) -> Ending {
     let mut world = None;
     let result = catch_unwind(AssertUnwindSafe(|| run(world.insert(draw(options)))));
     let trace = world.map(|world| world.trace.text().to_owned()).unwrap_or_default();
@@ -123,15 +153,21 @@ fn one(options: Options) -> Ending {
     Ending { code, text, trace }
 }
 
-fn report(options: Options, ending: &Ending) -> io::Result<()> {
+fn report(options: Options, farm: Option<Option<usize>>, ending: &Ending) -> io::Result<()> {
     let trace = if options.trace {
         ending.trace.clone()
     } else {
-        one(Options { trace: true, ..options }).trace
+        one(Options { trace: true, ..options }, farm).trace
     };
     let mut out = io::stdout();
     out.write_all(trace.as_bytes())?;
     writeln!(out, "seed {} FAILED: {}", options.seed, ending.text)?;
+    if let Some(members) = farm {
+        let members = members.map(|members| format!(" --members {members}")).unwrap_or_default();
+        let seed = options.seed;
+        let command = format!("-- --farm --seed {seed}{members} --trace");
+        return writeln!(out, "repeat: cargo run -p ha-sim --release {command}");
+    }
     let profile = format!("{:?}", options.profile).to_lowercase();
     let witness = match options.keeper {
         Keeper::Arbiter => "",
@@ -151,11 +187,14 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut options = Options::new(since.as_nanos() as u64, Vote::Arbiter);
     let mut end = End::Histories(1);
+    let (mut farm, mut members) = (false, None);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         match word.as_str() {
             "--help" | "-h" => return Ok(None),
             "--trace" => options.trace = true,
+            "--farm" => farm = true,
+            "--members" => members = Some(members_of(&value()?)?),
             "--upgrades" => options.upgrades = true,
             "--seed" => options.seed = number(&value()?)?,
             "--histories" => end = End::Histories(some(&value()?)?),
@@ -166,7 +205,18 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             _ => return Err(format!("unknown argument {word}")),
         }
     }
-    Ok(Some(Arguments { options, end }))
+    if members.is_some() && !farm {
+        return Err("--members is for --farm: a pair has two".into());
+    }
+    Ok(Some(Arguments { options, farm: farm.then_some(members), end }))
+}
+
+fn members_of(word: &str) -> Result<usize, String> {
+    let most = farm::options::MEMBERS_MAX;
+    match usize::try_from(number(word)?) {
+        Ok(count) if (2..=most).contains(&count) => Ok(count),
+        _ => Err(format!("{word} members: a simulated farm has 2 to {most}")),
+    }
 }
 
 fn number(word: &str) -> Result<u64, String> {

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::fmt::Debug;
 
 /// One thing that happens at an instant.
 ///
@@ -155,17 +156,23 @@ pub enum Event {
     Inspect,
 }
 
-/// One heap for the whole world. Equal times keep the order in which they were scheduled, so that
-/// one seed gives one history.
-#[derive(Debug, Default)]
-pub struct Queue {
-    heap: BinaryHeap<Reverse<(u64, u64, Event)>>,
+/// One heap for the whole world, of a pair's events or of others. Equal times keep the order in
+/// which they were scheduled, so that one seed gives one history.
+#[derive(Debug)]
+pub struct Queue<E = Event> {
+    heap: BinaryHeap<Reverse<(u64, u64, E)>>,
     number: u64,
 }
 
-impl Queue {
+impl<E: Ord> Default for Queue<E> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new(), number: 0 }
+    }
+}
+
+impl<E: Copy + Debug + Ord> Queue<E> {
     /// Schedules `event` at true time `at`.
-    pub fn push(&mut self, at: u64, event: Event) {
+    pub fn push(&mut self, at: u64, event: E) {
         self.number += 1;
         self.heap.push(Reverse((at, self.number, event)));
         assert!(self.heap.len() <= EVENTS_MAX, "the world feeds on itself: {event:?} at {at}");
@@ -177,7 +184,7 @@ impl Queue {
     }
 
     /// Takes the next event.
-    pub fn pop(&mut self) -> Option<(u64, Event)> {
+    pub fn pop(&mut self) -> Option<(u64, E)> {
         self.heap.pop().map(|Reverse((at, _, event))| (at, event))
     }
 }

@@ -11,6 +11,8 @@ pub enum Column {
     W,
     /// Node 1.
     B,
+    /// A member of a farm, which has too many for columns: its number begins the line.
+    Member(usize),
     /// The whole width: faults, phases, verdicts.
     World,
 }
@@ -60,6 +62,7 @@ impl Trace {
             Column::A => 0,
             Column::W => 1,
             Column::B => 2,
+            Column::Member(member) => return writeln!(out, "{member:>2} {text}"),
             Column::World => return writeln!(out, "== {text}"),
         };
         for _ in 0..before {

@@ -8,7 +8,7 @@ use ha_proto::ModuleId;
 use serde::{Deserialize, Serialize};
 
 use crate::Order;
-use crate::control::Refused;
+use crate::control::{Exit, FarmReport, FarmVerb, Refused};
 use crate::verdict::{HostFacts, Names};
 use crate::view::View;
 
@@ -42,6 +42,29 @@ pub trait Desk: Send + Sync + 'static {
 
     /// The configuration.
     fn config(&self) -> impl Future<Output = ConfigTexts> + Send;
+
+    /// The farms, by name. A daemon that has one is asked of farms alone. The default has none.
+    fn farms(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// How the farm of this name is doing; `None` when there is none, or the daemon is ending.
+    fn farm(&self, _farm: &str) -> impl Future<Output = Option<FarmReport>> + Send {
+        core::future::ready(None)
+    }
+
+    /// Obeys, of a farm. What comes of it is seen in later reports.
+    ///
+    /// # Errors
+    /// Why not, and what to do. Nothing has changed then.
+    fn order_farm(
+        &self,
+        farm: &str,
+        _verb: FarmVerb,
+    ) -> impl Future<Output = Result<(), Refused>> + Send {
+        let text = std::format!("there is no farm {farm:?}");
+        core::future::ready(Err(Refused::new(Exit::Usage, text)))
+    }
 }
 
 /// How one module is doing.

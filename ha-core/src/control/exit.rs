@@ -84,6 +84,20 @@ impl From<OrderError> for Refused {
     }
 }
 
+#[cfg(feature = "linux")]
+impl From<crate::linux::farm::OrderError> for Refused {
+    fn from(error: crate::linux::farm::OrderError) -> Self {
+        match error {
+            crate::linux::farm::OrderError::Refused(why) => {
+                Self::new(Exit::Usage, std::format!("{why}"))
+            }
+            crate::linux::farm::OrderError::Closed => {
+                Self::new(Exit::Unavailable, "the daemon is ending")
+            }
+        }
+    }
+}
+
 impl From<crate::driver::OrderError> for Refused {
     fn from(error: crate::driver::OrderError) -> Self {
         match error {

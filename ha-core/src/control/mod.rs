@@ -12,6 +12,7 @@ mod board;
 mod client;
 mod desk;
 mod exit;
+mod farm;
 mod log;
 mod ops;
 mod plan;
@@ -24,6 +25,9 @@ mod wall;
 pub use self::client::{Client, ClientError};
 pub use self::desk::{Checker, Command, ConfigTexts, Desk, Report};
 pub use self::exit::{Exit, Refused};
+pub use self::farm::{
+    FarmMember, FarmReport, FarmRun, FarmService, FarmStatus, FarmTable, FarmVerb,
+};
 pub use self::log::{Entry, EventLog, Past, Since};
 pub use self::plan::Plan;
 pub use self::server::{Server, ServerError};

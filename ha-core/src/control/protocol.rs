@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Order;
 use crate::control::plan::Plan;
-use crate::control::{Command, ConfigTexts, ModuleStatus, Refused};
+use crate::control::{
+    Command, ConfigTexts, FarmStatus, FarmTable, FarmVerb, ModuleStatus, Refused,
+};
 
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
@@ -89,6 +91,32 @@ pub enum Request {
         /// How long to wait, in milliseconds.
         wait_ms: u64,
     },
+    /// The tables of a farm.
+    Table {
+        /// Of which farm.
+        module: Option<String>,
+        /// Of which service; all if none is named.
+        #[serde(default)]
+        service: Option<String>,
+    },
+    /// What an order of a farm would do.
+    FarmPlan {
+        /// Of which.
+        module: Option<String>,
+        /// The order.
+        #[serde(flatten)]
+        verb: FarmVerb,
+    },
+    /// To obey; the answer comes when the wanted state was observed.
+    FarmOrder {
+        /// Which farm.
+        module: Option<String>,
+        /// The order.
+        #[serde(flatten)]
+        verb: FarmVerb,
+        /// How long to wait, in milliseconds.
+        wait_ms: u64,
+    },
     /// To read the configuration again.
     Reload,
     /// The configuration.
@@ -138,6 +166,10 @@ pub enum Verb {
 pub enum Reply {
     /// How modules are doing.
     Status(Vec<ModuleStatus>),
+    /// How farms are doing: what a daemon of farms answers in place of it.
+    Farms(Vec<FarmStatus>),
+    /// Tables of a farm.
+    Tables(Vec<FarmTable>),
     /// An event.
     Event(EventLine),
     /// So many events before the next one are forgotten.

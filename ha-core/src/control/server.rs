@@ -26,6 +26,7 @@ use crate::control::protocol::{Reply, line};
 use crate::control::{Desk, Exit, Refused, Report};
 
 mod answer;
+mod farm;
 mod obey;
 mod wire;
 

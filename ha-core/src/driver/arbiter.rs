@@ -201,6 +201,9 @@ impl Desk {
         match packet.header.kind {
             Kind::Ask => {}
             Kind::Beat | Kind::Answer => return Err(Reject::Misplaced),
+            Kind::Member | Kind::Propose | Kind::Pull | Kind::Part => {
+                return Err(Reject::Misplaced);
+            }
         }
         let ask = Ask::decode(packet.header.sender, packet.body)?;
         Ok((cluster, packet.header.module, ask))

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 
 use ha_proto::wire::Keys;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use tracing::{info, warn};
 
 use super::StartError;
@@ -15,15 +17,15 @@ use crate::raw::Key;
 /// What the key of a cluster gives to each use, and the second one that is accepted while it is
 /// changed.
 #[derive(Clone)]
-pub(super) struct Secrets {
-    pub(super) datagrams: Keys,
+pub(crate) struct Secrets {
+    pub(crate) datagrams: Keys,
     /// `None` without a key.
     pub(super) stream: Option<StreamKeys>,
 }
 
 impl Secrets {
     /// Reads what `key` names. A file that others may read is a warning.
-    pub(super) fn load(key: &Key) -> Result<Self, StartError> {
+    pub(crate) fn load(key: &Key) -> Result<Self, StartError> {
         match key {
             Key::Insecure => {
                 warn!("insecure = true: whoever reaches the ports can stop this cluster");
@@ -44,6 +46,19 @@ impl Secrets {
             }
         }
     }
+}
+
+/// What a farm's members hash clients by, 128 bits out of the cluster's key in this file (the field
+/// `field` of a configuration).
+///
+/// # Errors
+/// [`StartError::Key`] or [`StartError::KeyFormat`].
+pub fn hash_key(field: &'static str, path: &str) -> Result<[u8; 16], StartError> {
+    let key = key_in(field, path)?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes a key of any length");
+    mac.update(b"ha-farm: which server takes a client");
+    let bytes = mac.finalize().into_bytes();
+    Ok(bytes[..16].try_into().expect("SHA-256 has 32 bytes"))
 }
 
 fn key_in(field: &'static str, path: &str) -> Result<[u8; 32], StartError> {

@@ -93,6 +93,7 @@ use std::prelude::rust_2024::*;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use ha_proto::wire::DATAGRAM_MAX;
 use ha_proto::{Boot, Epoch, ModuleId, StoreId};
 use ha_replicate::Recovered;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -107,11 +108,13 @@ pub(crate) use self::echo::Ping;
 use self::greetings::Refused;
 use self::handle::{PROPOSALS_MAX, Shared};
 use self::hosting::Hosting;
-use self::key::Secrets;
+pub(crate) use self::key::Secrets;
 use self::mailbox::{Letter, Mailbox};
 use self::module::{Module, Observers, Ports};
 use self::turn::Loop;
-use self::udp::Port;
+pub(crate) use self::udp::Port;
+#[cfg(feature = "linux")]
+pub(crate) use self::udp::bind;
 #[cfg(feature = "linux")]
 pub(crate) use self::watched::watch;
 use crate::raw::{Key, NodeConfig};
@@ -123,6 +126,7 @@ pub use self::clock::Clock;
 pub use self::error::{Failure, StartError};
 pub use self::handle::{Handle, OrderError, ProposeError, Watch};
 pub use self::host::{Guard, Host, HostError};
+pub use self::key::hash_key;
 pub use self::session::{Session, Source};
 pub use self::upgrade::{NotHandedOver, WhyUnready};
 
@@ -394,9 +398,10 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
     let first = &modules.first().expect("a driver without modules does not start").config;
     connect(first, secrets.stream.clone(), sockets.listener, &mailbox, refused);
     let witnesses: Vec<SocketAddr> = sockets.witnesses.keys().copied().collect();
+    let port = |socket| Port::new(socket, DATAGRAM_MAX);
     let ports = Ports {
-        links: sockets.links.into_iter().map(Port::new).collect::<io::Result<_>>()?,
-        witnesses: sockets.witnesses.into_values().map(Port::new).collect::<io::Result<_>>()?,
+        links: sockets.links.into_iter().map(port).collect::<io::Result<_>>()?,
+        witnesses: sockets.witnesses.into_values().map(port).collect::<io::Result<_>>()?,
     };
     let places = modules.iter().map(|module| (module.shared.id, module.shared.place)).collect();
     let made = modules.into_iter().map(|module| {
@@ -492,7 +497,7 @@ fn connect(
 }
 
 /// A random number of the system's.
-fn random() -> io::Result<u64> {
+pub(crate) fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     getrandom(&mut bytes, GetRandomFlags::empty())?;
     Ok(u64::from_be_bytes(bytes))

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::prelude::rust_2024::*;
 use std::task::{Context, Poll};
 
-use ha_proto::wire::DATAGRAM_MAX;
+use ha_proto::wire::LONG_MAX;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
@@ -17,12 +17,14 @@ use super::watched::watch;
 /// It takes datagrams from any address: what is in them is authenticated, and addresses change on
 /// the way.
 #[derive(Debug)]
-pub(super) struct Port {
+pub(crate) struct Port {
     socket: AsyncFd<UdpSocket>,
+    /// The longest datagram that is read whole.
+    longest: usize,
 }
 
 /// A bound socket that no runtime watches yet.
-pub(super) fn bind(field: &'static str, address: SocketAddr) -> Result<UdpSocket, StartError> {
+pub(crate) fn bind(field: &'static str, address: SocketAddr) -> Result<UdpSocket, StartError> {
     let failed = |source| StartError::Bind { field, address, source };
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
         .map_err(failed)?;
@@ -46,30 +48,32 @@ pub(super) fn any_for(to: SocketAddr) -> SocketAddr {
 }
 
 impl Port {
-    /// Needs the runtime's context.
-    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
-        Ok(Self { socket: watch(socket)? })
+    /// A port for datagrams of up to `longest` bytes. Needs the runtime's context.
+    pub(crate) fn new(socket: UdpSocket, longest: usize) -> io::Result<Self> {
+        assert!(longest <= LONG_MAX, "a longer datagram would be cut, and refused");
+        Ok(Self { socket: watch(socket)?, longest })
     }
 
     /// Sends one datagram, or loses it: a full buffer and an unreachable network are losses.
-    pub(super) fn send(&self, bytes: &[u8], to: SocketAddr) -> bool {
+    pub(crate) fn send(&self, bytes: &[u8], to: SocketAddr) -> bool {
         self.socket.get_ref().send_to(bytes, to).is_ok()
     }
 
     /// Receives what is there, at most [`RECEIVE_MAX`] datagrams; whether there may be more. Ready
     /// to be woken for more otherwise.
-    pub(super) fn receive(
+    pub(crate) fn receive(
         &self,
         cx: &mut Context<'_>,
         mut take: impl FnMut(&[u8], SocketAddr),
     ) -> bool {
         // One byte more than a datagram may have: a longer one is cut, seen to be so, and refused.
-        let mut buffer = [0; DATAGRAM_MAX + 1];
+        let mut buffer = [0; LONG_MAX + 1];
+        let buffer = &mut buffer[..=self.longest];
         let mut left = RECEIVE_MAX;
         while left > 0 {
             let Poll::Ready(Ok(mut ready)) = self.socket.poll_read_ready(cx) else { return false };
             loop {
-                match self.socket.get_ref().recv_from(&mut buffer) {
+                match self.socket.get_ref().recv_from(buffer) {
                     Ok((len, from)) => take(&buffer[..len], from),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         ready.clear_ready();

@@ -86,11 +86,29 @@ impl Addresses {
         label: Option<&str>,
         lifetime: Duration,
     ) -> io::Result<()> {
+        let seconds = whole_seconds(lifetime);
+        self.put(spot, label, seconds, seconds)
+    }
+
+    /// Sets an address for ever, as one that the host's own connections do not begin from: the
+    /// kernel chooses no deprecated address of IPv6, and none of `lo` of IPv4 where the way out
+    /// has one.
+    pub(super) fn set_for_others(&mut self, spot: Spot) -> io::Result<()> {
+        let preferred = if spot.ip.is_ipv4() { u32::MAX } else { 0 };
+        self.put(spot, None, u32::MAX, preferred)
+    }
+
+    fn put(
+        &mut self,
+        spot: Spot,
+        label: Option<&str>,
+        valid: u32,
+        preferred: u32,
+    ) -> io::Result<()> {
         let mut message = spot.message();
         let flags = self.flags(spot)?;
-        let seconds = whole_seconds(lifetime);
         let mut times = CacheInfo::default();
-        (times.ifa_valid, times.ifa_preferred) = (seconds, seconds);
+        (times.ifa_valid, times.ifa_preferred) = (valid, preferred);
         message.attributes.push(AddressAttribute::Flags(flags));
         message.attributes.push(AddressAttribute::CacheInfo(times));
         message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));

@@ -29,9 +29,19 @@ impl Frames {
     /// Opens the interface of this number, in this thread's network namespace, to hear who else
     /// claims one of `ips`. Needs the runtime's context, and `CAP_NET_RAW`.
     pub(super) fn open(index: u32, ips: &[IpAddr]) -> io::Result<Self> {
+        Self::start(index, &filter(ips))
+    }
+
+    /// As [`Frames::open`], but to hear who asks for one of `ips`: requests of ARP, and neighbor
+    /// solicitations. Of those, a socket hears even what a filter behind it drops.
+    pub(super) fn questions(index: u32, ips: &[IpAddr]) -> io::Result<Self> {
+        Self::start(index, &questions(ips))
+    }
+
+    fn start(index: u32, filter: &[SockFilter]) -> io::Result<Self> {
         let everything = Protocol::from(i32::from(ETH_P_ALL.to_be()));
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(everything))?;
-        socket.attach_filter(&filter(ips))?;
+        socket.attach_filter(filter)?;
         bind(socket.as_raw_fd(), &link_address(index)?)?;
         let frames = Self { socket: watch(socket)?, index };
         // Until it was bound, it heard every interface.
@@ -143,10 +153,67 @@ fn filter(ips: &[IpAddr]) -> Vec<SockFilter> {
     program(&steps)
 }
 
+/// What is heard by who answers: whatever asks for one of these addresses.
+fn questions(ips: &[IpAddr]) -> Vec<SockFilter> {
+    let v4 = ips.iter().filter_map(|ip| match ip {
+        IpAddr::V4(ip) => Some(Step::If(ip.to_bits(), "hear")),
+        IpAddr::V6(_) => None,
+    });
+    // The last four bytes of sixteen: what is heard in vain is read with care.
+    let v6 = ips.iter().filter_map(|ip| match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(Step::If((ip.to_bits() & u128::from(u32::MAX)) as u32, "hear")),
+    });
+    let mut steps = vec![
+        // `SKF_AD_PKTTYPE`, `PACKET_OUTGOING`.
+        Step::Load(Size::Four, ANCILLARY + 4),
+        Step::If(4, "ignore"),
+        // `SKF_AD_VLAN_TAG_PRESENT`.
+        Step::Load(Size::Four, ANCILLARY + 48),
+        Step::If(0, "untagged"),
+        Step::Go("ignore"),
+        Step::Label("untagged"),
+        Step::Load(Size::Two, ETHERTYPE),
+        Step::If(0x0806, "ARP"),
+        Step::If(0x86dd, "IPv6"),
+        Step::Go("ignore"),
+        Step::Label("ARP"),
+        Step::Load(Size::Two, ARP_OPERATION),
+        Step::If(1, "request"),
+        Step::Go("ignore"),
+        Step::Label("request"),
+        Step::Load(Size::Four, ARP_TARGET),
+    ];
+    steps.extend(v4);
+    steps.extend([
+        Step::Go("ignore"),
+        Step::Label("IPv6"),
+        Step::Load(Size::One, NEXT_HEADER),
+        Step::If(58, "ICMPv6"),
+        Step::Go("ignore"),
+        Step::Label("ICMPv6"),
+        Step::Load(Size::One, ICMP_TYPE),
+        Step::If(135, "solicitation"),
+        Step::Go("ignore"),
+        Step::Label("solicitation"),
+        Step::Load(Size::Four, NEIGHBOR_TARGET + 12),
+    ]);
+    steps.extend(v6);
+    steps.extend([
+        Step::Label("ignore"),
+        Step::Hear(0),
+        Step::Label("hear"),
+        Step::Hear(Frames::BYTES_MAX),
+    ]);
+    program(&steps)
+}
+
 // Where things are in an untagged frame: behind the 14 bytes of Ethernet, in ARP (RFC 826) and in
 // IPv6 (RFC 8200) without extension headers, as neighbor discovery is.
 const ETHERTYPE: u32 = 12;
+const ARP_OPERATION: u32 = 14 + 6;
 const ARP_SENDER: u32 = 14 + 14;
+const ARP_TARGET: u32 = 14 + 24;
 const NEXT_HEADER: u32 = 14 + 6;
 const IPV6_SOURCE: u32 = 14 + 8;
 const ICMP_TYPE: u32 = 14 + 40;

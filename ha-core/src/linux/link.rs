@@ -49,3 +49,14 @@ impl Link {
         Self { index: message.header.index, mac: mac.filter(|_| ethernet), up }
     }
 }
+
+/// The Ethernet address of an interface in this thread's network namespace.
+///
+/// # Errors
+/// There is no such interface, or it is none of Ethernet.
+pub fn mac_of(interface: &str) -> io::Result<ha_farm::Mac> {
+    let link = Link::find(&mut Netlink::open(None)?, interface)?;
+    let link = link.ok_or_else(|| io::Error::other("there is no such interface"))?;
+    let mac = link.mac.ok_or_else(|| io::Error::other("it is not of Ethernet"))?;
+    Ok(ha_farm::Mac(mac.0))
+}

@@ -1,6 +1,7 @@
 //! What a server that runs Linux does for a module. Each adapter is dumb: one effect, one act.
 //!
 //! - [`cgroup`]: the processes of a module as one thing that can be frozen, killed and proved gone.
+//! - [`farm`]: a member of a farm, at work.
 //! - [`plane`]: the filter of a farm, in the kernel.
 //! - [`checkers`]: what an administrator wants watched, and what follows.
 //! - [`output`]: what they print.
@@ -20,6 +21,7 @@ pub mod checkers;
 mod child;
 pub mod deadline;
 mod error;
+pub mod farm;
 mod filter;
 mod frames;
 mod gate;
@@ -39,5 +41,6 @@ mod vips;
 mod watch;
 
 pub use error::VipError;
+pub use link::mac_of;
 pub use plan::{VipConfig, VipsConfig};
 pub use vips::{Vips, VipsSeen};

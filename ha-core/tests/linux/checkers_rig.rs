@@ -71,13 +71,13 @@ impl Rig {
             let config = NodeConfig::try_from(pair.raw(0, id)).unwrap();
             watched.push(Watched {
                 name: setup.name.into(),
-                handle: driver.add(config, setup.host).unwrap(),
+                handle: Some(driver.add(config, setup.host).unwrap()),
                 checkers: checkers(setup.checkers).unwrap(),
                 loops: setup.loops,
                 surroundings: setup.surroundings,
             });
         }
-        let handles = watched.iter().map(|it| it.handle.clone()).collect();
+        let handles = watched.iter().filter_map(|it| it.handle.clone()).collect();
         let (say, events) = channel();
         let observe = Box::new(move |module: &str, event: &Event| {
             // At the end nobody listens.

@@ -5,6 +5,8 @@
 mod cgroup;
 mod checkers;
 mod checkers_rig;
+mod farm;
+
 mod processes;
 mod realtime;
 #[allow(dead_code, reason = "it is the driver's, whose tests need more of it")]

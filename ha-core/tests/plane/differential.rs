@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use aya::programs::{TestRun, TestRunOptions};
-use ha_core::farm::{
+use ha_core::ha_farm::{
     Buckets, Decision, Filter, Flow, Hash, HashOn, Mac, Mode, Plan, Protocol, Reason, Rule, Setup,
     Table, Uncovered, Verdict,
 };
@@ -354,10 +354,10 @@ fn table(prng: &mut Prng) -> Table {
     table
 }
 
-fn pick<T: Copy>(prng: &mut Prng, from: &[T]) -> T {
+pub(crate) fn pick<T: Copy>(prng: &mut Prng, from: &[T]) -> T {
     from[prng.below(from.len() as u64) as usize]
 }
 
-fn one_in(prng: &mut Prng, n: u64) -> bool {
+pub(crate) fn one_in(prng: &mut Prng, n: u64) -> bool {
     prng.below(n) == 0
 }

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use ha_core::driver::Clock;
-use ha_core::farm::{
+use ha_core::ha_farm::{
     Buckets, Filter, Flow, Hash, HashOn, Mac, Mode, Plan, Protocol, Rule, Setup, Sockets, Table,
     Uncovered, Verdict,
 };

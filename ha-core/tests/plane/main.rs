@@ -4,4 +4,6 @@
 
 mod differential;
 mod farm;
+mod members;
+mod nft;
 mod sockets;

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use ha_core::farm::{Flow, Protocol, Sockets};
+use ha_core::ha_farm::{Flow, Protocol, Sockets};
 
 /// What the model knows of them.
 #[derive(Clone, Debug, Default)]

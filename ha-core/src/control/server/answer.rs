@@ -51,10 +51,18 @@ impl<D: Desk> Office<D> {
             | Request::Events { .. }
             | Request::History { .. }
             | Request::Plan { .. }
-            | Request::Op { .. } => May::See,
-            Request::Order { .. } | Request::Reload | Request::Config => May::Order,
+            | Request::Op { .. }
+            | Request::Table { .. }
+            | Request::FarmPlan { .. } => May::See,
+            Request::Order { .. }
+            | Request::FarmOrder { .. }
+            | Request::Reload
+            | Request::Config => May::Order,
         };
         may.allow(wanted)?;
+        if !self.desk.farms().is_empty() {
+            return self.answer_farm(wire, request).await;
+        }
         match request {
             Request::Status { module, watch } => self.status(wire, module.as_deref(), watch).await,
             Request::Events { module, since, follow } => {
@@ -71,6 +79,10 @@ impl<D: Desk> Office<D> {
                 self.attend(wire, id, wait_ms).await
             }
             Request::Op { id, wait_ms } => self.attend(wire, id, wait_ms).await,
+            Request::Table { .. } | Request::FarmPlan { .. } | Request::FarmOrder { .. } => {
+                let text = "this node has no farm: that is a word of one";
+                Err(Refused::new(Exit::Usage, text).into())
+            }
             Request::Reload => {
                 let said = self.desk.reload().await?;
                 Ok(wire.say(Reply::Said(said)).await?)

@@ -36,7 +36,7 @@ type Observe = dyn FnMut(&str, &Event) + Send;
 
 struct Module {
     name: String,
-    handle: Handle,
+    handle: Option<Handle>,
     rules: Rules,
     checkers: Vec<One>,
 }
@@ -96,7 +96,10 @@ impl Desk {
     ) -> io::Result<Self> {
         let (say, facts) = channel(FACTS_MAX);
         let others = Others {
-            modules: modules.iter().map(|it| (it.name.clone(), it.handle.status())).collect(),
+            modules: modules
+                .iter()
+                .filter_map(|it| Some((it.name.clone(), it.handle.as_ref()?.status())))
+                .collect(),
             addresses: Arc::new(Mutex::new(Addresses::open()?)),
         };
         let now = clock.now();
@@ -112,8 +115,14 @@ impl Desk {
             observe: Box::new(observe),
         };
         for place in 0..desk.modules.len() {
-            follow(place, desk.modules[place].handle.status(), desk.say.clone());
             desk.report(place, now, None);
+            match &desk.modules[place].handle {
+                Some(handle) => follow(place, handle.status(), desk.say.clone()),
+                None => {
+                    let seen = Seen { serving: Some(now), role: Role::Up, ready: true };
+                    desk.take(Fact::Node { module: place, seen });
+                }
+            }
         }
         desk.tick();
         Ok(desk)
@@ -249,7 +258,9 @@ impl Desk {
         while let Some(said) = out.pop() {
             match said {
                 rules::Output::Tell { index, up, blocks } => {
-                    self.modules[module].handle.tell_resource(index, up, blocks);
+                    if let Some(handle) = &self.modules[module].handle {
+                        handle.tell_resource(index, up, blocks);
+                    }
                 }
                 rules::Output::Order { ticket, order } => self.order(module, ticket, order),
                 rules::Output::Event(event) => self.event(module, event),
@@ -259,6 +270,7 @@ impl Desk {
 
     fn order(&self, module: usize, ticket: Ticket, order: Order) {
         let (handle, say) = (self.modules[module].handle.clone(), self.say.clone());
+        let handle = handle.expect("an action other than none is a mirror's");
         tokio::spawn(async move {
             let answer = match handle.order(order).await {
                 Ok(()) => Ok(()),

@@ -52,8 +52,9 @@ pub struct Checkers {
 pub struct Watched {
     /// Its name, for checkers of other modules, and for their executables.
     pub name: String,
-    /// The module.
-    pub handle: Handle,
+    /// The module; `None` where it is no mirror's: it serves always, and is told by
+    /// [`Event::Changed`] alone.
+    pub handle: Option<Handle>,
     /// What is looked at.
     pub checkers: Vec<CheckerConfig>,
     /// Its automatic restarts (`maxloop`, `loop_interval`).

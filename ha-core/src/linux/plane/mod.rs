@@ -7,6 +7,8 @@
 pub mod bpf;
 mod counters;
 mod error;
+mod memory;
+pub mod nft;
 
 use ha_farm::Filter;
 use ha_proto::Instant;
@@ -14,6 +16,7 @@ use std::boxed::Box;
 
 pub use counters::{Counters, Service};
 pub use error::PlaneError;
+pub use memory::{Memory, Written};
 
 /// A filter in the kernel, on the interfaces that it was opened for. It takes nothing before the
 /// first [`Plane::lease`].

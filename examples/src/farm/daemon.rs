@@ -1,0 +1,438 @@
+//! The process of a farm's node.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ha_core::checker::{Loops, State};
+use ha_core::control::{EventLog, Server, ServerError};
+use ha_core::driver;
+use ha_core::farm::{ConfigError, Event, Order, View};
+use ha_core::http;
+use ha_core::linux::cgroup::Cgroup;
+use ha_core::linux::checkers::{self, Checkers, CheckersError, Surroundings, Watched};
+use ha_core::linux::farm::{
+    Application, Failure, Front, Handle, Link, NoApplication, Running, Scripted, Setup, StartError,
+    THREAD, start,
+};
+use ha_core::linux::mac_of;
+use ha_core::linux::realtime;
+use ha_core::linux::scripts::{ScriptError, Scripts, Settings};
+use ha_core::proto::NodeId;
+use ha_core::systemd::Notifier;
+use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tracing::{error, info, warn};
+
+use super::checker::OnFailure;
+use super::config::{FarmNode, Folder, RawMode};
+use super::desk::FarmDesk;
+use super::plane::{NoPlane, choose};
+use crate::node::config::FileError;
+use crate::node::daemon::{DaemonError, Signals, Told, lock};
+use crate::node::log::EX_CONFIG;
+
+/// A farm's node at work.
+#[derive(Debug)]
+pub struct Daemon {
+    runtime: Runtime,
+    running: Running,
+    desk: Arc<FarmDesk>,
+    systemd: Notifier,
+    /// How long its scripts may take to stop.
+    patience: Duration,
+    open: Open,
+}
+
+/// What is open as long as the daemon runs.
+#[derive(Debug)]
+#[expect(dead_code, reason = "they are held until they are dropped")]
+struct Open {
+    control: Server,
+    http: Option<http::Server>,
+    locks: [File; 2],
+}
+
+/// Why a farm's daemon does not run. Nothing of it is left behind.
+#[derive(Debug, Error)]
+pub enum FarmError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// What the file says cannot work on this machine.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// The interface.
+    #[error("interface {interface}: {source}: `ip link` lists those of this machine")]
+    Interface {
+        /// Which.
+        interface: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The filter.
+    #[error(transparent)]
+    Plane(#[from] NoPlane),
+    /// The scripts.
+    #[error("scripts: {0}")]
+    Scripts(#[from] ScriptError),
+    /// The control group.
+    #[error("no control group: {0}: run as root, or let systemd delegate one")]
+    Group(io::Error),
+    /// The checkers.
+    #[error(transparent)]
+    Checkers(#[from] CheckersError),
+    /// The node.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// HTTP.
+    #[error(transparent)]
+    Http(#[from] driver::StartError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ServerError),
+    /// Folders, locks, signals.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// The system.
+    #[error("the system refuses: {0}")]
+    System(io::Error),
+    /// It ended by itself.
+    #[error("ended by itself: {0}: start it again")]
+    Failure(#[from] Failure),
+}
+
+impl FarmError {
+    /// What the process ends with: 78 where the configuration is to be changed, else 1.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::File(_)
+            | Self::Config(_)
+            | Self::Interface { .. }
+            | Self::Plane(NoPlane::Key(_))
+            | Self::Scripts(_)
+            | Self::Checkers(_) => EX_CONFIG,
+            Self::Daemon(error) => error.exit_code(),
+            Self::Plane(NoPlane::Plane(_))
+            | Self::Group(_)
+            | Self::Start(_)
+            | Self::Http(_)
+            | Self::Control(_)
+            | Self::System(_)
+            | Self::Failure(_) => 1,
+        }
+    }
+}
+
+impl Daemon {
+    /// Reads the file and runs what it says.
+    ///
+    /// # Errors
+    /// [`FarmError`]: nothing runs then.
+    pub fn start(file: &Path) -> Result<Self, FarmError> {
+        let node = FarmNode::read(file)?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(FarmError::System)?;
+        let systemd = Notifier::from_env().map_err(DaemonError::Systemd)?;
+        // Before anything else is touched: another daemon's filter looks like what a killed one
+        // left behind.
+        let locks = [lock("run", &node.raw.run)?, lock("state", &node.raw.state)?];
+        let (application, surroundings) = application(&node)?;
+        let (running, plane, plane_why) = run(&node, application)?;
+        let handle = running.handle();
+        let checkers = watch(&node, surroundings, &handle)?;
+        let http = node.raw.http.map(|http| http.listen);
+        let socket = node.control_socket();
+        let patience = node.scripts.as_ref().map_or(Duration::ZERO, |it| it.stop + it.force);
+        info!(node = node.name(), plane, why = plane_why, "the node is up");
+        let desk = Arc::new(FarmDesk {
+            file: file.into(),
+            node: Mutex::new(node),
+            handle,
+            plane,
+            plane_why,
+            seen: Mutex::default(),
+            checkers,
+            compared: Mutex::default(),
+        });
+        let control = Server::start(&socket, Arc::clone(&desk), Arc::new(EventLog::new()))?;
+        let http = http.map(|listen| http::Server::start(listen, Shared(Arc::clone(&desk))));
+        let open = Open { control, http: http.transpose()?, locks };
+        for refused in [realtime::lock_memory(), realtime::raise(THREAD)] {
+            if let Err(refused) = refused {
+                warn!("{refused}");
+            }
+        }
+        Ok(Self { runtime, running, desk, systemd, patience, open })
+    }
+
+    /// Works until it is told to end, by SIGTERM or SIGINT. It leaves in order then: new clients go
+    /// elsewhere, it takes nothing more, its service stops, its filter leaves the kernel. A second
+    /// signal does not wait for that.
+    ///
+    /// # Errors
+    /// [`FarmError::Failure`]: it ended by itself.
+    pub fn run(self) -> Result<(), FarmError> {
+        let Self { runtime, running, desk, systemd, patience, open } = self;
+        let told = runtime.block_on(work(&desk, &systemd))?;
+        if !told {
+            return Ok(running.wait()?);
+        }
+        info!("told to end: new clients go elsewhere, then the service stops");
+        systemd.stopping("the service stops");
+        let in_order = runtime.block_on(async {
+            let mut signals = Signals::new().map_err(FarmError::System)?;
+            tokio::select! {
+                () = signals.end() => Ok::<_, FarmError>(false),
+                in_order = leave(&desk, patience) => Ok(in_order),
+            }
+        })?;
+        drop(open);
+        if in_order {
+            return Ok(running.wait()?);
+        }
+        warn!("it ends without an orderly stop");
+        drop(running);
+        Ok(())
+    }
+}
+
+/// Works until it is told to end; `false` when the node has ended by itself.
+async fn work(desk: &FarmDesk, systemd: &Notifier) -> Result<bool, FarmError> {
+    let mut signals = Signals::new().map_err(FarmError::System)?;
+    systemd.ready(&format!("a member of {}", desk.node().raw.module));
+    let alive = systemd.keep_alive(async || desk.handle.view().await.is_ok());
+    tokio::pin!(alive);
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = &mut alive => return Ok(false),
+            told = signals.next() => match told {
+                Told::End => return Ok(true),
+                Told::Reload => match desk.reload_now().await {
+                    Ok(said) => info!("{said}"),
+                    Err(refused) => {
+                        warn!(why = refused.text, "not reloaded: all goes on as it was");
+                    }
+                },
+            },
+            _ = look.tick() => if !desk.look().await { return Ok(false) },
+        }
+    }
+}
+
+/// Leaves the farm; whether it did so in time.
+async fn leave(desk: &FarmDesk, patience: Duration) -> bool {
+    // Its buckets go to the others while it still serves what it has.
+    if desk.handle.order(Order::Drain(true)).await.is_ok() {
+        let given = async {
+            while desk.handle.view().await.is_ok_and(|view| owns(&view)) {
+                sleep(PAUSE).await;
+            }
+        };
+        // Alone it gives nothing to nobody.
+        let _ = timeout(GIVEN_MAX, given).await;
+    }
+    desk.handle.leave().await;
+    let ended = async {
+        while desk.handle.view().await.is_ok() {
+            sleep(PAUSE).await;
+        }
+    };
+    timeout(patience + GIVEN_MAX, ended).await.is_ok()
+}
+
+fn owns(view: &View) -> bool {
+    let shares = |service: &ha_core::farm::Service| service.table.shares();
+    view.members.len() > 1 && view.services.iter().any(|it| shares(it).contains_key(&view.me))
+}
+
+/// What serves, and what its checkers' executables are called in.
+fn application(node: &FarmNode) -> Result<(Box<dyn Application>, Surroundings), FarmError> {
+    let Some(folder) = &node.scripts else {
+        let (name, run) = (node.name().into(), node.raw.run.clone());
+        let around = Surroundings { node: name, folder: run, output: None, group: None };
+        return Ok((Box::new(NoApplication), around));
+    };
+    let scripts = scripts(node, folder)?;
+    let around = scripts.surroundings();
+    Ok((Box::new(Scripted::new(scripts)), around))
+}
+
+fn scripts(node: &FarmNode, folder: &Folder) -> Result<Scripts, FarmError> {
+    let raw = &node.raw;
+    let run = raw.run.join(&raw.module);
+    for path in [&run, &raw.log] {
+        std::fs::create_dir_all(path).map_err(FarmError::System)?;
+    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let cluster: String = raw.cluster.chars().map(plain).collect();
+    let name = format!("ha-{cluster}-{}-{}", raw.node, raw.module);
+    let group = Cgroup::home().and_then(|home| Cgroup::make(&home, &name));
+    Ok(Scripts::new(Settings {
+        folder: folder.path.clone(),
+        run,
+        log: raw.log.join(format!("{}.log", raw.module)),
+        log_bytes: raw.log_bytes,
+        group: group.map_err(FarmError::Group)?.folder().into(),
+        module: raw.module.clone(),
+        node: node.name().into(),
+        start: folder.start,
+        stop: folder.stop,
+        force: folder.force,
+    })?)
+}
+
+/// Opens the plane and starts the node.
+fn run(
+    node: &FarmNode,
+    application: Box<dyn Application>,
+) -> Result<(Running, &'static str, String), FarmError> {
+    let interface = node.raw.interface.clone();
+    let mac = match mac_of(&interface) {
+        Ok(mac) => Some(mac),
+        Err(source) => {
+            return Err(FarmError::Interface { interface, source });
+        }
+    };
+    let mac = mac.filter(|_| node.raw.mode == RawMode::Directed);
+    let chosen = choose(node)?;
+    let config = node.config(chosen.hash, mac, chosen.tick)?;
+    let names = node.names.clone();
+    let running = start(Setup {
+        config,
+        key: node.key.clone(),
+        links: links(node),
+        plane: chosen.plane,
+        front: Some(Front { interface }),
+        application,
+        observer: Box::new(move |event| say(&names, event)),
+    })?;
+    Ok((running, chosen.name, chosen.why))
+}
+
+fn links(node: &FarmNode) -> Vec<Link> {
+    let me = node.me();
+    let link = |at: usize| {
+        let others = node.addresses.iter().filter(|(id, _)| **id != me);
+        Link {
+            local: node.addresses[&me][at],
+            peers: others.map(|(&id, addresses)| (id, addresses[at])).collect(),
+        }
+    };
+    (0..node.raw.links.len()).map(link).collect()
+}
+
+/// Starts the checkers, if there are some: while one is down the node takes no new clients.
+fn watch(
+    node: &FarmNode,
+    surroundings: Surroundings,
+    handle: &Handle,
+) -> Result<Option<Checkers>, FarmError> {
+    if node.checkers.is_empty() {
+        return Ok(None);
+    }
+    let follows = node.checkers.iter().map(|(it, follows)| (it.name.clone(), *follows));
+    let follows: BTreeMap<String, OnFailure> = follows.collect();
+    let tell = teller(handle.clone()).map_err(FarmError::System)?;
+    let mut down = BTreeMap::new();
+    let watched = Watched {
+        name: node.raw.module.clone(),
+        handle: None,
+        checkers: node.checkers.iter().map(|(checker, _)| checker.clone()).collect(),
+        // They have no action that restarts.
+        loops: Loops::new(0, Duration::from_hours(1)),
+        surroundings,
+    };
+    let checkers = Checkers::start(vec![watched], move |_, event| {
+        let checkers::Event::Changed { checker, state, why: _ } = event else { return };
+        match state {
+            State::Down => {
+                let cut = follows.get(checker) == Some(&OnFailure::Reset);
+                down.insert(checker.clone(), cut);
+            }
+            State::Up | State::Off | State::Pending => drop(down.remove(checker)),
+        }
+        let cut = down.values().any(|cut| *cut);
+        // A teller that has gone has said so.
+        let _ = tell.send(Order::Checker { ok: down.is_empty(), cut });
+    });
+    Ok(Some(checkers?))
+}
+
+/// A thread that passes orders on, since those who have them must not wait.
+fn teller(handle: Handle) -> io::Result<mpsc::Sender<Order>> {
+    let (tell, orders) = mpsc::channel::<Order>();
+    let runtime = Builder::new_current_thread().build()?;
+    std::thread::Builder::new().name("ha-farm-check".into()).spawn(move || {
+        while let Ok(order) = orders.recv() {
+            if let Err(refused) = runtime.block_on(handle.order(order)) {
+                error!(%refused, "the node is not told of its checkers");
+                return;
+            }
+        }
+    })?;
+    Ok(tell)
+}
+
+/// An event, for the journal.
+fn say(names: &BTreeMap<NodeId, String>, event: &Event) {
+    let name = |node: NodeId| names.get(&node).map_or("?", String::as_str);
+    match *event {
+        Event::View { id, members, moved, cut } => {
+            let members: Vec<&str> = members.iter().map(name).collect();
+            info!(view = %id, members = members.join(" "), moved, "a view is in force");
+            if cut > 0 {
+                warn!(buckets = cut, "third owners were cut off: their connections break");
+            }
+        }
+        Event::Takes(id) => info!(view = %id, "takes all that is its own"),
+        Event::StandsBy(why) => warn!(%why, "takes nothing"),
+        Event::Linked(node) => info!(member = name(node), "linked"),
+        Event::Unlinked(node) => warn!(member = name(node), "not linked any more"),
+        Event::Restarted(node) => info!(member = name(node), "its daemon has started anew"),
+        Event::Paused(span) => warn!(?span, "this node did not run"),
+        Event::Rejected(why) => warn!(%why, "a datagram was refused"),
+        Event::Disagrees(node) => error!(
+            member = name(node),
+            "left out: its rules, hash, key, buckets, mode or plane are not this member's: \
+             give both one file"
+        ),
+        Event::Agrees(node) => info!(member = name(node), "it agrees now"),
+        Event::Twice(node) => {
+            error!(member = name(node), "two daemons say that they are it: change one's node");
+        }
+        Event::Future(node) => error!(member = name(node), "it tells of an impossible view"),
+        Event::FilterFailed => error!("the filter cannot be written: takes nothing until it can"),
+        Event::FilterBack => info!("the filter can be written again"),
+        Event::ApplicationFailed => error!("the service could not be started or stopped"),
+        Event::Drained { counter } => info!(counter, "moved connections have had their time"),
+        Event::Rules => info!("the services of the file are in force"),
+        Event::Resumed { until } => info!(?until, "goes on where the daemon before it stopped"),
+    }
+}
+
+/// One desk for the socket and for HTTP.
+struct Shared(Arc<FarmDesk>);
+
+impl http::Source for Shared {
+    fn ready(&self, module: &str) -> Option<bool> {
+        self.0.ready(module)
+    }
+
+    async fn metrics(&self) -> Option<String> {
+        self.0.metrics().await
+    }
+}
+
+/// How often the node is looked at for load balancers: sooner than they ask.
+const LOOK: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(20);
+/// A view takes an interval or two, of 10 s at most.
+const GIVEN_MAX: Duration = Duration::from_secs(5);

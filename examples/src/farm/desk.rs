@@ -1,0 +1,306 @@
+//! What `ha`, Prometheus and load balancers are told of a farm's member, and what is done for them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ha_core::checker::State;
+use ha_core::control::{
+    Checker, Command, ConfigTexts, Desk, Exit, FarmReport, FarmVerb, Refused, Report,
+};
+use ha_core::farm::{Order, View};
+use ha_core::ha_farm::{Reason, Rule};
+use ha_core::http::Source;
+use ha_core::linux::checkers::Checkers;
+use ha_core::linux::farm::Handle;
+use ha_core::linux::plane::Counters;
+use ha_core::metrics::{FarmSample, Packets, render_farm};
+use ha_core::proto::{ModuleId, NodeId};
+
+use super::config::FarmNode;
+use super::service::called;
+
+/// The desk of a farm's daemon.
+#[derive(Debug)]
+pub struct FarmDesk {
+    pub(super) file: PathBuf,
+    /// What runs.
+    pub(super) node: Mutex<FarmNode>,
+    pub(super) handle: Handle,
+    pub(super) plane: &'static str,
+    pub(super) plane_why: String,
+    /// What its node saw last.
+    pub(super) seen: Mutex<Option<View>>,
+    pub(super) checkers: Option<Checkers>,
+    /// Whether the files differ, and when that was looked at.
+    pub(super) compared: Mutex<Option<(Instant, bool)>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl FarmDesk {
+    /// What runs now.
+    pub(super) fn node(&self) -> FarmNode {
+        locked(&self.node).clone()
+    }
+
+    fn module(&self) -> String {
+        locked(&self.node).raw.module.clone()
+    }
+
+    /// Looks at the node; `false` when it has ended.
+    pub(super) async fn look(&self) -> bool {
+        let view = self.handle.view().await.ok();
+        let lives = view.is_some();
+        *locked(&self.seen) = view;
+        lives
+    }
+
+    async fn order(&self, order: Order) -> Result<(), Refused> {
+        self.handle.order(order).await.map_err(Refused::from)
+    }
+
+    fn names(node: &FarmNode, view: &View) -> Vec<String> {
+        // Rules that wait for the others are not those of the view.
+        let name = |rule: &Rule| {
+            let named = node.services.iter().find(|service| service.rule == *rule);
+            named.map_or_else(|| called(rule), |service| service.name.clone())
+        };
+        view.services.iter().map(|service| name(&service.rule)).collect()
+    }
+
+    fn checkers_of(&self, module: &str) -> Vec<Checker> {
+        let reports = self.checkers.as_ref().map(|checkers| checkers.report(module));
+        let told = reports.unwrap_or_default().into_iter().map(|report| Checker {
+            name: report.name,
+            up: match report.state {
+                State::Up => Some(true),
+                State::Down => Some(false),
+                State::Off | State::Pending => None,
+            },
+            since: Some(report.age),
+        });
+        told.collect()
+    }
+
+    /// Whether the file means another thing than what runs, as of the last few seconds.
+    fn differs(&self) -> bool {
+        let mut compared = locked(&self.compared);
+        match *compared {
+            Some((at, differs)) if at.elapsed() < COMPARE_EVERY => differs,
+            Some(_) | None => {
+                let running = locked(&self.node).raw.clone();
+                let differs = FarmNode::read(&self.file).is_ok_and(|read| read.raw != running);
+                *compared = Some((Instant::now(), differs));
+                differs
+            }
+        }
+    }
+
+    /// Takes over what the file says now, if that can be done while it runs.
+    ///
+    /// # Errors
+    /// Why not; nothing has changed then.
+    pub(super) async fn reload_now(&self) -> Result<String, Refused> {
+        let read = FarmNode::read(&self.file);
+        let read = read.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
+        let running = self.node();
+        if read.raw == running.raw {
+            return Ok("the file says what runs: nothing to do".into());
+        }
+        if let Some(field) = needs_restart(&running, &read) {
+            let text = format!("{field} cannot be changed while it runs: restart the daemon");
+            return Err(Refused::new(Exit::Config, text));
+        }
+        let said = if read.rules() == running.rules() {
+            for (service, weight) in (0..).zip(read.weights()) {
+                self.order(Order::Weight { service: Some(service), weight }).await?;
+            }
+            "the weights of the file are in force"
+        } else {
+            let (rules, weights) = (read.rules(), read.weights());
+            self.order(Order::Rules { rules, weights }).await?;
+            "the services of the file come into force once every member has them"
+        };
+        *locked(&self.node) = read;
+        *locked(&self.compared) = None;
+        Ok(said.into())
+    }
+
+    async fn sample(&self) -> Option<FarmSample> {
+        let view = self.handle.view().await.ok()?;
+        let counters = self.handle.counters().await.ok()?.ok();
+        let node = self.node();
+        let services = Self::names(&node, &view);
+        let checkers = self.checkers_of(&node.raw.module);
+        Some(FarmSample {
+            module: node.raw.module.clone(),
+            ready: is_ready(&view),
+            members: node.names.clone(),
+            services,
+            packets: counters.as_ref().map(packets),
+            checkers: checkers.into_iter().map(|it| (it.name, it.up)).collect(),
+            view,
+        })
+    }
+}
+
+/// Whether clients are to be sent here: it takes, and new ones too.
+fn is_ready(view: &View) -> bool {
+    view.why.is_none() && !view.drained
+}
+
+/// The first field in which two files differ that is told to a node but once.
+fn needs_restart(running: &FarmNode, read: &FarmNode) -> Option<&'static str> {
+    let (a, b) = (&running.raw, &read.raw);
+    let weights = |node: &FarmNode| {
+        let member = node.raw.member.iter().cloned();
+        let bare = member.map(|member| super::config::RawMember { weight: None, ..member });
+        bare.collect::<Vec<_>>()
+    };
+    let same = [
+        ("cluster", a.cluster == b.cluster),
+        ("module", a.module == b.module),
+        ("id", a.id == b.id),
+        ("node", a.node == b.node),
+        ("member", weights(running) == weights(read)),
+        ("links", a.links == b.links),
+        ("interface", a.interface == b.interface),
+        ("mode", a.mode == b.mode),
+        ("plane", a.plane == b.plane),
+        ("key_file", running.key == read.key && a.hash_key_file == b.hash_key_file),
+        ("interval", running.timing(Duration::ZERO) == read.timing(Duration::ZERO)),
+        ("isolated", a.isolated == b.isolated),
+        ("drain", a.drain == b.drain),
+        ("warm_up", a.warm_up == b.warm_up),
+        ("buckets", a.buckets == b.buckets),
+        ("uncovered", a.uncovered == b.uncovered),
+        ("scripts", running.scripts == read.scripts),
+        ("state", a.state == b.state),
+        ("run", a.run == b.run),
+        ("log", a.log == b.log && a.log_bytes == b.log_bytes),
+        ("http", a.http == b.http),
+        ("checker", a.checker == b.checker),
+        ("vip", running.vips() == read.vips()),
+    ];
+    same.iter().find(|(_, same)| !same).map(|(field, _)| *field)
+}
+
+fn packets(counters: &Counters) -> Packets {
+    let sum = |count: fn(&ha_core::linux::plane::Service) -> u64| {
+        counters.services.iter().map(count).sum::<u64>()
+    };
+    let mut verdicts = vec![
+        (String::from("pass"), counters.passed),
+        ("neighbour".into(), counters.neighbour),
+        ("accept".into(), sum(|service| service.accepted)),
+        ("forward".into(), sum(|service| service.forwarded)),
+    ];
+    let dropped =
+        |reason: Reason| (format!("drop_{}", reason.name()), counters.dropped[reason.index()]);
+    verdicts.extend(Reason::ALL.map(dropped));
+    let owners = counters.services.iter().map(|service| {
+        let of = |(id, &count): (usize, &u64)| {
+            let node = u8::try_from(id).ok().and_then(NodeId::new)?;
+            (count > 0).then_some((node, count))
+        };
+        service.owners.iter().enumerate().filter_map(of).collect::<BTreeMap<_, _>>()
+    });
+    Packets { verdicts, owners: owners.collect() }
+}
+
+impl Desk for FarmDesk {
+    fn modules(&self) -> Vec<(ModuleId, String)> {
+        Vec::new()
+    }
+
+    async fn report(&self, _module: &str) -> Option<Report> {
+        None
+    }
+
+    async fn order(&self, _module: &str, _command: Command) -> Result<(), Refused> {
+        Err(Refused::new(Exit::Usage, "this is a farm: that order is a mirror's"))
+    }
+
+    async fn reload(&self) -> Result<String, Refused> {
+        self.reload_now().await
+    }
+
+    async fn config(&self) -> ConfigTexts {
+        let text = std::fs::read_to_string(&self.file).ok();
+        let running = super::effective::effective(&self.node());
+        ConfigTexts {
+            path: self.file.display().to_string(),
+            running,
+            differs: self.differs(),
+            file: text,
+        }
+    }
+
+    fn farms(&self) -> Vec<String> {
+        vec![self.module()]
+    }
+
+    async fn farm(&self, farm: &str) -> Option<FarmReport> {
+        let node = self.node();
+        if node.raw.module != farm {
+            return None;
+        }
+        let view = self.handle.view().await.ok()?;
+        Some(FarmReport {
+            name: node.raw.module.clone(),
+            id: ModuleId(node.raw.id),
+            members: node.names.clone(),
+            services: Self::names(&node, &view),
+            mode: node.raw.mode.name().into(),
+            plane: self.plane.into(),
+            plane_why: self.plane_why.clone(),
+            view,
+            checkers: self.checkers_of(&node.raw.module),
+            config_differs: self.differs(),
+        })
+    }
+
+    async fn order_farm(&self, _farm: &str, verb: FarmVerb) -> Result<(), Refused> {
+        let order = match verb {
+            FarmVerb::Drain { on, node: _ } => Order::Drain(on),
+            FarmVerb::Gate { open } => Order::Gate(open),
+            FarmVerb::Start => Order::Start,
+            FarmVerb::Stop => Order::Stop { force: false },
+            FarmVerb::Weight { weight, service: None, node: _ } => {
+                Order::Weight { service: None, weight }
+            }
+            FarmVerb::Weight { weight, service: Some(name), node: _ } => {
+                let services = self.node().services;
+                let at = services.iter().position(|service| service.name == name);
+                let service = at.and_then(|at| u16::try_from(at).ok());
+                let unknown = || {
+                    let names: Vec<&str> = services.iter().map(|it| &*it.name).collect();
+                    let text = format!("no service {name:?}: there are {}", names.join(", "));
+                    Refused::new(Exit::Usage, text)
+                };
+                Order::Weight { service: Some(service.ok_or_else(unknown)?), weight }
+            }
+        };
+        self.order(order).await
+    }
+}
+
+impl Source for FarmDesk {
+    fn ready(&self, module: &str) -> Option<bool> {
+        (module == self.module()).then(|| locked(&self.seen).as_ref().is_some_and(is_ready))
+    }
+
+    async fn metrics(&self) -> Option<String> {
+        let sample = self.sample().await?;
+        let mut page = String::new();
+        render_farm(env!("CARGO_PKG_VERSION"), &sample, &mut page);
+        Some(page)
+    }
+}
+
+/// How often the file is read to be compared.
+const COMPARE_EVERY: Duration = Duration::from_secs(5);

@@ -1,0 +1,14 @@
+//! The program of a farm's node, `farm-node`.
+//!
+//! - [`config`]: the file that it reads; [`service`], [`checker`]: parts of it;
+//!   [`mod@effective`]: what it means.
+//! - [`plane`]: where packets are decided on.
+//! - [`desk`]: what others are told of a node; [`daemon`]: its process.
+
+pub mod checker;
+pub mod config;
+pub mod daemon;
+pub mod desk;
+pub mod effective;
+pub mod plane;
+pub mod service;

@@ -1,0 +1,79 @@
+//! F5: a lease runs from before a beat that was sent, at most F long, and once ended is not
+//! extended in the same view; and a dead or paused member's filter has closed before another takes
+//! its buckets.
+
+use super::{Check, Seen};
+use crate::farm::fact::Id;
+use crate::farm::scene::Scene;
+use ha_proto::Instant;
+
+/// The view in which each member's kernel last was open.
+#[derive(Debug, Default)]
+pub(super) struct Lease {
+    open_in: Vec<Option<(Id, u64)>>,
+}
+
+impl Lease {
+    fn written(
+        &mut self,
+        scene: &Scene,
+        node: usize,
+        until: Instant,
+        was: Option<Instant>,
+        was_open: bool,
+    ) -> Result<(), String> {
+        let here = &scene.nodes[node];
+        let lease = until.saturating_since(here.beat_at).as_nanos();
+        if here.said.is_none() || lease > u128::from(scene.spans.lease) {
+            return Err(format!(
+                "{node} takes until {until}, its last beat was at {}",
+                here.beat_at
+            ));
+        }
+        let before = self.open_in[node].replace((here.view, here.boot));
+        let again = before == Some((here.view, here.boot)) && here.view.counter > 0;
+        // The time is read before the beat: a write that took its time extends what still ran.
+        let ended = !was_open && was.is_none_or(|was| was <= here.beat_at);
+        if again && ended && scene.is_open(node) {
+            return Err(format!("{node} opens again in {}, its lease had ended", here.view));
+        }
+        Ok(())
+    }
+
+    /// A daemon that does not run, its kernel that takes, and one that took over although it read
+    /// the dead one's last beat.
+    fn dead(scene: &Scene) -> Result<(), String> {
+        for (at, dead) in scene.nodes.iter().enumerate().filter(|(_, node)| !node.runs()) {
+            let Some(last) = dead.said.filter(|_| dead.baton.is_none()) else { continue };
+            for (other, taker) in scene.nodes.iter().enumerate() {
+                if other == at || !taker.runs() || scene.overlap(at, other).is_none() {
+                    continue;
+                }
+                let read = taker.heard[at].map(|heard| heard.said);
+                if read.is_some_and(|said| (said.boot, said.number) >= (last.boot, last.number)) {
+                    return Err(format!(
+                        "{other} takes, and so does the kernel of {at}, whose daemon does not run"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Check for Lease {
+    fn rule(&self) -> &'static str {
+        "F5"
+    }
+
+    fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        self.open_in.resize(scene.nodes.len(), None);
+        match *seen {
+            Seen::Leased { node, until, was, was_open } => {
+                self.written(scene, node, until, was, was_open)
+            }
+            Seen::Kernel { .. } | Seen::Look => Self::dead(scene),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! FG4 and F8: an established TCP connection on a live, awake, linked server survives joins,
+//! weights, drains (to their end), deaths elsewhere and daemons that hand over.
+
+use super::{Check, Seen};
+use crate::farm::client::Client;
+use crate::farm::scene::Scene;
+
+#[derive(Debug)]
+pub(super) struct LivesOn;
+
+impl LivesOn {
+    /// Why the contract does not promise it, if it does not.
+    fn excuse(scene: &Scene, client: &Client) -> Option<&'static str> {
+        let Some(server) = client.server else { return Some("it never had one") };
+        let here = &scene.nodes[server];
+        // What happened just before the connection can still end it: a view under way.
+        let since = client.since.saturating_sub(scene.spans.liveness() * 2);
+        if scene.apart[server] >= since && scene.apart[server] > 0 {
+            return Some("its server was not linked to all that ran");
+        }
+        if !here.up || !here.runs() || here.hurt_at >= since || here.begun_at >= client.since {
+            return Some("its server died, was paused or was told to cut");
+        }
+        let Some((service, bucket)) = scene.place(&client.flow) else {
+            return Some("there is no server at all");
+        };
+        let drained = scene.spans.drain.saturating_sub(scene.spans.drain / 250);
+        let lost = scene.lost[server][service][bucket];
+        if lost > 0 && scene.now >= lost + drained {
+            return Some("its drain is over");
+        }
+        if scene.moves[service][bucket].iter().filter(|at| **at >= since).count() >= 3 {
+            return Some("a third move cuts the oldest owner");
+        }
+        None
+    }
+}
+
+impl Check for LivesOn {
+    fn rule(&self) -> &'static str {
+        "FG4"
+    }
+
+    fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        let Seen::Lost { client, loss } = *seen else { return Ok(()) };
+        let client_of = &scene.clients[client];
+        match Self::excuse(scene, client_of) {
+            Some(_) => Ok(()),
+            None => Err(format!(
+                "client {client} lost its connection to {:?} ({loss:?}, {} answers)",
+                client_of.server, client_of.answered
+            )),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! One history of a farm, from its seed to its verdict.
+
+use ha_proto::Prng;
+
+use super::check::Seen;
+use super::fault;
+use super::options::{Options, Spans};
+use super::weather::Weather;
+use super::world::build::Setup;
+use super::world::{Stop, World};
+use crate::check::Violation;
+
+/// How a history ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every rule held, and the farm settled.
+    Good,
+    /// A rule is broken.
+    Unsafe(Violation),
+    /// The farm did not settle in time (FG3): what it looked like.
+    Stuck(String),
+}
+
+/// The world and the plan that a seed stands for.
+pub fn draw(options: Options) -> World {
+    let mut prng = Prng::new(options.seed);
+    let setup = Setup::draw(&mut prng, options.members);
+    let spans = Spans::new(&setup.timing, setup.drain, setup.warm_up);
+    let weather = Weather::draw(&mut prng, &spans, u64::from(setup.timing.rho));
+    let plan = fault::plan(&mut prng, &weather, setup.members, &spans);
+    World::new(options, &setup, weather, plan)
+}
+
+/// Runs a world through both phases: faults, then none.
+pub fn run(world: &mut World) -> Verdict {
+    let spans = world.scene.spans;
+    if world.run(spans.safety()) == Stop::Violation {
+        return broken(world);
+    }
+    world.stop_faults();
+    conclude(world)
+}
+
+/// The second phase: the farm must settle, and then be balanced once nothing drains.
+pub fn conclude(world: &mut World) -> Verdict {
+    let spans = world.scene.spans;
+    // Clocks may run slow, and what was on its way when faults stopped still arrives.
+    let within = spans.liveness() + spans.interval / 8;
+    let settled = world.now() + within + within / 500;
+    if world.run(settled) == Stop::Violation {
+        return broken(world);
+    }
+    world.see(&Seen::Settling { balanced: false });
+    let balanced = settled + spans.drain.min(DRAIN_MAX) * 2 + spans.warm_up + spans.timeout * 3;
+    if world.violation.is_none() {
+        world.run(balanced + balanced / 500);
+    }
+    world.see(&Seen::Settling { balanced: true });
+    match &world.violation {
+        None => Verdict::Good,
+        Some(violation) if violation.rule == "FG3" => Verdict::Stuck(violation.text.clone()),
+        Some(violation) => Verdict::Unsafe(violation.clone()),
+    }
+}
+
+fn broken(world: &World) -> Verdict {
+    Verdict::Unsafe(world.violation.clone().expect("it stopped the world"))
+}
+
+/// No history drains for longer.
+const DRAIN_MAX: u64 = 20_000_000_000;

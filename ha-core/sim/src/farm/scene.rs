@@ -1,0 +1,179 @@
+//! What observers see: everything but the machines' opinions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ha_core::farm::Isolated;
+use ha_farm::{Filter, Flow, HashOn, Mode, Protocol};
+
+use super::client::Client;
+use super::fact::{Id, Said};
+use super::frame::{self, Segment};
+use super::kernel::{self, State};
+use super::network::Network;
+use super::node::Node;
+use super::options::Spans;
+use super::plan::Plan;
+
+/// How many services a simulated farm has: TCP and UDP.
+pub const SERVICES: usize = 2;
+
+/// A draining bucket of which nobody saw the move.
+pub const UNKNOWN: u64 = u64::MAX;
+
+/// The facts of the world.
+#[derive(Debug)]
+pub struct Scene {
+    /// True nanoseconds since the start.
+    pub now: u64,
+    /// The durations.
+    pub spans: Spans,
+    /// How clients' frames reach the members.
+    pub mode: Mode,
+    /// What chooses the bucket of the TCP service.
+    pub on: HashOn,
+    /// What a member does that hears nobody.
+    pub isolated: Isolated,
+    /// The members.
+    pub nodes: Vec<Node>,
+    /// The networks.
+    pub network: Network,
+    /// The clients.
+    pub clients: Vec<Client>,
+    /// What views were seen to be: the filter of the first member that said it takes in it.
+    pub views: BTreeMap<Id, Arc<Filter>>,
+    /// What views were proposed to be.
+    pub plans: BTreeMap<Id, Plan>,
+    /// The counter of the view that last moved each draining bucket, by view, service and bucket:
+    /// 0 where nothing drains, [`UNKNOWN`] where it was not seen.
+    pub moved: BTreeMap<Id, Vec<Vec<u64>>>,
+    /// When a view of a counter was first taken in.
+    pub moved_at: BTreeMap<u64, u64>,
+    /// Since when two members are linked, true nanoseconds; by either's number.
+    pub linked: Vec<Vec<Option<u64>>>,
+    /// When each member was last seen to run and not to be linked to another one that ran: split,
+    /// heal, cuts, lost beats.
+    pub apart: Vec<u64>,
+    /// When each member's kernel lost a bucket that it has not got back; by member, service and
+    /// bucket. Zero: it lost it never.
+    pub lost: Vec<Vec<Vec<u64>>>,
+    /// How often the buckets changed their owner, by service and bucket, with the times.
+    pub moves: Vec<Vec<Vec<u64>>>,
+    /// When faults stopped.
+    pub calm_at: Option<u64>,
+    /// When something last changed in a calm farm that moves buckets.
+    pub order_at: u64,
+}
+
+impl Scene {
+    /// Whether `node` heard `other` within D, as of what it read.
+    pub fn hears(&self, node: usize, other: usize) -> bool {
+        let here = &self.nodes[node];
+        let Some(heard) = &here.heard[other] else { return false };
+        let now = here.local(self.now);
+        now.saturating_since(heard.at).as_nanos() < u128::from(self.spans.timeout)
+    }
+
+    /// The last beat of `other` that `node` read, if it is linked to it: it hears it, and was told
+    /// that it is heard.
+    pub fn link(&self, node: usize, other: usize) -> Option<Said> {
+        let said = self.nodes[node].heard[other].as_ref()?.said;
+        let mutual = said.hears.contains(id(node)) && said.echo(node, self.nodes[node].boot) > 0;
+        (self.hears(node, other) && mutual).then_some(said)
+    }
+
+    /// Whether both members run, and are linked as each of them sees it.
+    pub fn are_linked(&self, one: usize, other: usize) -> bool {
+        let run = self.nodes[one].runs() && self.nodes[other].runs();
+        run && self.link(one, other).is_some() && self.link(other, one).is_some()
+    }
+
+    /// A member forgets whom it heard.
+    pub(super) fn forget(&mut self, node: usize) {
+        for other in 0..self.nodes.len() {
+            self.nodes[node].heard[other] = None;
+            self.unlink(node, other);
+        }
+    }
+
+    /// Two members are not linked any more.
+    pub(super) fn unlink(&mut self, one: usize, other: usize) {
+        self.linked[one][other] = None;
+        self.linked[other][one] = None;
+    }
+
+    /// Whether a member's kernel takes anything now.
+    pub fn is_open(&self, node: usize) -> bool {
+        let here = &self.nodes[node];
+        here.up && here.kernel.is_open(here.local(self.now))
+    }
+
+    /// The first bucket that both kernels take now.
+    pub fn overlap(&self, one: usize, other: usize) -> Option<(usize, usize)> {
+        if !self.is_open(one) || !self.is_open(other) {
+            return None;
+        }
+        let (one, other) = (&self.nodes[one].kernel, &self.nodes[other].kernel);
+        let (one, other) = (one.filter.as_ref()?, other.filter.as_ref()?);
+        (0..SERVICES).find_map(|service| {
+            let both = one.words(service).iter().zip(other.words(service));
+            let mut both = both.map(|(one, other)| one & other & Filter::TAKE != 0);
+            both.position(|both| both).map(|bucket| (service, bucket))
+        })
+    }
+
+    /// The service and the bucket of a flow.
+    pub fn place(&self, flow: &Flow) -> Option<(usize, usize)> {
+        let filter =
+            self.nodes.iter().find_map(|node| Some((node.id, node.kernel.filter.as_ref()?)));
+        let (node, filter) = filter?;
+        let to = match self.mode {
+            Mode::Invisible => frame::VIRTUAL,
+            Mode::Directed => frame::mac(node),
+        };
+        let frame = match flow.protocol {
+            Protocol::Tcp => frame::tcp(frame::CLIENT, to, flow, Segment::Ack),
+            Protocol::Udp => frame::udp(frame::CLIENT, to, flow),
+        };
+        let place = filter.examine(&frame, true, &mut kernel::Table::default()).place?;
+        Some((usize::from(place.service), usize::from(place.bucket)))
+    }
+
+    /// How many members have an established socket of this very connection.
+    pub fn holders(&self, client: &Client) -> usize {
+        let holds = |node: &&Node| {
+            let socket = node.kernel.sockets.all.get(&client.flow);
+            node.up
+                && socket.is_some_and(|socket| {
+                    socket.number == client.number && socket.state == State::Established
+                })
+        };
+        self.nodes.iter().filter(holds).count()
+    }
+}
+
+/// A member's number as its id.
+pub fn id(node: usize) -> ha_proto::NodeId {
+    ha_proto::NodeId::new(node as u8).expect("a simulated farm has 16 members at most")
+}
+
+/// The owner of a bucket, by its word.
+pub fn owner(word: u32) -> Option<usize> {
+    let [owner, ..] = word.to_le_bytes();
+    (owner != Filter::NONE).then_some(usize::from(owner))
+}
+
+/// Whether a node is among the previous owners of a bucket, by its word.
+pub fn was_owner(word: u32, node: usize) -> bool {
+    let [_, last, before, _] = word.to_le_bytes();
+    [last, before].contains(&(node as u8))
+}
+
+/// Whether two filters give the buckets to the same members.
+pub fn same_table(one: &Filter, other: &Filter) -> bool {
+    const TABLE: u32 = 0x00ff_ffff | Filter::DRAIN;
+    (0..SERVICES).all(|service| {
+        let pairs = one.words(service).iter().zip(other.words(service));
+        pairs.into_iter().all(|(one, other)| one & TABLE == other & TABLE)
+    })
+}

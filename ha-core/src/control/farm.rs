@@ -1,0 +1,492 @@
+//! What is seen and ordered of a farm's member.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+use std::format;
+use std::prelude::rust_2024::*;
+use std::vec;
+
+use ha_farm::Bucket;
+use ha_proto::{ModuleId, NodeId, NodeSet};
+use serde::{Deserialize, Serialize};
+
+use crate::control::status::millis;
+use crate::control::{Checker, CheckerStatus, Exit, Plan, Refused};
+use crate::farm::{Peer, View};
+
+/// How a farm's member is doing, as its daemon says it.
+#[derive(Clone, Debug)]
+pub struct FarmReport {
+    /// The farm's name.
+    pub name: String,
+    /// Its number.
+    pub id: ModuleId,
+    /// How the members are called.
+    pub members: BTreeMap<NodeId, String>,
+    /// How the services are called, in the rules' order.
+    pub services: Vec<String>,
+    /// `invisible` or `directed`.
+    pub mode: String,
+    /// `bpf` or `nft`.
+    pub plane: String,
+    /// Why it is that one, and what it cannot do.
+    pub plane_why: String,
+    /// What its node knows.
+    pub view: View,
+    /// Its checkers.
+    pub checkers: Vec<Checker>,
+    /// The configuration's file is not what runs.
+    pub config_differs: bool,
+}
+
+/// One farm as one member sees it: what `ha status --json` prints. Fields are added, never renamed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a report")]
+pub struct FarmStatus {
+    /// The farm.
+    pub module: String,
+    /// Its number.
+    pub id: u16,
+    /// This member.
+    pub node: String,
+    /// `PROTECTED`: others go on if this one dies. `UNPROTECTED`: it serves alone. `DOWN`: it takes
+    /// nothing.
+    pub verdict: String,
+    /// Why it is not protected.
+    pub why: Option<String>,
+    /// What to do then.
+    pub next: Option<String>,
+    /// `invisible` or `directed`.
+    pub mode: String,
+    /// `bpf` or `nft`.
+    pub plane: String,
+    /// Why that one.
+    pub plane_why: String,
+    /// The view that it is at.
+    pub view: Option<String>,
+    /// Who answers and announces ARP and neighbor discovery.
+    pub announcer: Option<String>,
+    /// Whether it takes all that is its own.
+    pub full: bool,
+    /// Whom it waits for.
+    pub waits_for: Vec<String>,
+    /// How long its filter takes on by itself.
+    pub lease_ms: u64,
+    /// Whether it takes no new clients.
+    pub drained: bool,
+    /// Whether its gate is open.
+    pub gate: bool,
+    /// Whether no checker fails.
+    pub checked: bool,
+    /// Every member that is configured.
+    pub members: Vec<FarmMember>,
+    /// The services.
+    pub services: Vec<FarmService>,
+    /// Members of which one does not hear the other: who, whom.
+    pub missing: Vec<(String, String)>,
+    /// The longest that connections of moved clients may still go on at their old server.
+    pub drains_ms: Option<u64>,
+    /// The checkers.
+    pub checkers: Vec<CheckerStatus>,
+    /// The configuration's file is not what runs.
+    pub config_differs: bool,
+}
+
+/// A member of a farm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarmMember {
+    /// How it is called.
+    pub name: String,
+    /// Its id.
+    pub id: u8,
+    /// `serves`, `drained` (in the view, and no bucket is its own), `stands_by`, `disagrees` or
+    /// `silent`.
+    pub state: String,
+    /// Why it does not serve, as far as this member knows.
+    pub why: Option<String>,
+    /// When it was heard last.
+    pub age_ms: Option<u64>,
+    /// Its buckets in each service.
+    pub buckets: Vec<u32>,
+}
+
+/// A service of a farm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarmService {
+    /// How it is called.
+    pub name: String,
+    /// How many buckets it has.
+    pub buckets: u32,
+    /// How many of them drain.
+    pub draining: u32,
+}
+
+/// A service's table, in runs of equal buckets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarmTable {
+    /// The service.
+    pub service: String,
+    /// The view.
+    pub view: Option<String>,
+    /// The runs, in order.
+    pub runs: Vec<FarmRun>,
+}
+
+/// Buckets that lie side by side and are alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarmRun {
+    /// The first one.
+    pub first: u32,
+    /// The last one.
+    pub last: u32,
+    /// Whose they are.
+    pub owner: Option<String>,
+    /// Whose they were, and who may have connections.
+    pub previous: Vec<String>,
+}
+
+/// What can be ordered of a farm's member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum FarmVerb {
+    /// Take no new clients, or take part again.
+    Drain {
+        /// Which member: this one.
+        node: String,
+        /// No new clients.
+        on: bool,
+    },
+    /// How large its share is.
+    Weight {
+        /// Which member: this one.
+        node: String,
+        /// 0 to 1000.
+        weight: u16,
+        /// In which service; all if none is named.
+        service: Option<String>,
+    },
+    /// As drain, for the scripts of the application.
+    Gate {
+        /// New clients come.
+        open: bool,
+    },
+    /// Start the application and join.
+    Start,
+    /// Leave, and stop the application.
+    Stop,
+}
+
+impl FarmVerb {
+    /// The word of the command line.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Drain { .. } => "drain",
+            Self::Weight { .. } => "weight",
+            Self::Gate { .. } => "gate",
+            Self::Start => "start",
+            Self::Stop => "stop",
+        }
+    }
+
+    /// Whether what was wanted is so.
+    pub(crate) fn is_reached(&self, report: &FarmReport) -> bool {
+        let view = &report.view;
+        let owns = || view.services.iter().any(|it| it.table.shares().contains_key(&view.me));
+        match self {
+            Self::Drain { on: true, .. } | Self::Gate { open: false } => {
+                !owns() || view.id.is_none()
+            }
+            Self::Drain { on: false, .. } | Self::Gate { open: true } => view.drained || owns(),
+            // The table follows within an interval, if the weight changes anything at all.
+            Self::Weight { .. } => true,
+            Self::Start => view.why.is_none(),
+            Self::Stop => view.why.is_some(),
+        }
+    }
+
+    /// What it would do.
+    pub(crate) fn plan(&self, report: &FarmReport) -> Plan {
+        let me = report.me();
+        let others = "its clients' new connections go to the others at once";
+        let (steps, confirm) = match self {
+            Self::Drain { on: true, .. } => {
+                let stay = if report.plane == "nft" {
+                    format!("{me}'s connections break: the plane nft cannot let them go on")
+                } else {
+                    format!("{me}'s connections go on until they end, or the drain's time is over")
+                };
+                (vec![format!("{me} takes no new clients: {others}"), stay], true)
+            }
+            Self::Drain { on: false, .. } => (vec![format!("{me} gets its share again")], false),
+            Self::Weight { weight: 0, .. } => {
+                (vec![format!("{me} takes no new clients: {others}")], true)
+            }
+            Self::Weight { weight, service, .. } => {
+                let of = service.as_ref().map(|it| format!(" in {it}")).unwrap_or_default();
+                (vec![format!("{me} has weight {weight}{of}: some clients move")], false)
+            }
+            Self::Gate { open: true } => {
+                (vec![format!("{me}'s gate opens: new clients come")], false)
+            }
+            Self::Gate { open: false } => (vec![format!("{me}'s gate closes: {others}")], false),
+            Self::Start => (vec![format!("the service of {me} starts, and it joins")], false),
+            Self::Stop => {
+                let cut = format!("{me} leaves: {others}, and its open connections break");
+                (vec![cut, format!("the service of {me} stops")], true)
+            }
+        };
+        let refused = self.refused(report);
+        Plan {
+            module: report.name.clone(),
+            steps,
+            takes_ms: None,
+            away_ms: None,
+            confirm,
+            refused,
+            overridable: false,
+        }
+    }
+
+    /// Orders are given where they are obeyed.
+    fn refused(&self, report: &FarmReport) -> Option<Refused> {
+        let (node, rest) = match self {
+            Self::Drain { node, on: true } => (node, String::new()),
+            Self::Drain { node, on: false } => (node, " --off".into()),
+            Self::Weight { node, weight, .. } => (node, format!(" {weight}")),
+            Self::Gate { .. } | Self::Start | Self::Stop => return None,
+        };
+        let names: Vec<&str> = report.members.values().map(String::as_str).collect();
+        if node == report.me() {
+            return None;
+        }
+        if !names.contains(&node.as_str()) {
+            let text = format!("no member {node:?}: there are {}", names.join(", "));
+            return Some(Refused::new(Exit::Usage, text));
+        }
+        let word = self.name();
+        let text = format!(
+            "each member obeys its own daemon: on {node}: ha {word} {node}{rest}, or over ssh"
+        );
+        Some(Refused::new(Exit::Failed, text))
+    }
+}
+
+impl FarmReport {
+    /// How this member is called.
+    pub(crate) fn me(&self) -> &str {
+        self.called(self.view.me)
+    }
+
+    fn called(&self, node: NodeId) -> &str {
+        self.members.get(&node).map_or("?", String::as_str)
+    }
+
+    fn all(&self, nodes: NodeSet) -> Vec<String> {
+        nodes.iter().map(|node| self.called(node).into()).collect()
+    }
+}
+
+impl FarmStatus {
+    /// What a report says.
+    pub fn new(report: &FarmReport) -> Self {
+        let view = &report.view;
+        let (verdict, why, next) = judge(report);
+        Self {
+            module: report.name.clone(),
+            id: report.id.0,
+            node: report.me().into(),
+            verdict: verdict.into(),
+            why,
+            next,
+            mode: report.mode.clone(),
+            plane: report.plane.clone(),
+            plane_why: report.plane_why.clone(),
+            view: view.id.map(|id| format!("{id}")),
+            announcer: view.announcer.map(|node| report.called(node).into()),
+            full: view.full,
+            waits_for: report.all(view.waits_for),
+            lease_ms: millis(view.lease),
+            drained: view.drained,
+            gate: view.gate,
+            checked: view.checked,
+            members: report.members.keys().map(|&node| member(report, node)).collect(),
+            services: services(report),
+            missing: missing(report),
+            drains_ms: view.drains.values().max().copied().map(millis),
+            checkers: report.checkers.iter().map(checker).collect(),
+            config_differs: report.config_differs,
+        }
+    }
+}
+
+fn checker(checker: &Checker) -> CheckerStatus {
+    let since_ms = checker.since.map(millis);
+    CheckerStatus { name: checker.name.clone(), up: checker.up, since_ms }
+}
+
+fn judge(report: &FarmReport) -> (&'static str, Option<String>, Option<String>) {
+    let view = &report.view;
+    let me = report.me();
+    if let Some(why) = view.why {
+        let next = if view.members.is_empty() {
+            "see `links` for whom it does not hear, and the journal"
+        } else {
+            "it goes on by itself once the reason is gone"
+        };
+        return ("DOWN", Some(format!("{me} takes nothing: {why}")), Some(next.into()));
+    }
+    let serving = view.members.keys().filter(|&&node| buckets(report, node).iter().any(|&b| b > 0));
+    let others = serving.filter(|&&node| node != view.me).count();
+    if others > 0 {
+        return ("PROTECTED", None, None);
+    }
+    let why = format!("{me} serves alone: if it dies, nobody does");
+    ("UNPROTECTED", Some(why), Some("start another member, or end its drain".into()))
+}
+
+/// A member's buckets, by service.
+fn buckets(report: &FarmReport, node: NodeId) -> Vec<u32> {
+    let count = |service: &crate::farm::Service| {
+        let share = service.table.shares().get(&node).copied().unwrap_or(0);
+        u32::try_from(share).expect("a table has 4,096 buckets at most")
+    };
+    report.view.services.iter().map(count).collect()
+}
+
+fn member(report: &FarmReport, node: NodeId) -> FarmMember {
+    let view = &report.view;
+    let own = buckets(report, node);
+    let owns = own.iter().any(|&count| count > 0);
+    let inside = view.members.contains_key(&node);
+    let (state, why, age) = if node == view.me {
+        let (state, why) = myself(view, owns);
+        (state, why, Some(Duration::ZERO))
+    } else {
+        let peer = view.peers.get(&node).copied().unwrap_or_default();
+        let (state, why) = other(report, &peer, inside, owns);
+        (state, why, peer.last.map(|last| view.at.saturating_since(last)))
+    };
+    FarmMember {
+        name: report.called(node).into(),
+        id: node.as_u8(),
+        state: state.into(),
+        why,
+        age_ms: age.map(millis),
+        buckets: own,
+    }
+}
+
+fn myself(view: &View, owns: bool) -> (&'static str, Option<String>) {
+    if let Some(why) = view.why {
+        return ("stands_by", Some(format!("{why}")));
+    }
+    if owns {
+        let waits = (!view.full).then(|| "it waits to take all that is its own".into());
+        return ("serves", waits);
+    }
+    let why = if !view.gate {
+        "its gate is closed"
+    } else if !view.checked {
+        "a checker fails"
+    } else {
+        "it drains, or its weight is 0"
+    };
+    ("drained", Some(why.into()))
+}
+
+fn other(
+    report: &FarmReport,
+    peer: &Peer,
+    inside: bool,
+    owns: bool,
+) -> (&'static str, Option<String>) {
+    if !peer.heard {
+        let why = if peer.boot.is_some() { "it is silent" } else { "it was never heard" };
+        return ("silent", Some(why.into()));
+    }
+    if !peer.agrees {
+        let why = "its rules, hash, key, buckets or mode are not this member's";
+        return ("disagrees", Some(why.into()));
+    }
+    if !peer.linked {
+        return ("stands_by", Some(format!("it does not hear {}", report.me())));
+    }
+    if !peer.able {
+        return ("stands_by", Some("its application or filter does not work".into()));
+    }
+    if !inside {
+        let why = if peer.takes { "it serves in another view" } else { "it is in no view yet" };
+        return ("stands_by", Some(why.into()));
+    }
+    if owns { ("serves", None) } else { ("drained", Some("it drains, or its weight is 0".into())) }
+}
+
+fn services(report: &FarmReport) -> Vec<FarmService> {
+    let numbered = report.view.services.iter().enumerate();
+    let service = |(at, service): (usize, &crate::farm::Service)| {
+        let all = service.table.buckets();
+        let draining = all.iter().filter(|bucket| bucket.drains()).count();
+        let count = |number| u32::try_from(number).expect("4,096 buckets at most");
+        let name = report.services.get(at).cloned().unwrap_or_else(|| format!("{at}"));
+        FarmService { name, buckets: count(all.len()), draining: count(draining) }
+    };
+    numbered.map(service).collect()
+}
+
+/// Who does not hear whom, of those that are heard here.
+fn missing(report: &FarmReport) -> Vec<(String, String)> {
+    let view = &report.view;
+    let heard = || view.peers.iter().filter(|(_, peer)| peer.heard);
+    let mut missing = Vec::new();
+    for (&one, peer) in heard() {
+        for other in heard().map(|(&node, _)| node).chain([view.me]) {
+            if one != other && !peer.hears.contains(other) {
+                missing.push((report.called(one).into(), report.called(other).into()));
+            }
+        }
+    }
+    for (&node, _) in view.peers.iter().filter(|(_, peer)| !peer.heard) {
+        missing.push((report.me().into(), report.called(node).into()));
+    }
+    missing
+}
+
+/// The tables of these services, or of all.
+///
+/// # Errors
+/// There is no such service.
+pub(super) fn tables(
+    report: &FarmReport,
+    service: Option<&str>,
+) -> Result<Vec<FarmTable>, Refused> {
+    if let Some(wanted) = service.filter(|wanted| !report.services.iter().any(|it| it == wanted)) {
+        let text = format!("no service {wanted:?}: there are {}", report.services.join(", "));
+        return Err(Refused::new(Exit::Usage, text));
+    }
+    let named = report.services.iter().zip(&report.view.services);
+    let wanted = named.filter(|(name, _)| service.is_none_or(|wanted| wanted == *name));
+    let table = |(name, it): (&String, &crate::farm::Service)| FarmTable {
+        service: name.clone(),
+        view: report.view.id.map(|id| format!("{id}")),
+        runs: runs(report, it.table.buckets()),
+    };
+    Ok(wanted.map(table).collect())
+}
+
+fn runs(report: &FarmReport, buckets: &[Bucket]) -> Vec<FarmRun> {
+    let mut runs = Vec::<FarmRun>::new();
+    let alike = |a: &Bucket, b: &Bucket| (a.owner, a.previous) == (b.owner, b.previous);
+    let mut at = 0;
+    for part in buckets.chunk_by(alike) {
+        let first = u32::try_from(at).expect("4,096 buckets at most");
+        at += part.len();
+        let previous = part[0].previous.iter().flatten();
+        runs.push(FarmRun {
+            first,
+            last: first + u32::try_from(part.len()).expect("4,096 buckets at most") - 1,
+            owner: part[0].owner.map(|node| report.called(node).into()),
+            previous: previous.map(|&node| report.called(node).into()).collect(),
+        });
+    }
+    runs
+}

@@ -1,0 +1,256 @@
+//! Views made, checked, and found to be out of date.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ha_heartbeat::group::{self, Proposal, ViewId};
+use ha_proto::{Deadline, Instant, NodeId, NodeSet};
+
+use crate::farm::body::{Body, Facts, Share};
+use crate::farm::tables::Tables;
+use crate::farm::{App, Event, Farm, Ruling, Told, Warm};
+
+impl Farm {
+    /// Makes a view (F4), from the tables of `base`.
+    pub(super) fn build(
+        &mut self,
+        now: Instant,
+        id: ViewId,
+        members: NodeSet,
+        base: Option<ViewId>,
+        taken: Option<ViewId>,
+    ) -> group::Input {
+        let unknown = [base, taken].into_iter().flatten().find(|&id| self.shelf.get(id).is_none());
+        if let Some(base) = unknown {
+            return group::Input::Lacks { id, base };
+        }
+        let ruling = self.next_ruling(members).unwrap_or(&self.rules).clone();
+        let services = ruling.rules.len();
+        let shares: BTreeMap<_, _> =
+            members.iter().map(|node| (node, self.share(now, node, services))).collect();
+        let settled = self.settled(now, id.counter);
+        let over = |counter: u64| counter <= settled;
+        let left = |&until: &Instant| until.saturating_since(now);
+        let drains = self.drains.iter().filter(|(counter, _)| !over(**counter));
+        let drains: BTreeMap<u64, Duration> =
+            drains.map(|(&counter, until)| (counter, left(until))).collect();
+        let body = Body {
+            base,
+            taken,
+            settled,
+            digest: 0,
+            accord: ruling.accord,
+            announcer: self.announcer(members, base),
+            members: shares,
+            drains,
+        };
+        let tables = self.compute(id, &body).expect("the tables that it comes from are known");
+        let body = body.of(&tables);
+        self.shelf.put(id, tables, self.present.as_ref().map(|present| present.id));
+        group::Input::Built { id, body: body.encode() }
+    }
+
+    /// Whether the tables that follow from a proposal are those that its coordinator has.
+    pub(super) fn check(&mut self, proposal: &Proposal) -> Option<group::Input> {
+        let id = proposal.id;
+        let body = Body::decode(&proposal.body, proposal.set()).ok()?;
+        // Other rules than this node has: it cannot be a member, whatever it pulls.
+        let services = self.ruling(body.accord)?.rules.len();
+        if body.members.values().any(|share| share.weights.len() != services) {
+            return None;
+        }
+        let present = self.present.as_ref().map(|present| present.id);
+        let known = match self.shelf.get(id) {
+            Some(tables) => tables.digest == body.digest && tables.all.len() == services,
+            None => match self.compute(id, &body) {
+                Some(tables) if tables.digest == body.digest => {
+                    self.shelf.put(id, tables, present);
+                    true
+                }
+                Some(_) | None => false,
+            },
+        };
+        Some(group::Input::Checked { id, known })
+    }
+
+    /// The tables that a view says; `None` when those that they come from are not here.
+    fn compute(&self, id: ViewId, body: &Body) -> Option<Tables> {
+        let ruling = self.ruling(body.accord)?;
+        let (services, buckets) = (ruling.rules.len(), self.config.policy.buckets);
+        let base = match body.base {
+            None => Tables::blank(services, buckets),
+            Some(base) => {
+                let tables = self.shelf.get(base)?;
+                let old = self.ruling(tables.accord)?;
+                tables.for_rules(&old.rules, &ruling.rules, buckets)
+            }
+        };
+        let taken = match body.taken {
+            None => None,
+            Some(taken) => Some(self.shelf.get(taken)?),
+        };
+        let taken = taken.filter(|taken| taken.accord == body.accord);
+        let taken = taken.map(|taken| taken.all.as_slice());
+        let (settled, accord) = (body.settled, body.accord);
+        Some(Tables::next(&base, taken, id.counter, settled, &body.members, accord))
+    }
+
+    /// What a node wishes the next view to say of it.
+    fn share(&self, now: Instant, node: NodeId, services: usize) -> Share {
+        if node == self.me() {
+            return self.own_share(
+                now,
+                self.next.as_ref().filter(|next| {
+                    next.rules.len() == services && self.rules.rules.len() != services
+                }),
+            );
+        }
+        let share = self.facts.get(&node).map(|facts| facts.share.clone());
+        let mut share = share.unwrap_or_default();
+        // Rules that change: weights of services that it has not told of yet.
+        let last = share.weights.last().copied().unwrap_or(crate::farm::body::WHOLE);
+        share.weights.resize(services, last);
+        share
+    }
+
+    fn own_share(&self, now: Instant, ruling: Option<&Ruling>) -> Share {
+        let ruling = ruling.unwrap_or(&self.rules);
+        let drained = self.is_drained();
+        let warmth = self.warmth(now);
+        let weight = |&weight: &u16| if drained { 0 } else { weight * warmth };
+        let weights = ruling.weights.iter().map(weight).collect();
+        Share { mac: self.config.policy.mac, weights }
+    }
+
+    /// Whether this node takes no new clients, for whichever reason.
+    pub(super) fn is_drained(&self) -> bool {
+        self.asked.drain || !self.asked.gate || !self.asked.checked
+    }
+
+    /// The counter up to which all has drained: it goes up, in order.
+    fn settled(&self, now: Instant, counter: u64) -> u64 {
+        if self.config.policy.drain.is_zero() {
+            return counter;
+        }
+        let before = self.present.as_ref().map_or(0, |present| present.body.settled);
+        let over = self.drains.iter().take_while(|(_, until)| **until <= now);
+        let over = over.map(|(&counter, _)| counter).last().unwrap_or(0);
+        // More than a view can list: the oldest have had their time.
+        let many = self.drains.len().saturating_sub(Body::DRAINS_MAX);
+        let many = self.drains.keys().take(many).next_back().copied().unwrap_or(0);
+        before.max(over).max(many)
+    }
+
+    /// It stays who it is as long as it is a member; else it is the lowest one.
+    fn announcer(&self, members: NodeSet, base: Option<ViewId>) -> NodeId {
+        let present = self.present.as_ref().filter(|present| Some(present.id) == base);
+        let told = || {
+            let at = |&node: &NodeId| {
+                let said = self.group.peer(node).and_then(|peer| peer.said);
+                said.is_some_and(|said| base.is_some() && said.view == base)
+            };
+            let facts = self.others().filter(at).find_map(|node| self.facts.get(&node));
+            facts.and_then(|facts| facts.announcer)
+        };
+        let before = present.map(|present| present.body.announcer).or_else(told);
+        let lowest = members.iter().next().expect("a view has its coordinator as a member");
+        before.filter(|&node| members.contains(node)).unwrap_or(lowest)
+    }
+
+    /// The rules that wait, once every one of these has them.
+    fn next_ruling(&self, members: NodeSet) -> Option<&Ruling> {
+        let next = self.next.as_ref()?;
+        let ready = |node: NodeId| {
+            let said = self.group.peer(node).and_then(|peer| peer.said);
+            said.is_some_and(|said| said.next == next.accord || said.accord == next.accord)
+        };
+        let all = members.without(self.me()).iter().all(ready);
+        all.then_some(next)
+    }
+
+    /// Whether the next view would say something else of the same members.
+    fn is_wanted(&self, now: Instant) -> bool {
+        let Some(present) = &self.present else { return false };
+        let body = &present.body;
+        let members: NodeSet = body.members.keys().copied().collect();
+        let services = self.rules.rules.len();
+        let shares = body.members.iter();
+        let other = |(&node, share): (&NodeId, &Share)| self.share(now, node, services) != *share;
+        let known = |node: NodeId| node == self.me() || self.facts.contains_key(&node);
+        let drained = self.drains.values().next().is_some_and(|&until| until <= now);
+        drained
+            || self.next_ruling(members).is_some()
+            || shares.filter(|(node, _)| known(**node)).any(other)
+    }
+
+    /// Tells the group what has changed of this node.
+    pub(super) fn tell(&mut self, now: Instant) {
+        let share = self.own_share(now, None);
+        let announcer = self.present.as_ref().map(|present| present.body.announcer);
+        let facts = Facts { share, announcer }.encode();
+        let accord = self.rules.accord;
+        let next = self.next.as_ref().map_or(accord, |next| next.accord);
+        if (&facts, accord, next) != (&self.told.facts, self.told.accord, self.told.next) {
+            self.told = Told { facts: facts.clone(), accord, next, ..self.told.clone() };
+            self.drive(now, group::Input::Tell { facts, accord, next });
+        }
+        let able = self.app == App::Runs && !self.asked.stopped && self.broken.is_none();
+        if able != self.told.able {
+            self.told.able = able;
+            self.drive(now, group::Input::Able(able));
+        }
+        let wanted = self.is_wanted(now);
+        if wanted != self.told.wanted {
+            self.told.wanted = wanted;
+            self.drive(now, group::Input::Wanted(wanted));
+        }
+        if self.warm != Warm::Done && self.warmth(now) == crate::farm::body::WHOLE {
+            self.warm = Warm::Done;
+        }
+    }
+
+    /// When this node has something to do that the group knows nothing of.
+    pub(super) fn own_deadline(&self, now: Instant) -> Option<Deadline> {
+        let after = |at: Instant, why| (at > now).then_some(Deadline { at, why });
+        let drains = self.drains.values().filter(|&&at| at > now);
+        let drain = drains.min().map(|&at| Deadline { at, why: "a drain ends" });
+        let warm = match self.warm {
+            Warm::Cold | Warm::Done => None,
+            Warm::Since(since) => {
+                let step = self.warm_step();
+                after(since + step * u32::from(self.warmth(now)), "it is warmer")
+            }
+        };
+        let broken = self.broken.and_then(|at| after(at, "tries the filter again"));
+        [drain, warm, broken].into_iter().fold(None, Deadline::sooner)
+    }
+
+    /// The weights that a view says, by service.
+    pub(super) fn weights_of(body: &Body, service: usize) -> BTreeMap<NodeId, u16> {
+        let weight = |(&node, share): (&NodeId, &Share)| {
+            (node, share.weights.get(service).copied().unwrap_or(0))
+        };
+        body.members.iter().map(weight).collect()
+    }
+
+    /// Rules that wait for the others.
+    pub(super) fn offer_rules(&mut self, ruling: Ruling) {
+        if ruling.accord == self.rules.accord {
+            self.next = None;
+            self.rules = ruling;
+        } else {
+            self.next = Some(ruling);
+            if self.present.is_none() {
+                // Nobody relies on the old ones.
+                self.rules = self.next.take().expect("they were just put there");
+                self.event(Event::Rules);
+            }
+        }
+    }
+
+    /// Every weight, for the orders that set it.
+    pub(super) fn weights_mut(&mut self) -> &mut Vec<u16> {
+        &mut self.rules.weights
+    }
+}

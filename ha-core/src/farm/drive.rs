@@ -1,0 +1,343 @@
+//! What the group wants: written into the kernel, told to the others, computed.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ha_farm::{Filter, Setup, Table};
+use ha_heartbeat::group::{self, Cause, Proposal, ViewId};
+use ha_proto::{Instant, LinkId, Machine, NodeId, Ticket};
+
+use crate::farm::body::{Body, Facts, WHOLE};
+use crate::farm::tables::Tables;
+use crate::farm::{App, Effect, Event, Farm, Output, Present, Ruling, Warm, Why};
+
+/// The one write of the filter that is under way.
+#[derive(Clone, Debug)]
+pub(super) struct Flight {
+    pub(super) ticket: Ticket,
+    /// What is taken once it is done.
+    took: Vec<Vec<bool>>,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Install(Present),
+    Take(ViewId),
+    /// Whether it can be written again.
+    Probe,
+}
+
+impl Farm {
+    /// Tells the group something, and does all that follows.
+    pub(super) fn drive(&mut self, now: Instant, input: group::Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            self.group.handle(now, input, &mut self.outbox);
+            while let Some(output) = self.outbox.pop() {
+                self.perform(now, output, &mut inputs);
+            }
+            assert!(inputs.len() <= 8, "one fact would be answered without end");
+        }
+    }
+
+    fn perform(
+        &mut self,
+        now: Instant,
+        output: group::Output,
+        inputs: &mut VecDeque<group::Input>,
+    ) {
+        match output {
+            group::Output::Beat(beat) => self.send_beat(&beat),
+            group::Output::Propose { to, part } => self.send_proposal(to, &part),
+            group::Output::Pull { to, pull } => self.send_pull(to, &pull),
+            group::Output::Lease(until) => {
+                self.effect(Effect::Lease(until));
+            }
+            group::Output::Shut(cause) => self.shut(cause),
+            group::Output::Build { id, members, base, taken } => {
+                inputs.push_back(self.build(now, id, members, base, taken));
+            }
+            group::Output::Check(proposal) => {
+                inputs.extend(self.check(&proposal));
+            }
+            group::Output::Install { proposal, keeps } => {
+                inputs.extend(self.install(&proposal, keeps));
+            }
+            group::Output::Take(id) => inputs.extend(self.take(id)),
+            group::Output::Tables { id, parts } => self.keep(id, &parts),
+            group::Output::View { id, member } => self.entered(id, member),
+            group::Output::Facts { from, facts } => match Facts::decode(&facts) {
+                Ok(facts) => {
+                    self.facts.insert(from, facts);
+                }
+                Err(_) => {
+                    self.facts.remove(&from);
+                }
+            },
+            group::Output::Linked(node) => self.event(Event::Linked(node)),
+            group::Output::Unlinked(node) => self.event(Event::Unlinked(node)),
+            group::Output::Restarted(node, _) => self.event(Event::Restarted(node)),
+            group::Output::Disagrees(node) => self.event(Event::Disagrees(node)),
+            group::Output::Agrees(node) => self.event(Event::Agrees(node)),
+            group::Output::Twice(node) => self.event(Event::Twice(node)),
+            group::Output::Future(node) => self.event(Event::Future(node)),
+            group::Output::Paused(late) => self.event(Event::Paused(late)),
+        }
+    }
+
+    /// Takes nothing, from this moment on.
+    fn shut(&mut self, cause: Cause) {
+        self.effect(Effect::Shut);
+        self.took = Vec::new();
+        if let Some(flight) = &mut self.flight {
+            flight.took = Vec::new();
+        }
+        self.announce();
+        let why = self.why().unwrap_or(match cause {
+            Cause::Gap => Why::Gap,
+            Cause::Lease => Why::Lease,
+            Cause::Yields(id) => Why::Yields(id),
+            Cause::LeftOut => Why::LeftOut,
+            Cause::Isolated => Why::Isolated,
+            Cause::Boot => Why::Boot,
+            Cause::Unable => Why::Filter,
+        });
+        self.event(Event::StandsBy(why));
+    }
+
+    /// F1: writes what this view leaves of what is taken.
+    fn install(&mut self, proposal: &Proposal, keeps: bool) -> Option<group::Input> {
+        let (id, me) = (proposal.id, self.me());
+        let body = Body::decode(&proposal.body, proposal.set()).ok();
+        let present = body.and_then(|body| {
+            let tables = self.shelf.get(id)?.all.clone();
+            Some(Present { id, body, tables })
+        });
+        let Some(present) = present else {
+            return Some(group::Input::Written { id, ok: false });
+        };
+        let kept = |service: usize, bucket: usize, table: &Table| {
+            let taken = self.took.get(service).is_some_and(|row| row[bucket]);
+            keeps && taken && table.buckets()[bucket].owner == Some(me)
+        };
+        let same = self.ruling(present.body.accord).is_some_and(|next| *next == self.rules);
+        let tables = present.tables.iter().enumerate();
+        let took = tables.map(|(service, table)| {
+            let buckets = 0..table.buckets().len();
+            buckets.map(|bucket| same && kept(service, bucket, table)).collect()
+        });
+        let took: Vec<Vec<bool>> = took.collect();
+        let Some(filter) = self.filter(&present, &took) else {
+            return Some(group::Input::Written { id, ok: false });
+        };
+        self.write(filter, took, What::Install(present));
+        None
+    }
+
+    /// F2: writes that all that the view gives is taken.
+    fn take(&mut self, id: ViewId) -> Option<group::Input> {
+        let me = self.me();
+        let present = self.present.clone().filter(|present| present.id == id);
+        let Some(present) = present else {
+            return Some(group::Input::Written { id, ok: false });
+        };
+        let own = |table: &Table| {
+            table.buckets().iter().map(|bucket| bucket.owner == Some(me)).collect::<Vec<_>>()
+        };
+        let took: Vec<Vec<bool>> = present.tables.iter().map(own).collect();
+        if took == self.took {
+            self.event(Event::Takes(id));
+            return Some(group::Input::Written { id, ok: true });
+        }
+        let Some(filter) = self.filter(&present, &took) else {
+            return Some(group::Input::Written { id, ok: false });
+        };
+        self.write(filter, took, What::Take(id));
+        None
+    }
+
+    fn write(&mut self, filter: Arc<Filter>, took: Vec<Vec<bool>>, what: What) {
+        assert!(self.flight.is_none(), "two writes of the filter could overtake each other");
+        let ticket = self.effect(Effect::Filter(filter));
+        self.flight = Some(Flight { ticket, took, what });
+    }
+
+    fn filter(&self, present: &Present, took: &[Vec<bool>]) -> Option<Arc<Filter>> {
+        let policy = &self.config.policy;
+        let rules = self.ruling(present.body.accord)?.rules.clone();
+        let shares = present.body.members.iter();
+        let setup = Setup {
+            me: self.me(),
+            mode: policy.mode,
+            uncovered: policy.uncovered,
+            hash: policy.hash,
+            rules,
+            macs: shares.filter_map(|(&node, share)| Some((node, share.mac?))).collect(),
+        };
+        let take = |service: usize, bucket: usize| took[service][bucket];
+        Filter::new(setup, &present.tables, take).ok().map(Arc::new)
+    }
+
+    /// An effect has ended.
+    pub(super) fn done(&mut self, now: Instant, ticket: Ticket, ok: bool) {
+        if self.app == App::Starting(ticket) {
+            self.app = if ok { App::Runs } else { App::Down };
+            if !ok {
+                self.event(Event::ApplicationFailed);
+            }
+            return;
+        }
+        let Some(flight) = self.flight.take_if(|flight| flight.ticket == ticket) else { return };
+        if ok {
+            self.took = flight.took;
+            if self.broken.take().is_some() {
+                self.event(Event::FilterBack);
+            }
+        } else {
+            // What the kernel does is what it did: it is closed, and tried again later.
+            if self.broken.is_none() {
+                self.event(Event::FilterFailed);
+            }
+            self.broken = Some(now + self.config.timing.timeout());
+        }
+        match flight.what {
+            What::Install(present) => {
+                let id = present.id;
+                if ok {
+                    self.adopt_view(now, present);
+                }
+                self.drive(now, group::Input::Written { id, ok });
+            }
+            What::Take(id) => {
+                self.drive(now, group::Input::Written { id, ok });
+                if ok && self.group.stands_by().is_none() {
+                    self.event(Event::Takes(id));
+                }
+            }
+            What::Probe => {}
+        }
+    }
+
+    /// The kernel decides by this view.
+    fn adopt_view(&mut self, now: Instant, present: Present) {
+        let same = self.rules.accord == present.body.accord;
+        if !same && let Some(next) = self.next.take_if(|next| next.accord == present.body.accord) {
+            self.rules = next;
+            self.event(Event::Rules);
+        }
+        let mut drains = core::mem::take(&mut self.drains);
+        let left = |counter: u64| present.body.drains.get(&counter).copied();
+        for counter in present.tables.iter().flat_map(Table::drains) {
+            let drain = left(counter).unwrap_or(self.config.policy.drain);
+            drains.entry(counter).or_insert(now + drain);
+        }
+        let settled = present.body.settled;
+        drains.retain(|&counter, _| counter > settled && counter <= present.id.counter);
+        self.drains = drains;
+        let before = self.present.as_ref().map_or(0, |present| present.body.settled);
+        if settled > before && self.present.is_some() {
+            self.event(Event::Drained { counter: settled });
+        }
+        if self.warm == Warm::Cold {
+            let first = present.body.base.is_none();
+            self.warm = if first { Warm::Done } else { Warm::Since(now) };
+        }
+        self.present = Some(present);
+    }
+
+    /// The group is at a view.
+    fn entered(&mut self, id: ViewId, member: bool) {
+        let tables = self.shelf.get(id);
+        let (moved, cut) = tables.map_or((0, 0), |tables| (tables.moved, tables.cut));
+        let view = self.group.view().expect("the group has just entered one");
+        let members = view.set();
+        if member {
+            assert!(
+                self.present.as_ref().is_some_and(|present| present.id == id),
+                "the kernel would decide by another view than the one that is told"
+            );
+        }
+        self.event(Event::View { id, members, moved, cut });
+    }
+
+    /// Tables that were pulled.
+    fn keep(&mut self, id: ViewId, parts: &[bytes::Bytes]) {
+        let rulings = [Some(&self.rules), self.next.as_ref()];
+        let buckets = self.config.policy.buckets;
+        let tables = rulings.into_iter().flatten().find_map(|ruling: &Ruling| {
+            Tables::read(parts, ruling.rules.len(), buckets, ruling.accord)
+        });
+        if let Some(tables) = tables {
+            self.shelf.put(id, tables, self.present.as_ref().map(|present| present.id));
+        }
+    }
+
+    /// Sees to what this node waits for by itself: a filter that could not be written.
+    pub(super) fn tend(&mut self, now: Instant) {
+        let due = self.broken.is_some_and(|at| at <= now);
+        if !due || self.flight.is_some() || self.group.stands_by().is_none() {
+            return;
+        }
+        self.broken = Some(now + self.config.timing.timeout());
+        let Some(present) = self.present.clone() else {
+            // Nothing was ever written: the next view is the attempt.
+            self.broken = None;
+            return;
+        };
+        let took: Vec<Vec<bool>> =
+            present.tables.iter().map(|table| alloc::vec![false; table.buckets().len()]).collect();
+        match self.filter(&present, &took) {
+            Some(filter) => self.write(filter, took, What::Probe),
+            None => self.broken = None,
+        }
+    }
+
+    /// Only the announcer, while it takes, answers and announces (F9).
+    pub(super) fn announce(&mut self) {
+        let present = self.present.as_ref();
+        let takes = self.group.stands_by().is_none();
+        let chosen = present.is_some_and(|present| present.body.announcer == self.me());
+        let announces = takes && chosen;
+        if announces != self.announces {
+            self.announces = announces;
+            self.effect(Effect::Announce(announces));
+        }
+    }
+
+    /// The rules of this accord, if they are known here.
+    pub(super) fn ruling(&self, accord: u64) -> Option<&Ruling> {
+        let rulings = [Some(&self.rules), self.next.as_ref()];
+        rulings.into_iter().flatten().find(|ruling| ruling.accord == accord)
+    }
+
+    pub(super) fn others(&self) -> impl Iterator<Item = NodeId> + use<> {
+        self.config.identity.members.without(self.me()).iter()
+    }
+
+    pub(super) fn links(&self) -> impl Iterator<Item = LinkId> + use<> {
+        (0..self.config.identity.links).map(LinkId)
+    }
+
+    pub(super) fn transmit(&mut self, link: LinkId, to: NodeId, datagram: bytes::Bytes) {
+        self.outputs.push_back(Output::Transmit { link, to, datagram });
+    }
+
+    /// By how many eighths of its weights this node is warm.
+    pub(super) fn warmth(&self, now: Instant) -> u16 {
+        match self.warm {
+            Warm::Cold => 1,
+            Warm::Done => WHOLE,
+            Warm::Since(since) => {
+                let step = self.warm_step();
+                let steps = now.saturating_since(since).as_nanos() / step.as_nanos().max(1);
+                1 + u16::try_from(steps).unwrap_or(WHOLE).min(WHOLE - 1)
+            }
+        }
+    }
+
+    pub(super) fn warm_step(&self) -> core::time::Duration {
+        self.config.policy.warm_up / u32::from(WHOLE - 1)
+    }
+}

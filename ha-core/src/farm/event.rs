@@ -1,0 +1,101 @@
+//! What a farm's node tells an operator.
+
+use core::fmt;
+use core::time::Duration;
+
+use ha_heartbeat::group::ViewId;
+use ha_proto::wire::Reject;
+use ha_proto::{Instant, NodeId, NodeSet};
+
+/// Something that happened, for logs, metrics and tests. No answer is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A view is in force here.
+    View {
+        /// Which one.
+        id: ViewId,
+        /// Its members.
+        members: NodeSet,
+        /// Buckets that changed their owner.
+        moved: u32,
+        /// Previous owners that were cut off (F7): their connections break.
+        cut: u32,
+    },
+    /// This node takes all that its view gives it.
+    Takes(ViewId),
+    /// This node takes nothing, and why.
+    StandsBy(Why),
+    /// A member is linked: each hears the other.
+    Linked(NodeId),
+    /// A member is linked no more.
+    Unlinked(NodeId),
+    /// A member's process is another one than before.
+    Restarted(NodeId),
+    /// This node did not run for so long (F6).
+    Paused(Duration),
+    /// A datagram was refused; told once per kind, counted always.
+    Rejected(Reject),
+    /// A member has other rules, another hash or key, other buckets or another mode: it is left out
+    /// until they agree.
+    Disagrees(NodeId),
+    /// A member that disagreed agrees now.
+    Agrees(NodeId),
+    /// Two processes say that they are this node.
+    Twice(NodeId),
+    /// A node tells of a view beyond all that can have been: it is not believed.
+    Future(NodeId),
+    /// The kernel's filter could not be written: this node takes nothing until it can be.
+    FilterFailed,
+    /// The filter could be written again.
+    FilterBack,
+    /// The application could not be started or stopped.
+    ApplicationFailed,
+    /// Connections of moved buckets have had their time: their owners take all (F8).
+    Drained {
+        /// Moves of views up to this counter.
+        counter: u64,
+    },
+    /// Rules came into force that every member has.
+    Rules,
+    /// This node goes on where an earlier process of its boot stopped.
+    Resumed {
+        /// Until when its lease runs.
+        until: Instant,
+    },
+}
+
+/// Why a node takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// It has started and is in no view yet.
+    Boot,
+    /// It did not run for a while (F6).
+    Gap,
+    /// Its lease ended (F5).
+    Lease,
+    /// A better view is in force at a node that it is linked to (F3).
+    Yields(ViewId),
+    /// The view that it follows leaves it out: it is not linked to each member.
+    LeftOut,
+    /// It hears nobody, and is told to serve nothing then.
+    Isolated,
+    /// Its application does not run.
+    Stopped,
+    /// Its kernel's filter cannot be written.
+    Filter,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boot => f.write_str("it has started and is in no view yet"),
+            Self::Gap => f.write_str("it did not run for a while"),
+            Self::Lease => f.write_str("its lease ended"),
+            Self::Yields(id) => write!(f, "it yields to view {id}"),
+            Self::LeftOut => f.write_str("it is not linked to each member of the view"),
+            Self::Isolated => f.write_str("it hears nobody"),
+            Self::Stopped => f.write_str("its application does not run"),
+            Self::Filter => f.write_str("its kernel's filter cannot be written"),
+        }
+    }
+}

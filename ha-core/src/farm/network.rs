@@ -1,0 +1,113 @@
+//! Datagrams, sealed and opened.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use ha_heartbeat::group::{self, Beat, Part, Pull};
+use ha_proto::wire::{self, Header, Kind, Packet, Reject};
+use ha_proto::{Epoch, Instant, LinkId, NodeId};
+
+use crate::farm::{Event, Farm};
+
+impl Farm {
+    /// A datagram came in.
+    pub(super) fn receive(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
+        let keys = self.keys.clone();
+        let read = wire::open(bytes, &keys, self.config.identity.cluster)
+            .and_then(|packet| self.read(now, link, &packet));
+        if let Err(reject) = read
+            && self.rejections.count(reject)
+        {
+            self.event(Event::Rejected(reject));
+        }
+    }
+
+    fn read(&mut self, now: Instant, link: LinkId, packet: &Packet<'_>) -> Result<(), Reject> {
+        let (header, body) = (&packet.header, packet.body);
+        let from = header.sender;
+        let identity = &self.config.identity;
+        if header.module != identity.module || !identity.members.contains(from) {
+            return Err(Reject::Misplaced);
+        }
+        let input = match header.kind {
+            Kind::Beat | Kind::Ask | Kind::Answer => return Err(Reject::Misplaced),
+            Kind::Member => {
+                let beat = Beat::decode(header.sequence, body)?;
+                if beat.boot == self.group.boot() && from == identity.me {
+                    return Err(Reject::Misplaced);
+                }
+                group::Input::Beat { from, beat }
+            }
+            Kind::Propose => {
+                if from == identity.me {
+                    return Err(Reject::Misplaced);
+                }
+                group::Input::Propose { from, part: Part::decode(body)? }
+            }
+            Kind::Part => group::Input::Part { from, part: Part::decode(body)? },
+            Kind::Pull => {
+                let pull = Pull::decode(body)?;
+                self.give(link, from, &pull);
+                return Ok(());
+            }
+        };
+        self.drive(now, input);
+        Ok(())
+    }
+
+    /// Somebody asks for the tables of a view.
+    fn give(&mut self, link: LinkId, to: NodeId, pull: &Pull) {
+        // A recording would make this node answer who does not ask.
+        let asks = self.group.peer(to).and_then(|peer| peer.boot) == Some(pull.boot);
+        let Some(parts) = self.shelf.parts(pull.id).filter(|_| asks) else { return };
+        let total = parts.len() as u16;
+        for part in pull.part..pull.part.saturating_add(pull.count).min(total) {
+            let bytes = parts[usize::from(part)].clone();
+            let boot = self.group.boot();
+            let part = Part { boot, id: pull.id, part, parts: total, bytes };
+            let datagram = self.seal(Kind::Part, 0, |out| part.encode(out));
+            self.transmit(link, to, datagram);
+        }
+    }
+
+    pub(super) fn send_beat(&mut self, beat: &Beat) {
+        let datagram = self.seal(Kind::Member, beat.number, |out| beat.encode(out));
+        for to in self.others() {
+            self.send(to, &datagram);
+        }
+    }
+
+    pub(super) fn send_proposal(&mut self, to: NodeId, part: &Part) {
+        let datagram = self.seal(Kind::Propose, 0, |out| part.encode(out));
+        self.send(to, &datagram);
+    }
+
+    pub(super) fn send_pull(&mut self, to: NodeId, pull: &Pull) {
+        let datagram = self.seal(Kind::Pull, 0, |out| pull.encode(out));
+        self.send(to, &datagram);
+    }
+
+    fn send(&mut self, to: NodeId, datagram: &Bytes) {
+        for link in self.links() {
+            self.transmit(link, to, datagram.clone());
+        }
+    }
+
+    fn seal(&self, kind: Kind, sequence: u64, body: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let identity = &self.config.identity;
+        let header = Header {
+            kind,
+            sender: identity.me,
+            flags: 0,
+            cluster: identity.cluster,
+            module: identity.module,
+            waited: 0,
+            epoch: Epoch::NONE,
+            sequence,
+            echo: 0,
+        };
+        let mut bytes = Vec::new();
+        body(&mut bytes);
+        wire::seal_long(&header, &bytes, &self.keys).into()
+    }
+}

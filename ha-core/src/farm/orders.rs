@@ -1,0 +1,72 @@
+//! Orders about this node.
+
+use ha_farm::Rule;
+
+use crate::farm::config::check_weights;
+use crate::farm::{App, ConfigError, Effect, Farm, Order, OrderError, Policy, Ruling, body};
+
+impl Farm {
+    pub(super) fn obey(&mut self, order: Order) -> Result<(), OrderError> {
+        match order {
+            Order::Weight { service, weight } => self.weigh(service, weight),
+            Order::Drain(drain) => {
+                self.asked.drain = drain;
+                Ok(())
+            }
+            Order::Gate(open) => {
+                self.asked.gate = open;
+                Ok(())
+            }
+            Order::Rules { rules, weights } => {
+                Rule::check(&rules)?;
+                check_weights(&weights, rules.len())?;
+                let accord = body::accord(&self.config.policy, &rules);
+                self.offer_rules(Ruling { rules, weights, accord });
+                Ok(())
+            }
+            Order::Checker { ok, cut } => {
+                let failed = self.asked.checked && !ok;
+                self.asked.checked = ok;
+                if failed && cut {
+                    self.effect(Effect::Reset);
+                }
+                Ok(())
+            }
+            Order::Stop { force } => {
+                if !self.asked.stopped {
+                    self.asked.stopped = true;
+                    // It says that it takes nothing before its application is gone.
+                    self.tell(self.now);
+                    self.app = App::Down;
+                    self.effect(Effect::Stop { force });
+                } else if force {
+                    self.effect(Effect::Stop { force });
+                }
+                Ok(())
+            }
+            Order::Start => {
+                self.asked.stopped = false;
+                if self.app == App::Down {
+                    let start = self.effect(Effect::Start);
+                    self.app = App::Starting(start);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn weigh(&mut self, service: Option<u16>, weight: u16) -> Result<(), OrderError> {
+        if weight > Policy::WEIGHT_MAX {
+            return Err(ConfigError::Weight(weight).into());
+        }
+        let weights = self.weights_mut();
+        match service {
+            None => weights.fill(weight),
+            Some(service) => {
+                let place = weights.get_mut(usize::from(service));
+                *place.ok_or(OrderError::NoService(service))? = weight;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! The tables of views: computed, pulled, kept for whoever asks.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use ha_farm::wire::{self, Assembly};
+use ha_farm::{Buckets, Plan, Rule, Table};
+use ha_heartbeat::group::ViewId;
+use ha_proto::NodeId;
+
+use crate::farm::body::{Body, Share};
+
+/// The tables of one view, one for each rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tables {
+    pub(super) all: Arc<Vec<Table>>,
+    /// Of which rules.
+    pub(super) accord: u64,
+    pub(super) digest: u64,
+    /// Buckets that changed their owner on the way here, and previous owners that were cut off;
+    /// zero for tables that were pulled.
+    pub(super) moved: u32,
+    pub(super) cut: u32,
+}
+
+/// The tables of the last views, by view.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shelf {
+    views: BTreeMap<ViewId, Tables>,
+    /// Those that were asked for last, as they are sent.
+    parts: Option<(ViewId, Arc<Vec<Bytes>>)>,
+}
+
+impl Shelf {
+    /// A base, a group that joins, a view that is being installed, the present one, and one that
+    /// somebody may still be at.
+    const VIEWS_MAX: usize = 6;
+
+    pub(super) fn get(&self, id: ViewId) -> Option<&Tables> {
+        self.views.get(&id)
+    }
+
+    /// Keeps the tables of a view, and forgets the oldest but for `present`.
+    pub(super) fn put(&mut self, id: ViewId, tables: Tables, present: Option<ViewId>) {
+        self.views.insert(id, tables);
+        while self.views.len() > Self::VIEWS_MAX {
+            let oldest = self.views.keys().copied().find(|&old| Some(old) != present && old != id);
+            let oldest = oldest.expect("two views are kept, and there are more");
+            self.views.remove(&oldest);
+        }
+    }
+
+    /// The parts of a view's tables, as they are sent.
+    pub(super) fn parts(&mut self, id: ViewId) -> Option<Arc<Vec<Bytes>>> {
+        if let Some((known, parts)) = &self.parts
+            && *known == id
+        {
+            return Some(parts.clone());
+        }
+        let tables = self.views.get(&id)?;
+        let parts = wire::parts(&tables.all).into_iter().map(Bytes::from);
+        let parts = Arc::new(parts.collect::<Vec<_>>());
+        self.parts = Some((id, parts.clone()));
+        Some(parts)
+    }
+}
+
+impl Tables {
+    /// From their parts; `None` when these are not the tables of so many services.
+    pub(super) fn read(
+        parts: &[Bytes],
+        services: usize,
+        buckets: Buckets,
+        accord: u64,
+    ) -> Option<Self> {
+        let mut assembly = Assembly::new(services, buckets);
+        for part in parts {
+            assembly.add(part).ok()?;
+        }
+        let all = assembly.tables()?;
+        let digest = wire::digest(&all);
+        Some(Self { all: Arc::new(all), accord, digest, moved: 0, cut: 0 })
+    }
+
+    /// As an earlier process had them.
+    pub(super) fn of(all: &Arc<Vec<Table>>, accord: u64) -> Self {
+        Self { all: all.clone(), accord, digest: wire::digest(all), moved: 0, cut: 0 }
+    }
+
+    /// Before the first view.
+    pub(super) fn blank(services: usize, buckets: Buckets) -> Vec<Table> {
+        (0..services).map(|_| Table::new(buckets)).collect()
+    }
+
+    /// Those that come after `base` (F7).
+    pub(super) fn next(
+        base: &[Table],
+        taken: Option<&[Table]>,
+        counter: u64,
+        settled: u64,
+        members: &BTreeMap<NodeId, Share>,
+        accord: u64,
+    ) -> Self {
+        let (mut moved, mut cut) = (0, 0);
+        let mut all = Vec::with_capacity(base.len());
+        for (service, table) in base.iter().enumerate() {
+            let weights =
+                members.iter().map(|(&node, share)| (node, share.weights[service])).collect();
+            let taken = taken.and_then(|taken| taken.get(service));
+            let step = table.advance(&Plan { counter, weights, settled, taken });
+            moved += (step.forced + step.balanced) as u32;
+            cut += step.cut as u32;
+            all.push(step.table);
+        }
+        let digest = wire::digest(&all);
+        Self { all: Arc::new(all), accord, digest, moved, cut }
+    }
+
+    /// These, arranged for other rules: each that stays keeps its table, a new one gets a blank one.
+    pub(super) fn for_rules(&self, from: &[Rule], to: &[Rule], buckets: Buckets) -> Vec<Table> {
+        assert!(from.len() == self.all.len(), "a rule would get another one's table");
+        let table = |rule: &Rule| {
+            let at = from.iter().position(|old| old == rule);
+            at.map_or_else(|| Table::new(buckets), |at| self.all[at].clone())
+        };
+        to.iter().map(table).collect()
+    }
+}
+
+impl Body {
+    /// The same body, of these tables.
+    pub(super) fn of(mut self, tables: &Tables) -> Self {
+        self.digest = tables.digest;
+        self
+    }
+}

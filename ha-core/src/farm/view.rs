@@ -1,0 +1,85 @@
+//! What an operator may ask of a farm's node.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ha_farm::{Rule, Table};
+use ha_heartbeat::group::ViewId;
+use ha_proto::wire::Rejections;
+use ha_proto::{Boot, Instant, NodeId, NodeSet};
+
+use crate::farm::Why;
+
+/// All that status and metrics show of one node, as it sees the farm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
+pub struct View {
+    /// This node.
+    pub me: NodeId,
+    /// When this was so.
+    pub at: Instant,
+    /// Its view; `None` before the first one.
+    pub id: Option<ViewId>,
+    /// The members of that view.
+    pub members: BTreeMap<NodeId, Boot>,
+    /// All that are configured but this node, and what is known of them.
+    pub peers: BTreeMap<NodeId, Peer>,
+    /// Why this node takes nothing; `None` while it takes what it owns.
+    pub why: Option<Why>,
+    /// Whether it takes all that its view gives it; else only what it took before (F2).
+    pub full: bool,
+    /// Whom it waits for, to take all (F2).
+    pub waits_for: NodeSet,
+    /// How long its filter takes on if it says nothing more; zero while it takes nothing.
+    pub lease: Duration,
+    /// Who answers and announces ARP and ND.
+    pub announcer: Option<NodeId>,
+    /// The services, in the rules' order.
+    pub services: Vec<Service>,
+    /// Whether this node drains by order, its gate is closed, or a checker fails.
+    pub drained: bool,
+    /// Whether its gate is open.
+    pub gate: bool,
+    /// Whether no checker fails.
+    pub checked: bool,
+    /// What drains: the counter of the view that moved it, and how long it may go on.
+    pub drains: BTreeMap<u64, Duration>,
+    /// Datagrams that were refused, by reason.
+    pub rejections: Rejections,
+}
+
+/// One service, by the table of this node's view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its rule.
+    pub rule: Rule,
+    /// The members' weights in it, in eighths (a server that warms up has a part of its own).
+    pub weights: BTreeMap<NodeId, u16>,
+    /// Who owns which bucket.
+    pub table: Table,
+}
+
+/// What is known of another member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
+pub struct Peer {
+    /// Its process, once it was heard.
+    pub boot: Option<Boot>,
+    /// Whether this node hears it.
+    pub heard: bool,
+    /// Whether each hears the other.
+    pub linked: bool,
+    /// Whom it hears, as it said last.
+    pub hears: NodeSet,
+    /// Its view, as it said last.
+    pub view: Option<ViewId>,
+    /// Whether it takes, as it said last.
+    pub takes: bool,
+    /// Whether it can take part, as it said last.
+    pub able: bool,
+    /// Whether its rules, hash, key, buckets and mode are this node's.
+    pub agrees: bool,
+    /// When it was heard last.
+    pub last: Option<Instant>,
+}

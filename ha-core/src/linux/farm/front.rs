@@ -1,0 +1,340 @@
+//! What the clients' network is told: where the virtual addresses are (F9).
+
+use core::net::{IpAddr, Ipv6Addr};
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::format;
+use std::fs;
+use std::io;
+use std::net::UdpSocket;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::PathBuf;
+use std::prelude::rust_2024::*;
+use std::string::String;
+
+use ha_farm::{Filter, Mac, Mode};
+use ha_proto::Instant;
+use ha_vip::{Announcer, ArpForm, Frame, arp_announcement, neighbor_advertisement, question};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::neighbour::{
+    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use thiserror::Error;
+use tracing::{debug, error, warn};
+
+use crate::linux::address::{Addresses, Spot};
+use crate::linux::frames::Frames;
+use crate::linux::netlink::Netlink;
+
+/// Where clients reach the virtual addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Front {
+    /// The interface on the clients' network, `eth0`; the plane filters the same one. On a VLAN it
+    /// is the VLAN's own interface.
+    pub interface: String,
+}
+
+/// Why the virtual addresses cannot be had here. None is set then.
+#[derive(Debug, Error)]
+pub enum FrontError {
+    /// No interface of this name.
+    #[error("there is no interface {0:?}: `ip link` lists those of this machine")]
+    NoInterface(String),
+    /// The interface is none of Ethernet.
+    #[error("interface {0:?} has no Ethernet address: choose another one")]
+    NotEthernet(String),
+    /// Another farm of this machine has the address.
+    #[error("{0} is the virtual address of another farm on this machine, which runs")]
+    Taken(IpAddr),
+    /// The system refuses something.
+    #[error("the virtual addresses: {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// The virtual addresses at work: on `lo`, and told to those who ask while this node is the
+/// announcer.
+#[derive(Debug)]
+pub(super) struct Desk {
+    interface: String,
+    /// The interface's and `lo`'s numbers.
+    index: u32,
+    lo: u32,
+    /// The interface's own.
+    mac: Mac,
+    mode: Mode,
+    addresses: Addresses,
+    vips: BTreeMap<IpAddr, Vip>,
+    frames: Option<Frames>,
+    /// Told so by the node.
+    announces: bool,
+    announcer: Announcer,
+    /// What was there before us.
+    settings: Vec<(PathBuf, String)>,
+}
+
+/// What is held for one address.
+#[derive(Debug)]
+struct Vip {
+    /// Whether it was set here: an administrator's own stays.
+    ours: bool,
+    /// Its name on this machine, which no other farm can have at the same time.
+    _name: UnixListener,
+    /// Keeps the interface in the group in which IPv6 asks for it.
+    _group: Option<UdpSocket>,
+}
+
+impl Desk {
+    /// Looks at the interface; sets nothing yet. Needs the runtime's context.
+    pub(super) fn open(front: Front, mode: Mode) -> Result<Self, FrontError> {
+        let interface = front.interface;
+        let mut addresses = system("open netlink", Addresses::open())?;
+        let link = system("look for the interface", addresses.link(&interface))?;
+        let link = link.ok_or_else(|| FrontError::NoInterface(interface.clone()))?;
+        let mac = link.mac.ok_or_else(|| FrontError::NotEthernet(interface.clone()))?;
+        let lo = system("look for lo", addresses.link("lo"))?;
+        let lo = lo.ok_or_else(|| FrontError::NoInterface("lo".into()))?;
+        Ok(Self {
+            interface,
+            index: link.index,
+            lo: lo.index,
+            mac: Mac(mac.0),
+            mode,
+            addresses,
+            vips: BTreeMap::new(),
+            frames: None,
+            announces: false,
+            announcer: Announcer::default(),
+            settings: Vec::new(),
+        })
+    }
+
+    /// Takes away what this filter does not cover: before it is in force.
+    pub(super) fn prepare(&mut self, filter: &Filter) {
+        let stay = vips(filter);
+        let gone: Vec<IpAddr> =
+            self.vips.keys().copied().filter(|vip| !stay.contains(vip)).collect();
+        for vip in gone {
+            self.remove(vip);
+        }
+    }
+
+    /// Sets what this filter covers: once it is in force.
+    pub(super) fn follow(&mut self, filter: &Filter) -> Result<(), FrontError> {
+        self.tune();
+        let missing: Vec<IpAddr> =
+            vips(filter).into_iter().filter(|vip| !self.vips.contains_key(vip)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let added = missing.into_iter().try_for_each(|vip| self.add(vip));
+        let all: Vec<IpAddr> = self.vips.keys().copied().collect();
+        let frames = Frames::questions(self.index, &all);
+        self.frames = Some(system("listen on the interface", frames)?);
+        added
+    }
+
+    /// Whether this node answers and announces, from now on.
+    pub(super) fn announce(&mut self, now: Instant, on: bool) {
+        self.announces = on;
+        if on {
+            self.announcer.begin(now);
+        } else {
+            self.announcer.stop();
+        }
+    }
+
+    /// When something is to be announced.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.announcer.next().at()
+    }
+
+    /// Answers those who ask, and announces; both only under the lease (F5, F9). Whether there may
+    /// be more questions.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, until: Instant) -> bool {
+        let may = self.announces && now < until;
+        if self.announcer.expire(now, REFRESH) && may {
+            let all: Vec<IpAddr> = self.vips.keys().copied().collect();
+            for vip in all {
+                self.tell(vip);
+            }
+        }
+        let mut bytes = [0; Frames::BYTES_MAX];
+        for _ in 0..QUESTIONS_MAX {
+            let Some(frames) = &self.frames else { return false };
+            let len = match frames.poll_receive(cx, &mut bytes) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(len)) => len,
+                Poll::Ready(Err(error)) => {
+                    // The interface is down: it hears again when it is up.
+                    debug!(%error, "the clients' network");
+                    return true;
+                }
+            };
+            let asked = question(&bytes[..len]).filter(|_| may);
+            if let Some(asked) = asked.filter(|asked| self.vips.contains_key(&asked.ip())) {
+                self.send(&asked.answer(self.shown(asked.ip())));
+            }
+        }
+        true
+    }
+
+    /// Takes all addresses off, and puts the interface back as it was.
+    pub(super) fn close(&mut self) {
+        self.announce(Instant::ZERO, false);
+        let all: Vec<IpAddr> = self.vips.keys().copied().collect();
+        for vip in all {
+            self.remove(vip);
+        }
+        for (path, value) in self.settings.drain(..) {
+            if let Err(error) = fs::write(&path, value) {
+                warn!(path = %path.display(), %error, "a setting stays as the farm needs it");
+            }
+        }
+    }
+
+    fn tell(&self, vip: IpAddr) {
+        let mac = self.shown(vip);
+        match vip {
+            IpAddr::V4(vip) => {
+                for form in [ArpForm::Request, ArpForm::Reply] {
+                    self.send(&arp_announcement(vip, mac, form));
+                }
+            }
+            IpAddr::V6(vip) => self.send(&neighbor_advertisement(vip, mac)),
+        }
+    }
+
+    /// Always from the card's own address: in mode invisible the switch must not learn the one that
+    /// clients send to.
+    fn send(&self, frame: &Frame) {
+        let sent = self.frames.as_ref().map(|it| it.send(&frame.sent_by(ha_vip::Mac(self.mac.0))));
+        if let Some(Err(error)) = sent {
+            debug!(%error, "an answer is lost here");
+        }
+    }
+
+    /// Where clients are told that the address is.
+    fn shown(&self, vip: IpAddr) -> ha_vip::Mac {
+        match self.mode {
+            Mode::Invisible => ha_vip::Mac(Mac::of_vip(vip).0),
+            Mode::Directed => ha_vip::Mac(self.mac.0),
+        }
+    }
+
+    fn add(&mut self, vip: IpAddr) -> Result<(), FrontError> {
+        let name = SocketAddr::from_abstract_name(format!("ha-farm/{vip}"));
+        let name =
+            name.and_then(|name| UnixListener::bind_addr(&name)).map_err(|source| match source
+                .kind()
+            {
+                io::ErrorKind::AddrInUse => FrontError::Taken(vip),
+                _ => FrontError::System { what: "name the address", source },
+            })?;
+        match self.mode {
+            Mode::Invisible => self.hear(Mac::of_vip(vip)),
+            Mode::Directed => {}
+        }
+        let group = match vip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(vip) => Some(system("join a group", self.join(vip))?),
+        };
+        let spot = self.spot(vip);
+        let all = system("list the addresses", self.addresses.list())?;
+        let before = all.iter().find(|found| found.spot.ip == vip);
+        let ours = before.is_none_or(|found| found.ours);
+        if ours {
+            system("set the address on lo", self.addresses.set_for_others(spot))?;
+        }
+        self.vips.insert(vip, Vip { ours, _name: name, _group: group });
+        Ok(())
+    }
+
+    fn remove(&mut self, vip: IpAddr) {
+        let Some(held) = self.vips.remove(&vip) else { return };
+        let spot = self.spot(vip);
+        if held.ours
+            && let Err(error) = self.addresses.remove(spot)
+        {
+            error!(%vip, %error, "the address is still set on lo");
+        }
+    }
+
+    fn spot(&self, vip: IpAddr) -> Spot {
+        let prefix = if vip.is_ipv4() { 32 } else { 128 };
+        Spot { index: self.lo, ip: vip, prefix }
+    }
+
+    /// Lets the card take frames to this address too. It stays there: without a filter behind it
+    /// the kernel drops them.
+    fn hear(&self, mac: Mac) {
+        if let Err(error) = take_frames_to(self.index, mac) {
+            warn!(
+                interface = self.interface, %mac, %error,
+                "the card may not take the farm's frames: `ip link set {} promisc on`",
+                self.interface
+            );
+        }
+    }
+
+    /// In the group in which hosts ask for the address (RFC 4291 §2.7.1): the card takes its
+    /// frames, and switches that listen to MLD send them.
+    fn join(&self, vip: Ipv6Addr) -> io::Result<UdpSocket> {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+        let group = SOLICITED | u128::from(vip) & 0xff_ffff;
+        socket.join_multicast_v6(&Ipv6Addr::from(group), self.index)?;
+        Ok(socket)
+    }
+
+    /// The kernel neither answers for an address of `lo` nor names it when it asks others.
+    fn tune(&mut self) {
+        if !self.settings.is_empty() {
+            return;
+        }
+        for (name, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
+            let path = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{}/{name}", self.interface));
+            let before = fs::read_to_string(&path);
+            match before.and_then(|before| fs::write(&path, value).map(|()| before)) {
+                Ok(before) => self.settings.push((path, before)),
+                Err(error) => warn!(
+                    path = %path.display(), %error,
+                    "the kernel itself may answer for the virtual addresses"
+                ),
+            }
+        }
+    }
+}
+
+fn vips(filter: &Filter) -> BTreeSet<IpAddr> {
+    filter.setup().rules.iter().map(|rule| rule.vip).collect()
+}
+
+/// `bridge fdb replace MAC dev INTERFACE self permanent`.
+fn take_frames_to(index: u32, mac: Mac) -> io::Result<()> {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = index;
+    message.header.state = NeighbourState::Permanent;
+    message.header.flags = NeighbourFlags::Own;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+    Netlink::open(None)?.order(flags, RouteNetlinkMessage::NewNeighbour(message))
+}
+
+fn system<T>(what: &'static str, result: io::Result<T>) -> Result<T, FrontError> {
+    result.map_err(|source| FrontError::System { what, source })
+}
+
+/// Between two announcements once the burst is over: below the ageing time of switches.
+const REFRESH: Duration = Duration::from_secs(30);
+/// Questions that are answered before datagrams come to their turn again.
+const QUESTIONS_MAX: usize = 64;
+/// `ff02::1:ff00:0`.
+const SOLICITED: u128 = 0xff02 << 112 | 0x1_ff00_0000;

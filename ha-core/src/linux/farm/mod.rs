@@ -1,0 +1,379 @@
+//! A member of a farm at work: its datagrams, its filter in the kernel, its application.
+//!
+//! [`start`] runs a [`Farm`](crate::farm::Farm) on a thread of its own, named [`THREAD`]
+//! ([`realtime::raise`](crate::linux::realtime::raise) lets it go first), and performs what that
+//! one wants on a [`Plane`]. A [`Handle`] orders and looks; [`Running::stop`] leaves the farm in
+//! order.
+//!
+//! ```no_run
+//! use ha_core::farm::{Config, Order};
+//! use ha_core::linux::farm::{Front, Link, NoApplication, Setup, start};
+//! use ha_core::linux::plane::Memory;
+//! use ha_core::raw::Key;
+//!
+//! # async fn run(config: Config, links: Vec<Link>) -> Result<(), Box<dyn std::error::Error>> {
+//! let running = start(Setup {
+//!     config,
+//!     key: Key::File("/etc/ha-node/key".into()),
+//!     links,
+//!     plane: Box::new(Memory::new()),
+//!     front: Some(Front { interface: "eth0".into() }),
+//!     application: Box::new(NoApplication),
+//!     observer: Box::new(|event| println!("{event:?}")),
+//! })?;
+//! let handle = running.handle();
+//! handle.order(Order::Drain(true)).await?;
+//! println!("{:?}", handle.view().await?);
+//! running.stop()?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod application;
+mod front;
+mod turn;
+
+use core::fmt;
+use core::future::poll_fn;
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::prelude::rust_2024::*;
+use std::thread::{self, JoinHandle};
+
+use ha_farm::{Filter, Table};
+use ha_proto::wire::LONG_MAX;
+use ha_proto::{Boot, NodeId};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, info_span};
+
+use self::application::Caller;
+use self::front::Desk;
+use self::turn::{Letter, Loop};
+use crate::driver::{self, Alarm, Clock, Port, Secrets, bind, random};
+use crate::farm::{self, Config, Event, Farm, Order, View};
+use crate::linux::plane::{Counters, Plane, PlaneError};
+use crate::raw::Key;
+
+pub use self::application::{Application, NoApplication, Scripted};
+pub use self::front::{Front, FrontError};
+
+/// What a member is made of.
+pub struct Setup {
+    /// What its farm and its node are.
+    pub config: Config,
+    /// The cluster's key.
+    pub key: Key,
+    /// The networks, as many as `config` says, in the same order on all members.
+    pub links: Vec<Link>,
+    /// What decides on packets.
+    pub plane: Box<dyn Plane + Send>,
+    /// Where clients reach the virtual addresses, which are set on `lo` then, and told to the
+    /// network by the announcer. `None` leaves all that to an administrator.
+    pub front: Option<Front>,
+    /// What serves. Called on a thread of its own.
+    pub application: Box<dyn Application>,
+    /// Called for each event, on the node's thread: it must return at once.
+    pub observer: Box<dyn FnMut(&Event) + Send>,
+}
+
+/// One network that the members share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where this node's datagrams come in and go out.
+    pub local: SocketAddr,
+    /// Where the other members', each of them, come in.
+    pub peers: BTreeMap<NodeId, SocketAddr>,
+}
+
+/// Why a member cannot start. Nothing runs then.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Not the links that are configured.
+    #[error("{links} links are given, and {config} are configured")]
+    Links {
+        /// Given.
+        links: usize,
+        /// Configured.
+        config: u8,
+    },
+    /// A member has no address on a link, or somebody else has one.
+    #[error("link {link}: it must have one address of node {node}, and of members alone")]
+    Peer {
+        /// Which link, from 0.
+        link: usize,
+        /// Whose address is missing, or too many.
+        node: NodeId,
+    },
+    /// The filter.
+    #[error(transparent)]
+    Plane(#[from] PlaneError),
+    /// The virtual addresses.
+    #[error(transparent)]
+    Front(#[from] FrontError),
+    /// The key, a socket or a thread.
+    #[error(transparent)]
+    Driver(#[from] driver::StartError),
+}
+
+/// Why a member ended by itself.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// A thread, a timer or a socket.
+    #[error(transparent)]
+    Driver(#[from] driver::Failure),
+    /// The filter could not be shut: the member falls silent, so that the others wait longer than
+    /// its lease.
+    #[error("the filter cannot be shut: {0}")]
+    Plane(#[from] PlaneError),
+}
+
+/// Why an order is not obeyed, or a question not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum OrderError {
+    /// The node refuses it.
+    #[error(transparent)]
+    Refused(#[from] farm::OrderError),
+    /// The driver has ended.
+    #[error("the driver has ended")]
+    Closed,
+}
+
+/// A member at work. Dropping it ends it at once: the filter is shut and removed, the application
+/// is stopped by force. The other members notice after D.
+#[derive(Debug)]
+pub struct Running {
+    handle: Handle,
+    thread: Option<JoinHandle<Result<(), Failure>>>,
+}
+
+/// Orders and questions to a member. Cheap to clone, usable on any thread and in any runtime.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    letters: mpsc::Sender<Letter>,
+}
+
+/// The name of the node's thread.
+pub const THREAD: &str = "ha-farm";
+
+/// Orders, questions and answers that may wait; who has one more waits itself.
+const LETTERS_MAX: usize = 64;
+
+/// Opens the sockets and runs a member on a thread of its own, in this thread's network namespace.
+///
+/// # Errors
+/// [`StartError`]; nothing runs then, no address is set, and the filter is shut and removed.
+pub fn start(mut setup: Setup) -> Result<Running, StartError> {
+    setup.check()?;
+    let secrets = Secrets::load(&setup.key)?;
+    let sockets = setup.links.iter().map(|link| bind("links", link.local));
+    let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
+    let thread_failed = |error: io::Error| StartError::Driver(error.into());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(thread_failed)?;
+    let boot = Boot(random().map_err(thread_failed)?);
+    let desk = {
+        let _context = runtime.enter();
+        begin(&mut setup)
+    };
+    let desk = match desk {
+        Ok(desk) => desk,
+        Err(error) => {
+            if let Err(error) = setup.plane.remove() {
+                error!(%error, "the filter may be left");
+            }
+            return Err(error);
+        }
+    };
+    let (letters, inbox) = mpsc::channel(LETTERS_MAX);
+    let handle = Handle { letters: letters.clone() };
+    let node = setup.config.identity().me.as_u8();
+    let thread = thread::Builder::new().name(THREAD.into()).spawn(move || {
+        let _span = info_span!("farm", node).entered();
+        let ended = runtime.block_on(async move {
+            let failed = |source| driver::Failure::Io { what: "putting the node together", source };
+            let node = assemble(setup, secrets, sockets, desk, boot, (letters, inbox));
+            let mut node = node.map_err(failed)?;
+            let ended = poll_fn(|cx| node.poll(cx)).await;
+            node.end(ended)
+        });
+        match &ended {
+            Ok(()) => info!("the member ends"),
+            Err(failure) => error!(%failure, "the member ends"),
+        }
+        ended
+    });
+    Ok(Running { handle, thread: Some(thread.map_err(thread_failed)?) })
+}
+
+/// Shuts what an earlier process left (F6), and sets the addresses behind a filter that takes
+/// nothing: the application may need them to start.
+fn begin(setup: &mut Setup) -> Result<Option<Desk>, StartError> {
+    setup.plane.lease(ha_proto::Instant::ZERO)?;
+    let Some(front) = setup.front.take() else { return Ok(None) };
+    let (me, policy) = (setup.config.identity().me, setup.config.policy());
+    let nothing = ha_farm::Setup {
+        me,
+        mode: policy.mode,
+        uncovered: policy.uncovered,
+        hash: policy.hash,
+        rules: policy.rules.clone(),
+        macs: policy.mac.map(|mac| (me, mac)).into_iter().collect(),
+    };
+    let tables = std::vec![Table::new(policy.buckets); policy.rules.len()];
+    let nothing = Filter::new(nothing, &tables, |_, _| false);
+    let nothing = nothing.expect("a configuration is checked when it is made");
+    let mut desk = Desk::open(front, policy.mode)?;
+    setup.plane.install(&nothing)?;
+    if let Err(error) = desk.follow(&nothing) {
+        desk.close();
+        return Err(error.into());
+    }
+    Ok(Some(desk))
+}
+
+/// Puts the loop together, inside its runtime.
+fn assemble(
+    setup: Setup,
+    secrets: Secrets,
+    sockets: Vec<UdpSocket>,
+    desk: Option<Desk>,
+    boot: Boot,
+    (letters, inbox): (mpsc::Sender<Letter>, mpsc::Receiver<Letter>),
+) -> io::Result<Loop> {
+    let Setup { config, key: _, links, plane, front: _, application, observer } = setup;
+    // The kernel's filter ends its lease by the machine's clock.
+    let clock = Clock::of_the_machine();
+    let ports = sockets.into_iter().map(|socket| Port::new(socket, LONG_MAX));
+    let ports = ports.collect::<io::Result<_>>()?;
+    let peers = links.into_iter().map(|link| link.peers).collect();
+    let application = Caller::start(application, letters)?;
+    let alarm = Alarm::new(clock)?;
+    let farm = Farm::new(config, secrets.datagrams, boot, clock.now());
+    Ok(Loop {
+        clock,
+        alarm,
+        farm,
+        ports,
+        peers,
+        plane: Some(plane),
+        application,
+        desk,
+        observer,
+        inbox,
+        leaving: None,
+        until: ha_proto::Instant::ZERO,
+    })
+}
+
+impl Setup {
+    fn check(&self) -> Result<(), StartError> {
+        let identity = self.config.identity();
+        if self.links.len() != usize::from(identity.links) {
+            return Err(StartError::Links { links: self.links.len(), config: identity.links });
+        }
+        let others = identity.members.without(identity.me);
+        for (link, Link { local: _, peers }) in self.links.iter().enumerate() {
+            let missing = others.iter().find(|node| !peers.contains_key(node));
+            let stranger = peers.keys().copied().find(|&node| !others.contains(node));
+            if let Some(node) = missing.or(stranger) {
+                return Err(StartError::Peer { link, node });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("config", &self.config)
+            .field("links", &self.links)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// For orders and questions.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Leaves the farm in order: tells the others that this node takes nothing, stops the
+    /// application gracefully, and ends. Its clients' new packets go to the others at once.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn stop(mut self) -> Result<(), Failure> {
+        // One that has ended takes no letters.
+        let _ = self.handle.letters.blocking_send(Letter::Leave);
+        self.join()
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Errors
+    /// [`Failure`] when it ended by itself.
+    pub fn wait(mut self) -> Result<(), Failure> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<(), Failure> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|_| Err(driver::Failure::Panicked(THREAD.into()).into()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.thread.is_none() {
+            return;
+        }
+        // One that has ended takes no letters; a failure is in the log.
+        let _ = self.handle.letters.blocking_send(Letter::End);
+        let _ = self.join();
+    }
+}
+
+impl Handle {
+    /// Orders something of this node.
+    ///
+    /// # Errors
+    /// [`OrderError`]; nothing has changed then.
+    pub async fn order(&self, order: Order) -> Result<(), OrderError> {
+        Ok(self.ask(|reply| Letter::Order { order, reply }).await??)
+    }
+
+    /// All that status and metrics show, as of now.
+    ///
+    /// # Errors
+    /// [`OrderError::Closed`].
+    pub async fn view(&self) -> Result<View, OrderError> {
+        self.ask(Letter::View).await
+    }
+
+    /// What the filter counted.
+    ///
+    /// # Errors
+    /// [`OrderError::Closed`], or why the plane cannot tell.
+    pub async fn counters(&self) -> Result<Result<Counters, PlaneError>, OrderError> {
+        self.ask(Letter::Counters).await
+    }
+
+    /// As [`Running::stop`], from anywhere: begins it, and does not wait.
+    pub async fn leave(&self) {
+        // One that has ended takes no letters.
+        let _ = self.letters.send(Letter::Leave).await;
+    }
+
+    async fn ask<T>(
+        &self,
+        letter: impl FnOnce(oneshot::Sender<T>) -> Letter,
+    ) -> Result<T, OrderError> {
+        let (reply, answer) = oneshot::channel();
+        self.letters.send(letter(reply)).await.map_err(|_| OrderError::Closed)?;
+        answer.await.map_err(|_| OrderError::Closed)
+    }
+}

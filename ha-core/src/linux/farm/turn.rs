@@ -1,0 +1,288 @@
+//! The node's loop.
+
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::prelude::rust_2024::*;
+use std::task::{Context, Poll};
+
+use ha_farm::Filter;
+use ha_proto::{Instant, LinkId, NodeId, Ticket};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, error, info, warn};
+
+use super::Failure;
+use super::application::Caller;
+use super::front::Desk;
+use crate::driver::{self, Alarm, Clock, Port};
+use crate::farm::{Effect, Event, Farm, Input, Order, OrderError, Output, View};
+use crate::linux::plane::{Counters, Plane, PlaneError};
+use crate::linux::reset;
+
+/// What other threads have for the loop.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// The application was started or stopped.
+    Done { ticket: Ticket, ok: bool },
+    /// An operator's order.
+    Order { order: Order, reply: oneshot::Sender<Result<(), OrderError>> },
+    /// What does the node see?
+    View(oneshot::Sender<View>),
+    /// What did the filter count?
+    Counters(oneshot::Sender<Result<Counters, PlaneError>>),
+    /// Leave the farm in order, and end.
+    Leave,
+    /// End.
+    End,
+}
+
+/// A member and all that it needs.
+pub(super) struct Loop {
+    pub(super) clock: Clock,
+    pub(super) alarm: Alarm,
+    pub(super) farm: Farm,
+    /// By link.
+    pub(super) ports: Vec<Port>,
+    pub(super) peers: Vec<BTreeMap<NodeId, SocketAddr>>,
+    /// Taken out at the end.
+    pub(super) plane: Option<Box<dyn Plane + Send>>,
+    pub(super) application: Caller,
+    pub(super) desk: Option<Desk>,
+    pub(super) observer: Box<dyn FnMut(&Event) + Send>,
+    pub(super) inbox: mpsc::Receiver<Letter>,
+    /// It ends when this stop of its application is answered.
+    pub(super) leaving: Option<Leaving>,
+    /// Until when the filter takes.
+    pub(super) until: Instant,
+}
+
+/// How far a node that leaves has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    Asked,
+    Stops(Ticket),
+    Stopped,
+}
+
+impl Loop {
+    /// One turn; ready when it shall end. Datagrams come first, since a late beat costs a share of
+    /// the clients; what is left over is due at once.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let mut more = self.receive(cx);
+        if let Some(desk) = &mut self.desk {
+            more |= desk.poll(cx, self.clock.now(), self.until);
+        }
+        self.expire();
+        self.perform()?;
+        if self.read_letters(cx) {
+            return Poll::Ready(Ok(()));
+        }
+        self.perform()?;
+        if self.leaving == Some(Leaving::Stopped) {
+            return Poll::Ready(Ok(()));
+        }
+        if more {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.sleep(cx)
+    }
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> bool {
+        let Self { clock, farm, ports, .. } = self;
+        let mut more = false;
+        for (link, port) in ports.iter().enumerate() {
+            let link = LinkId(link as u8);
+            more |= port.receive(cx, |bytes, _from| {
+                farm.handle_input(clock.now(), Input::Datagram { link, bytes });
+            });
+        }
+        more
+    }
+
+    fn expire(&mut self) {
+        let now = self.clock.now();
+        if self.farm.poll_timeout().is_some_and(|deadline| deadline.at <= now) {
+            self.farm.handle_input(now, Input::Timeout);
+        }
+    }
+
+    /// Reads what other threads have sent; whether that is the end.
+    fn read_letters(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..LETTERS_A_TURN {
+            let letter = match self.inbox.poll_recv(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(None) => return true,
+                Poll::Ready(Some(letter)) => letter,
+            };
+            let now = self.clock.now();
+            match letter {
+                Letter::Done { ticket, ok } => {
+                    if self.leaving == Some(Leaving::Stops(ticket)) {
+                        self.leaving = Some(Leaving::Stopped);
+                    }
+                    self.farm.handle_input(now, Input::Done { ticket, ok });
+                }
+                Letter::Order { order, reply } => {
+                    // Who ordered may have gone; so below.
+                    let _ = reply.send(self.farm.order(now, order));
+                }
+                Letter::View(reply) => drop(reply.send(self.farm.view(now))),
+                Letter::Counters(reply) => drop(reply.send(self.plane().counters())),
+                Letter::Leave if self.leaving.is_none() => {
+                    self.leaving = Some(Leaving::Asked);
+                    let stop = self.farm.order(now, Order::Stop { force: false });
+                    stop.expect("a stop is never refused");
+                }
+                Letter::Leave => {}
+                Letter::End => return true,
+            }
+        }
+        cx.waker().wake_by_ref();
+        false
+    }
+
+    /// Does all that the node wants, in its order.
+    fn perform(&mut self) -> Result<(), Failure> {
+        while let Some(output) = self.farm.poll_output() {
+            match output {
+                Output::Transmit { link, to, datagram } => {
+                    let place = usize::from(link.0);
+                    let sent =
+                        self.peers[place].get(&to).map(|to| self.ports[place].send(&datagram, *to));
+                    if sent != Some(true) {
+                        debug!(link = link.0, %to, "a datagram is lost here");
+                    }
+                }
+                Output::Effect { ticket, effect } => {
+                    if let Some(ok) = self.effect(ticket, effect)? {
+                        let done = Input::Done { ticket, ok };
+                        self.farm.handle_input(self.clock.now(), done);
+                    }
+                }
+                Output::Event(event) => {
+                    debug!(?event);
+                    (self.observer)(&event);
+                }
+            }
+        }
+        if self.leaving == Some(Leaving::Asked) {
+            // The application was stopped before.
+            self.leaving = Some(Leaving::Stopped);
+        }
+        Ok(())
+    }
+
+    /// Does one thing; whether it was done, unless that is told later.
+    fn effect(&mut self, ticket: Ticket, effect: Effect) -> Result<Option<bool>, Failure> {
+        match effect {
+            Effect::Filter(filter) => Ok(Some(self.install(&filter))),
+            Effect::Lease(until) => {
+                let written = self.plane().lease(until);
+                match &written {
+                    Ok(()) => self.until = until,
+                    Err(error) => warn!(%error, "the lease ends: it cannot be written"),
+                }
+                Ok(Some(written.is_ok()))
+            }
+            Effect::Shut => {
+                self.until = Instant::ZERO;
+                // The next datagram may say that it is shut.
+                self.plane().lease(Instant::ZERO)?;
+                Ok(Some(true))
+            }
+            Effect::Announce(on) => {
+                info!(on, "answers for the virtual addresses");
+                if let Some(desk) = &mut self.desk {
+                    desk.announce(self.clock.now(), on);
+                }
+                Ok(Some(true))
+            }
+            Effect::Start => {
+                self.application.begin(ticket);
+                Ok(None)
+            }
+            Effect::Stop { force } => {
+                if self.leaving == Some(Leaving::Asked) {
+                    self.leaving = Some(Leaving::Stops(ticket));
+                }
+                self.application.stop(ticket, force);
+                Ok(None)
+            }
+            Effect::Reset => Ok(Some(self.reset())),
+        }
+    }
+
+    fn install(&mut self, filter: &Filter) -> bool {
+        if let Some(desk) = &mut self.desk {
+            desk.prepare(filter);
+        }
+        if let Err(error) = self.plane().install(filter) {
+            error!(%error, "the filter is as it was");
+            return false;
+        }
+        if let Some(Err(error)) = self.desk.as_mut().map(|desk| desk.follow(filter)) {
+            // The filter is right, and what it takes of such an address nobody here answers.
+            error!(%error, "a virtual address is missing");
+        }
+        true
+    }
+
+    fn reset(&mut self) -> bool {
+        let view = self.farm.view(self.clock.now());
+        let vips: Vec<IpAddr> = view.services.iter().map(|service| service.rule.vip).collect();
+        match reset::connections_to(&vips, self.clock) {
+            Ok(count) => info!(count, "connections were reset"),
+            Err(error) => {
+                warn!(%error, "connections cannot be reset");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn plane(&mut self) -> &mut (dyn Plane + Send) {
+        &mut **self.plane.as_mut().expect("the plane is there until the end")
+    }
+
+    /// Arms the alarm for the node's deadline.
+    fn sleep(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let failed = |source| Failure::from(driver::Failure::Io { what: "the timer", source });
+        loop {
+            let announced = self.desk.as_ref().and_then(Desk::due);
+            let due = self.farm.poll_timeout().map(|deadline| deadline.at);
+            let due = due.into_iter().chain(announced).min();
+            if due.is_some_and(|due| due <= self.clock.now()) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if let Some(due) = due {
+                self.alarm.arm(due).map_err(failed)?;
+            }
+            match self.alarm.poll(cx) {
+                // It rang for an earlier deadline: armed again for the present one.
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(failed(error))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// The end, however it came: takes nothing, and leaves nothing in the kernel.
+    pub(super) fn end(mut self, ended: Result<(), Failure>) -> Result<(), Failure> {
+        let mut plane = self.plane.take().expect("it ends once");
+        let shut = plane.lease(Instant::ZERO);
+        // Without a filter all members would answer for an address that is still set.
+        if let Some(desk) = &mut self.desk {
+            desk.close();
+        }
+        let removed = plane.remove();
+        for error in [shut, removed].into_iter().filter_map(Result::err) {
+            error!(%error, "at the end");
+        }
+        ended
+    }
+}
+
+/// Letters that are read before datagrams come to their turn again.
+const LETTERS_A_TURN: usize = 32;

@@ -1,0 +1,301 @@
+//! The data plane `nft`: the filter as rules of nftables, for kernels without BPF.
+//!
+//! Rules at the ingress of each interface find a packet's bucket by `jhash` and look it up in sets.
+//! A view changes the sets alone, in one transaction of netlink and without a process; `nft` (from
+//! 1.0.6) is run when rules or modes change. Unlike `bpf`, it looks up no sockets: nothing drains,
+//! the owner takes all of a bucket at once, and connections of moved buckets break (FG4). The lease
+//! is a span of the time of day, which the kernel looks at for each packet; it also ends by a
+//! timeout, lest a clock that is set back prolongs it. Frames with two VLAN tags are left alone.
+//! Behind an authentication header, and of an ICMP error about a packet with options, it reads no
+//! ports: the first is uncovered, the second dropped.
+
+mod batch;
+mod rules;
+
+use std::boxed::Box;
+use std::io::{self, Write};
+use std::prelude::rust_2024::*;
+use std::process::{Command, Stdio};
+use std::string::String;
+use std::{format, vec};
+
+use ha_farm::{Filter, Hash, Mode, Reason, Rule};
+use ha_proto::{Instant, NodeId};
+use rustix::time::{ClockId, clock_gettime};
+
+use self::batch::{Batch, Element, Shape, Wire};
+use self::rules::Plan;
+use super::{Counters, Plane, PlaneError, Service};
+use crate::driver::{Clock, random};
+use crate::linux::link::Link;
+use crate::linux::netlink::Netlink;
+
+/// Where the filter goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The module's name, 1 to 32 letters, digits, `-` and `_`: the tables' names begin with it.
+    pub module: String,
+    /// The interfaces on the VIPs' networks.
+    pub interfaces: Vec<String>,
+}
+
+/// The filter in the kernel, by nftables. Dropping it leaves the filter in place, shut from the
+/// end of its lease on; [`Plane::remove`] takes it away.
+#[derive(Debug)]
+pub struct Nft {
+    settings: Settings,
+    wire: Wire,
+    table: String,
+    /// Tables of earlier processes: shut, and removed once this one filters.
+    old: Vec<String>,
+    /// What is in force, and of which generation its sets are.
+    plan: Option<(Plan, u32)>,
+    /// The next generation.
+    next: u32,
+}
+
+impl Nft {
+    /// Prepares the filter, shut: what another process left is shut first (F6).
+    ///
+    /// # Errors
+    /// [`PlaneError`]; what was left is shut even then, if it could be reached.
+    pub fn open(settings: Settings) -> Result<Self, PlaneError> {
+        let mut wire = done("open netlink", Wire::open())?;
+        let prefix = format!("ha-{}.", settings.module);
+        let listed = nft(&["list", "tables", "netdev"], "")?;
+        let names = listed.lines().filter_map(|line| line.strip_prefix("table netdev "));
+        let old: Vec<String> =
+            names.filter(|name| name.starts_with(&prefix)).map(String::from).collect();
+        for table in &old {
+            let mut batch = Batch::new(table);
+            batch.flush(rules::LEASE);
+            done("shut what was left", wire.commit(batch))?;
+        }
+        let mut netlink = done("open netlink", Netlink::open(None))?;
+        for interface in &settings.interfaces {
+            if done("look for an interface", Link::find(&mut netlink, interface))?.is_none() {
+                return Err(PlaneError::NoInterface(interface.clone()));
+            }
+        }
+        let table = format!("{prefix}{:08x}", done("get a random number", random())? as u32);
+        let mut batch = Batch::new(&table);
+        batch.table();
+        batch.set(rules::LEASE, Shape::SPANS);
+        done("make the table", wire.commit(batch))?;
+        nft(&["-f", "-"], &rules::counters(&table))?;
+        Ok(Self { settings, wire, table, old, plan: None, next: 0 })
+    }
+
+    /// The sets of a filter, filled.
+    fn fill(filter: &Filter, generation: u32, batch: &mut Batch, fresh: bool) {
+        let setup = filter.setup();
+        let directed = setup.mode == Mode::Directed;
+        let begin = |batch: &mut Batch, name: &str, shape| {
+            if fresh { batch.set(name, shape) } else { batch.flush(name) }
+        };
+        let me = u32::from(setup.me.as_u8());
+        for service in 0..setup.rules.len() {
+            let (mut mine, mut others) = (Vec::new(), Vec::new());
+            for (bucket, &word) in (0_u32..).zip(filter.words(service)) {
+                let key = bucket.to_ne_bytes();
+                if word & Filter::TAKE != 0 {
+                    mine.push(Element::key(&key));
+                }
+                let owner = (word & 0xff != me).then(|| NodeId::new(word as u8)).flatten();
+                if let Some(mac) = owner.filter(|_| directed).and_then(|it| setup.macs.get(&it)) {
+                    others.push(Element::pair(&key, &mac.0));
+                }
+            }
+            let name = rules::mine(generation, service);
+            begin(batch, &name, Shape::BUCKETS);
+            batch.elements(&name, &mine);
+            if directed {
+                let name = rules::owners(generation, service);
+                begin(batch, &name, Shape::OWNERS);
+                batch.elements(&name, &others);
+            }
+        }
+        if directed {
+            let name = rules::members(generation);
+            begin(batch, &name, Shape::MACS);
+            let macs: Vec<_> = setup.macs.values().map(|mac| Element::key(&mac.0)).collect();
+            batch.elements(&name, &macs);
+        }
+    }
+
+    /// Rules that are not in force yet, with sets of their own, put in force at once.
+    fn replace(&mut self, filter: &Filter, plan: Plan) -> Result<(), PlaneError> {
+        let generation = self.next;
+        self.next += 1;
+        let mut batch = Batch::new(&self.table);
+        Self::fill(filter, generation, &mut batch, true);
+        done("make the sets", self.wire.commit(batch))?;
+        let text = plan.text(&self.table, generation);
+        if let Err(error) = nft(&["-f", "-"], &text) {
+            self.discard(&plan, generation, false);
+            return Err(error);
+        }
+        if let Some((before, old)) = self.plan.replace((plan, generation)) {
+            self.discard(&before, old, true);
+        }
+        for table in core::mem::take(&mut self.old) {
+            let mut batch = Batch::new(&table);
+            batch.delete_table();
+            // One that stays is shut.
+            let _ = self.wire.commit(batch);
+        }
+        Ok(())
+    }
+
+    /// Removes what a generation had. What stays is never reached.
+    fn discard(&mut self, plan: &Plan, generation: u32, chains: bool) {
+        if chains {
+            let _ = nft(&["-f", "-"], &plan.removal(&self.table, generation));
+        }
+        let mut batch = Batch::new(&self.table);
+        for service in 0..plan.rules.len() {
+            batch.delete_set(&rules::mine(generation, service));
+            if plan.mode == Mode::Directed {
+                batch.delete_set(&rules::owners(generation, service));
+            }
+        }
+        if plan.mode == Mode::Directed {
+            batch.delete_set(&rules::members(generation));
+        }
+        let _ = self.wire.commit(batch);
+    }
+}
+
+impl Plane for Nft {
+    fn install(&mut self, filter: &Filter) -> Result<(), PlaneError> {
+        let setup = filter.setup();
+        let Hash::Jhash { seed } = setup.hash else {
+            return Err(PlaneError::Unable { plane: NAME, what: "SipHash: only jhash" });
+        };
+        let buckets = (0..setup.rules.len()).map(|service| filter.words(service).len()).collect();
+        let plan = Plan::new(setup, seed, buckets, &self.settings.interfaces);
+        match &self.plan {
+            Some((present, generation)) if *present == plan => {
+                let mut batch = Batch::new(&self.table);
+                Self::fill(filter, *generation, &mut batch, false);
+                done("change the sets", self.wire.commit(batch))
+            }
+            Some(_) | None => self.replace(filter, plan),
+        }
+    }
+
+    fn lease(&mut self, until: Instant) -> Result<(), PlaneError> {
+        let mut batch = Batch::new(&self.table);
+        batch.flush(rules::LEASE);
+        let left = until.saturating_since(Clock::of_the_machine().now());
+        if !left.is_zero() {
+            let left_nanos =
+                u64::try_from(left.as_nanos()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4);
+            let end = time_of_day().saturating_add(left_nanos);
+            // Rounded up: the span itself ends in time.
+            let millis = left_nanos.div_ceil(1_000_000);
+            batch.elements(
+                rules::LEASE,
+                &[Element::begin(&[0; 8], millis), Element::end(&end.to_be_bytes())],
+            );
+        }
+        done("write the lease", self.wire.commit(batch))
+    }
+
+    fn counters(&mut self) -> Result<Counters, PlaneError> {
+        let said = nft(&["list", "counters", "table", "netdev", &self.table], "")?;
+        let count = |name: &str| packets(&said, name);
+        let services = self.plan.as_ref().map_or(0, |(plan, _)| plan.rules.len());
+        let service = |service| Service {
+            accepted: count(&rules::accepted(service)),
+            forwarded: count(&rules::handed(service)),
+            owners: vec![0; OWNERS],
+        };
+        Ok(Counters {
+            passed: count(rules::PASSED),
+            neighbour: count(rules::NEIGHBOUR),
+            dropped: Reason::ALL.map(|reason| count(&rules::dropped(reason))),
+            services: (0..services).map(service).collect(),
+        })
+    }
+
+    fn remove(mut self: Box<Self>) -> Result<(), PlaneError> {
+        let mut first = Ok(());
+        for table in self.old.iter().chain([&self.table]) {
+            let mut batch = Batch::new(table);
+            batch.delete_table();
+            let deleted = done("delete the table", self.wire.commit(batch));
+            first = first.and(deleted);
+        }
+        first
+    }
+}
+
+/// Runs `nft`, and gives what it says.
+fn nft(arguments: &[&str], input: &str) -> Result<String, PlaneError> {
+    let mut command = Command::new("nft");
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => PlaneError::NoProgram { program: "nft", plane: NAME },
+        _ => system("run nft", &error),
+    })?;
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    let written = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = done("run nft", child.wait_with_output())?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        let why = why.lines().next().unwrap_or("it does not say why").into();
+        return Err(PlaneError::System { what: format!("nft {}", arguments.join(" ")), why });
+    }
+    done("tell nft", written)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What a counter counted, as `nft` lists it.
+fn packets(listed: &str, name: &str) -> u64 {
+    let mut lines = listed.lines().skip_while(|line| {
+        let mut words = line.split_whitespace();
+        words.next() != Some("counter") || words.next() != Some(name)
+    });
+    let line = lines.nth(1).unwrap_or("");
+    let mut words = line.split_whitespace().skip_while(|word| *word != "packets");
+    words.nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// In nanoseconds, as the kernel's rules read it.
+fn time_of_day() -> u64 {
+    let time = clock_gettime(ClockId::Realtime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+fn done<T>(what: &'static str, result: io::Result<T>) -> Result<T, PlaneError> {
+    result.map_err(|error| system(what, &error))
+}
+
+fn system(what: &str, error: &io::Error) -> PlaneError {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return PlaneError::NotPermitted("CAP_NET_ADMIN");
+    }
+    PlaneError::System { what: what.into(), why: format!("{error}") }
+}
+
+const NAME: &str = "nft";
+/// Ids of nodes.
+const OWNERS: usize = 128;
+const _: () = assert!(Rule::MAX == 16, "the counters are for so many services");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_read_as_nft_lists_it() {
+        let listed = "table netdev t {\n\tcounter accepted_1 {\n\t\tpackets 7 bytes 9\n\t}\n\
+                      \tcounter accepted_10 {\n\t\tpackets 8 bytes 9\n\t}\n}\n";
+        assert_eq!(packets(listed, "accepted_1"), 7);
+        assert_eq!(packets(listed, "accepted_10"), 8);
+        assert_eq!(packets(listed, "accepted_2"), 0);
+    }
+}

@@ -1,0 +1,469 @@
+//! What the rules of nftables say: [`Filter::decide`](ha_farm::Filter::decide), but that nothing
+//! drains.
+
+use core::fmt::Write;
+use core::net::IpAddr;
+use std::collections::BTreeSet;
+use std::format;
+use std::prelude::rust_2024::*;
+use std::string::String;
+
+use ha_farm::{HashOn, Mac, Mode, Protocol, Reason, Rule, Setup, Uncovered};
+
+/// What the text depends on, and nothing that a view changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) rules: Vec<Rule>,
+    /// How many buckets each has.
+    pub(super) buckets: Vec<usize>,
+    pub(super) mode: Mode,
+    pub(super) uncovered: Uncovered,
+    pub(super) seed: u32,
+    /// This node's.
+    pub(super) mac: Option<Mac>,
+    pub(super) interfaces: Vec<String>,
+}
+
+/// Where a packet's client is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// In its own headers.
+    Sender,
+    /// In the packet that an ICMP error is about.
+    Embedded,
+}
+
+/// What chooses a bucket there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Address,
+    AddressAndPort,
+    Network(u8),
+    Identification,
+}
+
+/// One text under way.
+struct Text<'a> {
+    plan: &'a Plan,
+    table: &'a str,
+    generation: u32,
+    /// Chains of services, which others go to.
+    chains: BTreeSet<String>,
+    out: String,
+}
+
+impl Plan {
+    pub(super) fn new(setup: &Setup, seed: u32, buckets: Vec<usize>, at: &[String]) -> Self {
+        let mac = setup.macs.get(&setup.me).copied();
+        Self {
+            rules: setup.rules.clone(),
+            buckets,
+            mode: setup.mode,
+            uncovered: setup.uncovered,
+            seed,
+            mac: mac.filter(|_| setup.mode == Mode::Directed),
+            interfaces: at.to_vec(),
+        }
+    }
+
+    /// All rules of a generation, and what makes them the ones in force, as one transaction.
+    pub(super) fn text(&self, table: &str, generation: u32) -> String {
+        let chains = BTreeSet::new();
+        let mut text = Text { plan: self, table, generation, chains, out: String::new() };
+        for family in [4, 6] {
+            if self.vips(family).next().is_some() {
+                text.family(family);
+            }
+        }
+        text.entry();
+        text.out
+    }
+
+    /// What takes the chains of a generation away, once none of them is in force.
+    pub(super) fn removal(&self, table: &str, generation: u32) -> String {
+        let text = self.text(table, generation);
+        let names = text.lines().filter_map(|line| {
+            let name = line.strip_prefix("add chain netdev ")?.split(' ').nth(1)?;
+            (name != ENTRY).then_some(name)
+        });
+        let names: Vec<&str> = names.collect();
+        let mut out = String::new();
+        // Chains go to each other: all are empty before the first one goes.
+        for word in ["flush", "delete"] {
+            for name in &names {
+                line(&mut out, format_args!("{word} chain netdev {table} {name}"));
+            }
+        }
+        out
+    }
+
+    fn vips(&self, family: u8) -> impl Iterator<Item = IpAddr> {
+        let all: BTreeSet<IpAddr> = self.rules.iter().map(|rule| rule.vip).collect();
+        all.into_iter().filter(move |vip| vip.is_ipv4() == (family == 4))
+    }
+
+    fn of(&self, vip: IpAddr) -> impl Iterator<Item = (usize, &Rule)> {
+        self.rules.iter().enumerate().filter(move |(_, rule)| rule.vip == vip)
+    }
+}
+
+/// The counters of a table, of which each counts packets.
+pub(super) fn counters(table: &str) -> String {
+    let names = [String::from(NEIGHBOUR), String::from(PASSED)].into_iter();
+    let names = names.chain(Reason::ALL.map(dropped));
+    let names =
+        names.chain((0..Rule::MAX).flat_map(|service| [accepted(service), handed(service)]));
+    names.fold(format!("add table netdev {table}\n"), |mut out, name| {
+        line(&mut out, format_args!("add counter netdev {table} {name}"));
+        out
+    })
+}
+
+pub(super) const NEIGHBOUR: &str = "neighbour";
+pub(super) const PASSED: &str = "passed";
+
+pub(super) fn dropped(reason: Reason) -> String {
+    format!("dropped_{}", reason.name())
+}
+
+pub(super) fn accepted(service: usize) -> String {
+    format!("accepted_{service}")
+}
+
+pub(super) fn handed(service: usize) -> String {
+    format!("handed_{service}")
+}
+
+/// The buckets that this node takes.
+pub(super) fn mine(generation: u32, service: usize) -> String {
+    format!("mine_{generation}_{service}")
+}
+
+/// Whom the others' buckets are handed to.
+pub(super) fn owners(generation: u32, service: usize) -> String {
+    format!("owners_{generation}_{service}")
+}
+
+/// The members' hardware addresses.
+pub(super) fn members(generation: u32) -> String {
+    format!("members_{generation}")
+}
+
+/// When the filter takes.
+pub(super) const LEASE: &str = "lease";
+
+impl Text<'_> {
+    /// The chain for packets to the VIPs of a family.
+    fn family(&mut self, family: u8) {
+        let chain = format!("vips_{}_{family}", self.generation);
+        let drop = |reason| format!("counter name {} drop", dropped(reason));
+        let mut rules = std::vec![format!("meta time != @{LEASE} {}", drop(Reason::Closed))];
+        if let Some(mac) = self.plan.mac {
+            rules.push(format!("ether daddr != {mac} {}", drop(Reason::Elsewhere)));
+        }
+        let vips: Vec<IpAddr> = self.plan.vips(family).collect();
+        for vip in vips {
+            self.vip(vip, &mut rules);
+        }
+        rules.push(match self.plan.uncovered {
+            Uncovered::Deny => drop(Reason::Uncovered),
+            Uncovered::Pass => format!("counter name {PASSED} accept"),
+        });
+        self.chain(&chain, &rules);
+    }
+
+    /// The rules for one VIP, in the order in which a packet meets them.
+    fn vip(&mut self, vip: IpAddr, rules: &mut Vec<String>) {
+        let v4 = vip.is_ipv4();
+        let to = if v4 { format!("ip daddr {vip}") } else { format!("ip6 daddr {vip}") };
+        let services: Vec<(usize, Rule)> =
+            self.plan.of(vip).map(|(at, rule)| (at, rule.clone())).collect();
+        let (first, _) = services[0];
+        let echoes = self.service(first, Side::Sender, Some(Key::Address), v4);
+        // A lone fragment of IPv6 is a whole packet (RFC 6946).
+        let fragments: &[&str] = if v4 {
+            &["ip frag-off & 0x3fff != 0"]
+        } else {
+            &["frag frag-off != 0", "frag more-fragments 1"]
+        };
+        let fragments: Vec<String> =
+            fragments.iter().map(|fragment| format!("{to} {fragment}")).collect();
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let of = services.iter().find(|(_, rule)| rule.protocol == protocol);
+            let Some((at, rule)) = of else { continue };
+            let key = portless(rule, v4);
+            let chain = self.service(*at, Side::Sender, key, v4);
+            let number = number(protocol);
+            for fragment in &fragments {
+                rules.push(format!("{fragment} meta l4proto {number} goto {chain}"));
+            }
+        }
+        let icmp = if v4 { "icmp" } else { "ipv6-icmp" };
+        let uncovered = self.uncovered();
+        for fragment in &fragments {
+            rules.push(format!("{fragment} meta l4proto {icmp} goto {echoes}"));
+            rules.push(format!("{fragment} goto {uncovered}"));
+        }
+        let name = if v4 { "icmp" } else { "icmpv6" };
+        rules.push(format!("{to} {name} type echo-request goto {echoes}"));
+        self.errors(vip, &to, &services, rules);
+        for (at, rule) in &services {
+            let key = match rule.on {
+                HashOn::Addr => Key::Address,
+                HashOn::AddrPort => Key::AddressAndPort,
+                HashOn::Net { v4: bits, v6 } => Key::Network(if v4 { bits } else { v6 }),
+                HashOn::IpId => {
+                    if v4 {
+                        Key::Identification
+                    } else {
+                        Key::Address
+                    }
+                }
+            };
+            let chain = self.service(*at, Side::Sender, Some(key), v4);
+            let name = match rule.protocol {
+                Protocol::Tcp => "tcp",
+                Protocol::Udp => "udp",
+            };
+            let (from, to_port) = (rule.ports.start(), rule.ports.end());
+            rules.push(format!("{to} {name} dport {from}-{to_port} goto {chain}"));
+        }
+    }
+
+    /// ICMP errors, by the packet of ours that they are about. Its header is one without options:
+    /// this machine sends no others.
+    fn errors(
+        &mut self,
+        vip: IpAddr,
+        to: &str,
+        services: &[(usize, Rule)],
+        rules: &mut Vec<String>,
+    ) {
+        let drop = format!("counter name {} drop", dropped(Reason::Embedded));
+        let v4 = vip.is_ipv4();
+        let kinds = if v4 { "icmp type { 3, 4, 5, 11, 12 }" } else { "icmpv6 type { 1, 2, 3, 4 }" };
+        let ours = match vip {
+            IpAddr::V4(vip) => format!("@th,64,8 0x45 @th,160,32 {:#010x}", vip.to_bits()),
+            IpAddr::V6(vip) => format!("@th,128,128 {:#034x}", vip.to_bits()),
+        };
+        let carries = |number: u8| {
+            if v4 { format!("@th,136,8 {number}") } else { format!("@th,112,8 {number}") }
+        };
+        let port = if v4 { 224 } else { 384 };
+        let error = format!("{to} {kinds} {ours}");
+        // Only the first fragment has ports.
+        let whole = if v4 { "@th,112,16 & 0x1fff == 0 " } else { "" };
+        // What an echo reply of ours met goes where its request went.
+        let (first, _) = services[0];
+        let echo = self.service(first, Side::Embedded, Some(Key::Address), v4);
+        rules.push(format!("{error} {} goto {echo}", carries(if v4 { 1 } else { 58 })));
+        for (at, rule) in services {
+            let key = match rule.on {
+                HashOn::Addr => Some(Key::Address),
+                HashOn::AddrPort => Some(Key::AddressAndPort),
+                HashOn::Net { v4: bits, v6 } => Some(Key::Network(if v4 { bits } else { v6 })),
+                HashOn::IpId => (!v4).then_some(Key::Address),
+            };
+            let chain = self.service(*at, Side::Embedded, key, v4);
+            let carries = carries(number(rule.protocol));
+            let (from, to_port) = (rule.ports.start(), rule.ports.end());
+            rules.push(format!(
+                "{error} {carries} {whole}@th,{port},16 >= {from} @th,{port},16 <= {to_port} \
+                 goto {chain}"
+            ));
+        }
+        rules.push(format!("{error} {whole}goto {}", self.uncovered()));
+        rules.push(format!("{to} {kinds} {drop}"));
+    }
+
+    /// The chain of a service for packets whose bucket is found so; `None`: it cannot be.
+    fn service(&mut self, service: usize, side: Side, key: Option<Key>, v4: bool) -> String {
+        let Some(key) = key else {
+            let reason = match side {
+                Side::Sender => Reason::Fragment,
+                Side::Embedded => Reason::Embedded,
+            };
+            let chain = format!("{}_{}", reason.name(), self.generation);
+            if self.chains.insert(chain.clone()) {
+                self.chain(&chain, &[format!("counter name {} drop", dropped(reason))]);
+            }
+            return chain;
+        };
+        let what = match (key, side) {
+            (Key::Address, Side::Sender) => "address",
+            (Key::Address, Side::Embedded) => "error_address",
+            (Key::AddressAndPort, Side::Sender) => "port",
+            (Key::AddressAndPort, Side::Embedded) => "error_port",
+            (Key::Network(_), Side::Sender) => "network",
+            (Key::Network(_), Side::Embedded) => "error_network",
+            (Key::Identification, _) => "id",
+        };
+        let chain = format!("service_{}_{service}_{what}", self.generation);
+        if !self.chains.insert(chain.clone()) {
+            return chain;
+        }
+        let port = match self.plan.rules[service].protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        let bucket = format!(
+            "jhash {} mod {} seed {:#x}",
+            expression(side, key, v4, port),
+            self.plan.buckets[service],
+            self.plan.seed
+        );
+        let rules = self.decide(service, &bucket, if v4 { "ip" } else { "ip6" });
+        self.chain(&chain, &rules);
+        chain
+    }
+
+    /// What becomes of a packet of this bucket.
+    fn decide(&self, service: usize, bucket: &str, protocol: &str) -> Vec<String> {
+        let generation = self.generation;
+        let take = format!(
+            "{bucket} @{} counter name {} meta pkttype set host accept",
+            mine(generation, service),
+            accepted(service)
+        );
+        let drop = format!("counter name {} drop", dropped(Reason::NotMine));
+        let mut rules = std::vec![take];
+        if let Some(mac) = self.plan.mac {
+            // F9: what a member hands on goes no further.
+            rules.push(format!("ether saddr @{} {drop}", members(generation)));
+            for interface in &self.plan.interfaces {
+                // Without `meta protocol`, `nft` asks for it in the frame, where a tag may be.
+                rules.push(format!(
+                    "meta protocol {protocol} meta iifname \"{interface}\" ether daddr set \
+                     {bucket} map @{} ether saddr set {mac} counter name {} fwd to \"{interface}\"",
+                    owners(generation, service),
+                    handed(service)
+                ));
+            }
+        }
+        rules.push(drop);
+        rules
+    }
+
+    fn uncovered(&mut self) -> String {
+        let chain = format!("uncovered_{}", self.generation);
+        if self.chains.insert(chain.clone()) {
+            let rule = match self.plan.uncovered {
+                Uncovered::Deny => format!("counter name {} drop", dropped(Reason::Uncovered)),
+                Uncovered::Pass => format!("counter name {PASSED} accept"),
+            };
+            self.chain(&chain, &[rule]);
+        }
+        chain
+    }
+
+    fn chain(&mut self, name: &str, rules: &[String]) {
+        let table = self.table;
+        line(&mut self.out, format_args!("add chain netdev {table} {name}"));
+        for rule in rules {
+            line(&mut self.out, format_args!("add rule netdev {table} {name} {rule}"));
+        }
+    }
+
+    /// Where packets come in: made at the first time, filled anew.
+    fn entry(&mut self) {
+        let table = self.table;
+        let devices: Vec<String> =
+            self.plan.interfaces.iter().map(|interface| format!("\"{interface}\"")).collect();
+        let mut rules = Vec::new();
+        let vips = |family| {
+            let all: Vec<String> = self.plan.vips(family).map(|vip| format!("{vip}")).collect();
+            all.join(", ")
+        };
+        let neighbour = format!("counter name {NEIGHBOUR} drop");
+        if !vips(4).is_empty() {
+            let generation = self.generation;
+            rules.push(format!(
+                "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp daddr ip {{ {} }} {neighbour}",
+                vips(4)
+            ));
+            rules.push(format!("ip daddr {{ {} }} goto vips_{generation}_4", vips(4)));
+        }
+        for vip in self.plan.vips(6) {
+            let IpAddr::V6(bits) = vip else { unreachable!("it was asked for") };
+            rules.push(format!(
+                "icmpv6 type {{ 135, 136 }} @th,64,128 {:#034x} {neighbour}",
+                bits.to_bits()
+            ));
+        }
+        if !vips(6).is_empty() {
+            let generation = self.generation;
+            rules.push(format!("ip6 daddr {{ {} }} goto vips_{generation}_6", vips(6)));
+        }
+        line(
+            &mut self.out,
+            format_args!(
+                "add chain netdev {table} {ENTRY} {{ type filter hook ingress devices = {{ {} }} \
+                 priority -500; policy accept; }}",
+                devices.join(", ")
+            ),
+        );
+        line(&mut self.out, format_args!("flush chain netdev {table} {ENTRY}"));
+        for rule in rules {
+            line(&mut self.out, format_args!("add rule netdev {table} {ENTRY} {rule}"));
+        }
+    }
+}
+
+const ENTRY: &str = "entry";
+
+fn line(out: &mut String, text: core::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a text takes all that is written");
+    out.push('\n');
+}
+
+fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    }
+}
+
+/// What chooses the bucket of a fragment (F10).
+fn portless(rule: &Rule, v4: bool) -> Option<Key> {
+    match rule.on {
+        HashOn::Addr => Some(Key::Address),
+        HashOn::AddrPort => match rule.protocol {
+            Protocol::Tcp => None,
+            Protocol::Udp => Some(Key::Address),
+        },
+        HashOn::Net { v4: bits, v6 } => Some(Key::Network(if v4 { bits } else { v6 })),
+        HashOn::IpId => Some(if v4 { Key::Identification } else { Key::Address }),
+    }
+}
+
+fn expression(side: Side, key: Key, v4: bool, port: &str) -> String {
+    let address = match (side, v4) {
+        (Side::Sender, true) => "ip saddr",
+        (Side::Sender, false) => "ip6 saddr",
+        (Side::Embedded, true) => "@th,192,32",
+        (Side::Embedded, false) => "@th,256,128",
+    };
+    match key {
+        Key::Address => address.into(),
+        Key::AddressAndPort => match (side, v4) {
+            (Side::Sender, _) => format!("{address} . {port} sport"),
+            (Side::Embedded, true) => format!("{address} . @th,240,16"),
+            (Side::Embedded, false) => format!("{address} . @th,400,16"),
+        },
+        Key::Network(bits) if v4 => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+            match side {
+                Side::Sender => format!("{address} & {}", core::net::Ipv4Addr::from(mask)),
+                Side::Embedded => format!("{address} & {mask:#x}"),
+            }
+        }
+        Key::Network(bits) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+            match side {
+                Side::Sender => format!("{address} & {}", core::net::Ipv6Addr::from(mask)),
+                Side::Embedded => format!("{address} & {mask:#x}"),
+            }
+        }
+        Key::Identification => "ip id".into(),
+    }
+}

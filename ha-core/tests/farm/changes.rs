@@ -1,0 +1,140 @@
+//! One thing changes in a farm of 2, 3 and 5: every bucket is taken again, by one member, in time.
+
+use std::time::Duration;
+
+use ha_core::farm::{Order, Why};
+
+use crate::rig::{Rig, millis, node};
+
+const BUCKETS: usize = 256;
+
+/// A farm that has settled.
+fn settled(nodes: usize) -> Rig {
+    let mut rig = Rig::new(nodes);
+    rig.run(millis(1_500));
+    let shares = rig.shares();
+    assert!(shares.iter().all(|&share| share.abs_diff(BUCKETS / nodes) <= 1), "{shares:?}");
+    rig
+}
+
+#[test]
+fn nodes_that_start_form_one_view_and_take_every_bucket() {
+    for nodes in [2, 3, 5] {
+        let rig = settled(nodes);
+        let views: Vec<_> =
+            rig.hosts.iter().map(|host| host.farm.as_ref().unwrap().view(rig.now)).collect();
+        assert!(views.iter().all(|view| view.id == views[0].id && view.full), "{}", rig.show());
+        assert_eq!(views[0].members.len(), nodes);
+        let announcers = rig.hosts.iter().filter(|host| host.announces).count();
+        assert_eq!(announcers, 1, "one member answers for the virtual address");
+    }
+}
+
+#[test]
+fn a_dead_host_is_replaced_within_d_and_a_few_milliseconds() {
+    for nodes in [2, 3, 5] {
+        for victim in 0..nodes {
+            let mut rig = settled(nodes);
+            rig.kill(victim);
+            let mut spent = Duration::ZERO;
+            while !rig.is_taken() {
+                rig.run(millis(1));
+                spent += millis(1);
+                assert!(spent < millis(310), "{nodes} nodes without {victim}: {}", rig.show());
+            }
+            assert_eq!(rig.shares()[victim], 0);
+        }
+    }
+}
+
+#[test]
+fn a_host_that_returns_gets_its_share_back() {
+    for nodes in [2, 3, 5] {
+        for victim in 0..nodes {
+            let mut rig = settled(nodes);
+            rig.kill(victim);
+            rig.run(millis(1_000));
+            rig.boot(victim);
+            rig.run(millis(4_000));
+            let shares = rig.shares();
+            assert!(shares.iter().all(|&share| share.abs_diff(BUCKETS / nodes) <= 1), "{shares:?}");
+        }
+    }
+}
+
+#[test]
+fn weights_change_the_shares() {
+    let mut rig = settled(3);
+    rig.order(2, Order::Weight { service: None, weight: 2 });
+    rig.run(millis(300));
+    assert_eq!(rig.shares(), [64, 64, 128]);
+}
+
+#[test]
+fn a_drained_node_takes_no_new_clients_and_its_connections_end_in_their_time() {
+    let mut rig = settled(3);
+    rig.order(1, Order::Drain(true));
+    rig.run(millis(300));
+    assert_eq!(rig.shares(), [128, 0, 128]);
+    let view = rig.hosts[0].farm.as_ref().unwrap().view(rig.now);
+    assert!(!view.drains.is_empty(), "connections go on at their old server");
+    rig.run(millis(2_500));
+    let view = rig.hosts[0].farm.as_ref().unwrap().view(rig.now);
+    assert!(view.drains.is_empty(), "the drain is over: {:?}", view.drains);
+    rig.order(1, Order::Drain(false));
+    rig.run(millis(3_000));
+    assert_eq!(rig.shares().iter().sum::<usize>(), BUCKETS);
+    assert!(rig.shares()[1] >= 85);
+}
+
+#[test]
+fn a_farm_that_was_split_heals() {
+    let mut rig = settled(5);
+    for one in 0..2 {
+        for other in 2..5 {
+            rig.cut.extend([(one, other), (other, one)]);
+        }
+    }
+    rig.run(millis(1_000));
+    let takers = rig.takers();
+    assert!(takers.iter().all(|takers| takers.len() == 2), "each half serves everything");
+    rig.cut.clear();
+    rig.run(millis(705));
+    assert_eq!(rig.shares().iter().sum::<usize>(), BUCKETS, "{}", rig.show());
+    rig.run(millis(5_000));
+    assert!(rig.shares().iter().all(|&share| share.abs_diff(BUCKETS / 5) <= 1));
+}
+
+#[test]
+fn of_a_chain_one_end_stands_by_and_says_why() {
+    let mut rig = settled(3);
+    rig.cut.extend([(0, 1), (1, 0)]);
+    rig.run(millis(1_500));
+    assert_eq!(rig.shares(), [128, 0, 128], "{}", rig.show());
+    let view = rig.hosts[1].farm.as_ref().unwrap().view(rig.now);
+    assert!(matches!(view.why, Some(Why::LeftOut | Why::Yields(_))), "{:?}", view.why);
+    assert!(!view.peers[&node(0)].heard, "the missing link is shown");
+}
+
+#[test]
+fn a_node_whose_filter_cannot_be_written_is_left_out_until_it_can() {
+    let mut rig = settled(3);
+    rig.hosts[1].fails = true;
+    rig.order(2, Order::Weight { service: None, weight: 2 });
+    rig.run(millis(900));
+    assert_eq!(rig.shares()[1], 0, "{}", rig.show());
+    rig.hosts[1].fails = false;
+    rig.run(millis(5_000));
+    assert_eq!(rig.shares(), [64, 64, 128], "{}", rig.show());
+}
+
+#[test]
+fn a_stopped_node_leaves_at_once() {
+    let mut rig = settled(3);
+    rig.order(0, Order::Stop { force: false });
+    rig.run(millis(150));
+    assert_eq!(rig.shares()[0], 0, "{}", rig.show());
+    rig.order(0, Order::Start);
+    rig.run(millis(4_000));
+    assert!(rig.shares()[0] >= 85, "{}", rig.show());
+}

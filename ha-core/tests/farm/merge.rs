@@ -1,0 +1,56 @@
+//! Two groups that could not hear each other become one (F7: who takes a bucket keeps it).
+
+use ha_farm::Buckets;
+
+use crate::rig::{Rig, millis};
+
+fn split(nodes: usize, at: usize) -> Rig {
+    let mut rig = Rig::new(nodes);
+    rig.run(millis(1_500));
+    for one in 0..at {
+        for other in at..nodes {
+            rig.cut.extend([(one, other), (other, one)]);
+        }
+    }
+    rig.run(millis(1_500));
+    assert!(rig.takers().iter().all(|takers| takers.len() == 2), "each group serves everything");
+    rig
+}
+
+#[test]
+fn a_surplus_bucket_goes_to_a_member_that_takes_it_already() {
+    for (nodes, at) in [(2, 1), (4, 2), (5, 2), (5, 4)] {
+        let mut rig = split(nodes, at);
+        let before = rig.takers();
+        rig.cut.clear();
+        let mut gap = 0;
+        for _ in 0..800 {
+            rig.run(millis(1));
+            gap += usize::from(rig.takers().iter().any(Vec::is_empty));
+        }
+        assert!(gap <= 10, "let go, say so, take: {gap} ms");
+        let shares = rig.shares();
+        let fair = Buckets::Few.count() / nodes;
+        assert!(shares.iter().all(|share| share.abs_diff(fair) <= 1), "{shares:?}");
+        let kept =
+            rig.takers().iter().zip(&before).filter(|(new, old)| old.contains(&new[0])).count();
+        let all = before.len();
+        assert!(kept * 10 >= all * 7, "{nodes} nodes: {kept} of {all} stay where they were");
+        if nodes == 2 {
+            assert_eq!(kept, all, "either half of them has them all already");
+        }
+    }
+}
+
+#[test]
+fn two_groups_that_meet_take_no_bucket_twice_for_long() {
+    let mut rig = split(5, 2);
+    rig.cut.clear();
+    // They are linked after a beat of each; FG1: 2 i + r later no bucket is taken twice.
+    rig.run(millis(100 + 205));
+    for _ in 0..1_000 {
+        let twice = rig.takers().iter().position(|takers| takers.len() > 1);
+        assert_eq!(twice, None, "{}", rig.show());
+        rig.run(millis(1));
+    }
+}

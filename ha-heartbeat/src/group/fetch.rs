@@ -1,0 +1,86 @@
+//! Pull: the tables of a view, from a node that has them.
+
+use ha_proto::{Instant, NodeId, Outbox};
+
+use super::message::Gathering;
+use crate::group::{Group, Output, Part, Pull, ViewId};
+
+/// Tables that are being pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fetch {
+    id: ViewId,
+    from: NodeId,
+    gathering: Option<Gathering>,
+    /// The parts below are asked for.
+    asked: u16,
+    pub(super) again: Instant,
+    until: Instant,
+}
+
+impl Group {
+    /// Pulls the tables of a view, if they are not pulled already.
+    pub(super) fn fetch(
+        &mut self,
+        now: Instant,
+        id: ViewId,
+        from: NodeId,
+        out: &mut Outbox<Output>,
+    ) {
+        if self.fetch.as_ref().is_some_and(|fetch| fetch.id == id && self.is_linked(fetch.from)) {
+            return;
+        }
+        let until = now + self.config.timeout();
+        let gathering = None;
+        let fetch = Fetch { id, from, gathering, asked: 0, again: now, until };
+        self.fetch = Some(fetch);
+        self.ask(now, out);
+    }
+
+    /// Asks for the next parts that are missing.
+    fn ask(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let boot = self.boot;
+        let Some(fetch) = &mut self.fetch else { return };
+        let part = fetch.gathering.as_ref().and_then(Gathering::missing).unwrap_or(0);
+        let left = fetch.gathering.as_ref().map_or(1, |gathering| gathering.total() - part);
+        let count = left.min(Pull::COUNT_MAX);
+        fetch.asked = part + count;
+        fetch.again = now + Self::RESEND;
+        let pull = Pull { boot, id: fetch.id, part, count };
+        out.push(Output::Pull { to: fetch.from, pull });
+    }
+
+    /// A part came.
+    pub(super) fn fetched(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        part: &Part,
+        out: &mut Outbox<Output>,
+    ) {
+        let genuine = self.peers.get(&from).is_some_and(|peer| peer.boot == Some(part.boot));
+        let fetch = self.fetch.as_mut().filter(|fetch| fetch.id == part.id && fetch.from == from);
+        let Some(fetch) = fetch.filter(|_| genuine) else { return };
+        let gathering = fetch.gathering.get_or_insert_with(|| Gathering::new(part.id, part.parts));
+        gathering.add(part);
+        if let Some(parts) = gathering.whole() {
+            let id = part.id;
+            self.fetch = None;
+            self.check_again();
+            out.push(Output::Tables { id, parts });
+        } else if gathering.missing() >= Some(fetch.asked) {
+            self.ask(now, out);
+        }
+    }
+
+    /// Asks again, or gives up.
+    pub(super) fn fetch_again(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let Some(fetch) = &self.fetch else { return };
+        if now >= fetch.until || !self.is_linked(fetch.from) {
+            let id = fetch.id;
+            self.fetch = None;
+            self.give_up(id);
+        } else if now >= fetch.again {
+            self.ask(now, out);
+        }
+    }
+}

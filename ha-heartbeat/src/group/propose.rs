@@ -1,0 +1,250 @@
+//! F4: who proposes the next view, when, and to whom it is said again.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use ha_proto::{Instant, NodeId, NodeSet, Outbox};
+
+use super::id::rank;
+use crate::group::{Cause, Group, Output, Part, Proposal, Said, State, ViewId};
+
+/// A view that the node was asked to build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Building {
+    id: ViewId,
+    members: NodeSet,
+}
+
+/// A view that is said again until everyone names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sending {
+    id: ViewId,
+    parts: Vec<Part>,
+    to: NodeSet,
+    pub(super) again: Instant,
+    until: Instant,
+}
+
+impl Group {
+    /// F4: proposes the view of the best clique, if this node is to and if it would be another one.
+    pub(super) fn consider_proposing(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let busy = self.writing.is_some() || self.building.is_some() || self.fetch.is_some();
+        if busy || !self.able || now < self.hold() {
+            return;
+        }
+        let clique = self.graph().best(self.config.me);
+        let waits = |&node: &NodeId| self.word(node).is_some_and(|said| said.state == State::Waits);
+        let first = clique.iter().find(|node| !waits(node));
+        if first != Some(self.config.me) || !self.is_needed(clique) {
+            return;
+        }
+        if clique.len() == 1 && self.linked().next().is_none() && !self.may_be_alone(now, out) {
+            return;
+        }
+        if self.is_forestalled(clique) {
+            return;
+        }
+        let interval = self.config.interval;
+        let soon = self.view_at.is_some_and(|at| now < at + interval);
+        if soon && !self.lost_a_member() {
+            return;
+        }
+        self.ask_for(clique, out);
+    }
+
+    /// Whether the members of the next view, or what it says, would be others.
+    fn is_needed(&self, clique: NodeSet) -> bool {
+        let Some(view) = &self.view else { return true };
+        if self.stands.is_some() || self.wanted || view.set() != clique {
+            return true;
+        }
+        self.peers.iter().filter(|(node, _)| clique.contains(**node)).any(|(node, peer)| {
+            let said = self.word_of(peer);
+            let here = said.is_some_and(|said| said.takes() && said.view == Some(view.id));
+            peer.boot != view.members.get(node).copied() || !here
+        })
+    }
+
+    /// A node that has been linked to nobody for D serves everything, or nothing.
+    fn may_be_alone(&mut self, now: Instant, out: &mut Outbox<Output>) -> bool {
+        let timeout = self.config.timeout();
+        let lonely = self.peers.values().all(|peer| {
+            let since = peer.mutual.max(peer.last.filter(|_| peer.said.is_none()));
+            since.is_none_or(|since| now >= since + timeout)
+        });
+        if lonely && !self.config.alone && self.stands.is_none() {
+            self.stand_by(Cause::Isolated, out);
+        }
+        lonely && self.config.alone
+    }
+
+    /// No one proposes against a live linked view of better rank.
+    fn is_forestalled(&self, clique: NodeSet) -> bool {
+        self.linked().any(|(_, said)| {
+            let Some(id) = said.view.filter(|_| said.takes()) else { return false };
+            rank(said.members, clique).is_gt() && self.is_whole(id, said.members)
+        })
+    }
+
+    /// A member of the present view fell silent: the next one is made at once.
+    fn lost_a_member(&self) -> bool {
+        let view = self.view.as_ref();
+        view.is_some_and(|view| {
+            view.set().without(self.config.me).iter().any(|node| !self.hears(node))
+        })
+    }
+
+    fn ask_for(&mut self, members: NodeSet, out: &mut Outbox<Output>) {
+        let (me, boot) = (self.config.me, self.boot);
+        let id = ViewId { counter: self.highest + 1, coordinator: me, boot };
+        let base = self.base(members);
+        let taken = self.taken(members, base.map(|(_, set)| set));
+        self.building = Some(Building { id, members });
+        let base = base.map(|(id, _)| id);
+        out.push(Output::Build { id, members, base, taken });
+    }
+
+    /// The view to go on from: one that is taken in, of the best rank, the newest.
+    fn base(&self, clique: NodeSet) -> Option<(ViewId, NodeSet)> {
+        let mine = self.view.as_ref().map(|view| (self.stands.is_none(), view.id, view.set()));
+        let mine =
+            mine.filter(|(_, id, set)| set.contains(self.config.me) && !self.barren.contains(id));
+        let others = self.views(clique);
+        let best = others.chain(mine).max_by(|one, other| {
+            let (takes, id, set) = one;
+            takes.cmp(&other.0).then(rank(*set, other.2)).then(id.cmp(&other.1))
+        });
+        best.map(|(_, id, set)| (id, set))
+    }
+
+    /// A group that joins, and takes.
+    fn taken(&self, clique: NodeSet, base: Option<NodeSet>) -> Option<ViewId> {
+        let base = base?;
+        let apart = |set: NodeSet| set.bits() & base.bits() == 0;
+        let mine = self.view.as_ref().map(|view| (self.stands.is_none(), view.id, view.set()));
+        let groups = self.views(clique).chain(mine);
+        let joining = groups.filter(|(takes, _, set)| *takes && apart(*set));
+        let best = joining.max_by(|one, other| rank(one.2, other.2).then(one.1.cmp(&other.1)));
+        best.map(|(_, id, _)| id)
+    }
+
+    /// The views of others whose tables they have.
+    fn views(&self, clique: NodeSet) -> impl Iterator<Item = (bool, ViewId, NodeSet)> {
+        self.linked().filter_map(move |(node, said): (NodeId, &Said)| {
+            let id = said.view.filter(|id| !self.barren.contains(id))?;
+            let hopeless = self.barren.len() >= Self::BARREN_MAX;
+            let has = !hopeless && clique.contains(node) && said.members.contains(node);
+            has.then_some((said.takes(), id, said.members))
+        })
+    }
+
+    /// The node cannot build from tables that it does not have.
+    pub(super) fn lacks(
+        &mut self,
+        now: Instant,
+        id: ViewId,
+        base: ViewId,
+        out: &mut Outbox<Output>,
+    ) {
+        if self.building.take_if(|building| building.id == id).is_none() {
+            return;
+        }
+        let holder = self
+            .linked()
+            .find(|(node, said)| said.view == Some(base) && said.members.contains(*node));
+        match holder.map(|(node, _)| node) {
+            Some(node) => self.fetch(now, base, node, out),
+            None => self.give_up(base),
+        }
+    }
+
+    /// Nobody gives the tables of this view: the next one is made without them.
+    pub(super) fn give_up(&mut self, base: ViewId) {
+        let mine = self.view.as_ref().is_some_and(|view| view.id == base);
+        if mine || self.barren.len() < Self::BARREN_MAX {
+            self.barren.insert(base);
+        }
+    }
+
+    /// The view is made: it is said, and installed here like anywhere.
+    pub(super) fn built(
+        &mut self,
+        now: Instant,
+        id: ViewId,
+        body: Bytes,
+        out: &mut Outbox<Output>,
+    ) {
+        let Some(building) = self.building.take_if(|building| building.id == id) else { return };
+        let above = self.view.as_ref().is_none_or(|view| id > view.id);
+        let boots = building.members.iter().map(|node| {
+            let boot = match self.peers.get(&node) {
+                Some(peer) => peer.boot,
+                None => Some(self.boot),
+            };
+            boot.map(|boot| (node, boot))
+        });
+        let members: Option<_> = boots.collect();
+        let Some(members) = members.filter(|_| above && self.writing.is_none()) else { return };
+        let proposal = Proposal { id, members, body };
+        self.highest = self.highest.max(id.counter);
+        let to = self.linked().map(|(node, _)| node).collect();
+        let parts = proposal.to_parts(self.boot);
+        let again = now + Self::RESEND;
+        let until = now + self.config.interval;
+        self.view_at = Some(now);
+        self.offer = None;
+        send(to, &parts, out);
+        self.sending = Some(Sending { id, parts, to, again, until });
+        self.install(proposal, out);
+    }
+
+    /// Says a view again to those that do not name it.
+    pub(super) fn send_again(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let Some(mut sending) = self.sending.take() else { return };
+        let newer = self.view.as_ref().is_some_and(|view| view.id > sending.id);
+        let deaf = |&node: &NodeId| {
+            self.is_linked(node) && self.word(node).is_none_or(|said| said.view < Some(sending.id))
+        };
+        sending.to = sending.to.iter().filter(deaf).collect();
+        if newer || sending.to.is_empty() || now >= sending.until {
+            return;
+        }
+        if now >= sending.again {
+            sending.again = now + Self::RESEND;
+            send(sending.to, &sending.parts, out);
+        }
+        self.sending = Some(sending);
+    }
+
+    /// A beat with a lower id is answered by one's own view: by its coordinator, or if that is not
+    /// heard there, by the lowest member that is.
+    pub(super) fn answer(&mut self, now: Instant, to: NodeId, out: &mut Outbox<Output>) {
+        let Some(view) = self.view.as_ref().filter(|_| self.stands.is_none()) else { return };
+        let Some(said) = self.word(to).filter(|_| self.is_linked(to)) else {
+            return;
+        };
+        if said.view >= Some(view.id) || now < self.next_answer(to) {
+            return;
+        }
+        let heard = |&node: &NodeId| said.hears.contains(node);
+        let coordinator = Some(view.id.coordinator).filter(heard);
+        let speaker = coordinator.or_else(|| view.set().iter().find(heard));
+        if speaker == Some(self.config.me) {
+            send(NodeSet::only(to), &view.to_parts(self.boot), out);
+        }
+    }
+
+    /// While a view is said again anyway, nothing else answers.
+    fn next_answer(&self, to: NodeId) -> Instant {
+        let sending = self.sending.as_ref().filter(|sending| sending.to.contains(to));
+        sending.map_or(Instant::ZERO, |sending| sending.until)
+    }
+}
+
+fn send(to: NodeSet, parts: &[Part], out: &mut Outbox<Output>) {
+    for to in to.iter() {
+        for part in parts {
+            out.push(Output::Propose { to, part: part.clone() });
+        }
+    }
+}
