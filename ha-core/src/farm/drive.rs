@@ -244,7 +244,12 @@ impl Farm {
             let first = present.body.base.is_none();
             self.warm = if first { Warm::Done } else { Warm::Since(now) };
         }
+        let chosen = present.body.announcer == self.me();
         self.present = Some(present);
+        if !chosen {
+            // It lets go before it says that it is at this view (F1).
+            self.announce();
+        }
     }
 
     /// The group is at a view.
@@ -295,12 +300,14 @@ impl Farm {
         }
     }
 
-    /// Only the announcer, while it takes, answers and announces (F9).
+    /// Only the announcer, while it takes, answers and announces (F9); a new one once all others
+    /// have let go, as with buckets (F2).
     pub(super) fn announce(&mut self) {
         let present = self.present.as_ref();
         let takes = self.group.stands_by().is_none();
         let chosen = present.is_some_and(|present| present.body.announcer == self.me());
-        let announces = takes && chosen;
+        let full = self.group.is_full() && self.flight.is_none();
+        let announces = takes && chosen && (self.announces || full);
         if announces != self.announces {
             self.announces = announces;
             self.effect(Effect::Announce(announces));

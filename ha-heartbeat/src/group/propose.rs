@@ -41,7 +41,7 @@ impl Group {
         if clique.len() == 1 && self.linked().next().is_none() && !self.may_be_alone(now, out) {
             return;
         }
-        if self.is_forestalled(clique) {
+        if self.is_forestalled(clique) || self.is_torn(now, clique) {
             return;
         }
         let interval = self.config.interval;
@@ -77,6 +77,25 @@ impl Group {
             self.stand_by(Cause::Isolated, out);
         }
         lonely && self.config.alone
+    }
+
+    /// The best clique leaves out a member of the present view that is linked to this node and
+    /// takes: two others do not hear each other, or not yet. Whoever joins is heard by each at
+    /// another time, and nobody's connections are to break by that (FG4): D long nothing is done.
+    fn is_torn(&mut self, now: Instant, clique: NodeSet) -> bool {
+        let left_out = self.view.as_ref().filter(|_| self.stands.is_none()).is_some_and(|view| {
+            let gone = view.members.iter().filter(|(node, _)| !clique.contains(**node));
+            gone.into_iter().any(|(&node, &boot)| {
+                let same = self.peers.get(&node).is_some_and(|peer| peer.boot == Some(boot));
+                same && self.is_linked(node) && self.word(node).is_some_and(Said::takes)
+            })
+        });
+        if !left_out {
+            self.torn = None;
+            return false;
+        }
+        let since = *self.torn.get_or_insert(now);
+        now < since + self.config.timeout()
     }
 
     /// No one proposes against a live linked view of better rank.
