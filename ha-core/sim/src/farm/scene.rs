@@ -57,6 +57,8 @@ pub struct Scene {
     /// When each member's kernel lost a bucket that it has not got back; by member, service and
     /// bucket. Zero: it lost it never.
     pub lost: Vec<Vec<Vec<u64>>>,
+    /// When it last got one back of which the connections had been given up.
+    pub back: Vec<Vec<Vec<u64>>>,
     /// How often the buckets changed their owner, by service and bucket, with the times.
     pub moves: Vec<Vec<Vec<u64>>>,
     /// When faults stopped.
@@ -86,6 +88,13 @@ impl Scene {
     pub fn are_linked(&self, one: usize, other: usize) -> bool {
         let run = self.nodes[one].runs() && self.nodes[other].runs();
         run && self.link(one, other).is_some() && self.link(other, one).is_some()
+    }
+
+    /// Whether two members have been linked for so long that they may not take the same (FG1).
+    pub fn are_bound(&self, one: usize, other: usize) -> bool {
+        let since = self.linked[one][other];
+        let long = since.is_some_and(|since| self.now >= since + self.spans.overlap());
+        long && self.are_linked(one, other)
     }
 
     /// A member forgets whom it heard.

@@ -11,7 +11,7 @@ use ha_proto::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Lease {
     open_in: Vec<Option<(Id, u64)>>,
-    /// When each member's filter was written last.
+    /// When each member's filter was written last, or opened.
     written: Vec<u64>,
 }
 
@@ -76,8 +76,12 @@ impl Check for Lease {
             Seen::Leased { node, until, was, was_open } => {
                 self.written(scene, node, until, was, was_open)
             }
-            Seen::Kernel { node, .. } => {
-                self.written[node] = scene.now;
+            Seen::Kernel { node, old, was_open } => {
+                let new = scene.nodes[node].kernel.filter.as_deref();
+                let same = old.zip(new).is_some_and(|(old, new)| std::ptr::eq(old, new));
+                if !was_open || !same {
+                    self.written[node] = scene.now;
+                }
                 self.dead(scene)
             }
             Seen::Look => self.dead(scene),

@@ -65,9 +65,8 @@ impl Drains {
     fn view(scene: &Scene, view: Id) -> Result<(), String> {
         let Some(plan) = scene.plans.get(&view) else { return Ok(()) };
         let Some(moved) = scene.moved.get(&plan.base) else { return Ok(()) };
-        let spans = &scene.spans;
-        // Clocks may run fast, and a drain is told in whole milliseconds at each view.
-        let least = spans.drain - spans.drain / 100;
+        // It is told in whole milliseconds at each view.
+        let least = scene.spans.drained();
         for service in 0..SERVICES {
             for (bucket, &moved) in moved[service].iter().enumerate() {
                 if moved == 0 || moved == UNKNOWN || moved > plan.settled {

@@ -10,16 +10,10 @@ use crate::farm::scene::Scene;
 pub(super) struct OneTaker;
 
 impl OneTaker {
-    fn are_bound(scene: &Scene, one: usize, other: usize) -> bool {
-        let since = scene.linked[one][other];
-        let long = since.is_some_and(|since| scene.now >= since + scene.spans.overlap());
-        long && scene.are_linked(one, other)
-    }
-
     fn sweep(scene: &Scene) -> Result<(), String> {
         for one in 0..scene.nodes.len() {
             for other in 0..one {
-                if !Self::are_bound(scene, one, other) {
+                if !scene.are_bound(one, other) {
                     continue;
                 }
                 if let Some((service, bucket)) = scene.overlap(one, other) {
@@ -48,7 +42,7 @@ impl Check for OneTaker {
                 let taken: Vec<usize> = taken.iter().copied().filter(|at| !live(*at)).collect();
                 for (at, &one) in taken.iter().enumerate() {
                     for &other in &taken[at + 1..] {
-                        if Self::are_bound(scene, one, other) {
+                        if scene.are_bound(one, other) {
                             return Err(format!(
                                 "{one} and {other}, linked, both take {segment:?} of {flow:?}"
                             ));

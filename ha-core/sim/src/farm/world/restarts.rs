@@ -48,7 +48,7 @@ impl World {
         (here.begun, here.begun_at) = (here.clock.local(now), now);
         here.acted = here.begun;
         here.adopted = false;
-        here.took_in.clear();
+        here.own.clear();
         here.gap_view = None;
         (here.timer, here.expected) = (None, None);
     }
