@@ -192,6 +192,7 @@ impl Group {
         self.view = Some(proposal);
         self.view_at = Some(now);
         self.barren.clear();
+        self.torn = None;
         self.full = false;
         let cause = match (ok, writing.void || !self.able) {
             (false, _) => Some(Cause::Unable),

@@ -47,6 +47,10 @@ impl Lease {
     fn dead(&self, scene: &Scene) -> Result<(), String> {
         for (at, dead) in scene.nodes.iter().enumerate().filter(|(_, node)| !node.runs()) {
             let Some(last) = dead.said.filter(|_| dead.baton.is_none()) else { continue };
+            // Across a cut both took before it died.
+            if dead.hurt_at < scene.apart[at] + scene.spans.liveness() && scene.apart[at] > 0 {
+                continue;
+            }
             for (other, taker) in scene.nodes.iter().enumerate() {
                 let since = self.written[other] > dead.hurt_at;
                 if other == at || !taker.runs() || !since || scene.overlap(at, other).is_none() {
