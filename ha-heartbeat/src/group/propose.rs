@@ -80,17 +80,13 @@ impl Group {
         lonely && self.config.alone
     }
 
-    /// The best clique leaves out a member of the present view that is linked to this node and
-    /// takes: two others do not hear each other, or not yet. Whoever joins is heard by each at
-    /// another time, and nobody's connections are to break by that (FG4): D long nothing is done.
+    /// The best clique leaves out a node that is linked to this one and takes: it and another one
+    /// do not hear each other, or not yet. Whoever joins is heard by each at another time, and
+    /// nobody's connections are to break by that (FG4): D long nothing is done.
     fn is_torn(&mut self, now: Instant, clique: NodeSet) -> bool {
-        let left_out = self.view.as_ref().filter(|_| self.stands.is_none()).is_some_and(|view| {
-            let gone = view.members.iter().filter(|(node, _)| !clique.contains(**node));
-            gone.into_iter().any(|(&node, &boot)| {
-                let same = self.peers.get(&node).is_some_and(|peer| peer.boot == Some(boot));
-                same && self.is_linked(node) && self.word(node).is_some_and(Said::takes)
-            })
-        });
+        let left_out = self
+            .linked()
+            .any(|(node, said)| said.takes() && !clique.contains(node) && self.agrees(said));
         if !left_out {
             self.torn = None;
             return false;

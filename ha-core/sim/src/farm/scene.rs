@@ -61,6 +61,8 @@ pub struct Scene {
     pub back: Vec<Vec<Vec<u64>>>,
     /// How often the buckets changed their owner, by service and bucket, with the times.
     pub moves: Vec<Vec<Vec<u64>>>,
+    /// When any kernel's filter was last written.
+    pub written_at: u64,
     /// When faults stopped.
     pub calm_at: Option<u64>,
     /// When something last changed in a calm farm that moves buckets.

@@ -15,8 +15,8 @@ impl LivesOn {
         let here = &scene.nodes[server];
         // What happened just before the connection can still end it: a view under way.
         let since = client.since.saturating_sub(scene.spans.liveness() * 2);
-        if scene.apart[server] >= since && scene.apart[server] > 0 {
-            return Some("its server was not linked to all that ran");
+        if scene.apart.iter().any(|at| *at >= since && *at > 0) {
+            return Some("the farm was split");
         }
         if !here.up || !here.runs() || here.hurt_at >= since || here.begun_at >= client.since {
             return Some("its server died, was paused or was told to cut");

@@ -160,6 +160,7 @@ impl World {
             lost: (0..members).map(|_| grid()).collect(),
             back: (0..members).map(|_| grid()).collect(),
             moves: vec![vec![Vec::new(); BUCKETS]; SERVICES],
+            written_at: 0,
             calm_at: None,
             order_at: 0,
         };

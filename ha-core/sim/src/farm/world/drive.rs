@@ -254,6 +254,7 @@ impl World {
         match effect {
             Effect::Filter(filter) => {
                 kernel.filter = Some(filter.clone());
+                self.scene.written_at = self.scene.now;
                 self.note_moves(node, old.as_deref());
                 self.note(Column::Member(node), || super::settle::show(filter));
             }
