@@ -121,7 +121,13 @@ impl Scene {
 
     /// The first bucket that both kernels take now.
     pub fn overlap(&self, one: usize, other: usize) -> Option<(usize, usize)> {
-        if !self.is_open(one) || !self.is_open(other) {
+        let open = self.is_open(one) && self.is_open(other);
+        if open { self.filters_overlap(one, other) } else { None }
+    }
+
+    /// The first bucket that both kernels' filters take, whether their leases run or not.
+    pub fn filters_overlap(&self, one: usize, other: usize) -> Option<(usize, usize)> {
+        if one == other {
             return None;
         }
         let (one, other) = (&self.nodes[one].kernel, &self.nodes[other].kernel);
