@@ -84,6 +84,11 @@ impl Tables {
         Some(Self { all: Arc::new(all), accord, digest, moved: 0, cut: 0 })
     }
 
+    /// As an earlier process had them.
+    pub(super) fn of(all: &Arc<Vec<Table>>, accord: u64) -> Self {
+        Self { all: all.clone(), accord, digest: wire::digest(all), moved: 0, cut: 0 }
+    }
+
     /// Before the first view.
     pub(super) fn blank(services: usize, buckets: Buckets) -> Vec<Table> {
         (0..services).map(|_| Table::new(buckets)).collect()

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_core::farm::{
-    Config, Effect, Event, Farm, Identity, Input, Isolated, Order, Output, Policy, Timing,
+    Baton, Config, Effect, Event, Farm, Identity, Input, Isolated, Order, Output, Policy, Timing,
+    Void,
 };
 use ha_core::proto::wire::Keys;
 use ha_core::proto::{Boot, ClusterId, Instant, LinkId, ModuleId, NodeId, NodeSet};
@@ -51,7 +52,7 @@ pub(crate) struct Host {
     pub(crate) fails: bool,
     pub(crate) events: Vec<Event>,
     pub(crate) effects: Vec<&'static str>,
-    policy: Policy,
+    pub(crate) policy: Policy,
     boots: u64,
 }
 
@@ -114,6 +115,26 @@ impl Rig {
     pub(crate) fn kill(&mut self, id: usize) {
         let host = &mut self.hosts[id];
         (host.farm, host.filter, host.until) = (None, None, None);
+    }
+
+    /// A process hands over to the next one, as bytes, which goes on after `gap`.
+    pub(crate) fn hand_over(&mut self, id: usize, gap: Duration) -> Result<(), Void> {
+        let mut old = self.hosts[id].farm.take().expect("it runs");
+        let baton = old.hand_over(self.now).expect("it takes all that its view gives it");
+        drop(old);
+        self.run(gap);
+        let mut bytes = Vec::new();
+        baton.encode(&mut bytes);
+        let read = Baton::decode(&bytes).unwrap();
+        assert_eq!(read, baton);
+        for len in 0..bytes.len() {
+            assert!(Baton::decode(&bytes[..len]).is_err(), "{len} bytes");
+        }
+        let farm = Farm::adopt(self.config(id), Keys::insecure(), &read, self.now)?;
+        self.hosts[id].farm = Some(farm);
+        self.hosts[id].effects.clear();
+        self.perform(id);
+        Ok(())
     }
 
     pub(crate) fn order(&mut self, id: usize, order: Order) {

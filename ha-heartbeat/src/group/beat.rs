@@ -83,6 +83,17 @@ pub struct Echo {
 }
 
 impl Said {
+    /// Of a node of which nothing was heard.
+    pub(super) const NOTHING: Self = Self {
+        view: None,
+        members: NodeSet::EMPTY,
+        state: State::Nothing,
+        highest: 0,
+        hears: NodeSet::EMPTY,
+        accord: 0,
+        next: 0,
+    };
+
     /// Whether it takes in a view.
     pub fn takes(&self) -> bool {
         self.state == State::Takes

@@ -200,14 +200,13 @@ impl Group {
             (true, false) if !linked => Some(Cause::LeftOut),
             (true, false) => None,
         };
-        match cause {
-            Some(cause) => self.stand_by(cause, out),
-            None => {
-                self.stands = None;
-                self.lease = None;
-                self.speak = true;
-                self.make_own(id);
-            }
+        if let Some(cause) = cause {
+            self.stand_by(cause, out);
+        } else {
+            self.stands = None;
+            self.lease = None;
+            self.speak = true;
+            self.make_own(id);
         }
         out.push(Output::View { id, member: self.stands.is_none() });
     }

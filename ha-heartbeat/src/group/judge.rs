@@ -142,10 +142,7 @@ impl Group {
         let nodes: NodeSet = self.peers.keys().copied().collect();
         for node in nodes.iter() {
             let linked = self.is_linked(node);
-            let disagrees = match self.word(node) {
-                Some(said) => Some(!self.agrees(said)),
-                None => None,
-            };
+            let disagrees = self.word(node).map(|said| !self.agrees(said));
             let peer = self.peers.get_mut(&node).expect("it is a key of the map");
             if peer.linked != linked {
                 peer.linked = linked;

@@ -64,7 +64,7 @@ pub struct Group {
     pub(super) torn: Option<Instant>,
     /// Another process with this node's id was told of.
     pub(super) twin: bool,
-    due: Option<Deadline>,
+    pub(super) due: Option<Deadline>,
 }
 
 /// What this node says of itself.
@@ -98,7 +98,7 @@ impl Group {
     /// How far a counter may be ahead of all that was seen: a view every 10 ms for a year.
     pub(super) const LEAP: u64 = 1 << 32;
     /// How many views of its own a node remembers.
-    const OWN_MAX: usize = 16;
+    pub(super) const OWN_MAX: usize = 16;
     /// So many views may turn out to have no tables until the next one is made from none.
     pub(super) const BARREN_MAX: usize = 8;
     /// So often beats of two boots take turns before they are two processes: one that restarts sends
@@ -213,6 +213,10 @@ impl Group {
         self.awake = now;
         self.fresh = self.number + 1;
         self.peers.values_mut().for_each(Peer::forget);
+        if let Some(writing) = &mut self.writing {
+            // Who was linked when it was begun is forgotten: what it opens is not to be taken.
+            writing.void = true;
+        }
         (self.offer, self.gathering, self.building) = (None, None, None);
         (self.sending, self.fetch, self.torn) = (None, None, None);
         match self.stands {
@@ -323,8 +327,9 @@ impl Group {
         self.speak = false;
         self.number += 1;
         self.next_beat = now + self.config.interval;
+        let lively = self.config.interval * 2;
         let heard = self.peers.iter().filter_map(|(&node, peer)| {
-            let (boot, number) = peer.echo()?;
+            let (boot, number) = peer.echo(now, lively)?;
             Some(Echo::of(node, boot, number))
         });
         let beat = Beat {

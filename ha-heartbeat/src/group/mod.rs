@@ -9,6 +9,7 @@ mod beat;
 mod clique;
 mod config;
 mod fetch;
+mod handed;
 mod id;
 mod install;
 mod io;
@@ -20,6 +21,7 @@ mod propose;
 
 pub use beat::{Beat, Echo, Said, State};
 pub use config::Config;
+pub use handed::Handed;
 pub use id::{ViewId, rank};
 pub use io::{Cause, Input, Output};
 pub use machine::{Group, PeerStatus};

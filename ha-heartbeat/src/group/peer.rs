@@ -1,5 +1,7 @@
 //! What is known of one other node.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 use ha_proto::{Boot, Instant};
 
@@ -7,6 +9,7 @@ use crate::group::{Beat, Said};
 
 /// One other node, by its beats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub(super) struct Peer {
     /// Its process, as far as it is believed.
     pub(super) boot: Option<Boot>,
@@ -43,6 +46,8 @@ pub(super) struct Candidate {
     /// This node's number when it was first heard: only an echo of it, or
     /// of a later one, proves that it runs.
     since: u64,
+    /// It echoed what this node has only just said: it is no recording.
+    live: bool,
 }
 
 /// What a beat is worth.
@@ -67,22 +72,22 @@ impl Peer {
                 return Worth::Nothing;
             }
             self.number = beat.number;
-            if self.candidate.is_some() {
-                self.candidate = None;
+            if self.candidate.take().is_some_and(|candidate| candidate.live) {
                 self.turns = self.turns.saturating_add(1);
             }
             return if echo >= fresh { Worth::Word } else { Worth::Number };
         }
         let known = self.candidate.filter(|known| known.boot == beat.boot);
+        let live = echo > 0 && echo.saturating_add(1) >= number;
         let Some(known) = known else {
             let (boot, since) = (beat.boot, number);
-            self.candidate = Some(Candidate { boot, number: beat.number, since });
+            self.candidate = Some(Candidate { boot, number: beat.number, since, live });
             return Worth::Number;
         };
         if beat.number <= known.number {
             return Worth::Nothing;
         }
-        self.candidate = Some(Candidate { number: beat.number, ..known });
+        self.candidate = Some(Candidate { number: beat.number, live, ..known });
         if echo < known.since.max(1) {
             return Worth::Number;
         }
@@ -97,10 +102,14 @@ impl Peer {
         if first { Worth::Word } else { Worth::Restart }
     }
 
-    /// What is echoed: the newest boot that speaks.
-    pub(super) fn echo(&self) -> Option<(Boot, u64)> {
+    /// What is echoed: the boot that is believed, as long as it was heard within `lively`;
+    /// then another one that speaks. Else a recording of an older process would unlink the one that
+    /// runs.
+    pub(super) fn echo(&self, now: Instant, lively: Duration) -> Option<(Boot, u64)> {
         let candidate = self.candidate.map(|candidate| (candidate.boot, candidate.number));
-        candidate.or(self.boot.map(|boot| (boot, self.number)))
+        let believed = self.boot.map(|boot| (boot, self.number));
+        let runs = self.last.is_some_and(|last| now < last + lively);
+        if runs { believed.or(candidate) } else { candidate.or(believed) }
     }
 
     /// After a gap: what it said may have been long ago.

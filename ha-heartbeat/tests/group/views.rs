@@ -1,0 +1,331 @@
+//! F1 to F4: which views are installed, what is taken in them, to which a member yields, and who
+//! proposes the next one.
+
+use ha_heartbeat::group::{Cause, Input, Output, Said, State};
+use ha_proto::NodeSet;
+
+use crate::rig::{Rig, at, blank, boot, id, millis, node, part, proposal, set, words};
+
+#[test]
+fn a_member_lets_go_then_speaks_then_takes() {
+    let mut rig = Rig::linked(3);
+    let view = proposal(1, 1, &[0, 1, 2]);
+    let said = words(&rig.propose(1, &view));
+    let first = ["check 1.1", "install 1.1", "in view 1.1", "beat Takes", "lease"];
+    assert_eq!(said, first, "F1, F5: the lease is written after the beat");
+    assert_eq!(rig.group.waits_for(), set(&[1, 2]), "F2: neither has said that it is there");
+    assert_eq!(words(&rig.say(1, &at(&view, State::Takes, 3))), [""; 0]);
+    assert_eq!(words(&rig.say(2, &at(&view, State::Nothing, 3))), ["take 1.1"]);
+    assert_eq!(rig.group.waits_for(), NodeSet::EMPTY);
+    // What it takes already it keeps in the next view.
+    let next = proposal(2, 1, &[0, 1, 2]);
+    let said = words(&rig.propose(1, &next));
+    assert_eq!(said[1], "install 2.1, keep");
+}
+
+#[test]
+fn a_member_waits_for_each_that_it_is_linked_to() {
+    let view = proposal(5, 1, &[0, 1]);
+    let lower = at(&proposal(4, 2, &[2]), State::Nothing, 3);
+    let higher = at(&proposal(6, 2, &[2]), State::Nothing, 3);
+    let cases: [(&str, Said, bool); 5] = [
+        ("at a lower view it may still take", lower, false),
+        ("in no view it has promised nothing", blank(3), false),
+        ("it takes at a higher one", Said { state: State::Takes, ..higher }, false),
+        ("it takes nothing at a higher one", higher, true),
+        ("it is at the same one", at(&view, State::Nothing, 3), true),
+    ];
+    for (why, third, takes) in cases {
+        let mut rig = Rig::linked(3);
+        rig.say(2, &third);
+        rig.propose(1, &view);
+        rig.say(1, &at(&view, State::Takes, 3));
+        assert_eq!(rig.group.view().unwrap().id, view.id, "it installs the view");
+        assert_eq!(rig.group.is_full(), takes, "F2: {why}");
+    }
+}
+
+#[test]
+fn a_later_word_takes_the_place_of_an_earlier_one() {
+    let view = proposal(5, 1, &[0, 1]);
+    let promise = at(&proposal(6, 2, &[2]), State::Nothing, 3);
+    let mut rig = Rig::linked(3);
+    rig.say(2, &promise);
+    rig.propose(1, &view);
+    // F2: "has said, last".
+    rig.say(2, &Said { state: State::Takes, ..promise });
+    rig.say(1, &at(&view, State::Takes, 3));
+    assert!(!rig.group.is_full(), "what it said before does not hold any more");
+}
+
+#[test]
+fn a_member_that_is_heard_and_not_linked_is_waited_for_until_it_is_silent() {
+    let mut rig = Rig::linked(3);
+    let view = proposal(1, 1, &[0, 1, 2]);
+    rig.propose(1, &view);
+    rig.say(1, &at(&view, State::Takes, 3));
+    let deaf = Said { hears: set(&[1, 2]), ..at(&view, State::Takes, 3) };
+    rig.say(2, &deaf);
+    assert_eq!(rig.group.waits_for(), set(&[2]), "F2: it is neither linked nor silent");
+    let without = proposal(2, 1, &[0, 1]);
+    rig.say(1, &at(&without, State::Takes, 3));
+    rig.propose(1, &without);
+    assert_eq!(rig.group.view().unwrap().id, id(2, 1), "a subset of its own view");
+    assert!(rig.group.is_full(), "who is no member and not linked is not waited for");
+}
+
+#[test]
+fn a_member_installs_only_what_f1_lets_it() {
+    let whole = proposal(3, 1, &[0, 1, 2]);
+    let mut wrong_boot = proposal(4, 1, &[0, 1, 2]);
+    wrong_boot.members.insert(node(2), boot(9));
+    let mut not_me = proposal(4, 1, &[0, 1, 2]);
+    not_me.members.insert(node(0), boot(9));
+    let cases = [
+        ("a lower id than its own", proposal(2, 2, &[0, 1, 2]), false),
+        ("its own id", proposal(3, 1, &[0, 1, 2]), false),
+        ("a higher one", proposal(4, 1, &[0, 1, 2]), true),
+        ("of another coordinator", proposal(3, 2, &[0, 1, 2]), true),
+        ("a subset", proposal(4, 1, &[0, 1]), true),
+        ("a subset without it", proposal(4, 1, &[1, 2]), true),
+        ("a member that it is not linked to", proposal(4, 1, &[0, 1, 2, 3]), false),
+        ("worse, and no subset, while its own is whole", proposal(4, 1, &[1, 3]), false),
+        ("a member in another boot", wrong_boot, false),
+        ("itself in another boot", not_me, false),
+    ];
+    for (why, view, installs) in cases {
+        let mut rig = Rig::linked(4);
+        // Node 3 does not hear this node: they are not linked.
+        rig.say(3, &Said { hears: set(&[1, 2]), ..blank(4) });
+        let three = Said { hears: set(&[0, 1, 2, 3]), ..at(&whole, State::Takes, 4) };
+        rig.propose(1, &whole);
+        rig.say(1, &three);
+        rig.say(2, &three);
+        assert_eq!(rig.group.stands_by(), None, "{:?}", rig.group);
+        let sender = view.id.coordinator.as_u8();
+        rig.propose(sender, &view);
+        let expected = if installs { &view } else { &whole };
+        assert_eq!(rig.group.view(), Some(expected), "F1: {why}");
+    }
+}
+
+#[test]
+fn a_view_of_worse_rank_is_installed_once_its_own_is_not_whole() {
+    let mut rig = Rig::taking(3);
+    let own = at(&proposal(1, 1, &[0, 1, 2]), State::Takes, 3);
+    let other = proposal(5, 2, &[0, 2]);
+    // Node 1 is elsewhere: its own view is not whole any more.
+    rig.say(1, &at(&proposal(4, 1, &[1]), State::Takes, 3));
+    rig.say(2, &own);
+    rig.propose(2, &other);
+    assert_eq!(rig.group.view().unwrap().id, id(5, 2));
+}
+
+#[test]
+fn who_is_left_out_lets_go_and_promises() {
+    let mut rig = Rig::taking(3);
+    let without = proposal(2, 1, &[1, 2]);
+    let said = words(&rig.propose(1, &without));
+    assert_eq!(said[..3], ["shut LeftOut", "out of view 2.1", "beat Waits"]);
+    assert_eq!(rig.propose(1, &proposal(1, 2, &[0, 1, 2])), [], "nothing below it");
+    let back = proposal(3, 1, &[0, 1, 2]);
+    let said = words(&rig.propose(1, &back));
+    assert!(said.contains(&"install 3.1".to_owned()), "it keeps nothing: {said:?}");
+}
+
+#[test]
+fn a_member_yields_to_a_better_view_that_was_never_its_own() {
+    let mut rig = Rig::linked(4);
+    let small = proposal(1, 1, &[0, 1]);
+    rig.propose(1, &small);
+    rig.say(1, &at(&small, State::Takes, 4));
+    rig.say(2, &at(&small, State::Nothing, 4));
+    rig.say(3, &at(&small, State::Nothing, 4));
+    assert!(rig.group.is_full());
+    // F3 (a): three take in another view.
+    let large = at(&proposal(9, 2, &[1, 2, 3]), State::Takes, 4);
+    let said = words(&rig.say(2, &large));
+    assert_eq!(said[0], format!("shut {:?}", Cause::Yields(id(9, 2))));
+    assert_eq!(rig.group.view().unwrap().id, id(1, 1), "it says so at its own id");
+    // A promise: it does not open by itself while that view is there.
+    let said = words(&rig.say(2, &large));
+    assert!(!said.iter().any(|word| word == "lease" || word.starts_with("build")), "{said:?}");
+}
+
+#[test]
+fn a_member_does_not_yield_to_a_view_that_was_its_own() {
+    let mut rig = Rig::taking(3);
+    let (first, second) = (proposal(1, 1, &[0, 1, 2]), proposal(2, 1, &[0, 1]));
+    rig.propose(1, &second);
+    rig.say(1, &at(&second, State::Takes, 3));
+    // Node 2 is still in the first view, which is better and has this node as a member.
+    rig.say(2, &at(&first, State::Takes, 3));
+    assert_eq!(rig.group.stands_by(), None, "it left that view for this one");
+}
+
+#[test]
+fn a_member_yields_to_a_whole_view_without_it_when_its_own_is_not() {
+    let mut rig = Rig::taking(3);
+    let own = at(&proposal(1, 1, &[0, 1, 2]), State::Takes, 3);
+    let pair = proposal(2, 2, &[1, 2]);
+    // F3 (b): worse than three, but whole once both are there, and its own is not any more.
+    assert_eq!(words(&rig.say(1, &own)), [""; 0]);
+    rig.say(1, &at(&pair, State::Takes, 3));
+    let said = words(&rig.say(2, &at(&pair, State::Takes, 3)));
+    let yields = Some(Cause::Yields(pair.id));
+    assert_eq!(rig.group.stands_by(), yields, "{said:?}");
+}
+
+#[test]
+fn the_lowest_of_the_best_clique_proposes() {
+    let mut rig = Rig::linked(3);
+    let said = words(&rig.go_on(millis(400), &blank(3)));
+    let first = said.iter().position(|word| word.starts_with("build")).unwrap();
+    let all = ["build 1.0", "propose 1.0 to 1", "propose 1.0 to 2", "install 1.0", "in view 1.0"];
+    let after: Vec<_> = said[first..].iter().filter(|word| !word.starts_with("beat")).collect();
+    assert_eq!(after[..5], all);
+    // While a better view is in force next to it, it proposes none against it.
+    let mut rig = Rig::linked(4);
+    let apart = proposal(9, 1, &[1, 2, 3]);
+    let takes = at(&apart, State::Takes, 4);
+    let mut said = Vec::new();
+    for _ in 0..12 {
+        // It is linked to node 1 only: the pair of them would be worse.
+        said.extend(rig.say(1, &takes));
+        rig.say(2, &Said { hears: set(&[1, 3]), ..takes });
+        rig.say(3, &Said { hears: set(&[1, 2]), ..takes });
+        said.extend(rig.pass(millis(50)));
+    }
+    let said = words(&said);
+    assert!(!said.iter().any(|word| word.starts_with("build")), "F4: {said:?}");
+}
+
+#[test]
+fn a_view_is_made_once_an_interval_but_at_once_for_a_silence() {
+    let mut rig = Rig::linked(3);
+    rig.go_on(millis(300), &blank(3));
+    let view = rig.group.view().unwrap().clone();
+    rig.all_say(&at(&view, State::Takes, 3));
+    let began = rig.now;
+    // F4: weights change and change.
+    rig.tell(Input::Wanted(true));
+    let mut made = 0;
+    while rig.now < began + millis(1_000) {
+        let said = rig.pass(millis(10));
+        made += said.iter().filter(|said| matches!(said, Output::Build { .. })).count();
+        let view = rig.group.view().unwrap().clone();
+        rig.all_say(&at(&view, State::Takes, 3));
+    }
+    assert!((8..=10).contains(&made), "{made} views in ten intervals");
+    rig.tell(Input::Wanted(false));
+    // Node 2 falls silent; the others see it 10 ms after they made a view.
+    let last = rig.now;
+    while rig.now < last + millis(290) {
+        let view = rig.group.view().unwrap().clone();
+        rig.say(1, &at(&view, State::Takes, 3));
+        rig.pass(millis(1));
+    }
+    let before = rig.group.view().unwrap().id;
+    rig.tell(Input::Wanted(true));
+    rig.tell(Input::Wanted(false));
+    let view = rig.group.view().unwrap().clone();
+    assert!(view.id > before, "an interval has passed since the last view");
+    rig.say(1, &at(&view, State::Takes, 3));
+    rig.pass(millis(10));
+    assert_eq!(rig.group.view().unwrap().set(), set(&[0, 1]), "D after the last beat, not D + i");
+}
+
+#[test]
+fn a_proposal_is_said_again_each_five_milliseconds_to_who_does_not_name_it() {
+    let mut rig = Rig::linked(3);
+    while rig.group.view().is_none() {
+        rig.go_on(millis(50), &blank(3));
+    }
+    let view = rig.group.view().unwrap().clone();
+    rig.say(1, &at(&view, State::Takes, 3));
+    let said = words(&rig.pass(millis(12)));
+    assert!(said.iter().filter(|word| *word == "propose 1.0 to 2").count() >= 2, "{said:?}");
+    assert!(!said.contains(&"propose 1.0 to 1".to_owned()), "it named it: {said:?}");
+    rig.say(2, &at(&view, State::Takes, 3));
+    let said = words(&rig.pass(millis(12)));
+    assert!(!said.iter().any(|word| word.starts_with("propose")), "all have named it");
+}
+
+#[test]
+fn a_beat_with_a_lower_id_is_answered_by_ones_own_view() {
+    let mut rig = Rig::taking(3);
+    let own = proposal(1, 1, &[0, 1, 2]);
+    // Node 2 has lost it, and does not hear its coordinator.
+    let lost = Said { hears: set(&[0]), ..blank(3) };
+    assert_eq!(words(&rig.say(2, &lost)), ["propose 1.1 to 2"]);
+    let said = words(&rig.say(2, &blank(3)));
+    assert_eq!(said, [""; 0], "the coordinator itself answers");
+    assert_eq!(words(&rig.say(2, &at(&own, State::Takes, 3))), [""; 0]);
+}
+
+#[test]
+fn tables_that_are_not_known_are_pulled_in_parts() {
+    let mut rig = Rig::linked(3);
+    let view = proposal(1, 1, &[0, 1, 2]);
+    let mut out = ha_proto::Outbox::new(2_048);
+    let mut tell = |rig: &mut Rig, input| {
+        ha_proto::Machine::handle(&mut rig.group, rig.now, input, &mut out);
+        let mut said = Vec::new();
+        while let Some(output) = out.pop() {
+            said.push(output);
+        }
+        words(&said)
+    };
+    let offer = Input::Propose { from: node(1), part: part(1, &view) };
+    assert_eq!(tell(&mut rig, offer), ["check 1.1"]);
+    let unknown = Input::Checked { id: view.id, known: false };
+    assert_eq!(tell(&mut rig, unknown), ["pull 0+1 from 1"]);
+    let table = |part| Input::Part {
+        from: node(1),
+        part: ha_heartbeat::group::Part {
+            boot: boot(1),
+            id: view.id,
+            part,
+            parts: 18,
+            bytes: bytes::Bytes::from(vec![part as u8 + 1]),
+        },
+    };
+    assert_eq!(tell(&mut rig, table(0)), ["pull 1+16 from 1"]);
+    for part in (1..17).filter(|part| *part != 5) {
+        let said = tell(&mut rig, table(part));
+        assert_eq!(said, [""; 0], "part {part}: the rest is on its way");
+    }
+    rig.now += millis(5);
+    assert_eq!(tell(&mut rig, Input::Tick), ["pull 5+13 from 1"], "5 was lost");
+    assert_eq!(tell(&mut rig, table(17)), [""; 0]);
+    assert_eq!(tell(&mut rig, table(5)), ["18 parts of 1.1", "check 1.1"]);
+    let known = Input::Checked { id: view.id, known: true };
+    assert_eq!(tell(&mut rig, known), ["install 1.1"]);
+}
+
+#[test]
+fn who_does_not_agree_is_told_of_once_and_left_out() {
+    let mut rig = Rig::linked(3);
+    let other = Said { accord: 4, next: 4, ..blank(3) };
+    let mut told = Vec::new();
+    for _ in 0..16 {
+        told.extend(rig.say(2, &other));
+        let view = rig.group.view().cloned();
+        let said = view.map_or(blank(3), |view| at(&view, State::Takes, 3));
+        told.extend(rig.say(1, &said));
+        told.extend(rig.pass(millis(50)));
+    }
+    let disagrees = words(&told).iter().filter(|word| *word == "disagrees 2").count();
+    assert_eq!(disagrees, 1);
+    assert_eq!(rig.group.view().unwrap().set(), set(&[0, 1]), "the farm goes on");
+}
+
+#[test]
+fn a_view_of_the_future_is_not_believed() {
+    let mut rig = Rig::taking(3);
+    let far = at(&proposal(1 << 40, 2, &[2]), State::Takes, 3);
+    assert_eq!(words(&rig.say(2, &far)), ["future 2"]);
+    assert_eq!(words(&rig.say(2, &far)), [""; 0], "told once");
+    assert_eq!(rig.group.peer(node(2)).unwrap().said.unwrap().highest, 1);
+    assert_eq!(rig.propose(2, &proposal(1 << 40, 2, &[0, 1, 2])), []);
+}
