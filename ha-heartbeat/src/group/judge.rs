@@ -1,5 +1,7 @@
 //! Whom this node hears, which views are whole, to which it yields (F3), and what it may take (F2).
 
+use alloc::vec::Vec;
+
 use ha_proto::{NodeId, NodeSet, Outbox};
 
 use super::clique::Graph;
@@ -42,23 +44,25 @@ impl Group {
         said.agrees(self.told.accord, self.told.next)
     }
 
-    /// Who could be in a view with whom.
+    /// Who could be in a view with whom. Computed after every beat: bits are looked up, not maps.
     pub(super) fn graph(&self) -> Graph {
         let mut graph = Graph::new();
         let me = self.config.me;
         graph.link(me, me);
+        let mut able: Vec<(NodeId, &Said)> = Vec::with_capacity(self.peers.len());
         for (node, said) in self.linked() {
             if said.state == State::Unable || !self.agrees(said) {
                 continue;
             }
             graph.link(me, node);
             graph.link(node, node);
-            for (other, heard) in self.linked().filter(|(other, _)| *other < node) {
+            for &(other, heard) in &able {
                 let mutual = said.hears.contains(other) && heard.hears.contains(node);
                 if mutual && heard.agrees(said.accord, said.next) {
                     graph.link(node, other);
                 }
             }
+            able.push((node, said));
         }
         graph
     }
