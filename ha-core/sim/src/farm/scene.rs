@@ -54,6 +54,8 @@ pub struct Scene {
     /// When each member was last seen to run and not to be linked to another one that ran: split,
     /// heal, cuts, lost beats.
     pub apart: Vec<u64>,
+    /// When each member was last seen to run and to be linked to nobody.
+    pub alone: Vec<u64>,
     /// When each member's kernel lost a bucket that it has not got back; by member, service and
     /// bucket. Zero: it lost it never.
     pub lost: Vec<Vec<Vec<u64>>>,

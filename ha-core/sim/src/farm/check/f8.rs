@@ -41,7 +41,10 @@ impl Drains {
                 }
                 if takes {
                     self.ended.remove(&(node, *flow));
-                } else if drains && was_owner(word, node) {
+                } else if drains
+                    && was_owner(word, node)
+                    && here.kernel.sockets.all.contains_key(flow)
+                {
                     self.ended.insert((node, *flow));
                 }
                 continue;

@@ -1,6 +1,8 @@
 //! FG4 and F8: an established TCP connection on a live, awake, linked server survives joins,
 //! weights, drains (to their end), deaths elsewhere and daemons that hand over.
 
+use ha_core::farm::Isolated;
+
 use super::{Check, Seen};
 use crate::farm::client::Client;
 use crate::farm::scene::Scene;
@@ -20,6 +22,9 @@ impl LivesOn {
         }
         if !here.up || !here.runs() || here.hurt_at >= since || here.begun_at >= client.since {
             return Some("its server died, was paused or was told to cut");
+        }
+        if scene.isolated == Isolated::Nothing && scene.alone[server] >= since {
+            return Some("its server heard nobody, and serves nothing then");
         }
         let Some((service, bucket)) = scene.place(&client.flow) else {
             return Some("there is no server at all");

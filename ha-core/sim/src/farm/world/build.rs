@@ -157,6 +157,7 @@ impl World {
             moved_at: Default::default(),
             linked: vec![vec![None; members]; members],
             apart: vec![0; members],
+            alone: vec![0; members],
             lost: (0..members).map(|_| grid()).collect(),
             back: (0..members).map(|_| grid()).collect(),
             moves: vec![vec![Vec::new(); BUCKETS]; SERVICES],

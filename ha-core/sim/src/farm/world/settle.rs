@@ -29,6 +29,12 @@ impl World {
             }
         }
         self.note_apart();
+        for node in 0..members {
+            let alone = (0..members).all(|other| self.scene.link(node, other).is_none());
+            if alone && self.scene.nodes[node].runs() {
+                self.scene.alone[node] = self.scene.now;
+            }
+        }
         self.see(&Seen::Look);
         self.at(spans.interval / 8, Event::Look);
     }
