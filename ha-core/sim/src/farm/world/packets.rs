@@ -185,6 +185,10 @@ impl World {
         for client in 0..self.scene.clients.len() {
             let here = &self.scene.clients[client];
             let number = here.number;
+            // A half-open socket of the same connection elsewhere is beside its window.
+            if here.server.is_some_and(|server| server != node) {
+                continue;
+            }
             if sockets.get(&here.flow).is_some_and(|socket| socket.number == number) {
                 self.answer(client, number, node, Reply::Rst);
             }
