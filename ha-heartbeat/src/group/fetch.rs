@@ -1,9 +1,9 @@
 //! Pull: the tables of a view, from a node that has them.
 
-use ha_proto::{Instant, NodeId, Outbox};
+use ha_proto::{Instant, NodeId, NodeSet, Outbox};
 
 use super::message::Gathering;
-use crate::group::{Group, Output, Part, Pull, ViewId};
+use crate::group::{Group, Output, Part, Pull, Said, ViewId};
 
 /// Tables that are being pulled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(super) struct Fetch {
     asked: u16,
     pub(super) again: Instant,
     until: Instant,
+    /// Who was asked and did not give them.
+    tried: NodeSet,
 }
 
 impl Group {
@@ -29,11 +31,30 @@ impl Group {
         if self.fetch.as_ref().is_some_and(|fetch| fetch.id == id && self.is_linked(fetch.from)) {
             return;
         }
+        self.fetch_from(now, id, from, NodeSet::EMPTY, out);
+    }
+
+    fn fetch_from(
+        &mut self,
+        now: Instant,
+        id: ViewId,
+        from: NodeId,
+        tried: NodeSet,
+        out: &mut Outbox<Output>,
+    ) {
         let until = now + self.config.timeout();
         let gathering = None;
-        let fetch = Fetch { id, from, gathering, asked: 0, again: now, until };
+        let fetch = Fetch { id, from, gathering, asked: 0, again: now, until, tried };
         self.fetch = Some(fetch);
         self.ask(now, out);
+    }
+
+    /// Who else has the tables of a view: a member that is at it.
+    fn holder(&self, id: ViewId, tried: NodeSet) -> Option<NodeId> {
+        let has = |(node, said): &(NodeId, &Said)| {
+            said.view == Some(id) && said.members.contains(*node) && !tried.contains(*node)
+        };
+        self.linked().find(has).map(|(node, _)| node)
     }
 
     /// Asks for the next parts that are missing.
@@ -72,13 +93,16 @@ impl Group {
         }
     }
 
-    /// Asks again, or gives up.
+    /// Asks again, or somebody else, or gives up.
     pub(super) fn fetch_again(&mut self, now: Instant, out: &mut Outbox<Output>) {
         let Some(fetch) = &self.fetch else { return };
         if now >= fetch.until || !self.is_linked(fetch.from) {
-            let id = fetch.id;
+            let (id, tried) = (fetch.id, fetch.tried.with(fetch.from));
             self.fetch = None;
-            self.give_up(id);
+            match self.holder(id, tried) {
+                Some(from) => self.fetch_from(now, id, from, tried, out),
+                None => self.give_up(id),
+            }
         } else if now >= fetch.again {
             self.ask(now, out);
         }

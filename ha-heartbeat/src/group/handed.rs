@@ -146,9 +146,10 @@ impl Handed {
         &self.view
     }
 
-    /// What was heard of each node's own word, opaque to the group.
+    /// What was heard of each node's own word, opaque to the group: also of who was not heard since
+    /// a gap, for it is told of once, and again only when it changes.
     pub fn facts(&self) -> impl Iterator<Item = (NodeId, &Bytes)> {
-        let heard = self.peers.iter().filter(|(_, heard)| heard.said.is_some());
+        let heard = self.peers.iter().filter(|(_, heard)| !heard.facts.is_empty());
         heard.map(|(&node, heard)| (node, &heard.facts))
     }
 

@@ -150,7 +150,8 @@ impl World {
             }
             // A challenge (RFC 5961): the client that forgot the connection resets it.
             Segment::Syn => Some(Reply::Ack),
-            Segment::Ack | Segment::Fin if socket.number != number => Some(Reply::Rst),
+            // Beside the window of that connection (RFC 9293): the client takes no notice.
+            Segment::Ack | Segment::Fin if socket.number != number => Some(Reply::Ack),
             Segment::Ack => {
                 socket.state = State::Established;
                 Some(Reply::Ack)
@@ -184,6 +185,10 @@ impl World {
         for client in 0..self.scene.clients.len() {
             let here = &self.scene.clients[client];
             let number = here.number;
+            // A half-open socket of the same connection elsewhere is beside its window.
+            if here.server.is_some_and(|server| server != node) {
+                continue;
+            }
             if sockets.get(&here.flow).is_some_and(|socket| socket.number == number) {
                 self.answer(client, number, node, Reply::Rst);
             }

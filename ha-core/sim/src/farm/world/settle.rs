@@ -29,6 +29,12 @@ impl World {
             }
         }
         self.note_apart();
+        for node in 0..members {
+            let alone = (0..members).all(|other| self.scene.link(node, other).is_none());
+            if alone && self.scene.nodes[node].runs() {
+                self.scene.alone[node] = self.scene.now;
+            }
+        }
         self.see(&Seen::Look);
         self.at(spans.interval / 8, Event::Look);
     }
@@ -37,10 +43,15 @@ impl World {
     pub(super) fn note_apart(&mut self) {
         let members = self.scene.nodes.len();
         for (one, other) in (0..members).flat_map(|one| (0..one).map(move |other| (one, other))) {
-            if self.are_apart(one, other) {
-                self.scene.apart[one] = self.scene.now;
-                self.scene.apart[other] = self.scene.now;
-            }
+            self.note_pair(one, other);
+        }
+    }
+
+    /// Whether these two are.
+    pub(super) fn note_pair(&mut self, one: usize, other: usize) {
+        if self.are_apart(one, other) {
+            self.scene.apart[one] = self.scene.now;
+            self.scene.apart[other] = self.scene.now;
         }
     }
 
@@ -126,7 +137,10 @@ impl World {
                     self.scene.lost[node][service][bucket] = now;
                     self.scene.moves[service][bucket].push(now);
                 } else if new == Some(node) {
-                    self.scene.lost[node][service][bucket] = 0;
+                    let lost = std::mem::take(&mut self.scene.lost[node][service][bucket]);
+                    if lost > 0 && now >= lost + self.scene.spans.drained() {
+                        self.scene.back[node][service][bucket] = now;
+                    }
                 }
             }
         }
