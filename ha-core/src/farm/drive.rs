@@ -1,10 +1,10 @@
 //! What the group wants: written into the kernel, told to the others, computed.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ha_farm::{Filter, Setup, Table};
+use ha_farm::{Filter, Mac, Setup, Table};
 use ha_heartbeat::group::{self, Cause, Proposal, ViewId};
 use ha_proto::{Instant, LinkId, Machine, NodeId, Ticket};
 
@@ -167,17 +167,32 @@ impl Farm {
     fn filter(&self, present: &Present, took: &[Vec<bool>]) -> Option<Arc<Filter>> {
         let policy = &self.config.policy;
         let rules = self.ruling(present.body.accord)?.rules.clone();
-        let shares = present.body.members.iter();
         let setup = Setup {
             me: self.me(),
             mode: policy.mode,
             uncovered: policy.uncovered,
             hash: policy.hash,
             rules,
-            macs: shares.filter_map(|(&node, share)| Some((node, share.mac?))).collect(),
+            macs: self.macs(present),
         };
         let take = |service: usize, bucket: usize| took[service][bucket];
         Filter::new(setup, &present.tables, take).ok().map(Arc::new)
+    }
+
+    /// The hardware addresses of the members, and of all others that told theirs: who is in
+    /// another view may hand frames to this node, which must not hand them on (F9).
+    fn macs(&self, present: &Present) -> BTreeMap<NodeId, Mac> {
+        let members = present.body.members.iter();
+        let mut macs: BTreeMap<NodeId, Mac> =
+            members.filter_map(|(&node, share)| Some((node, share.mac?))).collect();
+        for (&node, facts) in &self.facts {
+            if let Some(mac) = facts.share.mac
+                && !macs.values().any(|known| *known == mac)
+            {
+                macs.entry(node).or_insert(mac);
+            }
+        }
+        macs
     }
 
     /// An effect has ended.
@@ -244,7 +259,12 @@ impl Farm {
             let first = present.body.base.is_none();
             self.warm = if first { Warm::Done } else { Warm::Since(now) };
         }
+        let chosen = present.body.announcer == self.me();
         self.present = Some(present);
+        if !chosen {
+            // It lets go before it says that it is at this view (F1).
+            self.announce();
+        }
     }
 
     /// The group is at a view.
@@ -294,12 +314,14 @@ impl Farm {
         }
     }
 
-    /// Only the announcer, while it takes, answers and announces (F9).
+    /// Only the announcer, while it takes, answers and announces (F9); a new one once all others
+    /// have let go, as with buckets (F2).
     pub(super) fn announce(&mut self) {
         let present = self.present.as_ref();
         let takes = self.group.stands_by().is_none();
         let chosen = present.is_some_and(|present| present.body.announcer == self.me());
-        let announces = takes && chosen;
+        let full = self.group.is_full() && self.flight.is_none();
+        let announces = takes && chosen && (self.announces || full);
         if announces != self.announces {
             self.announces = announces;
             self.effect(Effect::Announce(announces));

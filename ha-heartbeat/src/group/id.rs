@@ -80,6 +80,22 @@ pub fn rank(one: NodeSet, other: NodeSet) -> Ordering {
     })
 }
 
+/// A set that compares by its rank.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ranked(pub(super) NodeSet);
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        rank(self.0, other.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -54,7 +54,12 @@ impl Group {
         let seen = self.offer.as_ref().is_some_and(|offer| part.id <= offer.proposal.id);
         let ahead = part.id.counter > self.highest.saturating_add(Self::LEAP);
         let long = part.parts > Proposal::PARTS_MAX;
-        if !genuine || !self.is_linked(from) || !above || seen || ahead || long {
+        if !genuine || ahead {
+            return;
+        }
+        // Whatever becomes of it: the next view must be above it (F4).
+        self.highest = self.highest.max(part.id.counter);
+        if !self.is_linked(from) || !above || seen || long {
             return;
         }
         let known = self.gathering.as_ref().map(|gathering| gathering.id);
@@ -72,7 +77,6 @@ impl Group {
         if proposal.id != part.id || !proposal.set().is_subset_of(self.config.members) {
             return;
         }
-        self.highest = self.highest.max(proposal.id.counter);
         self.offer = Some(Offer { from, at: now, proposal, known: Known::NotAsked });
     }
 
@@ -188,6 +192,7 @@ impl Group {
         self.view = Some(proposal);
         self.view_at = Some(now);
         self.barren.clear();
+        self.torn = None;
         self.full = false;
         let cause = match (ok, writing.void || !self.able) {
             (false, _) => Some(Cause::Unable),

@@ -55,7 +55,7 @@ impl Group {
         said.agrees(self.told.accord, self.told.next)
     }
 
-    /// Who could be in a view with whom.
+    /// Who could be in a view with whom. Computed after every beat: bits are looked up, not maps.
     pub(super) fn graph(&self) -> Graph {
         let mut graph = Graph::new();
         let me = self.config.me;

@@ -60,6 +60,8 @@ pub struct Group {
     pub(super) fetch: Option<Fetch>,
     /// Views whose tables nobody gave.
     pub(super) barren: BTreeSet<ViewId>,
+    /// Since when the best clique leaves out a member that takes.
+    pub(super) torn: Option<Instant>,
     /// Another process with this node's id was told of.
     pub(super) twin: bool,
     pub(super) due: Option<Deadline>,
@@ -138,6 +140,7 @@ impl Group {
             sending: None,
             fetch: None,
             barren: BTreeSet::new(),
+            torn: None,
             twin: false,
             due: Some(Deadline { at: now + Duration::from_nanos(1), why: "begins" }),
         }
@@ -215,7 +218,7 @@ impl Group {
             writing.void = true;
         }
         (self.offer, self.gathering, self.building) = (None, None, None);
-        (self.sending, self.fetch) = (None, None);
+        (self.sending, self.fetch, self.torn) = (None, None, None);
         match self.stands {
             None => self.stand_by(Cause::Gap, out),
             Some(_) => self.speak = true,
@@ -389,6 +392,7 @@ impl Group {
         }
         let others = [
             self.lease.and_then(|at| after(at, "the lease ends")),
+            self.torn.and_then(|at| after(at + timeout, "leaves a member out")),
             after(self.hold(), "may propose"),
             self.view_at.and_then(|at| after(at + self.config.interval, "may propose again")),
             self.sending.as_ref().and_then(|sending| after(sending.again, "proposes again")),

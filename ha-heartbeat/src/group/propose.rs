@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use ha_proto::{Instant, NodeId, NodeSet, Outbox};
 
-use super::id::rank;
+use super::id::{Ranked, rank};
 use crate::group::{Cause, Group, Output, Part, Proposal, Said, State, ViewId};
 
 /// A view that the node was asked to build.
@@ -33,6 +33,7 @@ impl Group {
             return;
         }
         let clique = self.graph().best(self.config.me);
+        let torn = self.is_torn(now, clique);
         let waits = |&node: &NodeId| self.word(node).is_some_and(|said| said.state == State::Waits);
         let first = clique.iter().find(|node| !waits(node));
         if first != Some(self.config.me) || !self.is_needed(clique) {
@@ -41,7 +42,7 @@ impl Group {
         if clique.len() == 1 && self.linked().next().is_none() && !self.may_be_alone(now, out) {
             return;
         }
-        if self.is_forestalled(clique) {
+        if self.is_forestalled(clique) || torn {
             return;
         }
         let interval = self.config.interval;
@@ -78,6 +79,21 @@ impl Group {
         lonely && self.config.alone
     }
 
+    /// The best clique leaves out a node that is linked to this one and takes: it and another one
+    /// do not hear each other, or not yet. Whoever joins is heard by each at another time, and
+    /// nobody's connections are to break by that (FG4): D long nothing is done.
+    fn is_torn(&mut self, now: Instant, clique: NodeSet) -> bool {
+        let left_out = self
+            .linked()
+            .any(|(node, said)| said.takes() && !clique.contains(node) && self.agrees(said));
+        if !left_out {
+            self.torn = None;
+            return false;
+        }
+        let since = *self.torn.get_or_insert(now);
+        now < since + self.config.timeout()
+    }
+
     /// No one proposes against a live linked view of better rank.
     fn is_forestalled(&self, clique: NodeSet) -> bool {
         self.linked().any(|(_, said)| {
@@ -104,15 +120,16 @@ impl Group {
         out.push(Output::Build { id, members, base, taken });
     }
 
-    /// The view to go on from: one that is taken in, of the best rank, the newest.
+    /// The view to go on from: one that is taken in, whole as far as this node can see (what a
+    /// member said before a cut may be long over), of the best rank, the newest.
     fn base(&self, clique: NodeSet) -> Option<(ViewId, NodeSet)> {
         let mine = self.view.as_ref().map(|view| (self.stands.is_none(), view.id, view.set()));
         let mine =
             mine.filter(|(_, id, set)| set.contains(self.config.me) && !self.barren.contains(id));
-        let others = self.views(clique);
-        let best = others.chain(mine).max_by(|one, other| {
-            let (takes, id, set) = one;
-            takes.cmp(&other.0).then(rank(*set, other.2)).then(id.cmp(&other.1))
+        let all = self.views(clique).chain(mine);
+        let best = all.max_by_key(|&(takes, id, set)| {
+            let whole = takes && self.is_whole(id, set);
+            (takes, whole, Ranked(set), id)
         });
         best.map(|(_, id, set)| (id, set))
     }

@@ -50,12 +50,12 @@ pub fn conclude(world: &mut World) -> Verdict {
     if world.run(settled) == Stop::Violation {
         return broken(world);
     }
-    world.see(&Seen::Settling { balanced: false });
+    judge(world, false);
     let balanced = settled + spans.drain.min(DRAIN_MAX) * 2 + spans.warm_up + spans.timeout * 3;
     if world.violation.is_none() {
         world.run(balanced + balanced / 500);
     }
-    world.see(&Seen::Settling { balanced: true });
+    judge(world, true);
     match &world.violation {
         None => Verdict::Good,
         Some(violation) if violation.rule == "FG3" => Verdict::Stuck(violation.text.clone()),
@@ -63,9 +63,24 @@ pub fn conclude(world: &mut World) -> Verdict {
     }
 }
 
+/// Judges a calm farm, but not in the moment in which it goes from one view to the next: drains end
+/// and servers warm up when they do.
+fn judge(world: &mut World, balanced: bool) {
+    let moment = world.scene.spans.round_trip * 2;
+    for _ in 0..CHANGES_MAX {
+        if world.now() > world.scene.written_at + moment {
+            break;
+        }
+        world.run(world.now() + moment);
+    }
+    world.see(&Seen::Settling { balanced });
+}
+
 fn broken(world: &World) -> Verdict {
     Verdict::Unsafe(world.violation.clone().expect("it stopped the world"))
 }
 
+/// A calm farm makes a few views in a row at most.
+const CHANGES_MAX: u32 = 10;
 /// No history drains for longer.
 const DRAIN_MAX: u64 = 20_000_000_000;

@@ -73,8 +73,8 @@ pub struct Node {
     pub said: Option<Said>,
     /// The highest view that it said in this boot.
     pub view: Id,
-    /// The views in which it said that it takes, in this boot.
-    pub took_in: std::collections::BTreeSet<Id>,
+    /// The views that it was at as a member, in this boot.
+    pub own: std::collections::BTreeSet<Id>,
     /// The view that it was at when it last stood still for too long, in this boot.
     pub gap_view: Option<Id>,
     /// The highest counter that it read or said in this boot.
@@ -153,7 +153,7 @@ impl Node {
 
     /// Whether a view was ever its own, in this boot.
     pub fn was_at(&self, view: Id) -> bool {
-        self.took_in.contains(&view)
+        self.own.contains(&view)
     }
 
     /// Whether it began with nothing, and not with what another process handed over.

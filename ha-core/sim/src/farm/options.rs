@@ -69,6 +69,11 @@ impl Spans {
         self.timeout * 2 + self.interval + self.round_trip
     }
 
+    /// After what time a drain may be over, by clocks that run fast.
+    pub fn drained(&self) -> u64 {
+        self.drain - self.drain / 100
+    }
+
     /// How long two nodes are linked before they may no longer take the same (FG1).
     pub fn overlap(&self) -> u64 {
         self.interval * 2 + self.round_trip

@@ -66,6 +66,14 @@ impl Plan {
         if member { self.weights[service][node] } else { 0 }
     }
 
+    /// By how much a member may differ from its fair share: 1.2 buckets when all are equal, and by
+    /// Sainte-Laguë a little more for who has much more weight than others (FG2 says 1 % of 4,096
+    /// buckets; the simulator has 256).
+    pub fn slack(&self, fair: f64, buckets: usize) -> f64 {
+        let claims = f64::from(self.members.len());
+        1.2_f64.max(0.5 + fair * claims / (2.0 * buckets as f64))
+    }
+
     /// How many of `buckets` a member is to have by its weight; `None` if nobody has any weight.
     pub fn fair(&self, service: usize, node: usize, buckets: usize) -> Option<f64> {
         let total: u64 = self.weights[service].iter().map(|&weight| u64::from(weight)).sum();

@@ -57,8 +57,12 @@ pub struct Scene {
     /// When each member's kernel lost a bucket that it has not got back; by member, service and
     /// bucket. Zero: it lost it never.
     pub lost: Vec<Vec<Vec<u64>>>,
+    /// When it last got one back of which the connections had been given up.
+    pub back: Vec<Vec<Vec<u64>>>,
     /// How often the buckets changed their owner, by service and bucket, with the times.
     pub moves: Vec<Vec<Vec<u64>>>,
+    /// When any kernel's filter was last written.
+    pub written_at: u64,
     /// When faults stopped.
     pub calm_at: Option<u64>,
     /// When something last changed in a calm farm that moves buckets.
@@ -88,6 +92,13 @@ impl Scene {
         run && self.link(one, other).is_some() && self.link(other, one).is_some()
     }
 
+    /// Whether two members have been linked for so long that they may not take the same (FG1).
+    pub fn are_bound(&self, one: usize, other: usize) -> bool {
+        let since = self.linked[one][other];
+        let long = since.is_some_and(|since| self.now >= since + self.spans.overlap());
+        long && self.are_linked(one, other)
+    }
+
     /// A member forgets whom it heard.
     pub(super) fn forget(&mut self, node: usize) {
         for other in 0..self.nodes.len() {
@@ -110,7 +121,13 @@ impl Scene {
 
     /// The first bucket that both kernels take now.
     pub fn overlap(&self, one: usize, other: usize) -> Option<(usize, usize)> {
-        if !self.is_open(one) || !self.is_open(other) {
+        let open = self.is_open(one) && self.is_open(other);
+        if open { self.filters_overlap(one, other) } else { None }
+    }
+
+    /// The first bucket that both kernels' filters take, whether their leases run or not.
+    pub fn filters_overlap(&self, one: usize, other: usize) -> Option<(usize, usize)> {
+        if one == other {
             return None;
         }
         let (one, other) = (&self.nodes[one].kernel, &self.nodes[other].kernel);

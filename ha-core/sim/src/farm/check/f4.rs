@@ -17,7 +17,8 @@ impl Proposes {
         if usize::from(id.coordinator) != node || id.boot != here.boot {
             return Err(format!("{node}, boot {}, proposes {id}", here.boot));
         }
-        if self.last[node].0 == id {
+        // Said again, or the answer to who is at an older one.
+        if self.last[node].0 == id || id <= here.view {
             return Ok(());
         }
         self.last[node] = (id, scene.now);

@@ -11,6 +11,8 @@ use ha_proto::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Lease {
     open_in: Vec<Option<(Id, u64)>>,
+    /// When each member's filter was written last, or opened.
+    written: Vec<u64>,
 }
 
 impl Lease {
@@ -40,13 +42,18 @@ impl Lease {
         Ok(())
     }
 
-    /// A daemon that does not run, its kernel that takes, and one that took over although it read
-    /// the dead one's last beat.
-    fn dead(scene: &Scene) -> Result<(), String> {
+    /// A daemon that does not run, its kernel that takes, and one that took over since although it
+    /// read the dead one's last beat.
+    fn dead(&self, scene: &Scene) -> Result<(), String> {
         for (at, dead) in scene.nodes.iter().enumerate().filter(|(_, node)| !node.runs()) {
             let Some(last) = dead.said.filter(|_| dead.baton.is_none()) else { continue };
+            // Across a cut both took before it died.
+            if dead.hurt_at < scene.apart[at] + scene.spans.liveness() && scene.apart[at] > 0 {
+                continue;
+            }
             for (other, taker) in scene.nodes.iter().enumerate() {
-                if other == at || !taker.runs() || scene.overlap(at, other).is_none() {
+                let since = self.written[other] > dead.hurt_at;
+                if other == at || !taker.runs() || !since || scene.overlap(at, other).is_none() {
                     continue;
                 }
                 let read = taker.heard[at].map(|heard| heard.said);
@@ -68,11 +75,20 @@ impl Check for Lease {
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         self.open_in.resize(scene.nodes.len(), None);
+        self.written.resize(scene.nodes.len(), 0);
         match *seen {
             Seen::Leased { node, until, was, was_open } => {
                 self.written(scene, node, until, was, was_open)
             }
-            Seen::Kernel { .. } | Seen::Look => Self::dead(scene),
+            Seen::Kernel { node, old, was_open } => {
+                let new = scene.nodes[node].kernel.filter.as_deref();
+                let same = old.zip(new).is_some_and(|(old, new)| std::ptr::eq(old, new));
+                if !was_open || !same {
+                    self.written[node] = scene.now;
+                }
+                self.dead(scene)
+            }
+            Seen::Look => self.dead(scene),
             _ => Ok(()),
         }
     }

@@ -103,7 +103,7 @@ impl Step<'_> {
         for member in self.plan.members.iter().map(|member| usize::from(member.as_u8())) {
             let Some(fair) = self.plan.fair(self.service, member, BUCKETS) else { continue };
             let has = self.new.iter().filter(|word| owner(**word) == Some(member)).count() as f64;
-            let slack = 1.2 + fair * 0.01;
+            let slack = self.plan.slack(fair, BUCKETS);
             let (above, below) = (has > fair + slack, has < fair - slack);
             if (calm && (above || below))
                 || (above && gains.contains(&member))

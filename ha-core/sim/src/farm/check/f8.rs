@@ -65,16 +65,16 @@ impl Drains {
     fn view(scene: &Scene, view: Id) -> Result<(), String> {
         let Some(plan) = scene.plans.get(&view) else { return Ok(()) };
         let Some(moved) = scene.moved.get(&plan.base) else { return Ok(()) };
-        let spans = &scene.spans;
-        // Clocks may run fast, and a drain is told in whole milliseconds at each view.
-        let least = spans.drain - spans.drain / 100;
+        // It is told in whole milliseconds at each view.
+        let least = scene.spans.drained();
         for service in 0..SERVICES {
             for (bucket, &moved) in moved[service].iter().enumerate() {
                 if moved == 0 || moved == UNKNOWN || moved > plan.settled {
                     continue;
                 }
                 let since = scene.moved_at.get(&moved).copied().unwrap_or(0);
-                if scene.now < since + least {
+                // It begins with the first that installed that view, which may have stood by.
+                if scene.now + scene.spans.interval < since + least {
                     return Err(format!(
                         "{view} ends the drain of {service}/{bucket} {} ms after view {moved}",
                         (scene.now - since) / 1_000_000

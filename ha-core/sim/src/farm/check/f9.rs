@@ -30,8 +30,7 @@ impl Check for Directed {
                 let all: Vec<usize> = (0..scene.nodes.len()).filter(answers).collect();
                 for (at, &one) in all.iter().enumerate() {
                     for &other in &all[at + 1..] {
-                        let since = scene.linked[one][other];
-                        if since.is_some_and(|at| scene.now >= at + scene.spans.overlap()) {
+                        if scene.are_bound(one, other) {
                             return Err(format!("{one} and {other}, linked, both answer ARP"));
                         }
                     }

@@ -1,30 +1,46 @@
 //! FG1: two members that are linked for 2 i + r or more never both take one packet.
 
-use ha_farm::Sockets;
+use std::sync::Arc;
+
+use ha_farm::{Filter, Sockets};
 
 use super::{Check, Seen};
 use crate::farm::frame::Segment;
 use crate::farm::scene::Scene;
 
-#[derive(Debug)]
-pub(super) struct OneTaker;
+/// The first bucket that the filters of two members both take, leases apart; by pair. It is computed
+/// once for each filter: it is asked after every event.
+#[derive(Debug, Default)]
+pub(super) struct OneTaker {
+    filters: Vec<Option<Arc<Filter>>>,
+    both: Vec<Vec<Option<(usize, usize)>>>,
+}
 
 impl OneTaker {
-    fn are_bound(scene: &Scene, one: usize, other: usize) -> bool {
-        let since = scene.linked[one][other];
-        let long = since.is_some_and(|since| scene.now >= since + scene.spans.overlap());
-        long && scene.are_linked(one, other)
+    fn note(&mut self, scene: &Scene, node: usize) {
+        let filter = &scene.nodes[node].kernel.filter;
+        let same = match (filter, &self.filters[node]) {
+            (Some(filter), Some(known)) => Arc::ptr_eq(filter, known),
+            (None, None) => true,
+            (_, _) => false,
+        };
+        if same {
+            return;
+        }
+        self.filters[node].clone_from(filter);
+        for other in 0..scene.nodes.len() {
+            let both = scene.filters_overlap(node, other);
+            self.both[node][other] = both;
+            self.both[other][node] = both;
+        }
     }
 
-    fn sweep(scene: &Scene) -> Result<(), String> {
-        for one in 0..scene.nodes.len() {
-            for other in 0..one {
-                if !Self::are_bound(scene, one, other) {
-                    continue;
-                }
-                if let Some((service, bucket)) = scene.overlap(one, other) {
-                    return Err(format!("{one} and {other}, linked, both take {service}/{bucket}"));
-                }
+    /// Whether a member takes what another one takes that it has been linked to for long.
+    fn look(&self, scene: &Scene, one: usize) -> Result<(), String> {
+        for other in (0..scene.nodes.len()).filter(|other| *other != one) {
+            let Some((service, bucket)) = self.both[one][other] else { continue };
+            if scene.is_open(one) && scene.is_open(other) && scene.are_bound(one, other) {
+                return Err(format!("{one} and {other}, linked, both take {service}/{bucket}"));
             }
         }
         Ok(())
@@ -37,8 +53,16 @@ impl Check for OneTaker {
     }
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        let members = scene.nodes.len();
+        self.filters.resize(members, None);
+        self.both.resize(members, vec![None; members]);
         match *seen {
-            Seen::Look | Seen::Settled { .. } => Self::sweep(scene),
+            Seen::Kernel { node, .. } => {
+                self.note(scene, node);
+                Ok(())
+            }
+            Seen::Settled { node } => self.look(scene, node),
+            Seen::Look => (0..members).try_for_each(|node| self.look(scene, node)),
             Seen::Packet { flow, segment, taken, .. } => {
                 // To take is to accept what is not of a live socket of one's own.
                 let live = |node: usize| {
@@ -48,7 +72,7 @@ impl Check for OneTaker {
                 let taken: Vec<usize> = taken.iter().copied().filter(|at| !live(*at)).collect();
                 for (at, &one) in taken.iter().enumerate() {
                     for &other in &taken[at + 1..] {
-                        if Self::are_bound(scene, one, other) {
+                        if scene.are_bound(one, other) {
                             return Err(format!(
                                 "{one} and {other}, linked, both take {segment:?} of {flow:?}"
                             ));

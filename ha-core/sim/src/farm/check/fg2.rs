@@ -25,7 +25,9 @@ impl Check for Balance {
                 let weight = if node.is_wanted() { u64::from(node.weight) } else { 0 };
                 let fair = takers.len() as f64 * weight as f64 / total as f64;
                 let has = takers.iter().filter(|taker| **taker == [node.id]).count();
-                if (has as f64 - fair).abs() > 1.2 + fair * 0.01 {
+                let claims = scene.nodes.len() as f64;
+                let slack = 1.2_f64.max(0.5 + fair * claims / (2.0 * takers.len() as f64));
+                if (has as f64 - fair).abs() > slack {
                     return Err(format!("{} has {has} of {fair:.1} buckets of {service}", node.id));
                 }
             }

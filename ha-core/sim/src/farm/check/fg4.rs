@@ -15,8 +15,8 @@ impl LivesOn {
         let here = &scene.nodes[server];
         // What happened just before the connection can still end it: a view under way.
         let since = client.since.saturating_sub(scene.spans.liveness() * 2);
-        if scene.apart[server] >= since && scene.apart[server] > 0 {
-            return Some("its server was not linked to all that ran");
+        if scene.apart.iter().any(|at| *at >= since && *at > 0) {
+            return Some("the farm was split");
         }
         if !here.up || !here.runs() || here.hurt_at >= since || here.begun_at >= client.since {
             return Some("its server died, was paused or was told to cut");
@@ -24,10 +24,14 @@ impl LivesOn {
         let Some((service, bucket)) = scene.place(&client.flow) else {
             return Some("there is no server at all");
         };
-        let drained = scene.spans.drain.saturating_sub(scene.spans.drain / 250);
         let lost = scene.lost[server][service][bucket];
-        if lost > 0 && scene.now >= lost + drained {
+        // Its kernel may be told a little later than the coordinator's, whose time counts.
+        if lost > 0 && scene.now + scene.spans.interval >= lost + scene.spans.drained() {
             return Some("its drain is over");
+        }
+        let back = scene.back[server][service][bucket];
+        if back > 0 && scene.now <= back + scene.spans.interval {
+            return Some("its drain was over, and the bucket came back just now");
         }
         if scene.moves[service][bucket].iter().filter(|at| **at >= since).count() >= 3 {
             return Some("a third move cuts the oldest owner");
@@ -47,8 +51,23 @@ impl Check for LivesOn {
         match Self::excuse(scene, client_of) {
             Some(_) => Ok(()),
             None => Err(format!(
-                "client {client} lost its connection to {:?} ({loss:?}, {} answers)",
-                client_of.server, client_of.answered
+                "client {client} DBG {:?} {:?} lost its connection to {:?} ({loss:?}, {} answers)",
+                scene.place(&client_of.flow).map(|(s, b)| scene
+                    .nodes
+                    .iter()
+                    .map(|n| n.kernel.filter.as_ref().map(|f| f.words(s)[b].to_le_bytes()))
+                    .collect::<Vec<_>>()),
+                scene
+                    .nodes
+                    .iter()
+                    .map(|n| n.kernel.sockets.all.get(&client_of.flow).map(|s| (
+                        s.state,
+                        s.number as i64 - client_of.number as i64,
+                        s.released
+                    )))
+                    .collect::<Vec<_>>(),
+                client_of.server,
+                client_of.answered
             )),
         }
     }

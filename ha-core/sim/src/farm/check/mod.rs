@@ -167,7 +167,7 @@ impl Checks {
     pub fn new() -> Self {
         Self {
             all: vec![
-                Box::new(fg1::OneTaker),
+                Box::new(fg1::OneTaker::default()),
                 Box::new(one_table::OneTable::default()),
                 Box::new(f1::LetsGo),
                 Box::new(f2::Takes::default()),

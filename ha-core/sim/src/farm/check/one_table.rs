@@ -1,17 +1,13 @@
 //! FG1, first half: in one view a bucket has one owner, so all members of a view hold one table.
 
-use std::sync::Arc;
-
-use ha_farm::Filter;
-
 use super::{Check, Seen};
 use crate::farm::fact::{Fact, Id};
 use crate::farm::scene::{Scene, same_table};
 
-/// What was compared last, by member: a filter that is still in force needs it once.
+/// The view of which each member's table was compared last.
 #[derive(Debug, Default)]
 pub(super) struct OneTable {
-    compared: Vec<Option<(Id, Arc<Filter>)>>,
+    compared: Vec<Option<Id>>,
 }
 
 impl Check for OneTable {
@@ -22,19 +18,20 @@ impl Check for OneTable {
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         self.compared.resize(scene.nodes.len(), None);
         let Seen::Sent { node, fact: Fact::Beat(said) } = *seen else { return Ok(()) };
-        let Some(table) = scene.views.get(&said.view).filter(|_| said.takes) else { return Ok(()) };
+        // Later on the next view may be in the kernel already, and not said yet.
+        if !said.takes || self.compared[node] == Some(said.view) {
+            return Ok(());
+        }
+        self.compared[node] = Some(said.view);
         let Some(mine) = &scene.nodes[node].kernel.filter else {
             return Err(format!("{node} says that it takes in {}, without a filter", said.view));
         };
-        let known = self.compared[node].as_ref();
-        if known.is_some_and(|(view, filter)| *view == said.view && Arc::ptr_eq(filter, mine)) {
-            return Ok(());
+        match scene.views.get(&said.view) {
+            Some(table) if !same_table(mine, table) => Err(format!(
+                "{node} has another table of {} than the first that took in it",
+                said.view
+            )),
+            Some(_) | None => Ok(()),
         }
-        self.compared[node] = Some((said.view, mine.clone()));
-        // Settled drains are forgotten one by one, so only owners are compared.
-        if same_table(mine, table) {
-            return Ok(());
-        }
-        Err(format!("{node} has another table of {} than the first that took in it", said.view))
     }
 }

@@ -158,7 +158,9 @@ impl World {
             linked: vec![vec![None; members]; members],
             apart: vec![0; members],
             lost: (0..members).map(|_| grid()).collect(),
+            back: (0..members).map(|_| grid()).collect(),
             moves: vec![vec![Vec::new(); BUCKETS]; SERVICES],
+            written_at: 0,
             calm_at: None,
             order_at: 0,
         };
@@ -233,7 +235,7 @@ fn blank(node: usize, members: usize, weather: &Weather, setup: &Setup) -> Node 
         heard: vec![None; members],
         said: None,
         view: Default::default(),
-        took_in: Default::default(),
+        own: Default::default(),
         gap_view: None,
         highest: 0,
         write_fails: 0,

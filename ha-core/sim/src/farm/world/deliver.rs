@@ -64,6 +64,7 @@ impl World {
                 if !numbers.believe(&said, echo, number, fresh) {
                     return;
                 }
+                self.note_pair(node, said.from);
                 let mutual = said.hears.contains(id(node)) && echo > 0;
                 if !mutual || !self.scene.hears(node, said.from) {
                     self.scene.unlink(node, said.from);

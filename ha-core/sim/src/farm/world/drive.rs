@@ -8,6 +8,7 @@ use super::{Event, World};
 use crate::farm::check::Seen;
 use crate::farm::fact::{self, Fact};
 use crate::farm::network::Parcel;
+use crate::farm::scene;
 use crate::trace::Column;
 
 impl World {
@@ -121,8 +122,8 @@ impl World {
             Fact::Beat(said) => {
                 let before = here.said.replace(said);
                 here.view = here.view.max(said.view);
-                if said.takes {
-                    here.took_in.insert(said.view);
+                if said.members.contains(scene::id(node)) {
+                    here.own.insert(said.view);
                 }
                 here.highest = here.highest.max(said.view.counter).max(said.highest);
                 here.beat_at = here.acted;
@@ -253,6 +254,7 @@ impl World {
         match effect {
             Effect::Filter(filter) => {
                 kernel.filter = Some(filter.clone());
+                self.scene.written_at = self.scene.now;
                 self.note_moves(node, old.as_deref());
                 self.note(Column::Member(node), || super::settle::show(filter));
             }

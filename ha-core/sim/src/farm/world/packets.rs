@@ -150,7 +150,8 @@ impl World {
             }
             // A challenge (RFC 5961): the client that forgot the connection resets it.
             Segment::Syn => Some(Reply::Ack),
-            Segment::Ack | Segment::Fin if socket.number != number => Some(Reply::Rst),
+            // Beside the window of that connection (RFC 9293): the client takes no notice.
+            Segment::Ack | Segment::Fin if socket.number != number => Some(Reply::Ack),
             Segment::Ack => {
                 socket.state = State::Established;
                 Some(Reply::Ack)

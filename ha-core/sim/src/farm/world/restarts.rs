@@ -48,7 +48,7 @@ impl World {
         (here.begun, here.begun_at) = (here.clock.local(now), now);
         here.acted = here.begun;
         here.adopted = false;
-        here.took_in.clear();
+        here.own.clear();
         here.gap_view = None;
         (here.timer, here.expected) = (None, None);
     }
@@ -99,11 +99,9 @@ impl World {
             return self.note(Column::Member(node), || "does not hand over now".into());
         };
         let hurt = here.hurt_at;
-        let announces = here.announces;
         self.end_daemon(node);
         let here = &mut self.scene.nodes[node];
         here.hurt_at = hurt;
-        here.announces = announces;
         here.baton = Some(baton);
         let life = here.life;
         self.note(Column::Member(node), || "hands over".into());
@@ -126,7 +124,10 @@ impl World {
                 here.farm = Some(farm);
                 here.acted = local;
                 here.adopted = true;
+                // A boot that was not believed yet is not handed over.
+                here.numbers.iter_mut().for_each(|numbers| numbers.other = None);
                 self.note(Column::Member(node), || "adopts".into());
+                self.repeat_orders(node);
                 self.drain(node);
             }
             Err(_) => self.boot(node),

@@ -37,10 +37,15 @@ impl World {
     pub(super) fn note_apart(&mut self) {
         let members = self.scene.nodes.len();
         for (one, other) in (0..members).flat_map(|one| (0..one).map(move |other| (one, other))) {
-            if self.are_apart(one, other) {
-                self.scene.apart[one] = self.scene.now;
-                self.scene.apart[other] = self.scene.now;
-            }
+            self.note_pair(one, other);
+        }
+    }
+
+    /// Whether these two are.
+    pub(super) fn note_pair(&mut self, one: usize, other: usize) {
+        if self.are_apart(one, other) {
+            self.scene.apart[one] = self.scene.now;
+            self.scene.apart[other] = self.scene.now;
         }
     }
 
@@ -126,7 +131,10 @@ impl World {
                     self.scene.lost[node][service][bucket] = now;
                     self.scene.moves[service][bucket].push(now);
                 } else if new == Some(node) {
-                    self.scene.lost[node][service][bucket] = 0;
+                    let lost = std::mem::take(&mut self.scene.lost[node][service][bucket]);
+                    if lost > 0 && now >= lost + self.scene.spans.drained() {
+                        self.scene.back[node][service][bucket] = now;
+                    }
                 }
             }
         }
