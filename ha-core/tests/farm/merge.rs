@@ -28,9 +28,11 @@ fn a_surplus_bucket_goes_to_a_member_that_takes_it_already() {
             rig.run(millis(1));
             gap += usize::from(rig.takers().iter().any(Vec::is_empty));
         }
-        assert!(gap <= 10, "let go, say so, take: {gap} ms");
+        // A member that yields before the others propose waits for the next view, at most i later.
+        assert!(gap <= 110, "{nodes} nodes, {at} apart: no taker for {gap} ms");
         let shares = rig.shares();
         let fair = Buckets::Few.count() / nodes;
+        println!("{nodes} nodes, {at} apart: a bucket without a taker for {gap} ms");
         assert!(shares.iter().all(|share| share.abs_diff(fair) <= 1), "{shares:?}");
         let kept =
             rig.takers().iter().zip(&before).filter(|(new, old)| old.contains(&new[0])).count();
