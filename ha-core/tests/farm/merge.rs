@@ -30,16 +30,14 @@ fn a_surplus_bucket_goes_to_a_member_that_takes_it_already() {
         }
         // A member that yields before the others propose waits for the next view, at most i later.
         assert!(gap <= 110, "{nodes} nodes, {at} apart: no taker for {gap} ms");
-        let shares = rig.shares();
-        let fair = Buckets::Few.count() / nodes;
-        println!("{nodes} nodes, {at} apart: a bucket without a taker for {gap} ms");
+        let now = rig.takers();
+        let kept = now.iter().zip(&before).filter(|(new, old)| old.contains(&new[0])).count();
+        println!("{nodes} nodes, {at} apart: {kept} kept, no taker for {gap} ms");
+        rig.run(millis(8_000));
+        let (shares, fair) = (rig.shares(), Buckets::Few.count() / nodes);
         assert!(shares.iter().all(|share| share.abs_diff(fair) <= 1), "{shares:?}");
-        let kept =
-            rig.takers().iter().zip(&before).filter(|(new, old)| old.contains(&new[0])).count();
-        let all = before.len();
-        assert!(kept * 10 >= all * 7, "{nodes} nodes: {kept} of {all} stay where they were");
         if nodes == 2 {
-            assert_eq!(kept, all, "either half of them has them all already");
+            assert_eq!(kept, now.len(), "either half of them has them all already");
         }
     }
 }

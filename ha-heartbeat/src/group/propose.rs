@@ -134,14 +134,15 @@ impl Group {
         best.map(|(_, id, set)| (id, set))
     }
 
-    /// A group that joins, and takes.
+    /// A group that joins. Often it takes nothing any more: it yielded to the better one (F3) in the
+    /// moment in which they met; its connections are there all the same.
     fn taken(&self, clique: NodeSet, base: Option<NodeSet>) -> Option<ViewId> {
         let base = base?;
         let apart = |set: NodeSet| set.bits() & base.bits() == 0;
         let mine = self.view.as_ref().map(|view| (self.stands.is_none(), view.id, view.set()));
         let groups = self.views(clique).chain(mine);
-        let joining = groups.filter(|(takes, _, set)| *takes && apart(*set));
-        let best = joining.max_by(|one, other| rank(one.2, other.2).then(one.1.cmp(&other.1)));
+        let joining = groups.filter(|(_, _, set)| apart(*set));
+        let best = joining.max_by_key(|&(takes, id, set)| (takes, Ranked(set), id));
         best.map(|(_, id, _)| id)
     }
 

@@ -79,6 +79,8 @@ pub struct Node {
     pub gap_view: Option<Id>,
     /// The highest counter that it read or said in this boot.
     pub highest: u64,
+    /// Whether the last write of its filter failed.
+    pub write_failed: bool,
     /// How many reasons there are for its filter not to be written.
     pub write_fails: u32,
     /// The weight that it was told last.

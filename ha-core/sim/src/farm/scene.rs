@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ha_core::farm::Isolated;
 use ha_farm::{Filter, Flow, HashOn, Mode, Protocol};
+use ha_proto::NodeSet;
 
 use super::client::Client;
 use super::fact::{Id, Said};
@@ -99,6 +100,29 @@ impl Scene {
         let since = self.linked[one][other];
         let long = since.is_some_and(|since| self.now >= since + self.spans.overlap());
         long && self.are_linked(one, other)
+    }
+
+    /// Whether a view that leaves `node` out is whole for sure, by what `node` read of all of its
+    /// members: they hear each other, and none is at a newer one.
+    pub fn is_whole(&self, node: usize, view: Id, members: NodeSet) -> bool {
+        members.iter().all(|member| {
+            let at = usize::from(member.as_u8());
+            let heard = self.nodes[node].heard[at].filter(|_| self.hears(node, at));
+            heard.is_some_and(|heard| {
+                let said = &heard.said;
+                members.without(member).is_subset_of(said.hears) && said.able && said.view <= view
+            })
+        })
+    }
+
+    /// Whether the view that a member is at is not whole for sure, by what it read.
+    pub fn is_broken(&self, node: usize, view: Id, members: NodeSet) -> bool {
+        members.without(id(node)).iter().any(|member| {
+            match self.link(node, usize::from(member.as_u8())) {
+                None => true,
+                Some(said) => !members.without(member).is_subset_of(said.hears) || said.view > view,
+            }
+        })
     }
 
     /// A member forgets whom it heard.

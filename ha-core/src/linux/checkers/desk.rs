@@ -116,12 +116,11 @@ impl Desk {
         };
         for place in 0..desk.modules.len() {
             desk.report(place, now, None);
-            match &desk.modules[place].handle {
-                Some(handle) => follow(place, handle.status(), desk.say.clone()),
-                None => {
-                    let seen = Seen { serving: Some(now), role: Role::Up, ready: true };
-                    desk.take(Fact::Node { module: place, seen });
-                }
+            if let Some(handle) = &desk.modules[place].handle {
+                follow(place, handle.status(), desk.say.clone());
+            } else {
+                let seen = Seen { serving: Some(now), role: Role::Up, ready: true };
+                desk.take(Fact::Node { module: place, seen });
             }
         }
         desk.tick();

@@ -19,6 +19,9 @@ impl LetsGo {
         if said.takes && !before.takes && said.view == before.view && said.view.counter > 0 {
             return Err(format!("{node} stood by at {}, and takes in it (F3)", said.view));
         }
+        if said.takes && said.view != before.view && here.write_failed {
+            return Err(format!("{node} takes in {}, and its filter was not written", said.view));
+        }
         if said.takes && said.view != before.view {
             Self::joins(scene, node, said)?;
             Self::let_go(scene, node, said)?;

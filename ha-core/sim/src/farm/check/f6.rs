@@ -34,6 +34,10 @@ impl Check for Begins {
             }
             Seen::Settled { node } => {
                 let here = &scene.nodes[node];
+                if scene.is_open(node) && !here.said.is_some_and(|said| said.takes) && here.is_new()
+                {
+                    return Err(format!("{node} takes and has said nothing of it since it began"));
+                }
                 // Until it was told of a view that was made since.
                 if here.gap_view == Some(here.view) && scene.is_open(node) {
                     return Err(format!("{node} takes in {} across a gap", here.view));

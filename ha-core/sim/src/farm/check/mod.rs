@@ -97,6 +97,13 @@ pub enum Seen<'a> {
         /// Who took a later one.
         later: &'a [usize],
     },
+    /// A member has proposed a view, all parts of it.
+    Planned {
+        /// Which member.
+        node: usize,
+        /// Which view.
+        id: Id,
+    },
     /// A member is the first that says that it takes in a view.
     View {
         /// Which one.

@@ -239,6 +239,7 @@ fn blank(node: usize, members: usize, weather: &Weather, setup: &Setup) -> Node 
         own: Default::default(),
         gap_view: None,
         highest: 0,
+        write_failed: false,
         write_fails: 0,
         weight: setup.weights[node],
         drained: [0; 3],

@@ -243,6 +243,9 @@ impl World {
             | Effect::Reset => false,
         };
         self.scene.nodes[node].answers.push_back((ticket, !fails));
+        if matches!(effect, Effect::Filter(_)) {
+            self.scene.nodes[node].write_failed = fails;
+        }
         if fails {
             self.scene.nodes[node].hurt_at = self.scene.now;
             return self.note(Column::Member(node), || "the filter cannot be written".into());

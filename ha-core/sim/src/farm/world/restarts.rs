@@ -45,6 +45,7 @@ impl World {
         (here.said, here.view, here.highest) = (None, Default::default(), 0);
         here.numbers.fill(Default::default());
         here.fresh = 0;
+        here.write_failed = false;
         (here.begun, here.begun_at) = (here.clock.local(now), now);
         here.acted = here.begun;
         here.adopted = false;

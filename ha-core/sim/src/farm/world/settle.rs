@@ -83,6 +83,9 @@ impl World {
             self.parts.remove(&id);
             let (id, plan) = Plan::read(&whole);
             self.scene.plans.insert(id, plan);
+            if let Fact::Propose { from, .. } = *fact {
+                self.see(&Seen::Planned { node: from, id });
+            }
         }
     }
 
