@@ -124,6 +124,10 @@ impl Group {
         if !offer.proposal.members.contains_key(&self.config.me) {
             return self.follow(now, offer.proposal, out);
         }
+        if self.would_yield(offer.proposal.id, offer.proposal.set()) {
+            // It is forgotten: the better one may have the lower id.
+            return;
+        }
         match offer.known {
             Known::NotAsked => {
                 offer.known = Known::Asked;

@@ -123,6 +123,20 @@ impl Group {
         }
     }
 
+    /// Whether F3 would take away at once what a view of these members gives: a node that this one
+    /// is linked to takes in a better one. Where two cliques share a member, and neither sees the
+    /// other, that member would go to and fro between them for ever.
+    pub(super) fn would_yield(&self, id: ViewId, members: NodeSet) -> bool {
+        self.linked().any(|(_, said)| {
+            let Some(other) = said.view.filter(|&other| said.takes() && other != id) else {
+                return false;
+            };
+            let strange = !self.was_own(other);
+            let out = !said.members.contains(self.config.me) && self.is_whole(other, said.members);
+            rank(said.members, members).is_gt() && (strange || out)
+        })
+    }
+
     /// F2: whom this node waits for before it takes what it did not take before.
     pub fn waits_for(&self) -> NodeSet {
         let Some(view) = &self.view else { return NodeSet::EMPTY };

@@ -234,8 +234,8 @@ impl Group {
         self.sending = Some(sending);
     }
 
-    /// A beat with a lower id is answered by one's own view: by its coordinator, or if that is not
-    /// heard there, by the lowest member that is.
+    /// A beat with a lower id is answered by one's own view: by its coordinator, or if the two do not
+    /// hear each other, by the lowest member of whom it is otherwise.
     pub(super) fn answer(&mut self, now: Instant, to: NodeId, out: &mut Outbox<Output>) {
         let Some(view) = self.view.as_ref().filter(|_| self.stands.is_none()) else { return };
         let Some(said) = self.word(to).filter(|_| self.is_linked(to)) else {
@@ -244,9 +244,13 @@ impl Group {
         if said.view >= Some(view.id) || now < self.next_answer(to) {
             return;
         }
-        let heard = |&node: &NodeId| said.hears.contains(node);
-        let coordinator = Some(view.id.coordinator).filter(heard);
-        let speaker = coordinator.or_else(|| view.set().iter().find(heard));
+        let linked = |&node: &NodeId| {
+            let hears = |said: &Said| said.hears.contains(to);
+            said.hears.contains(node)
+                && (node == self.config.me || self.word(node).is_some_and(hears))
+        };
+        let coordinator = Some(view.id.coordinator).filter(linked);
+        let speaker = coordinator.or_else(|| view.set().iter().find(linked));
         if speaker == Some(self.config.me) {
             send(NodeSet::only(to), &view.to_parts(self.boot), out);
         }

@@ -1,5 +1,7 @@
 //! What a datagram says, read from its bytes as an observer on the wire would.
 
+use std::sync::Arc;
+
 use ha_core::heartbeat::group::{Beat, Part, Pull, State, ViewId};
 use ha_proto::NodeSet;
 use ha_proto::wire::{Header, Kind, MAC_LEN};
@@ -45,10 +47,10 @@ pub struct Said {
 }
 
 /// What a datagram says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// A beat.
-    Beat(Said),
+    Beat(Arc<Said>),
     /// A part of a proposal.
     Propose {
         /// Who.
@@ -94,7 +96,7 @@ impl Fact {
             Some(Kind::Member) => {
                 let number = bytes[SEQUENCE_AT..].first_chunk().expect("the header is whole");
                 let beat = Beat::decode(u64::from_be_bytes(*number), body).expect("just encoded");
-                Self::Beat(Said::of(from, &beat))
+                Self::Beat(Arc::new(Said::of(from, &beat)))
             }
             Some(Kind::Propose) => {
                 let part = Part::decode(body).expect("just encoded");

@@ -203,6 +203,20 @@ pub fn plan(prng: &mut Prng, weather: &Weather, members: usize, spans: &Spans) -
     }
 }
 
+/// A cut that stays for ever, in some histories: then the farm settles as its largest clique (FG3).
+pub fn staying(prng: &mut Prng, members: usize) -> Option<Fault> {
+    let draw = prng.below(16);
+    let node = prng.below(members as u64) as usize;
+    let other = (node + 1 + prng.below(members as u64 - 1) as usize) % members;
+    let group = 1 + prng.below((1 << members) - 2) as u16;
+    match draw {
+        0 => Some(Fault::CutPair { one: node, other, lasts: 0 }),
+        1 => Some(Fault::CutOneWay { from: node, to: other, lasts: 0 }),
+        2 => Some(Fault::Split { group, lasts: 0 }),
+        _ => None,
+    }
+}
+
 /// From a blink to the longest, short ones more often.
 fn span(prng: &mut Prng, max: u64) -> u64 {
     let max = match prng.below(4) {

@@ -28,12 +28,21 @@ pub fn draw(options: Options) -> World {
     let spans = Spans::new(&setup.timing, setup.drain, setup.warm_up);
     let weather = Weather::draw(&mut prng, &spans, u64::from(setup.timing.rho));
     let plan = fault::plan(&mut prng, &weather, setup.members, &spans);
-    World::new(options, &setup, weather, plan)
+    let mut world = World::new(options, &setup, weather, plan);
+    world.stays = fault::staying(&mut prng, setup.members);
+    world
 }
 
-/// Runs a world through both phases: faults, then none.
+/// Runs a world through both phases: faults, then none but for a cut that stays.
 pub fn run(world: &mut World) -> Verdict {
     let spans = world.scene.spans;
+    // A cut that stays is one of the faults until it is nothing new any more.
+    if world.run(spans.safety() - spans.timeout * 2) == Stop::Violation {
+        return broken(world);
+    }
+    if let Some(cut) = world.stays {
+        world.inject(cut);
+    }
     if world.run(spans.safety()) == Stop::Violation {
         return broken(world);
     }

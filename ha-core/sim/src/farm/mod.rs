@@ -18,6 +18,7 @@
 
 pub mod check;
 pub mod client;
+pub mod clique;
 pub mod fact;
 pub mod fault;
 pub mod frame;

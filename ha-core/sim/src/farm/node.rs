@@ -1,6 +1,7 @@
 //! One member: its process, its kernel, and what observers saw it read and say.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use ha_core::farm::{Baton, Effect, Farm, Order, Output};
 use ha_proto::{Instant, Ticket};
@@ -13,6 +14,7 @@ use crate::node::Process;
 
 /// One member of the farm.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub struct Node {
     /// Its id.
     pub id: usize,
@@ -28,8 +30,6 @@ pub struct Node {
     pub clock: Clock,
     /// The machine under test, while the daemon is there.
     pub farm: Option<Farm>,
-    /// Whether it began with what another process handed over.
-    pub adopted: bool,
     /// What was handed over to the next process.
     pub baton: Option<Baton>,
     /// The kernel, a part of the host.
@@ -60,7 +60,8 @@ pub struct Node {
     pub begun: Instant,
     /// The same in true nanoseconds.
     pub begun_at: u64,
-    /// When it last did not run, lost its filter's write or was told to cut, true nanoseconds.
+    /// When it last did not run for longer than the slack, lost its filter's write or was told to
+    /// cut, true nanoseconds.
     pub hurt_at: u64,
     /// What numbers it read, by sender: of the boot that it believes, and of another one.
     pub numbers: Vec<Numbers>,
@@ -70,11 +71,17 @@ pub struct Node {
     /// The beats that it read last, by sender; forgotten at a boot and after a gap.
     pub heard: Vec<Option<Heard>>,
     /// What it said last in this boot.
-    pub said: Option<Said>,
+    pub said: Option<Arc<Said>>,
+    /// Who proposed each view to it that it has read of, since it last began.
+    pub offers: BTreeMap<Id, BTreeSet<usize>>,
+    /// The last beats that it said, by number, and when it was called for them, on its clock.
+    pub beats: VecDeque<(u64, Instant)>,
+    /// When its daemon last stopped to run, for whichever time, true nanoseconds.
+    pub stopped_at: u64,
     /// The highest view that it said in this boot.
     pub view: Id,
     /// The views that it was at as a member, in this boot.
-    pub own: std::collections::BTreeSet<Id>,
+    pub own: BTreeSet<Id>,
     /// The view that it was at when it last stood still for too long, in this boot.
     pub gap_view: Option<Id>,
     /// The highest counter that it read or said in this boot.
@@ -134,15 +141,18 @@ impl Numbers {
 }
 
 /// A beat that was read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Heard {
     /// When, on the reader's clock.
     pub at: Instant,
     /// What it said.
-    pub said: Said,
+    pub said: Arc<Said>,
 }
 
 impl Node {
+    /// How many beats are remembered: more than any that are lost in a row and promised for.
+    pub const BEATS_MAX: usize = 4;
+
     /// What its clock shows at true time `at`.
     pub fn local(&self, at: u64) -> Instant {
         self.clock.local(at)
@@ -158,9 +168,9 @@ impl Node {
         self.own.contains(&view)
     }
 
-    /// Whether it began with nothing, and not with what another process handed over.
-    pub fn is_new(&self) -> bool {
-        !self.adopted
+    /// Whether its lease had ended when its machine was last called.
+    pub fn lease_is_over(&self) -> bool {
+        self.kernel.until.is_none_or(|until| until <= self.acted)
     }
 
     /// Whether it takes new clients, as far as its orders go.

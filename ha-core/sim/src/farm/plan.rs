@@ -1,6 +1,8 @@
 //! What a proposal says, read from its bytes as an observer on the wire would: checkers compute
 //! what follows from it by themselves.
 
+use std::collections::BTreeMap;
+
 use ha_core::heartbeat::group::Proposal;
 use ha_proto::codec::{DecodeError, Reader};
 use ha_proto::{NodeId, NodeSet};
@@ -19,6 +21,10 @@ pub struct Plan {
     pub settled: u64,
     /// Its members.
     pub members: NodeSet,
+    /// Their boots.
+    pub boots: BTreeMap<usize, u64>,
+    /// Who answers ARP.
+    pub announcer: usize,
     /// Their weights, in eighths, by service and member.
     pub weights: Vec<[u16; MEMBERS_MAX]>,
 }
@@ -41,7 +47,7 @@ impl Plan {
         let taken = Self::view(&mut from)?;
         let settled = from.u64("what has drained")?;
         let _digest_and_accord = (from.u64("the digest")?, from.u64("the accord")?);
-        let _announcer = from.u8("the announcer")?;
+        let announcer = usize::from(from.u8("the announcer")?);
         let services = usize::from(from.u8("the number of services")?);
         let mut weights = vec![[0; MEMBERS_MAX]; services];
         for member in proposal.members.keys() {
@@ -51,7 +57,9 @@ impl Plan {
             }
         }
         let members = proposal.members.keys().copied().collect();
-        Ok(Self { base, taken, settled, members, weights })
+        let boots = proposal.members.iter();
+        let boots = boots.map(|(node, boot)| (usize::from(node.as_u8()), boot.0)).collect();
+        Ok(Self { base, taken, settled, members, boots, announcer, weights })
     }
 
     fn view(from: &mut Reader<'_>) -> Result<Id, DecodeError> {
@@ -66,18 +74,8 @@ impl Plan {
         if member { self.weights[service][node] } else { 0 }
     }
 
-    /// By how much a member may differ from its fair share: 1.2 buckets when all are equal, and by
-    /// Sainte-Laguë a little more for who has much more weight than others (FG2 says 1 % of 4,096
-    /// buckets; the simulator has 256).
-    pub fn slack(&self, fair: f64, buckets: usize) -> f64 {
-        let claims = f64::from(self.members.len());
-        1.2_f64.max(0.5 + fair * claims / (2.0 * buckets as f64))
-    }
-
-    /// How many of `buckets` a member is to have by its weight; `None` if nobody has any weight.
-    pub fn fair(&self, service: usize, node: usize, buckets: usize) -> Option<f64> {
-        let total: u64 = self.weights[service].iter().map(|&weight| u64::from(weight)).sum();
-        let weight = f64::from(self.weight(service, node));
-        (total > 0).then(|| buckets as f64 * weight / total as f64)
+    /// Whether anybody is to take new clients.
+    pub fn has_weight(&self, service: usize) -> bool {
+        self.weights[service].iter().any(|&weight| weight > 0)
     }
 }

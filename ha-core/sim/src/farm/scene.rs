@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use ha_core::farm::Isolated;
 use ha_farm::{Filter, Flow, HashOn, Mode, Protocol};
-use ha_proto::NodeSet;
+use ha_proto::{Instant, NodeSet};
 
 use super::client::Client;
+use super::clique;
 use super::fact::{Id, Said};
 use super::frame::{self, Segment};
 use super::kernel::{self, State};
@@ -68,25 +69,45 @@ pub struct Scene {
     pub written_at: u64,
     /// When faults stopped.
     pub calm_at: Option<u64>,
-    /// When something last changed in a calm farm that moves buckets.
-    pub order_at: u64,
+    /// When each member was last told something that moves buckets.
+    pub changed_at: Vec<u64>,
+    /// When each member was last seen to be linked to anybody.
+    pub together: Vec<u64>,
 }
 
 impl Scene {
     /// Whether `node` heard `other` within D, as of what it read.
     pub fn hears(&self, node: usize, other: usize) -> bool {
-        let here = &self.nodes[node];
-        let Some(heard) = &here.heard[other] else { return false };
-        let now = here.local(self.now);
-        now.saturating_since(heard.at).as_nanos() < u128::from(self.spans.timeout)
+        self.heard_by(node, other, self.nodes[node].local(self.now)).is_some()
+    }
+
+    /// The last beat of `other` that `node` read, if that was within D before `at` of its clock.
+    fn heard_by(&self, node: usize, other: usize, at: Instant) -> Option<&Said> {
+        let heard = self.nodes[node].heard[other].as_ref()?;
+        let since = at.saturating_since(heard.at).as_nanos();
+        (since < u128::from(self.spans.timeout)).then_some(&heard.said)
     }
 
     /// The last beat of `other` that `node` read, if it is linked to it: it hears it, and was told
     /// that it is heard.
-    pub fn link(&self, node: usize, other: usize) -> Option<Said> {
-        let said = self.nodes[node].heard[other].as_ref()?.said;
+    pub fn link(&self, node: usize, other: usize) -> Option<&Said> {
+        self.link_at(node, other, self.nodes[node].local(self.now))
+    }
+
+    /// The same when `node` decided what it says now: a slow write may have come in between.
+    pub fn link_then(&self, node: usize, other: usize) -> Option<&Said> {
+        self.link_at(node, other, self.nodes[node].acted)
+    }
+
+    /// Whether `node` heard `other` within D when it decided what it says now.
+    pub fn heard_then(&self, node: usize, other: usize) -> bool {
+        self.heard_by(node, other, self.nodes[node].acted).is_some()
+    }
+
+    fn link_at(&self, node: usize, other: usize, at: Instant) -> Option<&Said> {
+        let said = self.heard_by(node, other, at)?;
         let mutual = said.hears.contains(id(node)) && said.echo(node, self.nodes[node].boot) > 0;
-        (self.hears(node, other) && mutual).then_some(said)
+        mutual.then_some(said)
     }
 
     /// Whether both members run, and are linked as each of them sees it.
@@ -102,27 +123,59 @@ impl Scene {
         long && self.are_linked(one, other)
     }
 
-    /// Whether a view that leaves `node` out is whole for sure, by what `node` read of all of its
-    /// members: they hear each other, and none is at a newer one.
+    /// Whether a view that leaves `node` out is whole, by what `node` read when it decided what it
+    /// says now: its members hear each other, and none is at a newer one. Of whom it does not hear
+    /// it cannot know: the others may be linked to that one.
     pub fn is_whole(&self, node: usize, view: Id, members: NodeSet) -> bool {
+        let at = self.nodes[node].acted;
         members.iter().all(|member| {
-            let at = usize::from(member.as_u8());
-            let heard = self.nodes[node].heard[at].filter(|_| self.hears(node, at));
-            heard.is_some_and(|heard| {
-                let said = &heard.said;
-                members.without(member).is_subset_of(said.hears) && said.able && said.view <= view
+            let Some(said) = self.heard_by(node, usize::from(member.as_u8()), at) else {
+                return true;
+            };
+            members.without(member).is_subset_of(said.hears) && said.able && said.view <= view
+        })
+    }
+
+    /// Whether the view that `node` said it is at, as a member, is whole, by what it read when it
+    /// decided what it says now. Who restarted is another member.
+    pub fn is_own_whole(&self, node: usize, mine: &Said) -> bool {
+        // A view that a member makes for itself is told to nobody.
+        let boots = self.plans.get(&mine.view).map(|plan| &plan.boots);
+        mine.members.without(id(node)).iter().all(|member| {
+            let other = usize::from(member.as_u8());
+            self.link_then(node, other).is_some_and(|said| {
+                let hears = mine.members.without(member).is_subset_of(said.hears);
+                let same = boots.is_none_or(|boots| boots.get(&other) == Some(&said.boot));
+                hears && said.able && said.view <= mine.view && same
             })
         })
     }
 
-    /// Whether the view that a member is at is not whole for sure, by what it read.
-    pub fn is_broken(&self, node: usize, view: Id, members: NodeSet) -> bool {
-        members.without(id(node)).iter().any(|member| {
-            match self.link(node, usize::from(member.as_u8())) {
-                None => true,
-                Some(said) => !members.without(member).is_subset_of(said.hears) || said.view > view,
+    /// The groups that a calm farm is to form (FG3): of members that reach each other over others
+    /// the best-ranked clique. Who was stopped in order takes no part.
+    pub fn groups(&self) -> Vec<NodeSet> {
+        let members = self.nodes.len();
+        let takes_part = |node: &usize| self.nodes[*node].stopped == 0;
+        let joined = |one: usize| {
+            let others = (0..members).filter(|other| *other != one && takes_part(other));
+            let joined = others.filter(|other| self.network.joins(one, *other));
+            joined.fold(0_u16, |bits, other| bits | 1 << other)
+        };
+        let adjacent: Vec<u16> = (0..members).map(joined).collect();
+        let mut left = (0..members).filter(takes_part).fold(0_u16, |bits, node| bits | 1 << node);
+        let mut groups = Vec::new();
+        while left != 0 {
+            let mut reached = left & left.wrapping_neg();
+            let mut before = 0;
+            while reached != before {
+                before = reached;
+                let ways = (0..members).filter(|node| before >> node & 1 == 1);
+                reached = ways.fold(before, |bits, node| bits | adjacent[node]);
             }
-        })
+            left &= !reached;
+            groups.push(clique::best(&adjacent, 0, reached));
+        }
+        groups
     }
 
     /// A member forgets whom it heard.
@@ -143,6 +196,13 @@ impl Scene {
     pub fn is_open(&self, node: usize) -> bool {
         let here = &self.nodes[node];
         here.up && here.kernel.is_open(here.local(self.now))
+    }
+
+    /// Whether a member's kernel takes every bucket.
+    pub fn takes_all(&self, node: usize) -> bool {
+        let Some(filter) = &self.nodes[node].kernel.filter else { return false };
+        let mut words = (0..SERVICES).flat_map(|service| filter.words(service));
+        words.all(|word| word & Filter::TAKE != 0)
     }
 
     /// The first bucket that both kernels take now.

@@ -140,3 +140,40 @@ fn a_dead_daemons_kernel_answers_no_arp() {
     assert!(!world.scene.is_open(1), "its lease has ended");
     world.finish();
 }
+
+/// F1, F3, FG3. A–B cut; C, which both are linked to, boots: both propose to it, each time it goes
+/// on with the one that has the higher id, and takes nothing because of the better one.
+#[test]
+fn two_cliques_share_a_member() {
+    let mut world = farm(3);
+    world.inject(Fault::HostKill { node: 2, down: 8 * world.scene.spans.interval });
+    world.inject(Fault::CutPair { one: 0, other: 1, lasts: LONG });
+    world.pass(40);
+    let takers = world.takers(0);
+    assert!(
+        takers.iter().all(|takers| takers.len() == 1 && takers[0] != 1),
+        "{}A and C take everything",
+        world.tail()
+    );
+    let view = world.scene.nodes[0].view;
+    world.pass(20);
+    assert_eq!(world.scene.nodes[0].view, view, "{}and go on with it", world.tail());
+    world.finish();
+}
+
+/// F2, Messages. A hears nothing of B, which hears A: A cannot tell B of the view that goes on
+/// without it, and C has to; it waits for B to be at that view or above.
+#[test]
+fn who_stands_by_is_told_by_whom_it_is_linked_to() {
+    let mut world = farm(3);
+    world.inject(Fault::Pause { node: 2, lasts: 20 * world.scene.spans.interval });
+    world.inject(Fault::CutOneWay { from: 1, to: 0, lasts: LONG });
+    world.pass(40);
+    let takers = world.takers(0);
+    assert!(
+        takers.iter().all(|takers| takers.len() == 1 && takers[0] != 1),
+        "{}A and C take everything",
+        world.tail()
+    );
+    world.finish();
+}

@@ -15,9 +15,12 @@ impl Check for Fragments {
     }
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
-        let Seen::Fragments { protocol, first, later } = *seen else { return Ok(()) };
+        let Seen::Fragments { protocol, first, later, other } = *seen else { return Ok(()) };
         if first != later {
             return Err(format!("a first fragment goes to {first:?}, a later one to {later:?}"));
+        }
+        if first != other {
+            return Err(format!("fragments of one address go to {first:?} and to {other:?}"));
         }
         match (protocol, scene.on) {
             (Protocol::Tcp, HashOn::AddrPort) if !later.is_empty() => {

@@ -31,10 +31,10 @@ impl Takes {
     fn waits(scene: &Scene, node: usize) -> Option<String> {
         let here = &scene.nodes[node];
         let view = here.view;
-        let members = here.said.map_or(NodeSet::EMPTY, |said| said.members);
-        let ran = here.local(scene.now).saturating_since(here.begun).as_nanos();
+        let members = here.said.as_ref().map_or(NodeSet::EMPTY, |said| said.members);
+        let ran = here.acted.saturating_since(here.begun).as_nanos();
         (0..scene.nodes.len()).filter(|other| *other != node).find_map(|other| {
-            match scene.link(node, other) {
+            match scene.link_then(node, other) {
                 Some(said) if said.view == view || (!said.takes && said.view > view) => None,
                 Some(said) => Some(format!(
                     "{other}, linked, said last: {} {}",
@@ -42,7 +42,7 @@ impl Takes {
                     if said.takes { "takes" } else { "takes nothing" }
                 )),
                 None if !members.contains(id(other)) => None,
-                None if scene.hears(node, other) || ran < u128::from(scene.spans.timeout) => {
+                None if scene.heard_then(node, other) || ran < u128::from(scene.spans.timeout) => {
                     Some(format!("{other} is neither linked nor silent for D"))
                 }
                 None => None,
@@ -55,6 +55,9 @@ impl Takes {
         let new = scene.nodes[node].kernel.filter.clone().filter(|_| open);
         let old = std::mem::replace(&mut self.took[node], new.clone());
         let Some(new) = new else { return Ok(()) };
+        if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &new)) {
+            return Ok(());
+        }
         let Some((service, bucket)) = Self::gains(old.as_deref(), &new) else { return Ok(()) };
         let view = scene.nodes[node].view;
         if let Some(why) = Self::waits(scene, node) {

@@ -3,11 +3,25 @@
 //! is not whole, takes nothing.
 
 use super::{Check, Seen};
-use crate::farm::fact::ranks_better;
+use crate::farm::fact::{Id, Said, ranks_better};
 use crate::farm::scene::{Scene, id};
 
 #[derive(Debug)]
 pub(super) struct Yields;
+
+/// To whom a member yields that takes in the view `mine`, by what it read.
+pub(super) fn yields(scene: &Scene, node: usize, mine: &Said) -> Option<(usize, Id)> {
+    (0..scene.nodes.len()).filter(|other| *other != node).find_map(|other| {
+        let said = scene.link_then(node, other).filter(|said| said.takes)?;
+        let better = ranks_better(said.members, mine.members);
+        let strange = better && !scene.nodes[node].was_at(said.view);
+        let left_out = !said.members.contains(id(node))
+            && (better || !scene.is_own_whole(node, mine))
+            && scene.is_whole(node, said.view, said.members);
+        let yields = said.view != mine.view && (strange || left_out);
+        yields.then_some((other, said.view))
+    })
+}
 
 impl Check for Yields {
     fn rule(&self) -> &'static str {
@@ -16,27 +30,16 @@ impl Check for Yields {
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         let Seen::Settled { node } = *seen else { return Ok(()) };
-        let Some(mine) = scene.nodes[node].said.filter(|said| said.takes) else { return Ok(()) };
-        if !scene.is_open(node) {
+        let said = scene.nodes[node].said.as_ref();
+        let Some(mine) = said.filter(|said| said.takes && scene.is_open(node)) else {
             return Ok(());
+        };
+        match yields(scene, node, mine) {
+            Some((other, view)) => Err(format!(
+                "{node} takes in {} {}, and {other}, linked, in {view}",
+                mine.view, mine.members
+            )),
+            None => Ok(()),
         }
-        for other in (0..scene.nodes.len()).filter(|other| *other != node) {
-            let Some(said) = scene.link(node, other) else { continue };
-            if !said.takes || said.view == mine.view {
-                continue;
-            }
-            let better = ranks_better(said.members, mine.members);
-            let strange = better && !scene.nodes[node].was_at(said.view);
-            let left_out = !said.members.contains(id(node))
-                && (better || scene.is_broken(node, mine.view, mine.members))
-                && scene.is_whole(node, said.view, said.members);
-            if strange || left_out {
-                return Err(format!(
-                    "{node} takes in {} {}, and {other}, linked, in {} {}",
-                    mine.view, mine.members, said.view, said.members
-                ));
-            }
-        }
-        Ok(())
     }
 }

@@ -1,16 +1,21 @@
-//! F4: a proposal has the next counter, the name and boot of who makes it, the lowest of its members
-//! that may; nobody makes one twice within i, unless a member fell silent, leaves out who is linked
-//! to all, or does it against a live linked view of better rank.
+//! F4: a proposal has the next counter, the name and boot of who makes it, the lowest of the
+//! best-ranked clique that may; nobody makes one that nothing asks for, or a second one within i,
+//! unless a member fell silent; nor against a live linked view of better rank. Who is linked to
+//! nobody waits for D, and serves everything then.
 
 use super::{Check, Seen};
+use crate::farm::clique;
 use crate::farm::fact::{Fact, Id, ranks_better};
+use crate::farm::plan::Plan;
 use crate::farm::scene::{self, Scene};
+use ha_core::farm::Isolated;
 use ha_proto::{Instant, NodeSet};
 
-/// What each member proposed last, and when.
+/// What each member proposed last, when, and when it was last linked to anybody.
 #[derive(Debug, Default)]
 pub(super) struct Proposes {
     last: Vec<(Id, Instant)>,
+    linked: Vec<Option<Instant>>,
 }
 
 impl Proposes {
@@ -23,11 +28,11 @@ impl Proposes {
         if self.last[node].0 == id || id <= here.view {
             return Ok(());
         }
-        let last = std::mem::replace(&mut self.last[node], (id, here.local(scene.now)));
+        let last = std::mem::replace(&mut self.last[node], (id, here.acted));
         if id.counter != here.highest + 1 {
             return Err(format!("{node} saw {}, and proposes {id}", here.highest));
         }
-        let since = here.local(scene.now).saturating_since(last.1).as_nanos();
+        let since = here.acted.saturating_since(last.1).as_nanos();
         let again = last.0.boot == id.boot && since < u128::from(scene.spans.interval);
         if again && !Self::lost(scene, node) {
             return Err(format!("{node} proposes {id} {} us after {}", since / 1_000, last.0));
@@ -37,38 +42,32 @@ impl Proposes {
 
     /// Whether a member of its view fell silent: then the next one is made at once.
     fn lost(scene: &Scene, node: usize) -> bool {
-        let members = scene.nodes[node].said.map_or(NodeSet::EMPTY, |said| said.members);
-        let others = members.without(scene::id(node));
-        others.iter().any(|member| !scene.hears(node, usize::from(member.as_u8())))
+        let said = scene.nodes[node].said.as_ref();
+        let others = said.map_or(NodeSet::EMPTY, |said| said.members).without(scene::id(node));
+        others.iter().any(|member| !scene.heard_then(node, usize::from(member.as_u8())))
     }
 
     /// The proposal is whole: whether it is its coordinator's to make.
-    fn planned(scene: &Scene, node: usize, id: Id) -> Result<(), String> {
+    fn planned(&self, scene: &Scene, node: usize, id: Id) -> Result<(), String> {
         // One that it made alone is said to others as an answer, later on.
         let new = id > scene.nodes[node].view;
         let Some(plan) = scene.plans.get(&id).filter(|_| new) else { return Ok(()) };
-        let me = scene::id(node);
-        for member in plan.members.without(me).iter() {
-            let Some(said) = scene.link(node, usize::from(member.as_u8())) else {
-                return Err(format!("{node} proposes {id} with {member}, not linked to it"));
-            };
-            if member < me && !said.waits {
-                return Err(format!("{node} proposes {id}, which is for {member} to do"));
-            }
+        let best = Self::best(scene, node);
+        if plan.members != best {
+            return Err(format!("{node} proposes {id} {}, the best is {best}", plan.members));
+        }
+        let waits = |other| scene.link_then(node, other).is_some_and(|said| said.waits);
+        let mut lower = best.iter().map(|member| usize::from(member.as_u8()));
+        if let Some(lower) = lower.find(|&member| member < node && !waits(member)) {
+            return Err(format!("{node} proposes {id}, which is for {lower} to do"));
+        }
+        if !Self::is_needed(scene, node, plan) {
+            return Err(format!("{node} proposes {id} {best}, and nothing asks for it"));
         }
         for other in (0..scene.nodes.len()).filter(|other| *other != node) {
-            let Some(said) = scene.link(node, other) else { continue };
-            let out = !plan.members.contains(scene::id(other));
-            let fits = plan.members.without(me).iter().all(|member| {
-                let link = scene.link(node, usize::from(member.as_u8()));
-                said.hears.contains(member)
-                    && link.is_some_and(|link| link.hears.contains(scene::id(other)))
-            });
-            if out && said.able && fits && said.hears.contains(me) {
-                return Err(format!("{node} proposes {id} {} without {other}", plan.members));
-            }
+            let Some(said) = scene.link_then(node, other) else { continue };
             let better = said.takes && ranks_better(said.members, plan.members);
-            let stranger = !said.members.contains(me);
+            let stranger = !said.members.contains(scene::id(node));
             if better && stranger && scene.is_whole(node, said.view, said.members) {
                 return Err(format!(
                     "{node} proposes {id} {} against {} {} of {other}",
@@ -76,7 +75,79 @@ impl Proposes {
                 ));
             }
         }
+        self.may_be_alone(scene, node, id)
+    }
+
+    /// The best-ranked clique that a member sees in the beats that it read.
+    fn best(scene: &Scene, node: usize) -> NodeSet {
+        let members = scene.nodes.len();
+        let words: Vec<_> = (0..members)
+            .map(|other| scene.link_then(node, other).filter(|said| other != node && said.able))
+            .collect();
+        let adjacent = |one: usize| {
+            let said = words[one];
+            (0..members).fold(0_u16, |bits, other| {
+                let mutual = said.zip(words[other]).is_some_and(|(said, heard)| {
+                    said.hears.contains(scene::id(other)) && heard.hears.contains(scene::id(one))
+                });
+                bits | u16::from(mutual && one != other) << other
+            })
+        };
+        let adjacent: Vec<u16> = (0..members).map(adjacent).collect();
+        let linked = (0..members).filter(|other| words[*other].is_some());
+        let linked = linked.fold(0_u16, |bits, other| bits | 1 << other);
+        clique::best(&adjacent, 1 << node, linked)
+    }
+
+    /// Members, weights or what has drained change, or a member is elsewhere or takes nothing.
+    fn is_needed(scene: &Scene, node: usize, plan: &Plan) -> bool {
+        let here = &scene.nodes[node];
+        let Some(before) = scene.plans.get(&here.view) else { return true };
+        let stays = here.said.as_ref().is_some_and(|said| said.takes)
+            && before.boots == plan.boots
+            && before.weights == plan.weights
+            && before.settled == plan.settled;
+        let mut others = plan.members.without(scene::id(node)).iter();
+        let there = others.all(|member| {
+            let said = scene.link_then(node, usize::from(member.as_u8()));
+            said.is_some_and(|said| said.takes_in(here.view))
+        });
+        !stays || !there
+    }
+
+    /// Who is linked to nobody was so for D.
+    fn may_be_alone(&self, scene: &Scene, node: usize, id: Id) -> Result<(), String> {
+        let alone = (0..scene.nodes.len()).all(|other| scene.link_then(node, other).is_none());
+        let Some(last) = self.linked[node].filter(|_| alone) else { return Ok(()) };
+        if scene.isolated == Isolated::Nothing {
+            return Err(format!("{node} hears nobody, and proposes {id}"));
+        }
+        let since = scene.nodes[node].acted.saturating_since(last).as_nanos();
+        if since < u128::from(scene.spans.timeout) {
+            let millis = since / 1_000_000;
+            return Err(format!("{node} was linked {millis} ms ago, and proposes {id} alone"));
+        }
         Ok(())
+    }
+
+    /// Once it has been linked to nobody for D, and could have made its view, it serves everything,
+    /// or nothing.
+    fn serves_alone(scene: &Scene, node: usize) -> Result<(), String> {
+        let (here, spans) = (&scene.nodes[node], &scene.spans);
+        let long = spans.timeout + spans.interval * 2;
+        let idle = |since: u64| scene.now >= since + long + long / 500;
+        let ready = here.runs() && here.busy.is_none() && here.write_fails == 0 && here.app;
+        let calm = idle(here.hurt_at) && idle(here.begun_at) && idle(scene.changed_at[node]);
+        if !ready || !calm || !idle(scene.together[node]) || !here.is_wanted() {
+            return Ok(());
+        }
+        let open = scene.is_open(node);
+        match scene.isolated {
+            Isolated::Nothing if open => Err(format!("{node} hears nobody, and takes something")),
+            Isolated::Nothing => Ok(()),
+            Isolated::All if open && scene.takes_all(node) => Ok(()),
+            Isolated::All => Err(format!("{node} hears nobody, and does not serve everything")),
+        }
     }
 }
 
@@ -86,10 +157,24 @@ impl Check for Proposes {
     }
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
-        self.last.resize(scene.nodes.len(), (Id::default(), Instant::ZERO));
+        let members = scene.nodes.len();
+        self.last.resize(members, (Id::default(), Instant::ZERO));
+        self.linked.resize(members, None);
         match *seen {
             Seen::Sent { node, fact: Fact::Propose { id, .. } } => self.proposed(scene, node, *id),
-            Seen::Planned { node, id } => Self::planned(scene, node, id),
+            Seen::Planned { node, id } => self.planned(scene, node, id),
+            Seen::Heard { node, said } => {
+                let here = &scene.nodes[node];
+                if said.hears.contains(scene::id(node)) && said.echo(node, here.boot) > 0 {
+                    self.linked[node] = Some(here.local(scene.now));
+                }
+                Ok(())
+            }
+            Seen::Booted { node } => {
+                self.linked[node] = None;
+                Ok(())
+            }
+            Seen::Look => (0..members).try_for_each(|node| Self::serves_alone(scene, node)),
             _ => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! F5: a lease runs from before a beat that was sent, at most F long, and once ended is not
 //! extended in the same view; and a dead or paused member's filter has closed before another takes
-//! its buckets.
+//! its buckets, if not two of its last beats in a row were lost. Without it nothing is taken.
 
 use super::{Check, Seen};
 use crate::farm::fact::Id;
@@ -46,18 +46,19 @@ impl Lease {
     /// read the dead one's last beat.
     fn dead(&self, scene: &Scene) -> Result<(), String> {
         for (at, dead) in scene.nodes.iter().enumerate().filter(|(_, node)| !node.runs()) {
-            let Some(last) = dead.said.filter(|_| dead.baton.is_none()) else { continue };
+            let Some(last) = dead.said.as_ref().filter(|_| dead.baton.is_none()) else { continue };
             // Across a cut both took before it died.
-            if dead.hurt_at < scene.apart[at] + scene.spans.liveness() && scene.apart[at] > 0 {
+            if dead.stopped_at < scene.apart[at] + scene.spans.liveness() && scene.apart[at] > 0 {
                 continue;
             }
             for (other, taker) in scene.nodes.iter().enumerate() {
-                let since = self.written[other] > dead.hurt_at;
+                let since = self.written[other] > dead.stopped_at;
                 if other == at || !taker.runs() || !since || scene.overlap(at, other).is_none() {
                     continue;
                 }
-                let read = taker.heard[at].map(|heard| heard.said);
-                if read.is_some_and(|said| (said.boot, said.number) >= (last.boot, last.number)) {
+                let read = taker.heard[at].as_ref().map(|heard| &heard.said);
+                let read = read.filter(|said| said.boot == last.boot).map(|said| said.number);
+                if read.is_some_and(|number| Self::is_recent(scene, at, number)) {
                     return Err(format!(
                         "{other} takes, and so does the kernel of {at}, whose daemon does not run"
                     ));
@@ -65,6 +66,26 @@ impl Lease {
             }
         }
         Ok(())
+    }
+
+    /// Whether a beat was sent at most an interval before the last one of its sender, and one at
+    /// most was lost in between.
+    fn is_recent(scene: &Scene, node: usize, number: u64) -> bool {
+        let here = &scene.nodes[node];
+        let Some((last, _)) = here.beats.front() else { return false };
+        let read = here.beats.iter().find(|(beat, _)| *beat == number);
+        read.is_some_and(|(_, at)| {
+            let before = here.beat_at.saturating_since(*at).as_nanos();
+            number + 1 >= *last && before <= u128::from(scene.spans.interval)
+        })
+    }
+
+    /// Who takes a packet has a lease.
+    fn taken(scene: &Scene, taken: &[usize]) -> Result<(), String> {
+        match taken.iter().find(|node| !scene.is_open(**node)) {
+            Some(node) => Err(format!("{node} takes a packet, and has no lease")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -89,6 +110,10 @@ impl Check for Lease {
                 self.dead(scene)
             }
             Seen::Look => self.dead(scene),
+            Seen::Packet { taken, .. } => Self::taken(scene, taken),
+            Seen::Fragments { first, later, .. } => {
+                Self::taken(scene, first).and_then(|()| Self::taken(scene, later))
+            }
             _ => Ok(()),
         }
     }

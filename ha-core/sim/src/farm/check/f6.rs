@@ -16,7 +16,7 @@ impl Check for Begins {
         match *seen {
             Seen::Sent { node, fact: Fact::Propose { id, .. } } => {
                 let here = &scene.nodes[node];
-                let ran = here.local(scene.now).saturating_since(here.begun).as_nanos();
+                let ran = here.acted.saturating_since(here.begun).as_nanos();
                 if ran < u128::from(scene.spans.timeout + scene.spans.interval) {
                     return Err(format!(
                         "{node} proposes {id} {} ms after it began",
@@ -27,15 +27,14 @@ impl Check for Begins {
             }
             Seen::Sent { node, fact: Fact::Beat(said) } => {
                 let here = &scene.nodes[node];
-                if here.said.is_none() && (said.takes || scene.is_open(node)) && here.is_new() {
+                if here.said.is_none() && (said.takes || scene.is_open(node)) {
                     return Err(format!("{node} takes with its first beat after a boot"));
                 }
                 Ok(())
             }
             Seen::Settled { node } => {
                 let here = &scene.nodes[node];
-                if scene.is_open(node) && !here.said.is_some_and(|said| said.takes) && here.is_new()
-                {
+                if scene.is_open(node) && !here.said.as_ref().is_some_and(|said| said.takes) {
                     return Err(format!("{node} takes and has said nothing of it since it began"));
                 }
                 // Until it was told of a view that was made since.
@@ -44,6 +43,9 @@ impl Check for Begins {
                 }
                 Ok(())
             }
+            Seen::Paused { node, late } => Err(format!(
+                "{node} begins anew and says that it was {late:?} late, which it was not"
+            )),
             _ => Ok(()),
         }
     }

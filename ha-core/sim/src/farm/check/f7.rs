@@ -1,10 +1,11 @@
-//! F7 and FG2: a view moves only what it has to. Judged by what its coordinator proposed and by the
-//! tables of the view that it goes on from.
+//! F7 and FG2: a view moves only what it has to, and remembers whose connections are in what moved.
+//! Judged by what its coordinator proposed and by the tables of the view that it goes on from.
 
 use std::collections::BTreeSet;
 
 use ha_farm::Filter;
 
+use super::quota::{self, Holding};
 use super::{Check, Seen};
 use crate::farm::fact::Id;
 use crate::farm::plan::Plan;
@@ -22,39 +23,50 @@ struct Step<'a> {
     new: &'a [u32],
     /// Which view moved each draining bucket of the base.
     moved: &'a [u64],
-    /// Whether moves drain at all.
+    /// Whether what this view moves drains at all.
     keeps: bool,
 }
 
 impl Step<'_> {
-    /// Who had the bucket cannot keep it.
-    fn is_forced(&self, bucket: usize) -> bool {
-        owner(self.old[bucket]).is_none_or(|from| self.plan.weight(self.service, from) == 0)
+    fn weight(&self, node: usize) -> u16 {
+        self.plan.weight(self.service, node)
     }
 
-    /// Whether somebody who stays still has connections in the bucket; `None`: it is not known
-    /// since when.
-    fn drains(&self, bucket: usize) -> Option<bool> {
+    /// Who had the bucket cannot keep it.
+    fn is_forced(&self, bucket: usize) -> bool {
+        owner(self.old[bucket]).is_none_or(|from| self.weight(from) == 0)
+    }
+
+    /// Who stays of those that owned the bucket before and may have connections; `None`: it is not
+    /// known since when it drains.
+    fn previous(&self, bucket: usize) -> Option<Vec<usize>> {
         let word = self.old[bucket];
         if word & Filter::DRAIN == 0 {
-            return Some(false);
+            return Some(Vec::new());
         }
-        let mut members = self.plan.members.iter();
-        let stays = members.any(|member| was_owner(word, usize::from(member.as_u8())));
-        match self.moved[bucket] {
-            UNKNOWN => None,
-            moved => Some(stays && moved > self.plan.settled),
-        }
+        let over = match self.moved[bucket] {
+            UNKNOWN => return None,
+            moved => moved <= self.plan.settled,
+        };
+        let [_, last, before, _] = word.to_le_bytes();
+        let all = [last, before].into_iter().filter(|node| *node != Filter::NONE);
+        let all = all.map(usize::from).filter(|node| self.plan.members.contains(id(*node)));
+        Some(all.filter(|_| !over).collect())
+    }
+
+    /// Whether somebody who stays still has connections in the bucket.
+    fn drains(&self, bucket: usize) -> Option<bool> {
+        self.previous(bucket).map(|previous| !previous.is_empty())
     }
 
     fn check(&self) -> Result<(), String> {
         let (mut gains, mut loses) = (BTreeSet::new(), BTreeSet::new());
-        let somebody = self.plan.fair(self.service, 0, BUCKETS).is_some();
+        let somebody = self.plan.has_weight(self.service);
         for bucket in 0..BUCKETS {
             let (from, to) = (owner(self.old[bucket]), owner(self.new[bucket]));
             let forced = self.is_forced(bucket);
-            if forced && somebody && to.is_none_or(|to| self.plan.weight(self.service, to) == 0) {
-                return Err(format!("bucket {bucket} is left to {to:?}, who has no weight"));
+            if somebody != to.is_some_and(|to| self.weight(to) > 0) {
+                return Err(format!("bucket {bucket} is left to {to:?}"));
             }
             if from != to && !forced && self.drains(bucket) == Some(true) {
                 return Err(format!("bucket {bucket} drains, and is moved for balance"));
@@ -63,7 +75,7 @@ impl Step<'_> {
                 gains.extend(to);
                 loses.extend(from.filter(|_| !forced));
             }
-            self.keeps_previous(bucket)?;
+            self.remembers(bucket)?;
         }
         if let Some(both) = gains.intersection(&loses).next() {
             return Err(format!("{both} gains and loses buckets"));
@@ -71,48 +83,44 @@ impl Step<'_> {
         self.is_fair(&gains, &loses)
     }
 
-    /// A living owner that loses a bucket is its last previous owner, and nobody else is forgotten
-    /// before the drain ends, but the third.
-    fn keeps_previous(&self, bucket: usize) -> Result<(), String> {
-        let (old, new) = (self.old[bucket], self.new[bucket]);
-        let (from, to) = (owner(old), owner(new));
+    /// A living owner that loses a bucket becomes its last previous owner; the others stay behind
+    /// it until their drain ends, but for a third.
+    fn remembers(&self, bucket: usize) -> Result<(), String> {
+        let (from, to) = (owner(self.old[bucket]), owner(self.new[bucket]));
+        let Some(mut right) = self.previous(bucket) else { return Ok(()) };
         let living = from.filter(|&from| self.plan.members.contains(id(from)));
-        if let Some(from) = living.filter(|_| from != to)
-            && self.keeps
-            && (new & Filter::DRAIN == 0 || new.to_le_bytes()[1] != from as u8)
-        {
-            return Err(format!("bucket {bucket} leaves {from}, whose connections are forgotten"));
+        if let Some(from) = living.filter(|_| from != to && self.keeps) {
+            right.insert(0, from);
         }
-        if from == to && self.drains(bucket) == Some(true) {
-            let [_, last, before, _] = old.to_le_bytes();
-            let mut stay = [last, before].into_iter().filter(|&node| node != Filter::NONE);
-            let forgotten = stay.find(|&node| {
-                self.plan.members.contains(id(node.into())) && !was_owner(new, node.into())
-            });
-            if let Some(node) = forgotten {
-                return Err(format!("bucket {bucket} drains, and {node} is forgotten"));
-            }
+        right.retain(|node| Some(*node) != to);
+        right.truncate(2);
+        let [_, last, before, _] = self.new[bucket].to_le_bytes();
+        let all = [last, before].into_iter().filter(|node| *node != Filter::NONE);
+        let all: Vec<usize> = all.map(usize::from).collect();
+        let drains = self.new[bucket] & Filter::DRAIN != 0;
+        if all == right && drains == !right.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        Err(format!(
+            "bucket {bucket} goes from {from:?} to {to:?} and remembers {all:?} of {right:?}"
+        ))
     }
 
-    /// Nobody gets more than its share, or loses more than what is above it; and if nothing drains
-    /// each has its share.
+    /// Nobody gives what would not be worth more elsewhere, and if nothing drains each has its
+    /// share.
     fn is_fair(&self, gains: &BTreeSet<usize>, loses: &BTreeSet<usize>) -> Result<(), String> {
+        let holding = |node: usize| {
+            let has = self.new.iter().filter(|word| owner(**word) == Some(node)).count() as u64;
+            Holding { node, weight: self.weight(node).into(), has }
+        };
+        let of = |nodes: &BTreeSet<usize>| nodes.iter().copied().map(holding).collect::<Vec<_>>();
+        quota::were_needed(&of(loses), &of(gains))?;
         let calm = (0..BUCKETS).all(|bucket| self.drains(bucket) == Some(false));
-        for member in self.plan.members.iter().map(|member| usize::from(member.as_u8())) {
-            let Some(fair) = self.plan.fair(self.service, member, BUCKETS) else { continue };
-            let has = self.new.iter().filter(|word| owner(**word) == Some(member)).count() as f64;
-            let slack = self.plan.slack(fair, BUCKETS);
-            let (above, below) = (has > fair + slack, has < fair - slack);
-            if (calm && (above || below))
-                || (above && gains.contains(&member))
-                || (below && loses.contains(&member))
-            {
-                return Err(format!("{member} has {has} buckets after it, and {fair:.1} are fair"));
-            }
+        if !calm || !self.plan.has_weight(self.service) {
+            return Ok(());
         }
-        Ok(())
+        let members = self.plan.members.iter().map(|member| usize::from(member.as_u8()));
+        quota::are_fair(&members.map(holding).collect::<Vec<_>>())
     }
 }
 
@@ -127,7 +135,7 @@ impl Moves {
         };
         for service in 0..SERVICES {
             let (old, new) = (old.words(service), new.words(service));
-            let (moved, keeps) = (&moved[service], scene.spans.drain > 0);
+            let (moved, keeps) = (&moved[service], view.counter > plan.settled);
             let step = Step { service, plan, old, new, moved, keeps };
             let judged = step.check().and_then(|()| Self::idle(scene, &step));
             let judged = judged.and_then(|()| Self::merge(scene, &step));
@@ -152,16 +160,16 @@ impl Moves {
 
     /// At a merge a bucket goes first to who takes it already: nobody gets another one instead.
     fn merge(scene: &Scene, step: &Step<'_>) -> Result<(), String> {
-        let Some(taken) = scene.views.get(&step.plan.taken) else { return Ok(()) };
-        let taken = taken.words(step.service);
+        let Some(joining) = scene.views.get(&step.plan.taken) else { return Ok(()) };
+        let joining = joining.words(step.service);
         let moves = || (0..BUCKETS).filter(|at| owner(step.old[*at]) != owner(step.new[*at]));
         for bucket in moves() {
-            let Some(taker) = owner(taken[bucket]) else { continue };
+            let Some(taker) = owner(joining[bucket]) else { continue };
             if owner(step.new[bucket]) == Some(taker) {
                 continue;
             }
             let other = moves().find(|&other| {
-                let had = owner(taken[other]) == Some(taker) || was_owner(step.old[other], taker);
+                let had = owner(joining[other]) == Some(taker) || was_owner(step.old[other], taker);
                 owner(step.new[other]) == Some(taker) && !had
             });
             if let Some(other) = other {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use ha_farm::{Filter, Flow, Protocol, Sockets};
+use ha_farm::{Filter, Flow, Sockets};
 
 use super::{Check, Seen};
 use crate::farm::fact::Id;
@@ -21,7 +21,7 @@ impl Drains {
         &mut self,
         scene: &Scene,
         flow: &Flow,
-        segment: Segment,
+        segment: Option<Segment>,
         taken: &[usize],
         shown: &[usize],
     ) -> Result<(), String> {
@@ -32,36 +32,46 @@ impl Drains {
                 continue;
             };
             let word = filter.words(service)[bucket];
-            let (drains, owns) = (word & Filter::DRAIN != 0, owner(word) == Some(node));
-            let takes = taken.contains(&node);
             let ended = self.ended.contains(&(node, *flow));
-            if segment == Segment::Syn {
-                if takes && !(owns && word & Filter::TAKE != 0) {
-                    return Err(format!("{node} accepts a SYN to {service}/{bucket}, not its own"));
-                }
-                if takes {
-                    self.ended.remove(&(node, *flow));
-                } else if drains
-                    && was_owner(word, node)
-                    && here.kernel.sockets.all.contains_key(flow)
-                {
-                    self.ended.insert((node, *flow));
-                }
-                continue;
-            }
-            let involved = drains && (owns || was_owner(word, node));
-            if involved && takes && ended {
-                return Err(format!("{node} answers for a 4-tuple of which it saw a new SYN"));
-            }
             let live = here.kernel.sockets.live(flow) && !ended;
-            if involved && live != takes {
+            let (takes, is_to) =
+                (taken.contains(&node), Self::is_to_take(word, node, segment, live));
+            if takes != is_to {
+                let [owner, last, before, flags] = word.to_le_bytes();
                 return Err(format!(
-                    "{service}/{bucket} drains, {node} has {} socket and accepts: {takes}",
+                    "{service}/{bucket} (owner {owner}, before {last} {before}, flags {flags}): \
+                     {node} has {} socket and accepts {segment:?}: {takes}",
                     if live { "a live" } else { "no live" }
                 ));
             }
+            if segment == Some(Segment::Syn) {
+                self.sees_syn(scene, node, flow, word, takes);
+            }
         }
         Ok(())
+    }
+
+    /// Whether a member takes a packet by its bucket's word; of UDP without a segment.
+    fn is_to_take(word: u32, node: usize, segment: Option<Segment>, live: bool) -> bool {
+        let (takes, owns) = (word & Filter::TAKE != 0, owner(word) == Some(node));
+        let drains = word & Filter::DRAIN != 0;
+        match segment {
+            None | Some(Segment::Syn) => owns && takes,
+            Some(Segment::Ack | Segment::Fin | Segment::Rst) if !drains => owns && takes,
+            Some(Segment::Ack | Segment::Fin | Segment::Rst) => {
+                live && (owns || was_owner(word, node))
+            }
+        }
+    }
+
+    /// The claim of a previous owner to a 4-tuple ends with the next SYN of it.
+    fn sees_syn(&mut self, scene: &Scene, node: usize, flow: &Flow, word: u32, takes: bool) {
+        let socket = scene.nodes[node].kernel.sockets.all.contains_key(flow);
+        if takes {
+            self.ended.remove(&(node, *flow));
+        } else if word & Filter::DRAIN != 0 && was_owner(word, node) && socket {
+            self.ended.insert((node, *flow));
+        }
     }
 
     /// No drain is declared over before its time.
@@ -70,8 +80,8 @@ impl Drains {
         let Some(moved) = scene.moved.get(&plan.base) else { return Ok(()) };
         // It is told in whole milliseconds at each view.
         let least = scene.spans.drained();
-        for service in 0..SERVICES {
-            for (bucket, &moved) in moved[service].iter().enumerate() {
+        for (service, moved) in moved.iter().enumerate() {
+            for (bucket, &moved) in moved.iter().enumerate() {
                 if moved == 0 || moved == UNKNOWN || moved > plan.settled {
                     continue;
                 }
@@ -96,9 +106,7 @@ impl Check for Drains {
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         match *seen {
-            Seen::Packet { flow, segment: Some(segment), taken, shown }
-                if flow.protocol == Protocol::Tcp =>
-            {
+            Seen::Packet { flow, segment, taken, shown } => {
                 self.packet(scene, flow, segment, taken, shown)
             }
             Seen::View { id } => Self::view(scene, id),

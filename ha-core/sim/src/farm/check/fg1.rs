@@ -35,6 +35,18 @@ impl OneTaker {
         }
     }
 
+    /// Whether two that are linked both took one packet.
+    fn twice(scene: &Scene, taken: &[usize], what: impl Fn() -> String) -> Result<(), String> {
+        for (at, &one) in taken.iter().enumerate() {
+            for &other in &taken[at + 1..] {
+                if scene.are_bound(one, other) {
+                    return Err(format!("{one} and {other}, linked, both take {}", what()));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a member takes what another one takes that it has been linked to for long.
     fn look(&self, scene: &Scene, one: usize) -> Result<(), String> {
         for other in (0..scene.nodes.len()).filter(|other| *other != one) {
@@ -70,16 +82,11 @@ impl Check for OneTaker {
                     segment.is_some_and(|segment| segment != Segment::Syn) && sockets.live(flow)
                 };
                 let taken: Vec<usize> = taken.iter().copied().filter(|at| !live(*at)).collect();
-                for (at, &one) in taken.iter().enumerate() {
-                    for &other in &taken[at + 1..] {
-                        if scene.are_bound(one, other) {
-                            return Err(format!(
-                                "{one} and {other}, linked, both take {segment:?} of {flow:?}"
-                            ));
-                        }
-                    }
-                }
-                Ok(())
+                Self::twice(scene, &taken, || format!("{segment:?} of {flow:?}"))
+            }
+            Seen::Fragments { first, later, .. } => {
+                Self::twice(scene, first, || "a first fragment".into())?;
+                Self::twice(scene, later, || "a later fragment".into())
             }
             _ => Ok(()),
         }

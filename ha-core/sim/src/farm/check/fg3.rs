@@ -1,7 +1,12 @@
-//! FG3: once faults stop, one view of all, and every bucket taken by one member.
+//! FG3: once faults stop, one view of the largest clique, and every bucket taken by one member of
+//! it; who is linked to one of them and not in it takes nothing.
+
+use ha_core::farm::Isolated;
+use ha_proto::NodeSet;
 
 use super::{Check, Seen};
-use crate::farm::scene::Scene;
+use crate::farm::fact::{self, Said};
+use crate::farm::scene::{SERVICES, Scene, id};
 
 #[derive(Debug)]
 pub(super) struct Settles;
@@ -17,6 +22,37 @@ pub(in crate::farm) fn takers(scene: &Scene, service: usize) -> Vec<Vec<usize>> 
     buckets.map(|bucket| nodes.clone().filter(|node| takes(*node, bucket)).collect()).collect()
 }
 
+impl Settles {
+    /// One view of these, and each bucket taken by one of them.
+    fn is_settled(scene: &Scene, group: NodeSet) -> Result<(), String> {
+        let nodes: Vec<_> =
+            group.iter().map(|node| &scene.nodes[usize::from(node.as_u8())]).collect();
+        let alone = nodes.len() == 1 && scene.nodes.len() > 1;
+        if alone && scene.isolated == Isolated::Nothing {
+            return Ok(());
+        }
+        let mut views = nodes.iter().map(|node| node.said.as_ref());
+        let first = nodes[0].said.as_ref().map(|said| said.view);
+        let there = |said: &Said| said.takes && said.members == group && Some(said.view) == first;
+        if !views.all(|said| said.is_some_and(|said| there(said))) {
+            let said = nodes.iter().map(|node| node.said.as_ref().map(|said| fact::show(said)));
+            return Err(format!("not one view of {group}: {:?}", said.collect::<Vec<_>>()));
+        }
+        if !nodes.iter().any(|node| node.is_wanted()) {
+            return Ok(());
+        }
+        for service in 0..SERVICES {
+            for (bucket, takers) in takers(scene, service).iter().enumerate() {
+                let here = takers.iter().filter(|taker| group.contains(id(**taker))).count();
+                if here != 1 {
+                    return Err(format!("{service}/{bucket} is taken by {takers:?} of {group}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Check for Settles {
     fn rule(&self) -> &'static str {
         "FG3"
@@ -24,20 +60,15 @@ impl Check for Settles {
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         let Seen::Settling { .. } = *seen else { return Ok(()) };
-        let serving: Vec<_> = scene.nodes.iter().filter(|node| node.stopped == 0).collect();
-        let views: Vec<_> = serving.iter().map(|node| node.said.map(|said| said.view)).collect();
-        if views.iter().any(|view| view.is_none() || *view != views[0]) {
-            return Err(format!("not one view: {views:?}"));
+        let groups = scene.groups();
+        for &group in &groups {
+            Self::is_settled(scene, group)?;
         }
-        if !serving.iter().any(|node| node.is_wanted()) {
-            return Ok(());
+        let stand_by = (0..scene.nodes.len())
+            .filter(|node| !groups.iter().any(|group| group.contains(id(*node))));
+        match stand_by.into_iter().find(|node| scene.is_open(*node)) {
+            Some(node) => Err(format!("{node} takes something, and is in no group of {groups:?}")),
+            None => Ok(()),
         }
-        for service in 0..crate::farm::scene::SERVICES {
-            let takers = takers(scene, service);
-            if let Some(bucket) = takers.iter().position(|takers| takers.len() != 1) {
-                return Err(format!("{service}/{bucket} is taken by {:?}", takers[bucket]));
-            }
-        }
-        Ok(())
     }
 }

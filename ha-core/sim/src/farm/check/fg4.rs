@@ -17,8 +17,8 @@ impl LivesOn {
         let here = &scene.nodes[server];
         // What happened just before the connection can still end it: a view under way.
         let since = client.since.saturating_sub(scene.spans.liveness() * 2);
-        if scene.apart.iter().any(|at| *at >= since && *at > 0) {
-            return Some("the farm was split");
+        if scene.apart[server] >= since && scene.apart[server] > 0 {
+            return Some("its server was cut off from another member");
         }
         if !here.up || !here.runs() || here.hurt_at >= since || here.begun_at >= client.since {
             return Some("its server died, was paused or was told to cut");
@@ -56,23 +56,8 @@ impl Check for LivesOn {
         match Self::excuse(scene, client_of) {
             Some(_) => Ok(()),
             None => Err(format!(
-                "client {client} DBG {:?} {:?} lost its connection to {:?} ({loss:?}, {} answers)",
-                scene.place(&client_of.flow).map(|(s, b)| scene
-                    .nodes
-                    .iter()
-                    .map(|n| n.kernel.filter.as_ref().map(|f| f.words(s)[b].to_le_bytes()))
-                    .collect::<Vec<_>>()),
-                scene
-                    .nodes
-                    .iter()
-                    .map(|n| n.kernel.sockets.all.get(&client_of.flow).map(|s| (
-                        s.state,
-                        s.number as i64 - client_of.number as i64,
-                        s.released
-                    )))
-                    .collect::<Vec<_>>(),
-                client_of.server,
-                client_of.answered
+                "client {client} lost its connection to {:?} ({loss:?}, {} answers)",
+                client_of.server, client_of.answered
             )),
         }
     }

@@ -18,8 +18,11 @@ mod fg2;
 mod fg3;
 mod fg4;
 mod one_table;
+mod quota;
 
+use core::time::Duration;
 pub(in crate::farm) use fg3::takers;
+
 use ha_farm::{Filter, Flow, Protocol, Verdict};
 use ha_proto::Instant;
 
@@ -96,6 +99,8 @@ pub enum Seen<'a> {
         first: &'a [usize],
         /// Who took a later one.
         later: &'a [usize],
+        /// Who took the first one of another port of the same client.
+        other: &'a [usize],
     },
     /// A member has proposed a view, all parts of it.
     Planned {
@@ -115,6 +120,15 @@ pub enum Seen<'a> {
         node: usize,
         /// What it said; `None` if there is no filter.
         verdict: Option<Verdict>,
+    },
+    /// A member got a client's frame, and handed it on or not.
+    HandedOn {
+        /// Who.
+        by: usize,
+        /// The frame.
+        frame: &'a [u8],
+        /// To whom.
+        to: &'a [usize],
     },
     /// A member handed on what a member had handed to it.
     HandedOnTwice {
@@ -141,6 +155,13 @@ pub enum Seen<'a> {
     Gap {
         /// Which member's.
         node: usize,
+    },
+    /// A machine says that it was late, and nobody saw that.
+    Paused {
+        /// Which member's.
+        node: usize,
+        /// By how much, it says.
+        late: Duration,
     },
     /// A moment of the regular looks.
     Look,

@@ -1,7 +1,7 @@
 //! A world as it is before anything happens.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ha_core::farm::{Config, Identity, Isolated, Policy, Timing};
 use ha_farm::{Buckets, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
@@ -12,11 +12,12 @@ use super::{Event, World};
 use crate::clock::Clock;
 use crate::farm::check::Checks;
 use crate::farm::client::{Client, Phase};
+use crate::farm::fact::Id;
 use crate::farm::fault::Planned;
 use crate::farm::frame::{self, TCP_PORT, UDP_PORT, VIP};
 use crate::farm::kernel::Kernel;
 use crate::farm::network::{LINKS, Network};
-use crate::farm::node::Node;
+use crate::farm::node::{Node, Numbers};
 use crate::farm::options::{Options, Spans};
 use crate::farm::scene::{SERVICES, Scene, id};
 use crate::farm::weather::Weather;
@@ -151,10 +152,10 @@ impl World {
             nodes,
             network: Network::default(),
             clients,
-            views: Default::default(),
-            plans: Default::default(),
-            moved: Default::default(),
-            moved_at: Default::default(),
+            views: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            moved_at: BTreeMap::new(),
             linked: vec![vec![None; members]; members],
             apart: vec![0; members],
             alone: vec![0; members],
@@ -163,7 +164,8 @@ impl World {
             moves: vec![vec![Vec::new(); BUCKETS]; SERVICES],
             written_at: 0,
             calm_at: None,
-            order_at: 0,
+            changed_at: vec![0; members],
+            together: vec![0; members],
         };
         let mut world = Self {
             options,
@@ -174,14 +176,16 @@ impl World {
             checks: Checks::new(),
             queue: Queue::default(),
             plan,
+            stays: None,
             lasting: BTreeSet::new(),
             prng,
             keys: Keys::insecure(),
             configs: (0..members).map(|node| setup.config(node)).collect(),
             steps: Vec::new(),
-            parts: Default::default(),
+            parts: BTreeMap::new(),
             resolved: None,
             boots: 0,
+            sent: None,
         };
         world.begin(&spans);
         world
@@ -214,16 +218,15 @@ fn blank(node: usize, members: usize, weather: &Weather, setup: &Setup) -> Node 
         boot: 0,
         clock: Clock::new(0, weather.rates[node]),
         farm: None,
-        adopted: false,
         baton: None,
         kernel: Kernel::default(),
         app: false,
         announces: false,
-        outputs: Default::default(),
-        answers: Default::default(),
+        outputs: VecDeque::new(),
+        answers: VecDeque::new(),
         busy: None,
-        orders: Default::default(),
-        inbox: Default::default(),
+        orders: VecDeque::new(),
+        inbox: VecDeque::new(),
         timer: None,
         expected: None,
         acted: Instant::ZERO,
@@ -231,12 +234,15 @@ fn blank(node: usize, members: usize, weather: &Weather, setup: &Setup) -> Node 
         begun: Instant::ZERO,
         begun_at: 0,
         hurt_at: 0,
-        numbers: vec![Default::default(); members],
+        numbers: vec![Numbers::default(); members],
         fresh: 0,
         heard: vec![None; members],
         said: None,
-        view: Default::default(),
-        own: Default::default(),
+        offers: BTreeMap::new(),
+        beats: VecDeque::new(),
+        stopped_at: 0,
+        view: Id::default(),
+        own: BTreeSet::new(),
         gap_view: None,
         highest: 0,
         write_failed: false,

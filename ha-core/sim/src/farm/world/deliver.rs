@@ -15,8 +15,8 @@ use crate::node::Process;
 
 impl World {
     /// Puts a datagram on its way, if it is not lost.
-    pub(super) fn send(&mut self, parcel: Parcel) {
-        let [once, twice] = self.scene.network.fate(&mut self.prng, &self.weather, &parcel);
+    pub(super) fn send(&mut self, parcel: &Parcel) {
+        let [once, twice] = self.scene.network.fate(&mut self.prng, &self.weather, parcel);
         for delay in [twice, once].into_iter().flatten() {
             let slot = self.scene.network.post(parcel.clone());
             self.at(delay, Event::Deliver { slot });
@@ -52,16 +52,16 @@ impl World {
 
     fn observe_received(&mut self, parcel: &Parcel) {
         let (now, node) = (self.scene.now, parcel.to);
-        match parcel.fact {
+        match &parcel.fact {
             Fact::Beat(said) => {
                 let here = &self.scene.nodes[node];
                 let echo = said.echo(node, here.boot);
                 let local = here.local(now);
                 let early = local < here.begun + Duration::from_nanos(self.scene.spans.interval);
                 let fresh = if early { here.fresh } else { 0 };
-                let number = here.said.map_or(0, |said| said.number);
+                let number = here.said.as_ref().map_or(0, |said| said.number);
                 let numbers = &mut self.scene.nodes[node].numbers[said.from];
-                if !numbers.believe(&said, echo, number, fresh) {
+                if !numbers.believe(said, echo, number, fresh) {
                     return;
                 }
                 self.note_pair(node, said.from);
@@ -71,14 +71,17 @@ impl World {
                 }
                 let here = &mut self.scene.nodes[node];
                 let at = here.local(now);
-                here.heard[said.from] = Some(Heard { at, said });
+                here.heard[said.from] = Some(Heard { at, said: said.clone() });
                 here.highest = here.highest.max(said.view.counter).max(said.highest);
-                self.see(&Seen::Heard { node, said: &said });
+                self.note_link(node, said.from);
+                self.see(&Seen::Heard { node, said });
             }
             Fact::Propose { from, boot, id } | Fact::Passes { from, boot, id } => {
+                let (from, id) = (*from, *id);
                 let here = &mut self.scene.nodes[node];
-                if here.numbers[from].believed.is_some_and(|(believed, _)| believed == boot) {
+                if here.numbers[from].believed.is_some_and(|(believed, _)| believed == *boot) {
                     here.highest = here.highest.max(id.counter);
+                    here.offers.entry(id).or_default().insert(from);
                 }
             }
             Fact::Pull { .. } | Fact::Part { .. } => {}

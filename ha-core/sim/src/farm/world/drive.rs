@@ -1,6 +1,7 @@
 //! What a driver does: feeds a member's machine, performs what it wants in order, wakes it in
 //! time.
 
+use bytes::Bytes;
 use ha_core::farm::{Effect, Event as MachineEvent, Input, Output};
 use ha_proto::{Deadline, Ticket};
 
@@ -8,6 +9,7 @@ use super::{Event, World};
 use crate::farm::check::Seen;
 use crate::farm::fact::{self, Fact};
 use crate::farm::network::Parcel;
+use crate::farm::node::Node;
 use crate::farm::scene;
 use crate::trace::Column;
 
@@ -31,7 +33,6 @@ impl World {
         let farm = self.scene.nodes[node].farm.as_ref().expect("a running daemon has its machine");
         let deadline = farm.poll_timeout();
         if deadline.is_some_and(|deadline| deadline.at <= local) {
-            self.observe_gap(node);
             self.feed(node, Input::Timeout);
         } else {
             self.arm(node, deadline);
@@ -45,11 +46,12 @@ impl World {
     }
 
     fn hand_in(&mut self, node: usize, input: Input<'_>) {
+        self.observe_gap(node);
         let here = &mut self.scene.nodes[node];
         let local = here.clock.local(self.scene.now);
         let farm = here.farm.as_mut().expect("a running daemon has its machine");
-        farm.handle_input(local, input);
         here.acted = local;
+        farm.handle_input(local, input);
     }
 
     /// Does everything that a machine wants now, until the driver has to wait for the kernel.
@@ -90,11 +92,11 @@ impl World {
             match output {
                 Output::Transmit { link, to, datagram } => {
                     assert!(datagram.len() <= DATAGRAM_MAX, "a datagram would be fragmented");
-                    let fact = Fact::read(node, &datagram);
+                    let fact = self.read(node, &datagram);
                     let to = usize::from(to.as_u8());
                     self.note_plan(&fact, &datagram);
                     self.observe_sent(node, &fact);
-                    self.send(Parcel { from: node, to, link: link.0, datagram, fact });
+                    self.send(&Parcel { from: node, to, link: link.0, datagram, fact });
                 }
                 Output::Effect { ticket, effect } => self.begin_effect(node, ticket, effect),
                 Output::Event(event) => {
@@ -105,35 +107,50 @@ impl World {
         }
     }
 
-    /// A driver that waited for the kernel has no deadline that an observer could hold against it;
-    /// what the machine says of itself then can only be more than what it has to.
+    fn read(&mut self, node: usize, datagram: &Bytes) -> Fact {
+        let same =
+            |known: &Bytes| known.as_ptr() == datagram.as_ptr() && known.len() == datagram.len();
+        match &self.sent {
+            Some((from, known, fact)) if *from == node && same(known) => fact.clone(),
+            Some(_) | None => {
+                let fact = Fact::read(node, datagram);
+                self.sent = Some((node, datagram.clone(), fact.clone()));
+                fact
+            }
+        }
+    }
+
+    /// A machine that says that it was late was.
     fn observe_pause(&mut self, node: usize, event: MachineEvent) {
         let MachineEvent::Paused(late) = event else { return };
-        let here = &self.scene.nodes[node];
-        if here.begun_at != self.scene.now {
-            self.begin_anew(node, late.as_nanos());
+        if self.scene.nodes[node].begun_at != self.scene.now {
+            self.see(&Seen::Paused { node, late });
         }
     }
 
     fn observe_sent(&mut self, node: usize, fact: &Fact) {
         self.see(&Seen::Sent { node, fact });
         let here = &mut self.scene.nodes[node];
-        match *fact {
+        match fact {
             Fact::Beat(said) => {
-                let before = here.said.replace(said);
+                let before = here.said.replace(said.clone());
                 here.view = here.view.max(said.view);
                 if said.members.contains(scene::id(node)) {
                     here.own.insert(said.view);
                 }
+                here.beats.truncate(Node::BEATS_MAX - 1);
+                here.beats.push_front((said.number, here.acted));
                 here.highest = here.highest.max(said.view.counter).max(said.highest);
                 here.beat_at = here.acted;
-                let news = before.is_none_or(|before| {
+                let enters = before.as_ref().is_none_or(|before| before.view != said.view);
+                let news = before.as_ref().is_none_or(|before| {
                     (before.view, before.takes, before.hears) != (said.view, said.takes, said.hears)
                 });
                 if news {
-                    self.note(Column::Member(node), || fact::show(&said));
+                    self.note(Column::Member(node), || fact::show(said));
                 }
-                if said.takes {
+                // Whoever installed a view has its table, whether it takes in it or not.
+                if said.takes || (said.members.contains(scene::id(node)) && enters) {
                     self.note_view(node, said.view);
                 }
             }
@@ -156,8 +173,8 @@ impl World {
             Effect::Filter(_) | Effect::Lease(_) | Effect::Shut => {
                 if self.prng.chance(self.weather.slow) {
                     let life = self.scene.nodes[node].life;
+                    self.hold_back(node);
                     self.scene.nodes[node].busy = Some((ticket, effect));
-                    self.scene.nodes[node].expected = None;
                     let delay = 1 + self.prng.below(self.weather.slow_max);
                     return self.at(delay, Event::Written { node, life });
                 }
@@ -189,6 +206,15 @@ impl World {
         }
     }
 
+    /// The driver waits for the kernel: what the machine wants besides waits too, and the machine
+    /// itself says when it is to be called.
+    fn hold_back(&mut self, node: usize) {
+        let here = &mut self.scene.nodes[node];
+        let farm = here.farm.as_mut().expect("a running daemon has its machine");
+        here.outputs.extend(core::iter::from_fn(|| farm.poll_output()));
+        here.expected = farm.poll_timeout().map(|deadline| deadline.at);
+    }
+
     /// A slow write is done.
     pub(super) fn written(&mut self, node: usize, life: u32) {
         let here = &mut self.scene.nodes[node];
@@ -204,10 +230,6 @@ impl World {
 
     /// A driver goes on: what is left to perform, then what came meanwhile.
     pub(super) fn catch_up(&mut self, node: usize) {
-        if !self.scene.nodes[node].outputs.is_empty() || !self.scene.nodes[node].answers.is_empty()
-        {
-            self.observe_gap(node);
-        }
         self.hear_orders(node);
         self.drain(node);
         while self.scene.nodes[node].runs() && self.scene.nodes[node].busy.is_none() {
@@ -224,7 +246,6 @@ impl World {
         }
         here.answers.push_back((ticket, true));
         if here.runs() && here.busy.is_none() {
-            self.observe_gap(node);
             self.drain(node);
         }
     }

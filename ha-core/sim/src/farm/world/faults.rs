@@ -50,9 +50,7 @@ impl World {
             Fault::CutOneWay { .. }
             | Fault::CutPair { .. }
             | Fault::Split { .. }
-            | Fault::CutLink { .. } => self.each_way(fault, |network, link, from, to| {
-                network.cut(link, from, to);
-            }),
+            | Fault::CutLink { .. } => self.cut(fault),
             Fault::Weight { node, weight } => self.weigh(node, weight),
             Fault::Drain { node, .. } => self.drain_order(node, true),
             Fault::Gate { node, .. } => self.gate(node, true),
@@ -83,6 +81,10 @@ impl World {
             Fault::FilterFail { node, .. } => self.scene.nodes[node].write_fails -= 1,
             Fault::Stop { node, .. } => self.stop_order(node, false),
         }
+    }
+
+    fn cut(&mut self, fault: Fault) {
+        self.each_way(fault, |network, link, from, to| network.cut(link, from, to));
     }
 
     /// Does something to each way that a cut is about.
@@ -125,6 +127,9 @@ impl World {
             self.mend(self.plan[index].fault);
         }
         self.scene.network.heal_all();
+        if let Some(cut) = self.stays {
+            self.cut(cut);
+        }
         self.scene.network.rules.clear();
         self.weather.settle();
         for node in 0..self.scene.nodes.len() {

@@ -19,8 +19,8 @@ use ha_proto::{Prng, Ticket};
 
 use super::check::{Checks, Seen};
 use super::client::Reply;
-use super::fact::Id;
-use super::fault::Planned;
+use super::fact::{Fact, Id};
+use super::fault::{Fault, Planned};
 use super::frame::Segment;
 use super::options::Options;
 use super::scene::Scene;
@@ -137,6 +137,8 @@ pub struct World {
     checks: Checks,
     queue: Queue<Event>,
     plan: Vec<Planned>,
+    /// A cut that stays when the faults stop.
+    pub stays: Option<Fault>,
     /// Faults that last and have not ended.
     lasting: BTreeSet<usize>,
     prng: Prng,
@@ -149,6 +151,8 @@ pub struct World {
     /// Parts of proposals that were not seen whole yet.
     parts: BTreeMap<Id, BTreeMap<u16, Bytes>>,
     boots: u64,
+    /// What was sent last, and what it says: a member sends one datagram to all others.
+    sent: Option<(usize, Bytes, Fact)>,
 }
 
 /// Why the world stopped.

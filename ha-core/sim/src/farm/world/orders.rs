@@ -52,19 +52,19 @@ impl World {
     pub(super) fn repeat_orders(&mut self, node: usize) {
         let here = &self.scene.nodes[node];
         let (weight, drained, stopped) = (here.weight, here.drained, here.stopped);
-        self.obey(node, Order::Weight { service: None, weight });
-        self.obey(node, Order::Drain(drained[0] > 0));
-        self.obey(node, Order::Gate(drained[1] == 0));
-        self.obey(node, Order::Checker { ok: drained[2] == 0, cut: false });
+        self.obey(node, &Order::Weight { service: None, weight });
+        self.obey(node, &Order::Drain(drained[0] > 0));
+        self.obey(node, &Order::Gate(drained[1] == 0));
+        self.obey(node, &Order::Checker { ok: drained[2] == 0, cut: false });
         if stopped > 0 {
-            self.obey(node, Order::Stop { force: false });
+            self.obey(node, &Order::Stop { force: false });
         }
     }
 
     /// Tells a member something; one whose driver is busy or that stands still hears it when it
     /// goes on.
     fn order(&mut self, node: usize, order: Order) {
-        self.scene.order_at = self.scene.now;
+        self.scene.changed_at[node] = self.scene.now;
         let here = &mut self.scene.nodes[node];
         if here.farm.is_none() {
             return;
@@ -72,19 +72,19 @@ impl World {
         if !here.runs() || here.busy.is_some() {
             return here.orders.push_back(order);
         }
-        self.observe_gap(node);
-        self.obey(node, order);
+        self.obey(node, &order);
         self.drain(node);
     }
 
     /// What was said to a busy or a paused daemon reaches it.
     pub(super) fn hear_orders(&mut self, node: usize) {
         while let Some(order) = self.scene.nodes[node].orders.pop_front() {
-            self.obey(node, order);
+            self.obey(node, &order);
         }
     }
 
-    fn obey(&mut self, node: usize, order: Order) {
+    fn obey(&mut self, node: usize, order: &Order) {
+        self.observe_gap(node);
         let here = &mut self.scene.nodes[node];
         let local = here.clock.local(self.scene.now);
         let farm = here.farm.as_mut().expect("a daemon that is there has its machine");

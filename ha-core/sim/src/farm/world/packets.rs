@@ -32,8 +32,10 @@ impl World {
         for flow in [udp, flow] {
             let (first, _) = self.offer(|from, to| frame::fragment(from, to, &flow, true));
             let (later, _) = self.offer(|from, to| frame::fragment(from, to, &flow, false));
-            let protocol = flow.protocol;
-            self.see(&Seen::Fragments { protocol, first: &first, later: &later });
+            let beside = Flow { client_port: flow.client_port ^ 1, ..flow };
+            let (other, _) = self.offer(|from, to| frame::fragment(from, to, &beside, true));
+            let (protocol, first, later, other) = (flow.protocol, &first, &later, &other);
+            self.see(&Seen::Fragments { protocol, first, later, other });
         }
     }
 
@@ -81,6 +83,7 @@ impl World {
                 let Some(to) = self.resolved else { return (taken, shown) };
                 let first = frame(CLIENT, frame::mac(to));
                 let on = self.take(to, &first, &mut taken);
+                self.see(&Seen::HandedOn { by: to, frame: &first, to: &on });
                 shown.push(to);
                 for other in on {
                     let handed = frame(frame::mac(to), frame::mac(other));

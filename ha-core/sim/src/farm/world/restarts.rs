@@ -5,7 +5,9 @@ use ha_proto::Boot;
 
 use super::{Event, World};
 use crate::farm::check::Seen;
+use crate::farm::fact::Id;
 use crate::farm::kernel::Kernel;
+use crate::farm::node::Numbers;
 use crate::node::Process;
 use crate::trace::Column;
 
@@ -42,13 +44,13 @@ impl World {
         here.life += 1;
         here.boot = boot;
         here.process = Process::Running;
-        (here.said, here.view, here.highest) = (None, Default::default(), 0);
-        here.numbers.fill(Default::default());
+        (here.said, here.view, here.highest) = (None, Id::default(), 0);
+        here.numbers.fill(Numbers::default());
+        here.beats.clear();
         here.fresh = 0;
         here.write_failed = false;
         (here.begun, here.begun_at) = (here.clock.local(now), now);
         here.acted = here.begun;
-        here.adopted = false;
         here.own.clear();
         here.gap_view = None;
         (here.timer, here.expected) = (None, None);
@@ -69,6 +71,7 @@ impl World {
         here.orders.clear();
         here.announces = false;
         (here.timer, here.expected) = (None, None);
+        here.stopped_at = self.scene.now;
         here.hurt_at = self.scene.now;
     }
 
@@ -99,10 +102,11 @@ impl World {
         let Some(baton) = farm.hand_over(local) else {
             return self.note(Column::Member(node), || "does not hand over now".into());
         };
+        let expected = farm.poll_timeout().map(|deadline| deadline.at);
         let hurt = here.hurt_at;
         self.end_daemon(node);
         let here = &mut self.scene.nodes[node];
-        here.hurt_at = hurt;
+        (here.hurt_at, here.expected) = (hurt, expected);
         here.baton = Some(baton);
         let life = here.life;
         self.note(Column::Member(node), || "hands over".into());
@@ -124,10 +128,10 @@ impl World {
                 here.process = Process::Running;
                 here.farm = Some(farm);
                 here.acted = local;
-                here.adopted = true;
                 // A boot that was not believed yet is not handed over.
                 here.numbers.iter_mut().for_each(|numbers| numbers.other = None);
                 self.note(Column::Member(node), || "adopts".into());
+                self.observe_gap(node);
                 self.repeat_orders(node);
                 self.drain(node);
             }
@@ -140,7 +144,7 @@ impl World {
         let here = &mut self.scene.nodes[node];
         if here.runs() {
             here.process = Process::Paused;
-            here.hurt_at = self.scene.now;
+            here.stopped_at = self.scene.now;
             let life = here.life;
             self.note(Column::Member(node), || "is paused".into());
             self.at(lasts, Event::Resume { node, life });
@@ -182,7 +186,7 @@ impl World {
         let here = &mut self.scene.nodes[node];
         let local = here.clock.local(now);
         here.expected = None;
-        here.fresh = here.said.map_or(0, |said| said.number) + 1;
+        here.fresh = here.said.as_ref().map_or(0, |said| said.number) + 1;
         here.hurt_at = now;
         here.gap_view = Some(here.view);
         (here.begun, here.begun_at) = (local, now);

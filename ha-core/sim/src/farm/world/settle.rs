@@ -1,5 +1,7 @@
 //! What observers note of the whole farm: who is linked, what moved, whether it has settled.
 
+use std::fmt::Write as _;
+
 use ha_core::heartbeat::group::Part;
 use ha_farm::Filter;
 use ha_proto::NodeSet;
@@ -19,24 +21,31 @@ impl World {
         let members = self.scene.nodes.len();
         for one in 0..members {
             for other in 0..one {
-                if self.scene.are_linked(one, other) {
-                    let since = self.scene.linked[one][other].unwrap_or(self.scene.now);
-                    self.scene.linked[one][other] = Some(since);
-                    self.scene.linked[other][one] = Some(since);
-                } else {
-                    self.scene.unlink(one, other);
-                }
+                self.note_link(one, other);
             }
         }
         self.note_apart();
         for node in 0..members {
             let alone = (0..members).all(|other| self.scene.link(node, other).is_none());
-            if alone && self.scene.nodes[node].runs() {
+            if !alone {
+                self.scene.together[node] = self.scene.now;
+            } else if self.scene.nodes[node].runs() {
                 self.scene.alone[node] = self.scene.now;
             }
         }
         self.see(&Seen::Look);
         self.at(spans.interval / 8, Event::Look);
+    }
+
+    /// Since when two members are linked.
+    pub(super) fn note_link(&mut self, one: usize, other: usize) {
+        if self.scene.are_linked(one, other) {
+            let since = self.scene.linked[one][other].unwrap_or(self.scene.now);
+            self.scene.linked[one][other] = Some(since);
+            self.scene.linked[other][one] = Some(since);
+        } else {
+            self.scene.unlink(one, other);
+        }
     }
 
     /// Who runs and is not linked to another one that does.
@@ -89,9 +98,10 @@ impl World {
         }
     }
 
-    /// Remembers what a view is, of the first member that takes in it.
+    /// Remembers what a view is, of the first member that is at it.
     pub(super) fn note_view(&mut self, node: usize, id: Id) {
-        let filter = self.scene.nodes[node].kernel.filter.clone();
+        let here = &self.scene.nodes[node];
+        let filter = here.kernel.filter.clone().filter(|_| !here.write_failed);
         let Some(filter) = filter.filter(|_| !self.scene.views.contains_key(&id)) else { return };
         let moved = self.moved(&filter, id);
         self.scene.views.insert(id, filter);
@@ -161,12 +171,11 @@ pub(super) fn show(filter: &Filter) -> String {
             takes += u32::from(word & Filter::TAKE != 0);
             drains += u32::from(word & Filter::DRAIN != 0);
         }
-        text += &format!(" [{service}: takes {takes}, {drains} drain;");
+        let written = write!(text, " [{service}: takes {takes}, {drains} drain;");
+        written.expect("a string takes everything");
         for (owner, count) in counts {
-            match owner {
-                Some(owner) => text += &format!(" {owner}:{count}"),
-                None => text += &format!(" nobody:{count}"),
-            }
+            let owner = owner.map_or_else(|| "nobody".into(), |owner| owner.to_string());
+            write!(text, " {owner}:{count}").expect("a string takes everything");
         }
         text += "]";
     }

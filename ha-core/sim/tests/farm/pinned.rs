@@ -1,0 +1,20 @@
+//! Seeds of farms that failed once.
+
+use ha_sim::farm::history::{Verdict, draw, run};
+use ha_sim::farm::options::Options;
+
+/// Each with what was wrong.
+const SEEDS: [(u64, &str); 4] = [
+    (54, "a member of two cliques went to and fro between their coordinators for ever"),
+    (123, "the same, and who was to take everything waited for it"),
+    (20, "nobody told who stands by, on the deaf side of a cut, of the view that goes on"),
+    (33, "the same with three members"),
+];
+
+#[test]
+fn what_failed_once_passes() {
+    for (seed, what) in SEEDS {
+        let verdict = run(&mut draw(Options::new(seed)));
+        assert_eq!(verdict, Verdict::Good, "seed {seed}: {what}");
+    }
+}
