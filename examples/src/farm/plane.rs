@@ -41,7 +41,11 @@ pub enum NoPlane {
 
 impl fmt::Debug for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chosen").field("name", &self.name).field("why", &self.why).finish()
+        f.debug_struct("Chosen")
+            .field("name", &self.name)
+            .field("why", &self.why)
+            .field("tick", &self.tick)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A farm: how it is doing, and orders to one of its members.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use ha_core::control::protocol::{Reply, Request};
@@ -80,7 +81,8 @@ fn table_page(table: &FarmTable) -> String {
             [] => String::new(),
             previous => format!("  drains from {}", previous.join(", ")),
         };
-        text.push_str(&format!("  {:>4}-{:<4}  {owner}{before}\n", run.first, run.last));
+        writeln!(text, "  {:>4}-{:<4}  {owner}{before}", run.first, run.last)
+            .expect("a text takes all");
     }
     text
 }
@@ -147,7 +149,12 @@ pub fn status(farm: &FarmStatus, style: Style) -> String {
     if farm.config_differs {
         lines.push("  note     the file says something else than what runs: ha reload".into());
     }
-    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+    let mut page = String::new();
+    for line in &lines {
+        page.push_str(line.trim_end());
+        page.push('\n');
+    }
+    page
 }
 
 fn head(farm: &FarmStatus, style: Style) -> String {
