@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ha_core::checker::{Loops, State};
 use ha_core::control::{EventLog, Server, ServerError};
@@ -157,6 +157,8 @@ impl Daemon {
             plane,
             plane_why,
             seen: Mutex::default(),
+            since: Instant::now(),
+            verdict: Mutex::default(),
             checkers,
             compared: Mutex::default(),
         });

@@ -32,6 +32,10 @@ pub struct FarmDesk {
     pub(super) plane_why: String,
     /// What its node saw last.
     pub(super) seen: Mutex<Option<View>>,
+    /// When this process began to be its daemon.
+    pub(super) since: Instant,
+    /// Its verdict, and when that began.
+    pub(super) verdict: Mutex<Option<(&'static str, Instant)>>,
     pub(super) checkers: Option<Checkers>,
     /// Whether the files differ, and when that was looked at.
     pub(super) compared: Mutex<Option<(Instant, bool)>>,
@@ -53,9 +57,10 @@ impl FarmDesk {
 
     /// Looks at the node; `false` when it has ended.
     pub(super) async fn look(&self) -> bool {
-        let view = self.handle.view().await.ok();
-        let lives = view.is_some();
-        *locked(&self.seen) = view;
+        // For how long its verdict is what it is, is known without anybody who asks.
+        let report = self.farm(&self.module()).await;
+        let lives = report.is_some();
+        *locked(&self.seen) = report.map(|report| report.view);
         lives
     }
 
@@ -70,6 +75,19 @@ impl FarmDesk {
             named.map_or_else(|| called(rule), |service| service.name.clone())
         };
         view.services.iter().map(|service| name(&service.rule)).collect()
+    }
+
+    /// When this verdict began.
+    fn verdict_since(&self, verdict: &'static str) -> Instant {
+        let mut last = locked(&self.verdict);
+        match *last {
+            Some((of, since)) if of == verdict => since,
+            Some(_) | None => {
+                let now = Instant::now();
+                *last = Some((verdict, now));
+                now
+            }
+        }
     }
 
     fn checkers_of(&self, module: &str) -> Vec<Checker> {
@@ -130,6 +148,11 @@ impl FarmDesk {
         Ok(said.into())
     }
 
+    /// Goes on as another process.
+    fn restart(&self) -> Result<(), Refused> {
+        Err(Refused::new(Exit::Failed, "this release cannot: restart its unit"))
+    }
+
     async fn sample(&self) -> Option<FarmSample> {
         let view = self.handle.view().await.ok()?;
         let counters = self.handle.counters().await.ok()?.ok();
@@ -138,7 +161,7 @@ impl FarmDesk {
         let checkers = self.checkers_of(&node.raw.module);
         Some(FarmSample {
             module: node.raw.module.clone(),
-            ready: is_ready(&view),
+            ready: view.is_ready(),
             members: node.names.clone(),
             services,
             packets: counters.as_ref().map(packets),
@@ -146,11 +169,6 @@ impl FarmDesk {
             view,
         })
     }
-}
-
-/// Whether clients are to be sent here: it takes, and new ones too.
-fn is_ready(view: &View) -> bool {
-    view.why.is_none() && !view.drained
 }
 
 /// The first field in which two files differ that is told to a node but once.
@@ -250,7 +268,7 @@ impl Desk for FarmDesk {
             return None;
         }
         let view = self.handle.view().await.ok()?;
-        Some(FarmReport {
+        let mut report = FarmReport {
             name: node.raw.module.clone(),
             id: ModuleId(node.raw.id),
             members: node.names.clone(),
@@ -259,9 +277,14 @@ impl Desk for FarmDesk {
             plane: self.plane.into(),
             plane_why: self.plane_why.clone(),
             view,
+            verdict_for: Duration::ZERO,
+            up: self.since.elapsed(),
+            takeover: node.takeover(),
             checkers: self.checkers_of(&node.raw.module),
             config_differs: self.differs(),
-        })
+        };
+        report.verdict_for = self.verdict_since(report.verdict()).elapsed();
+        Some(report)
     }
 
     async fn order_farm(&self, _farm: &str, verb: FarmVerb) -> Result<(), Refused> {
@@ -270,6 +293,7 @@ impl Desk for FarmDesk {
             FarmVerb::Gate { open } => Order::Gate(open),
             FarmVerb::Start => Order::Start,
             FarmVerb::Stop => Order::Stop { force: false },
+            FarmVerb::RestartDaemon => return self.restart(),
             FarmVerb::Weight { weight, service: None, node: _ } => {
                 Order::Weight { service: None, weight }
             }
@@ -291,7 +315,7 @@ impl Desk for FarmDesk {
 
 impl Source for FarmDesk {
     fn ready(&self, module: &str) -> Option<bool> {
-        (module == self.module()).then(|| locked(&self.seen).as_ref().is_some_and(is_ready))
+        (module == self.module()).then(|| locked(&self.seen).as_ref().is_some_and(View::is_ready))
     }
 
     async fn metrics(&self) -> Option<String> {

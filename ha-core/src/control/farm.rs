@@ -7,12 +7,13 @@ use std::prelude::rust_2024::*;
 use std::vec;
 
 use ha_farm::Bucket;
-use ha_proto::{ModuleId, NodeId, NodeSet};
+use ha_proto::{ModuleId, NodeId, NodeSet, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::control::status::millis;
 use crate::control::{Checker, CheckerStatus, Exit, Plan, Refused};
-use crate::farm::{Peer, View};
+use crate::farm::{Peer, View, Why};
+use crate::verdict::span;
 
 /// How a farm's member is doing, as its daemon says it.
 #[derive(Clone, Debug)]
@@ -33,6 +34,12 @@ pub struct FarmReport {
     pub plane_why: String,
     /// What its node knows.
     pub view: View,
+    /// For how long its verdict is what it is ([`FarmReport::verdict`]).
+    pub verdict_for: Duration,
+    /// For how long this process has been its daemon.
+    pub up: Duration,
+    /// Until when, after the death of a member, the others have its clients.
+    pub takeover: Duration,
     /// Its checkers.
     pub checkers: Vec<Checker>,
     /// The configuration's file is not what runs.
@@ -52,10 +59,20 @@ pub struct FarmStatus {
     /// `PROTECTED`: others go on if this one dies. `UNPROTECTED`: it serves alone. `DOWN`: it takes
     /// nothing.
     pub verdict: String,
+    /// For how long.
+    pub verdict_for_ms: u64,
+    /// `UP`, it takes; `WAIT`, it takes nothing yet; or `STOP`, its application does not run.
+    pub role: Role,
+    /// Whether clients are to be sent here.
+    pub ready: bool,
     /// Why it is not protected.
     pub why: Option<String>,
-    /// What to do then.
+    /// What happens if this member dies now.
+    pub if_dies: String,
+    /// What to do where it is not protected.
     pub next: Option<String>,
+    /// How long its daemon has been running.
+    pub up_ms: u64,
     /// `invisible` or `directed`.
     pub mode: String,
     /// `bpf` or `nft`.
@@ -174,6 +191,8 @@ pub enum FarmVerb {
     Start,
     /// Leave, and stop the application.
     Stop,
+    /// Go on as the program and the file that are there now; the filter stays meanwhile.
+    RestartDaemon,
 }
 
 impl FarmVerb {
@@ -185,6 +204,7 @@ impl FarmVerb {
             Self::Gate { .. } => "gate",
             Self::Start => "start",
             Self::Stop => "stop",
+            Self::RestartDaemon => "restart-daemon",
         }
     }
 
@@ -197,8 +217,9 @@ impl FarmVerb {
                 !owns() || view.id.is_none()
             }
             Self::Drain { on: false, .. } | Self::Gate { open: true } => view.drained || owns(),
-            // The table follows within an interval, if the weight changes anything at all.
-            Self::Weight { .. } => true,
+            // The table follows within an interval, if the weight changes anything at all; and the
+            // next process answers for itself.
+            Self::Weight { .. } | Self::RestartDaemon => true,
             Self::Start => view.why.is_none(),
             Self::Stop => view.why.is_some(),
         }
@@ -231,29 +252,83 @@ impl FarmVerb {
             Self::Gate { open: false } => (vec![format!("{me}'s gate closes: {others}")], false),
             Self::Start => (vec![format!("the service of {me} starts, and it joins")], false),
             Self::Stop => {
-                let cut = format!("{me} leaves: {others}, and its open connections break");
+                let cut = if report.others() > 0 {
+                    format!("{me} leaves: {others}, and its open connections break")
+                } else {
+                    format!("{me} leaves, and nobody serves")
+                };
                 (vec![cut, format!("the service of {me} stops")], true)
             }
+            Self::RestartDaemon => {
+                let stays = format!(
+                    "its filter stays in the kernel, open for {} at most: no connection breaks \
+                     if the next process is there by then",
+                    span(report.view.lease)
+                );
+                let next = "it goes on as the program and the file that are there now";
+                (
+                    vec![
+                        format!("the daemon of {me} ends, and its service runs on"),
+                        stays,
+                        next.into(),
+                    ],
+                    false,
+                )
+            }
         };
-        let refused = self.refused(report);
+        let (refused, overridable) = match self.misplaced(report) {
+            Some(refused) => (Some(refused), false),
+            None => (self.unsafe_now(report), true),
+        };
         Plan {
             module: report.name.clone(),
             steps,
             takes_ms: None,
             away_ms: None,
             confirm,
+            overridable: overridable && refused.is_some(),
             refused,
-            overridable: false,
         }
     }
 
+    /// Why it would leave clients without a server.
+    fn unsafe_now(&self, report: &FarmReport) -> Option<Refused> {
+        match self {
+            Self::Drain { on: true, .. } | Self::Weight { weight: 0, service: None, .. } => {}
+            Self::RestartDaemon => {
+                let why = report.view.why?;
+                let text = format!(
+                    "{} takes nothing ({why}), so there is nothing to go on with: restart its \
+                     unit, or add --force",
+                    report.me()
+                );
+                return Some(Refused::new(Exit::Unsafe, text));
+            }
+            Self::Drain { on: false, .. }
+            | Self::Weight { .. }
+            | Self::Gate { .. }
+            | Self::Start
+            | Self::Stop => return None,
+        }
+        if report.others() > 0 {
+            return None;
+        }
+        let text = format!(
+            "no other member serves: new clients would be turned away; start one, or add --force \
+             to {} {} all the same",
+            self.name(),
+            report.me()
+        );
+        Some(Refused::new(Exit::Unsafe, text))
+    }
+
     /// Orders are given where they are obeyed.
-    fn refused(&self, report: &FarmReport) -> Option<Refused> {
+    fn misplaced(&self, report: &FarmReport) -> Option<Refused> {
         let (node, rest) = match self {
             Self::Drain { node, on: true } => (node, String::new()),
             Self::Drain { node, on: false } => (node, " --off".into()),
             Self::Weight { node, weight, .. } => (node, format!(" {weight}")),
-            Self::Gate { .. } | Self::Start | Self::Stop => return None,
+            Self::Gate { .. } | Self::Start | Self::Stop | Self::RestartDaemon => return None,
         };
         let names: Vec<&str> = report.members.values().map(String::as_str).collect();
         if node == report.me() {
@@ -272,6 +347,18 @@ impl FarmVerb {
 }
 
 impl FarmReport {
+    /// `PROTECTED`, `UNPROTECTED` or `DOWN`.
+    pub fn verdict(&self) -> &'static str {
+        judge(self).0
+    }
+
+    /// Other members that have a share.
+    fn others(&self) -> usize {
+        let serves = |&&node: &&NodeId| buckets(self, node).iter().any(|&own| own > 0);
+        let members = self.view.members.keys();
+        members.filter(serves).filter(|&&node| node != self.view.me).count()
+    }
+
     /// How this member is called.
     pub(crate) fn me(&self) -> &str {
         self.called(self.view.me)
@@ -296,8 +383,13 @@ impl FarmStatus {
             id: report.id.0,
             node: report.me().into(),
             verdict: verdict.into(),
+            verdict_for_ms: millis(report.verdict_for),
+            role: role(view),
+            ready: view.is_ready(),
+            if_dies: if_dies(report),
             why,
             next,
+            up_ms: millis(report.up),
             mode: report.mode.clone(),
             plane: report.plane.clone(),
             plane_why: report.plane_why.clone(),
@@ -335,13 +427,32 @@ fn judge(report: &FarmReport) -> (&'static str, Option<String>, Option<String>) 
         };
         return ("DOWN", Some(format!("{me} takes nothing: {why}")), Some(next.into()));
     }
-    let serving = view.members.keys().filter(|&&node| buckets(report, node).iter().any(|&b| b > 0));
-    let others = serving.filter(|&&node| node != view.me).count();
-    if others > 0 {
+    if report.others() > 0 {
         return ("PROTECTED", None, None);
     }
     let why = format!("{me} serves alone: if it dies, nobody does");
     ("UNPROTECTED", Some(why), Some("start another member, or end its drain".into()))
+}
+
+fn if_dies(report: &FarmReport) -> String {
+    let view = &report.view;
+    let owns = buckets(report, view.me).iter().any(|&own| own > 0);
+    if view.why.is_some() || !owns {
+        return "nothing changes: it has no clients".into();
+    }
+    match report.others() {
+        0 => "nobody serves".into(),
+        1 => format!("the other one has its clients within {}", span(report.takeover)),
+        _ => format!("the others have its clients within {}", span(report.takeover)),
+    }
+}
+
+fn role(view: &View) -> Role {
+    match view.why {
+        None => Role::Up,
+        Some(Why::Stopped) => Role::Stop,
+        Some(_) => Role::Wait,
+    }
 }
 
 /// A member's buckets, by service.
