@@ -17,9 +17,15 @@ use ha_core::linux::farm::Handle;
 use ha_core::linux::plane::Counters;
 use ha_core::metrics::{FarmSample, Packets, render_farm};
 use ha_core::proto::{ModuleId, NodeId};
+use tokio::sync::{mpsc, oneshot};
 
 use super::config::FarmNode;
+use super::daemon::PlaneTold;
+use super::plane::hash;
 use super::service::called;
+
+/// Who waits to hear why the daemon was not replaced.
+pub(super) type Restart = oneshot::Sender<Refused>;
 
 /// The desk of a farm's daemon.
 #[derive(Debug)]
@@ -28,8 +34,10 @@ pub struct FarmDesk {
     /// What runs.
     pub(super) node: Mutex<FarmNode>,
     pub(super) handle: Handle,
-    pub(super) plane: &'static str,
-    pub(super) plane_why: String,
+    /// The program that goes on after a restart.
+    pub(super) program: PathBuf,
+    pub(super) restarts: mpsc::Sender<Restart>,
+    pub(super) plane: PlaneTold,
     /// What its node saw last.
     pub(super) seen: Mutex<Option<View>>,
     /// When this process began to be its daemon.
@@ -148,9 +156,43 @@ impl FarmDesk {
         Ok(said.into())
     }
 
-    /// Goes on as another process.
-    fn restart(&self) -> Result<(), Refused> {
-        Err(Refused::new(Exit::Failed, "this release cannot: restart its unit"))
+    /// Goes on as the program and the file that are there now; returns only if that cannot be.
+    async fn restart(&self) -> Result<(), Refused> {
+        let read = FarmNode::read(&self.file);
+        let read = read.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
+        if let Some(field) = self.breaks(&read)? {
+            let text = format!(
+                "{field} of the file is not what runs, and connections would break by it: put it \
+                 back, or restart the unit"
+            );
+            return Err(Refused::new(Exit::Config, text));
+        }
+        let (refuse, answer) = oneshot::channel();
+        let ending = || Refused::new(Exit::Unavailable, "the daemon is ending");
+        self.restarts.send(refuse).await.map_err(|_| ending())?;
+        // Nobody answers for a process that is replaced.
+        Err(answer.await.unwrap_or_else(|_| ending()))
+    }
+
+    /// The first field in which a file differs from what runs so that nothing can be handed over.
+    fn breaks(&self, read: &FarmNode) -> Result<Option<&'static str>, Refused> {
+        let running = self.node();
+        let hash = hash(read, self.plane.name);
+        let hash = hash.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
+        let (a, b) = (&running.raw, &read.raw);
+        let same = [
+            ("node or member", running.identity() == read.identity()),
+            ("interval", running.timing(Duration::ZERO) == read.timing(Duration::ZERO)),
+            ("service", running.rules() == read.rules()),
+            ("interface", a.interface == b.interface && a.module == b.module && a.run == b.run),
+            ("mode", a.mode == b.mode),
+            ("plane", a.plane == b.plane),
+            ("hash_key_file", hash == self.plane.hash),
+            ("buckets", a.buckets == b.buckets),
+            ("uncovered", a.uncovered == b.uncovered),
+            ("isolated", a.isolated == b.isolated),
+        ];
+        Ok(same.iter().find(|(_, same)| !same).map(|(field, _)| *field))
     }
 
     async fn sample(&self) -> Option<FarmSample> {
@@ -274,8 +316,8 @@ impl Desk for FarmDesk {
             members: node.names.clone(),
             services: Self::names(&node, &view),
             mode: node.raw.mode.name().into(),
-            plane: self.plane.into(),
-            plane_why: self.plane_why.clone(),
+            plane: self.plane.name.into(),
+            plane_why: self.plane.why.clone(),
             view,
             verdict_for: Duration::ZERO,
             up: self.since.elapsed(),
@@ -293,7 +335,7 @@ impl Desk for FarmDesk {
             FarmVerb::Gate { open } => Order::Gate(open),
             FarmVerb::Start => Order::Start,
             FarmVerb::Stop => Order::Stop { force: false },
-            FarmVerb::RestartDaemon => return self.restart(),
+            FarmVerb::RestartDaemon => return self.restart().await,
             FarmVerb::Weight { weight, service: None, node: _ } => {
                 Order::Weight { service: None, weight }
             }

@@ -61,3 +61,32 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() {
     assert!(within(SOON, || rig.kept(&mut open) == open.len()));
     rig.until_serve(&[0, 1]);
 }
+
+#[test]
+fn a_rolling_restart_of_all_daemons_cuts_nothing_and_moves_nobody() {
+    let Some(rig) = Rig::whole("farm_roll", 3, CALM, "") else { return };
+    let mut open = rig.connect(120);
+    let (shares, pids) = (rig.shares(0), [0, 1, 2].map(|node| rig.daemon(node).pid()));
+    for node in 0..3 {
+        let said = rig.done(node, &["restart-daemon"]);
+        assert!(said.contains("restart-daemon: done in "), "{said}");
+        let output = rig.daemon(node).output();
+        assert!(output.contains("goes on where the daemon before it stopped"), "{output}");
+        assert_eq!(rig.kept(&mut open), open.len(), "connections broke: {output}");
+        open.extend(rig.connect(20));
+    }
+    rig.until_serve(&[0, 1, 2]);
+    assert_eq!(rig.shares(0), shares, "nobody was lost");
+    assert_eq!([0, 1, 2].map(|node| rig.daemon(node).pid()), pids);
+    // What was ordered stays so.
+    rig.done(0, &["drain", "a", "--yes"]);
+    rig.done(0, &["restart-daemon"]);
+    assert_eq!(rig.status(0).unwrap()["drained"], true);
+    // By a file that is another one nothing could be handed over.
+    rig.nodes[1].configure(&rig.text(1, "interval = \"300ms\"\n", "")).unwrap();
+    let refused = rig.ha(1, &["restart-daemon"]);
+    assert_eq!((refused.code, refused.err.contains("interval of the file")), (78, true));
+    rig.nodes[1].configure("nonsense").unwrap();
+    assert_eq!(rig.ha(1, &["restart-daemon"]).code, 78);
+    assert_eq!(rig.kept(&mut open), open.len());
+}

@@ -3,18 +3,19 @@
 use ha_lab::within;
 
 use crate::SOON;
-use crate::rig::{CALM, Rig};
+use crate::rig::{CALM, Rig, SHORT};
 
 /// Health and metrics, for the client's network.
 const HTTP: &str = "\n[http]\nlisten = \"0.0.0.0:9010\"\n";
 
 #[test]
 fn clients_are_sent_to_who_is_ready_and_metrics_say_how_it_is() {
-    let Some(rig) = Rig::whole("farm_http", 2, &format!("{CALM}{HTTP}"), "") else { return };
+    let Some(rig) = Rig::whole("farm_http", 2, &format!("{SHORT}{HTTP}"), "") else { return };
     let module = rig.module(0);
     let path = format!("/ready?module={module}");
     let ready = |code| within(SOON, || rig.http(0, &path).0 == code);
     assert!(ready(200), "{:?}", rig.http(0, &path));
+    assert!(within(SOON, || rig.shares(0) == [2048, 2048]), "{:?}", rig.shares(0));
     rig.connect(20);
     let (code, page) = rig.http(0, "/metrics");
     assert_eq!(code, 200, "{page}");

@@ -21,6 +21,9 @@ pub(crate) const PORT: u16 = 7000;
 /// then is not what they are about.
 pub(crate) const CALM: &str = "interval = \"200ms\"\n";
 
+/// Buckets that have moved are free to move again soon: those that drain are left where they are.
+pub(crate) const SHORT: &str = "interval = \"200ms\"\ndrain = \"1s\"\n";
+
 /// Servers `a`, `b`, … with a daemon each and a service that answers with their number, and a
 /// client.
 #[derive(Debug)]

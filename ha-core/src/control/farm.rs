@@ -116,8 +116,8 @@ pub struct FarmMember {
     pub name: String,
     /// Its id.
     pub id: u8,
-    /// `serves`, `drained` (in the view, and no bucket is its own), `stands_by`, `disagrees` or
-    /// `silent`.
+    /// `serves`; `drained`, in the view, and no bucket is its own; `waits`, likewise, but its share
+    /// comes once it has drained elsewhere; `stands_by`, `disagrees` or `silent`.
     pub state: String,
     /// Why it does not serve, as far as this member knows.
     pub why: Option<String>,
@@ -216,7 +216,10 @@ impl FarmVerb {
             Self::Drain { on: true, .. } | Self::Gate { open: false } => {
                 !owns() || view.id.is_none()
             }
-            Self::Drain { on: false, .. } | Self::Gate { open: true } => view.drained || owns(),
+            // Another reason may hold it back; and its buckets come once they have drained elsewhere.
+            Self::Drain { on: false, .. } | Self::Gate { open: true } => {
+                view.drained || weighs(view, view.me)
+            }
             // The table follows within an interval, if the weight changes anything at all; and the
             // next process answers for itself.
             Self::Weight { .. } | Self::RestartDaemon => true,
@@ -238,7 +241,11 @@ impl FarmVerb {
                 };
                 (vec![format!("{me} takes no new clients: {others}"), stay], true)
             }
-            Self::Drain { on: false, .. } => (vec![format!("{me} gets its share again")], false),
+            Self::Drain { on: false, .. } => {
+                let later =
+                    "buckets whose connections still drain come to it when these have ended";
+                (vec![format!("{me} gets its share of new clients again"), later.into()], false)
+            }
             Self::Weight { weight: 0, .. } => {
                 (vec![format!("{me} takes no new clients: {others}")], true)
             }
@@ -474,7 +481,7 @@ fn member(report: &FarmReport, node: NodeId) -> FarmMember {
         (state, why, Some(Duration::ZERO))
     } else {
         let peer = view.peers.get(&node).copied().unwrap_or_default();
-        let (state, why) = other(report, &peer, inside, owns);
+        let (state, why) = other(report, node, inside, owns);
         (state, why, peer.last.map(|last| view.at.saturating_since(last)))
     };
     FarmMember {
@@ -487,6 +494,11 @@ fn member(report: &FarmReport, node: NodeId) -> FarmMember {
     }
 }
 
+/// Whether a member has a part in the view's shares.
+fn weighs(view: &View, node: NodeId) -> bool {
+    view.services.iter().any(|service| service.weights.get(&node).is_some_and(|&own| own > 0))
+}
+
 fn myself(view: &View, owns: bool) -> (&'static str, Option<String>) {
     if let Some(why) = view.why {
         return ("stands_by", Some(format!("{why}")));
@@ -495,22 +507,31 @@ fn myself(view: &View, owns: bool) -> (&'static str, Option<String>) {
         let waits = (!view.full).then(|| "it waits to take all that is its own".into());
         return ("serves", waits);
     }
-    let why = if !view.gate {
-        "its gate is closed"
-    } else if !view.checked {
-        "a checker fails"
-    } else {
-        "it drains, or its weight is 0"
-    };
-    ("drained", Some(why.into()))
+    if !view.gate {
+        return ("drained", Some("its gate is closed".into()));
+    }
+    if !view.checked {
+        return ("drained", Some("a checker fails".into()));
+    }
+    without_share(view, view.me)
+}
+
+/// Of a member of the view that owns no bucket.
+fn without_share(view: &View, node: NodeId) -> (&'static str, Option<String>) {
+    if weighs(view, node) {
+        let why = "it gets its share once the connections there have had their time";
+        return ("waits", Some(why.into()));
+    }
+    ("drained", Some("it drains, or its weight is 0".into()))
 }
 
 fn other(
     report: &FarmReport,
-    peer: &Peer,
+    node: NodeId,
     inside: bool,
     owns: bool,
 ) -> (&'static str, Option<String>) {
+    let peer: Peer = report.view.peers.get(&node).copied().unwrap_or_default();
     if !peer.heard {
         let why = if peer.boot.is_some() { "it is silent" } else { "it was never heard" };
         return ("silent", Some(why.into()));
@@ -529,7 +550,7 @@ fn other(
         let why = if peer.takes { "it serves in another view" } else { "it is in no view yet" };
         return ("stands_by", Some(why.into()));
     }
-    if owns { ("serves", None) } else { ("drained", Some("it drains, or its weight is 0".into())) }
+    if owns { ("serves", None) } else { without_share(&report.view, node) }
 }
 
 fn services(report: &FarmReport) -> Vec<FarmService> {
