@@ -102,6 +102,34 @@ fn a_right_that_is_missing_is_named_and_leaves_nothing() {
     }
 }
 
+/// `CapabilityBoundingSet=` of `examples/systemd/ha-farm.service`.
+#[test]
+fn the_rights_that_its_unit_gives_are_enough() {
+    let Some(mut rig) = Rig::new("farm_unit", 2) else { return };
+    let unit = include_str!("../../systemd/ha-farm.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    let words = line.unwrap().to_lowercase().replace("cap_", "+").replace(' ', ",");
+    let program = env!("CARGO_BIN_EXE_farm-node");
+    for plane in ["bpf", "nft"] {
+        rig.configure(&format!("{CALM}plane = \"{plane}\"\n"), "");
+        for node in 0..2 {
+            let daemon = rig.hosts[node].spawn("setpriv", |it| {
+                let set = format!("-all,{words}");
+                it.args(["--bounding-set", &set, "--inh-caps", "-all", program, "--config"])
+                    .arg(rig.nodes[node].file())
+            });
+            rig.daemons[node] = Some(daemon.unwrap());
+        }
+        rig.until_serve(&[0, 1]);
+        rig.connect(10);
+        for node in 0..2 {
+            rig.daemon(node).terminate().unwrap();
+            rig.daemon(node).wait(SOON).unwrap().expect("it ends");
+            nothing_left(&rig);
+        }
+    }
+}
+
 #[test]
 fn two_daemons_of_one_number_are_told_apart_from_a_restart() {
     let Some(mut rig) = Rig::new("farm_twice", 3) else { return };
