@@ -10,7 +10,8 @@ fn servers_of_a_farm_die_drain_and_come_back_and_only_the_dead_ones_clients_noti
     example.pop();
     example.push("examples/farm");
     assert!(example.exists(), "{} is not built: cargo build --example farm", example.display());
-    let played = Command::new(example).args(["--scene", "3", "--clients", "24"]).output();
+    let played =
+        Command::new(example).args(["--user-space", "--scene", "3", "--clients", "24"]).output();
     let played = played.expect("the demonstration starts");
     let told = String::from_utf8_lossy(&played.stdout);
     let why = String::from_utf8_lossy(&played.stderr);

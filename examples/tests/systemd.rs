@@ -17,7 +17,9 @@ impl Units {
         }
         let folder = tempfile::tempdir().unwrap();
         let programs = format!("{}/", folder.path().display());
-        for (unit, program) in [("ha-node", "mirror-node"), ("ha-witness", "witness-node")] {
+        for (unit, program) in
+            [("ha-node", "mirror-node"), ("ha-farm", "farm-node"), ("ha-witness", "witness-node")]
+        {
             let name = format!("{unit}.service");
             let text = fs::read_to_string(source(&name)).unwrap();
             let named = format!("ExecStart=/usr/lib/ha-node/{program} ");
@@ -26,6 +28,7 @@ impl Units {
             fs::write(folder.path().join(name), text).unwrap();
             let built = match program {
                 "mirror-node" => env!("CARGO_BIN_EXE_mirror-node"),
+                "farm-node" => env!("CARGO_BIN_EXE_farm-node"),
                 _ => env!("CARGO_BIN_EXE_witness-node"),
             };
             std::os::unix::fs::symlink(built, folder.path().join(program)).unwrap();
@@ -81,6 +84,7 @@ fn systemd_has_nothing_against_the_units() {
     let Some(units) = Units::new() else { return };
     assert_eq!(units.verify("ha-witness.service"), "");
     assert_eq!(units.verify("ha-node.service"), "");
+    assert_eq!(units.verify("ha-farm.service"), "");
     units.add("ha-node-unit.conf");
     assert_eq!(units.verify("ha-node.service"), "");
     units.add("ha-node-root.conf");
@@ -97,6 +101,7 @@ fn the_units_expose_no_more_than_they_need() {
     let Some(units) = Units::new() else { return };
     for (unit, addition) in [
         ("ha-witness.service", None),
+        ("ha-farm.service", None),
         ("ha-node.service", None),
         ("ha-node.service", Some("ha-node-unit.conf")),
     ] {

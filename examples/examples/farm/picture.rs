@@ -60,15 +60,17 @@ fn row(at: usize, server: &Server, requests: u64) -> String {
 }
 
 /// What the clients saw in the end.
-pub(crate) fn result(tally: Tally) {
+pub(crate) fn result(tally: Tally, closing: Vec<String>) {
     say("\nby          requests served   connections broken");
     for at in 0..SERVERS {
         say(&format!("server{at}     {:>15}   {:>18}", tally.served[at], tally.broken[at]));
     }
     let (served, broken): (u64, u64) = (tally.served.iter().sum(), tally.broken.iter().sum());
     say(&format!("all         {served:>15}   {broken:>18}"));
-    say(&format!("connections that could not be opened   {}", tally.unopened));
-    say(&format!("connections that two servers answered  {}", tally.twice));
+    say(&format!("clients that got no answer             {}", tally.unopened));
+    for line in closing {
+        say(&line);
+    }
 }
 
 pub(crate) fn say(line: &str) {

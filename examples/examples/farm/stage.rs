@@ -27,6 +27,9 @@ pub(crate) trait Stage {
 
     /// The clients stop, then the servers.
     fn end(&mut self) -> Tally;
+
+    /// What else is to be said then.
+    fn closing(&self) -> Vec<String>;
 }
 
 /// How one server is doing.
@@ -49,7 +52,7 @@ pub(crate) struct Tally {
     pub served: [u64; SERVERS],
     /// Connections of each server that broke.
     pub broken: [u64; SERVERS],
-    /// Connections that never came about.
+    /// Connections that never came about, or requests that nobody answered.
     pub unopened: u64,
     /// Answers of a server to a connection of another one: there must be none.
     pub twice: u64,

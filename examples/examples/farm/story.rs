@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::Cli;
+use crate::in_lab::InLab;
 use crate::picture::{Picture, result, say};
 use crate::stage::{SERVERS, Server, Stage, Tally};
 use crate::user_space::UserSpace;
@@ -19,13 +20,24 @@ const DRAINED: usize = 1;
 /// # Errors
 /// It could not be played to its end.
 pub(crate) fn run(cli: &Cli) -> io::Result<ExitCode> {
-    let mut stage = UserSpace::start(cli.clients)?;
+    if cli.user_space {
+        return play(cli, &mut UserSpace::start(cli.clients)?);
+    }
+    if !rustix::process::geteuid().is_root() {
+        say("Not root: the same farm with the decision in user space, over loopback datagrams.");
+        return play(cli, &mut UserSpace::start(cli.clients)?);
+    }
+    InLab::check().map_err(io::Error::other)?;
+    play(cli, &mut InLab::start(cli.clients)?)
+}
+
+fn play(cli: &Cli, stage: &mut impl Stage) -> io::Result<ExitCode> {
     say(&format!("A farm of {SERVERS} servers, {}.", stage.what()));
     let mut show =
         Show { scene: Duration::from_secs(cli.scene), picture: Picture::new(), wrong: Vec::new() };
-    show.play(&mut stage)?;
+    show.play(stage)?;
     let tally = stage.end();
-    result(tally);
+    result(tally, stage.closing());
     show.judge(tally);
     for wrong in &show.wrong {
         say(&format!("WRONG: {wrong}"));

@@ -77,6 +77,10 @@ impl Stage for UserSpace {
     fn end(&mut self) -> Tally {
         self.clients.end()
     }
+
+    fn closing(&self) -> Vec<String> {
+        vec![format!("connections that two servers answered  {}", self.tally().twice)]
+    }
 }
 
 fn config(server: usize) -> Config {

@@ -288,6 +288,12 @@ impl FarmNode {
         timing
     }
 
+    /// How long after the death of a member the others have its clients: it is lost after D, and a
+    /// view takes three times a round trip.
+    pub fn takeover(&self) -> Duration {
+        self.timing.interval * 3 + self.timing.round_trip * 3
+    }
+
     /// What the farm's node is made of, with what is known of this machine only.
     ///
     /// # Errors

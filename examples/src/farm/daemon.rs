@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::sync::mpsc;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ha_core::checker::{Loops, State};
-use ha_core::control::{EventLog, Server, ServerError};
+use ha_core::control::{EventLog, Exit, Refused, Server, ServerError};
 use ha_core::driver;
-use ha_core::farm::{ConfigError, Event, Order, View};
+use ha_core::farm::{Baton, ConfigError, Event, Order, View};
+use ha_core::ha_farm::Hash;
 use ha_core::http;
 use ha_core::linux::cgroup::Cgroup;
 use ha_core::linux::checkers::{self, Checkers, CheckersError, Surroundings, Watched};
 use ha_core::linux::farm::{
     Application, Failure, Front, Handle, Link, NoApplication, Running, Scripted, Setup, StartError,
-    THREAD, start,
+    THREAD, resume, start,
 };
 use ha_core::linux::mac_of;
 use ha_core::linux::realtime;
@@ -26,13 +29,14 @@ use ha_core::proto::NodeId;
 use ha_core::systemd::Notifier;
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::checker::OnFailure;
 use super::config::{FarmNode, Folder, RawMode};
-use super::desk::FarmDesk;
-use super::plane::{NoPlane, choose};
+use super::desk::{FarmDesk, Restart};
+use super::plane::{Begin, Chosen, NoPlane, choose};
 use crate::node::config::FileError;
 use crate::node::daemon::{DaemonError, Signals, Told, lock};
 use crate::node::log::EX_CONFIG;
@@ -43,6 +47,7 @@ pub struct Daemon {
     runtime: Runtime,
     running: Running,
     desk: Arc<FarmDesk>,
+    restarts: mpsc::Receiver<Restart>,
     systemd: Notifier,
     /// How long its scripts may take to stop.
     patience: Duration,
@@ -143,20 +148,27 @@ impl Daemon {
         // left behind.
         let locks = [lock("run", &node.raw.run)?, lock("state", &node.raw.state)?];
         let (application, surroundings) = application(&node)?;
-        let (running, plane, plane_why) = run(&node, application)?;
+        let baton = take_baton(&baton_file(&node));
+        let (running, plane) = run(&node, application, baton.as_ref())?;
         let handle = running.handle();
+        // The node's thread has its name before it has answered.
+        let _ = runtime.block_on(handle.view());
         let checkers = watch(&node, surroundings, &handle)?;
         let http = node.raw.http.map(|http| http.listen);
         let socket = node.control_socket();
         let patience = node.scripts.as_ref().map_or(Duration::ZERO, |it| it.stop + it.force);
-        info!(node = node.name(), plane, why = plane_why, "the node is up");
+        info!(node = node.name(), plane = plane.name, why = plane.why, "the node is up");
+        let (restarts, asked) = mpsc::channel(1);
         let desk = Arc::new(FarmDesk {
             file: file.into(),
             node: Mutex::new(node),
+            program: std::env::current_exe().map_err(FarmError::System)?,
             handle,
+            restarts,
             plane,
-            plane_why,
             seen: Mutex::default(),
+            since: Instant::now(),
+            verdict: Mutex::default(),
             checkers,
             compared: Mutex::default(),
         });
@@ -168,7 +180,7 @@ impl Daemon {
                 warn!("{refused}");
             }
         }
-        Ok(Self { runtime, running, desk, systemd, patience, open })
+        Ok(Self { runtime, running, desk, restarts: asked, systemd, patience, open })
     }
 
     /// Works until it is told to end, by SIGTERM or SIGINT. It leaves in order then: new clients go
@@ -177,12 +189,16 @@ impl Daemon {
     ///
     /// # Errors
     /// [`FarmError::Failure`]: it ended by itself.
-    pub fn run(self) -> Result<(), FarmError> {
-        let Self { runtime, running, desk, systemd, patience, open } = self;
-        let told = runtime.block_on(work(&desk, &systemd))?;
-        if !told {
-            return Ok(running.wait()?);
+    pub fn run(mut self) -> Result<(), FarmError> {
+        loop {
+            let next = self.runtime.block_on(work(&self.desk, &mut self.restarts, &self.systemd));
+            match next? {
+                Next::Ended => return Ok(self.running.wait()?),
+                Next::Stop => break,
+                Next::Restart(refuse) => self = self.replace(refuse)?,
+            }
         }
+        let Self { runtime, running, desk, restarts: _, systemd, patience, open } = self;
         info!("told to end: new clients go elsewhere, then the service stops");
         systemd.stopping("the service stops");
         let in_order = runtime.block_on(async {
@@ -200,10 +216,79 @@ impl Daemon {
         drop(running);
         Ok(())
     }
+
+    /// Goes on as the program and the file that are there now, in this same process: the filter
+    /// stays in the kernel, the service runs on, and nobody else notices, if the next one is there
+    /// before the lease ends. Gives the daemon back where that cannot be now.
+    ///
+    /// # Errors
+    /// [`FarmError`]: no process goes on. The filter takes nothing once its lease is over.
+    fn replace(self, refuse: Restart) -> Result<Self, FarmError> {
+        let Self { runtime, running, desk, restarts, systemd, patience, open } = self;
+        systemd.reloading();
+        let node = desk.node();
+        match running.hand_over(node.timing(Duration::ZERO).interval * HAND_OVER) {
+            Ok(baton) => {
+                let mut bytes = Vec::new();
+                baton.encode(&mut bytes);
+                if let Err(error) = std::fs::write(baton_file(&node), bytes) {
+                    warn!(%error, "nothing is handed over: the next daemon begins anew");
+                }
+                let mut next = Command::new(&desk.program);
+                next.args(std::env::args_os().skip(1));
+                // All that is open here closes by itself, at once.
+                Err(DaemonError::Exec(next.exec()).into())
+            }
+            Err(running) => {
+                let text = "a change is under way: order it again in a moment";
+                warn!("not restarted: {text}");
+                // Who asked may have gone.
+                let _ = refuse.send(Refused::new(Exit::Busy, text));
+                systemd.ready(&format!("a member of {}", node.raw.module));
+                Ok(Self { runtime, running, desk, restarts, systemd, patience, open })
+            }
+        }
+    }
 }
 
-/// Works until it is told to end; `false` when the node has ended by itself.
-async fn work(desk: &FarmDesk, systemd: &Notifier) -> Result<bool, FarmError> {
+/// Why the daemon does not go on as it is.
+#[derive(Debug)]
+enum Next {
+    /// The node has ended by itself.
+    Ended,
+    /// It is told to end.
+    Stop,
+    /// The next program is to go on.
+    Restart(Restart),
+}
+
+/// What one process leaves to the next.
+fn baton_file(node: &FarmNode) -> PathBuf {
+    node.raw.run.join(format!("{}.baton", node.raw.module))
+}
+
+/// It is used once, by whoever comes next.
+fn take_baton(file: &Path) -> Option<Baton> {
+    let bytes = std::fs::read(file).ok()?;
+    if let Err(error) = std::fs::remove_file(file) {
+        warn!(%error, "what was handed over could be used twice: it is not used");
+        return None;
+    }
+    match Baton::decode(&bytes) {
+        Ok(baton) => Some(baton),
+        Err(why) => {
+            warn!(%why, "what was handed over cannot be read: begins anew");
+            None
+        }
+    }
+}
+
+/// Works until something else is to be done.
+async fn work(
+    desk: &FarmDesk,
+    restarts: &mut mpsc::Receiver<Restart>,
+    systemd: &Notifier,
+) -> Result<Next, FarmError> {
     let mut signals = Signals::new().map_err(FarmError::System)?;
     systemd.ready(&format!("a member of {}", desk.node().raw.module));
     let alive = systemd.keep_alive(async || desk.handle.view().await.is_ok());
@@ -212,9 +297,9 @@ async fn work(desk: &FarmDesk, systemd: &Notifier) -> Result<bool, FarmError> {
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = &mut alive => return Ok(false),
+            () = &mut alive => return Ok(Next::Ended),
             told = signals.next() => match told {
-                Told::End => return Ok(true),
+                Told::End => return Ok(Next::Stop),
                 Told::Reload => match desk.reload_now().await {
                     Ok(said) => info!("{said}"),
                     Err(refused) => {
@@ -222,7 +307,8 @@ async fn work(desk: &FarmDesk, systemd: &Notifier) -> Result<bool, FarmError> {
                     }
                 },
             },
-            _ = look.tick() => if !desk.look().await { return Ok(false) },
+            Some(refuse) = restarts.recv() => return Ok(Next::Restart(refuse)),
+            _ = look.tick() => if !desk.look().await { return Ok(Next::Ended) },
         }
     }
 }
@@ -289,11 +375,20 @@ fn scripts(node: &FarmNode, folder: &Folder) -> Result<Scripts, FarmError> {
     })?)
 }
 
-/// Opens the plane and starts the node.
+/// Where packets are decided on, as it is told.
+#[derive(Debug)]
+pub(super) struct PlaneTold {
+    pub(super) name: &'static str,
+    pub(super) why: String,
+    pub(super) hash: Hash,
+}
+
+/// Opens the plane and starts the node, in the place of an earlier process if that left something.
 fn run(
     node: &FarmNode,
     application: Box<dyn Application>,
-) -> Result<(Running, &'static str, String), FarmError> {
+    baton: Option<&Baton>,
+) -> Result<(Running, PlaneTold), FarmError> {
     let interface = node.raw.interface.clone();
     let mac = match mac_of(&interface) {
         Ok(mac) => Some(mac),
@@ -302,19 +397,24 @@ fn run(
         }
     };
     let mac = mac.filter(|_| node.raw.mode == RawMode::Directed);
-    let chosen = choose(node)?;
-    let config = node.config(chosen.hash, mac, chosen.tick)?;
+    let begin = if baton.is_some() { Begin::Adopted } else { Begin::Shut };
+    let Chosen { plane, name, why, hash, tick } = choose(node, begin)?;
+    let config = node.config(hash, mac, tick)?;
     let names = node.names.clone();
-    let running = start(Setup {
+    let setup = Setup {
         config,
         key: node.key.clone(),
         links: links(node),
-        plane: chosen.plane,
+        plane,
         front: Some(Front { interface }),
         application,
         observer: Box::new(move |event| say(&names, event)),
-    })?;
-    Ok((running, chosen.name, chosen.why))
+    };
+    let running = match baton {
+        Some(baton) => resume(setup, baton),
+        None => start(setup),
+    };
+    Ok((running?, PlaneTold { name, why, hash }))
 }
 
 fn links(node: &FarmNode) -> Vec<Link> {
@@ -367,8 +467,8 @@ fn watch(
 }
 
 /// A thread that passes orders on, since those who have them must not wait.
-fn teller(handle: Handle) -> io::Result<mpsc::Sender<Order>> {
-    let (tell, orders) = mpsc::channel::<Order>();
+fn teller(handle: Handle) -> io::Result<std_mpsc::Sender<Order>> {
+    let (tell, orders) = std_mpsc::channel::<Order>();
     let runtime = Builder::new_current_thread().build()?;
     std::thread::Builder::new().name("ha-farm-check".into()).spawn(move || {
         while let Ok(order) = orders.recv() {
@@ -431,6 +531,8 @@ impl http::Source for Shared {
     }
 }
 
+/// Intervals that it may take until there is no change under way.
+const HAND_OVER: u32 = 10;
 /// How often the node is looked at for load balancers: sooner than they ask.
 const LOOK: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(20);

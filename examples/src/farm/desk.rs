@@ -17,9 +17,15 @@ use ha_core::linux::farm::Handle;
 use ha_core::linux::plane::Counters;
 use ha_core::metrics::{FarmSample, Packets, render_farm};
 use ha_core::proto::{ModuleId, NodeId};
+use tokio::sync::{mpsc, oneshot};
 
 use super::config::FarmNode;
+use super::daemon::PlaneTold;
+use super::plane::hash;
 use super::service::called;
+
+/// Who waits to hear why the daemon was not replaced.
+pub(super) type Restart = oneshot::Sender<Refused>;
 
 /// The desk of a farm's daemon.
 #[derive(Debug)]
@@ -28,10 +34,16 @@ pub struct FarmDesk {
     /// What runs.
     pub(super) node: Mutex<FarmNode>,
     pub(super) handle: Handle,
-    pub(super) plane: &'static str,
-    pub(super) plane_why: String,
+    /// The program that goes on after a restart.
+    pub(super) program: PathBuf,
+    pub(super) restarts: mpsc::Sender<Restart>,
+    pub(super) plane: PlaneTold,
     /// What its node saw last.
     pub(super) seen: Mutex<Option<View>>,
+    /// When this process began to be its daemon.
+    pub(super) since: Instant,
+    /// Its verdict, and when that began.
+    pub(super) verdict: Mutex<Option<(&'static str, Instant)>>,
     pub(super) checkers: Option<Checkers>,
     /// Whether the files differ, and when that was looked at.
     pub(super) compared: Mutex<Option<(Instant, bool)>>,
@@ -53,9 +65,10 @@ impl FarmDesk {
 
     /// Looks at the node; `false` when it has ended.
     pub(super) async fn look(&self) -> bool {
-        let view = self.handle.view().await.ok();
-        let lives = view.is_some();
-        *locked(&self.seen) = view;
+        // For how long its verdict is what it is, is known without anybody who asks.
+        let report = self.farm(&self.module()).await;
+        let lives = report.is_some();
+        *locked(&self.seen) = report.map(|report| report.view);
         lives
     }
 
@@ -70,6 +83,19 @@ impl FarmDesk {
             named.map_or_else(|| called(rule), |service| service.name.clone())
         };
         view.services.iter().map(|service| name(&service.rule)).collect()
+    }
+
+    /// When this verdict began.
+    fn verdict_since(&self, verdict: &'static str) -> Instant {
+        let mut last = locked(&self.verdict);
+        match *last {
+            Some((of, since)) if of == verdict => since,
+            Some(_) | None => {
+                let now = Instant::now();
+                *last = Some((verdict, now));
+                now
+            }
+        }
     }
 
     fn checkers_of(&self, module: &str) -> Vec<Checker> {
@@ -130,6 +156,45 @@ impl FarmDesk {
         Ok(said.into())
     }
 
+    /// Goes on as the program and the file that are there now; returns only if that cannot be.
+    async fn restart(&self) -> Result<(), Refused> {
+        let read = FarmNode::read(&self.file);
+        let read = read.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
+        if let Some(field) = self.breaks(&read)? {
+            let text = format!(
+                "{field} of the file is not what runs, and connections would break by it: put it \
+                 back, or restart the unit"
+            );
+            return Err(Refused::new(Exit::Config, text));
+        }
+        let (refuse, answer) = oneshot::channel();
+        let ending = || Refused::new(Exit::Unavailable, "the daemon is ending");
+        self.restarts.send(refuse).await.map_err(|_| ending())?;
+        // Nobody answers for a process that is replaced.
+        Err(answer.await.unwrap_or_else(|_| ending()))
+    }
+
+    /// The first field in which a file differs from what runs so that nothing can be handed over.
+    fn breaks(&self, read: &FarmNode) -> Result<Option<&'static str>, Refused> {
+        let running = self.node();
+        let hash = hash(read, self.plane.name);
+        let hash = hash.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
+        let (a, b) = (&running.raw, &read.raw);
+        let same = [
+            ("node or member", running.identity() == read.identity()),
+            ("interval", running.timing(Duration::ZERO) == read.timing(Duration::ZERO)),
+            ("service", running.rules() == read.rules()),
+            ("interface", a.interface == b.interface && a.module == b.module && a.run == b.run),
+            ("mode", a.mode == b.mode),
+            ("plane", a.plane == b.plane),
+            ("hash_key_file", hash == self.plane.hash),
+            ("buckets", a.buckets == b.buckets),
+            ("uncovered", a.uncovered == b.uncovered),
+            ("isolated", a.isolated == b.isolated),
+        ];
+        Ok(same.iter().find(|(_, same)| !same).map(|(field, _)| *field))
+    }
+
     async fn sample(&self) -> Option<FarmSample> {
         let view = self.handle.view().await.ok()?;
         let counters = self.handle.counters().await.ok()?.ok();
@@ -138,7 +203,7 @@ impl FarmDesk {
         let checkers = self.checkers_of(&node.raw.module);
         Some(FarmSample {
             module: node.raw.module.clone(),
-            ready: is_ready(&view),
+            ready: view.is_ready(),
             members: node.names.clone(),
             services,
             packets: counters.as_ref().map(packets),
@@ -146,11 +211,6 @@ impl FarmDesk {
             view,
         })
     }
-}
-
-/// Whether clients are to be sent here: it takes, and new ones too.
-fn is_ready(view: &View) -> bool {
-    view.why.is_none() && !view.drained
 }
 
 /// The first field in which two files differ that is told to a node but once.
@@ -250,18 +310,23 @@ impl Desk for FarmDesk {
             return None;
         }
         let view = self.handle.view().await.ok()?;
-        Some(FarmReport {
+        let mut report = FarmReport {
             name: node.raw.module.clone(),
             id: ModuleId(node.raw.id),
             members: node.names.clone(),
             services: Self::names(&node, &view),
             mode: node.raw.mode.name().into(),
-            plane: self.plane.into(),
-            plane_why: self.plane_why.clone(),
+            plane: self.plane.name.into(),
+            plane_why: self.plane.why.clone(),
             view,
+            verdict_for: Duration::ZERO,
+            up: self.since.elapsed(),
+            takeover: node.takeover(),
             checkers: self.checkers_of(&node.raw.module),
             config_differs: self.differs(),
-        })
+        };
+        report.verdict_for = self.verdict_since(report.verdict()).elapsed();
+        Some(report)
     }
 
     async fn order_farm(&self, _farm: &str, verb: FarmVerb) -> Result<(), Refused> {
@@ -270,6 +335,7 @@ impl Desk for FarmDesk {
             FarmVerb::Gate { open } => Order::Gate(open),
             FarmVerb::Start => Order::Start,
             FarmVerb::Stop => Order::Stop { force: false },
+            FarmVerb::RestartDaemon => return self.restart().await,
             FarmVerb::Weight { weight, service: None, node: _ } => {
                 Order::Weight { service: None, weight }
             }
@@ -291,7 +357,7 @@ impl Desk for FarmDesk {
 
 impl Source for FarmDesk {
     fn ready(&self, module: &str) -> Option<bool> {
-        (module == self.module()).then(|| locked(&self.seen).as_ref().is_some_and(is_ready))
+        (module == self.module()).then(|| locked(&self.seen).as_ref().is_some_and(View::is_ready))
     }
 
     async fn metrics(&self) -> Option<String> {

@@ -41,44 +41,75 @@ pub enum NoPlane {
 
 impl fmt::Debug for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chosen").field("name", &self.name).field("why", &self.why).finish()
+        f.debug_struct("Chosen")
+            .field("name", &self.name)
+            .field("why", &self.why)
+            .field("tick", &self.tick)
+            .finish_non_exhaustive()
     }
 }
 
-/// Opens the plane that the file asks for, shut.
+/// How a plane is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Shut, whatever was left there.
+    Shut,
+    /// As an earlier process left it, to the end of its lease.
+    Adopted,
+}
+
+/// Opens the plane that the file asks for.
 ///
 /// # Errors
-/// [`NoPlane`], in one line; nothing was left in the kernel.
-pub fn choose(node: &FarmNode) -> Result<Chosen, NoPlane> {
+/// [`NoPlane`], in one line; nothing was left in the kernel, but for what was to be adopted.
+pub fn choose(node: &FarmNode, begin: Begin) -> Result<Chosen, NoPlane> {
     match node.raw.plane {
-        RawPlane::Bpf => bpf(node, "configured"),
-        RawPlane::Nft => nft(node, "configured"),
-        RawPlane::Auto => match bpf(node, "auto: the best that this kernel can do") {
+        RawPlane::Bpf => bpf(node, begin, "configured"),
+        RawPlane::Nft => nft(node, begin, "configured"),
+        RawPlane::Auto => match bpf(node, begin, "auto: the best that this kernel can do") {
             Err(NoPlane::Plane(lacks)) => {
                 warn!(%lacks, "no BPF: every member needs plane = \"nft\" then");
-                nft(node, &format!("auto: {lacks}"))
+                nft(node, begin, &format!("auto: {lacks}"))
             }
             chosen => chosen,
         },
     }
 }
 
-fn nft(node: &FarmNode, why: &str) -> Result<Chosen, NoPlane> {
-    let [a, b, c, d, ..] = secret(node)?;
+/// What chooses the buckets on a plane of this name.
+///
+/// # Errors
+/// The key's file.
+pub fn hash(node: &FarmNode, plane: &str) -> Result<Hash, StartError> {
+    let key = secret(node)?;
+    let [a, b, c, d, ..] = key;
     let seed = u32::from_be_bytes([a, b, c, d]);
-    let plane = Nft::open(nft::Settings {
+    Ok(if plane == "nft" { Hash::Jhash { seed } } else { Hash::Sip { key } })
+}
+
+fn nft(node: &FarmNode, begin: Begin, why: &str) -> Result<Chosen, NoPlane> {
+    let hash = hash(node, "nft")?;
+    let settings = nft::Settings {
         module: node.raw.module.clone(),
         interfaces: vec![node.raw.interface.clone()],
-    })?;
+    };
+    let plane = match begin {
+        Begin::Shut => Nft::open(settings),
+        Begin::Adopted => Nft::adopt(settings),
+    };
     let why = format!("{why}; connections of clients that move break");
-    let (plane, hash) = (Box::new(plane), Hash::Jhash { seed });
+    let plane = Box::new(plane?);
     Ok(Chosen { plane, name: "nft", why, hash, tick: TICK })
 }
 
-fn bpf(node: &FarmNode, why: &str) -> Result<Chosen, NoPlane> {
-    let hash = Hash::Sip { key: secret(node)? };
+fn bpf(node: &FarmNode, begin: Begin, why: &str) -> Result<Chosen, NoPlane> {
+    let hash = hash(node, "bpf")?;
     let settings = Settings::new(node.raw.module.clone(), vec![node.raw.interface.clone()]);
-    let bpf = Bpf::open(settings)?;
+    let bpf = match begin {
+        Begin::Shut => Bpf::open(settings),
+        Begin::Adopted => Bpf::adopt(settings),
+    };
+    let bpf = bpf?;
     let mut why = String::from(why);
     for note in bpf.notes() {
         why.push_str("; ");

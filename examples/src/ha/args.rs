@@ -201,6 +201,9 @@ pub enum OfFarm {
         #[command(flatten)]
         confirm: Confirm,
     },
+    /// Of a farm: the daemon goes on as the program and the file that are there now; its filter
+    /// stays in the kernel meanwhile, and no connection breaks
+    RestartDaemon(Confirm),
     /// Of a farm: who owns which buckets
     Table {
         /// Of this service only
@@ -273,6 +276,8 @@ pub enum State {
     Prim,
     /// Primary without, ready.
     Alone,
+    /// Of a farm: this member has all that is its own, and takes new clients.
+    Up,
     /// The service runs on one of the nodes.
     Serving,
     /// A takeover would succeed.

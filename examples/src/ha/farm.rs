@@ -1,17 +1,21 @@
 //! A farm: how it is doing, and orders to one of its members.
 
-use std::time::Duration;
+use std::fmt::Write as _;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use ha_core::control::protocol::{Reply, Request};
 use ha_core::control::{Exit, FarmStatus, FarmTable, FarmVerb, Plan, Refused};
+use ha_core::proto::Role;
 use ha_core::verdict::span;
 
-use super::args::Confirm;
+use super::args::{Confirm, State};
 use super::ask::{self, Answers, strange};
 use super::order::confirm;
 use super::output::Output;
 use super::run::{At, End};
-use super::show::{self, Style};
+use super::see;
+use super::show::{self, Page, Style, time};
 
 /// How the farms of the daemon are doing; `None` where it is no farm's.
 pub(super) fn farms(at: &At<'_>) -> Result<Option<Vec<FarmStatus>>, Refused> {
@@ -30,13 +34,14 @@ pub(super) fn give(at: &At<'_>, verb: FarmVerb, how: Confirm) -> Result<End, Ref
         Reply::Plan(plan) => plan,
         other => return Err(strange(&other)),
     };
-    if let Some(refused) = plan.refused {
-        return Err(refused);
-    }
     if !at.output.json {
         Output::line(show::plan(&plan, at.output.style).trim_end());
     } else if how.plan {
         Output::json(&Reply::Plan(plan.clone()));
+    }
+    let forced = how.force && plan.overridable;
+    if let Some(refused) = plan.refused.filter(|_| !forced) {
+        return Err(refused);
     }
     if how.plan {
         return Ok(End::Exit(Exit::Done));
@@ -46,15 +51,49 @@ pub(super) fn give(at: &At<'_>, verb: FarmVerb, how: Confirm) -> Result<End, Ref
     }
     let wait = at.timeout.unwrap_or(WAIT);
     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    let order = Request::FarmOrder { module: at.named(), verb, wait_ms };
+    let restarts = verb == FarmVerb::RestartDaemon;
+    let order = Request::FarmOrder { module: at.named(), verb, force: how.force, wait_ms };
+    let began = Instant::now();
     let mut answers = Answers::of(at.socket, &order, Some(wait + ask::PATIENCE))?;
-    match answers.next()? {
-        Some(answer @ Reply::Said(_)) if at.output.json => Output::json(&answer),
-        Some(Reply::Said(said)) => Output::line(&said),
-        Some(other) => return Err(strange(&other)),
-        None => return Err(Refused::new(Exit::Unavailable, "the daemon has ended")),
+    let said = match answers.next() {
+        Ok(Some(Reply::Said(said))) => said,
+        Ok(Some(other)) => return Err(strange(&other)),
+        // It said nothing against it, and is replaced.
+        Ok(None) if restarts => next_daemon(at, began, wait)?,
+        Err(refused) if restarts && refused.exit == Exit::Unavailable => {
+            next_daemon(at, began, wait)?
+        }
+        Ok(None) => return Err(Refused::new(Exit::Unavailable, "the daemon has ended")),
+        Err(refused) => return Err(refused),
+    };
+    if at.output.json {
+        Output::json(&Reply::Said(said));
+    } else {
+        Output::line(&said);
     }
     Ok(End::Exit(Exit::Done))
+}
+
+/// Waits for a daemon that is younger than the order, and takes what is its own.
+fn next_daemon(at: &At<'_>, began: Instant, wait: Duration) -> Result<String, Refused> {
+    loop {
+        let farms = farms(at).ok().flatten().unwrap_or_default();
+        let young = |farm: &FarmStatus| Duration::from_millis(farm.up_ms) <= began.elapsed();
+        if let Some(farm) = farms.iter().find(|farm| young(farm) && farm.role == Role::Up) {
+            let took = span(began.elapsed());
+            return Ok(format!("restart-daemon: done in {took}, view {}", view_of(farm)));
+        }
+        if began.elapsed() >= wait {
+            let text =
+                "restart-daemon: given, and the next daemon does not serve yet: see its journal";
+            return Err(Refused::new(Exit::Running, text));
+        }
+        sleep(PAUSE);
+    }
+}
+
+fn view_of(farm: &FarmStatus) -> &str {
+    farm.view.as_deref().unwrap_or("none")
 }
 
 /// Who owns which buckets.
@@ -80,89 +119,153 @@ fn table_page(table: &FarmTable) -> String {
             [] => String::new(),
             previous => format!("  drains from {}", previous.join(", ")),
         };
-        text.push_str(&format!("  {:>4}-{:<4}  {owner}{before}\n", run.first, run.last));
+        writeln!(text, "  {:>4}-{:<4}  {owner}{before}", run.first, run.last)
+            .expect("a text takes all");
     }
     text
 }
 
 /// For a monitor: the worst of them, and what it says.
-pub(super) fn check(farms: &[FarmStatus]) -> End {
+pub(super) fn check(at: &At<'_>, farms: &[FarmStatus]) -> End {
     let severity = |farm: &FarmStatus| match farm.verdict.as_str() {
         "PROTECTED" => 0,
         "UNPROTECTED" => 1,
         _ => 2,
     };
-    for farm in farms {
-        let why = farm.why.as_deref().unwrap_or("others go on if this member dies");
-        Output::line(&format!("{} {}: {why}", farm.module, farm.verdict));
+    if at.output.json {
+        Output::json(&Reply::Farms(farms.into()));
+    } else {
+        for farm in farms {
+            let calm = format!("if {} dies now, {}", farm.node, farm.if_dies);
+            let why = farm.why.as_ref().unwrap_or(&calm);
+            Output::line(&format!("{} {}: {why}", farm.module, farm.verdict));
+        }
     }
     End::Own(farms.iter().map(severity).max().unwrap_or(3))
 }
 
-/// One farm, as `ha status` shows it.
+/// One farm, as `ha status` shows it. No line is longer than the style's columns, unless a single
+/// word is.
 pub fn status(farm: &FarmStatus, style: Style) -> String {
-    let mut lines = vec![head(farm, style)];
-    let widest = farm.members.iter().map(|member| member.name.chars().count()).max();
-    let widest = widest.unwrap_or(4).max(4);
+    let mut page = Page::new(style);
+    page.head(&farm.module, &farm.verdict, farm.verdict_for_ms);
+    shares(&mut page, farm, style);
+    for member in farm.members.iter().filter(|member| member.why.is_some()) {
+        let ago = member.age_ms.filter(|age| *age > STALE_MS);
+        let ago = ago.map(|age| format!(", heard {} ago", time(age))).unwrap_or_default();
+        let why = member.why.as_deref().unwrap_or_default();
+        page.row(&member.name, &format!("{why}{ago}"));
+    }
+    for (one, other) in &farm.missing {
+        page.row("missing", &format!("{one} does not hear {other}"));
+    }
+    let announcer = farm.announcer.as_deref().unwrap_or("nobody");
+    let view = view_of(farm);
+    page.row("view", &format!("{view}, {}, announcer {announcer}", farm.mode));
+    page.row("plane", &format!("{}: {}", farm.plane, farm.plane_why));
+    if !farm.checkers.is_empty() {
+        page.row("checks", &checkers(farm));
+    }
+    if !farm.waits_for.is_empty() {
+        page.row("waits", &format!("for {}", farm.waits_for.join(", ")));
+    }
+    if let Some(why) = &farm.why {
+        page.row("why", why);
+    }
+    page.plain(&format!("if {} dies now: {}", farm.node, farm.if_dies));
+    if let Some(next) = &farm.next {
+        page.row("next", next);
+    }
+    if farm.config_differs {
+        page.row("note", "the file says something else than what runs: ha reload");
+    }
+    page.text
+}
+
+/// Each service with a bar for each member.
+fn shares(page: &mut Page, farm: &FarmStatus, style: Style) {
+    let names = farm.members.iter().map(|member| member.name.chars().count());
+    let widest = names.max().unwrap_or(4).max(4);
+    // What stands beside a bar: two gaps, a star, the share, and the longest state.
+    let bars = style.columns.saturating_sub(widest + 27).clamp(8, BAR);
     for (at, service) in farm.services.iter().enumerate() {
-        lines.push(format!("  {}", service_line(service.name.as_str(), service.draining, farm)));
+        page.plain(&service_line(&service.name, service.draining, farm));
         for member in &farm.members {
             let own = member.buckets.get(at).copied().unwrap_or(0);
             let star = if member.name == farm.node { "*" } else { " " };
-            let state = member.state.replace('_', " ");
-            let name = &member.name;
-            let row = format!(
+            let (name, state) = (&member.name, member.state.replace('_', " "));
+            page.line(&format!(
                 "    {name:<widest$} {star} {} {:>3} %  {state}",
-                bar(own, service.buckets),
+                bar(own, service.buckets, bars),
                 percent(own, service.buckets),
-            );
-            lines.push(row);
+            ));
         }
     }
-    for member in farm.members.iter().filter(|member| member.why.is_some()) {
-        let age = member.age_ms.filter(|age| *age > 1_000).map(time).unwrap_or_default();
-        let ago = if age.is_empty() { age } else { format!(", heard {age} ago") };
-        let why = member.why.as_deref().unwrap_or_default();
-        lines.push(format!("  {:<8} {why}{ago}", member.name));
-    }
-    for (one, other) in &farm.missing {
-        lines.push(format!("  missing  {one} does not hear {other}"));
-    }
-    let announcer = farm.announcer.as_deref().unwrap_or("nobody");
-    let view = farm.view.as_deref().unwrap_or("none");
-    lines.push(format!("  view     {view}, {}, announcer {announcer}", farm.mode));
-    lines.push(format!("  plane    {}: {}", farm.plane, farm.plane_why));
-    if !farm.checkers.is_empty() {
-        lines.push(format!("  checks   {}", checkers(farm)));
-    }
-    if !farm.waits_for.is_empty() {
-        lines.push(format!("  waits    for {}", farm.waits_for.join(", ")));
-    }
-    if let Some(why) = &farm.why {
-        lines.push(format!("  why      {why}"));
-    }
-    if let Some(next) = &farm.next {
-        lines.push(format!("  next     {next}"));
-    }
-    if farm.config_differs {
-        lines.push("  note     the file says something else than what runs: ha reload".into());
-    }
-    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-fn head(farm: &FarmStatus, style: Style) -> String {
-    let gap = style.columns.saturating_sub(farm.module.chars().count() + farm.verdict.len());
-    let code = match farm.verdict.as_str() {
-        "PROTECTED" => "32",
-        "UNPROTECTED" => "33",
-        _ => "31",
+/// Why it is so, and what would happen.
+pub fn explain(farm: &FarmStatus, style: Style) -> String {
+    let mut page = Page::new(style);
+    page.head(&farm.module, &farm.verdict, farm.verdict_for_ms);
+    let me = &farm.node;
+    let now = match &farm.why {
+        Some(why) => why.clone(),
+        None if farm.ready => format!("{me} has its share of the clients, and others have theirs"),
+        None => format!("{me} takes no new clients; the others do"),
     };
-    let word = if style.colour {
-        format!("\x1b[1;{code}m{}\x1b[0m", farm.verdict)
+    page.row("now", &now);
+    page.plain(&format!("if {me} dies: {}", farm.if_dies));
+    let left = time(farm.lease_ms);
+    page.plain(&format!(
+        "if only its daemon dies: the same, and its filter takes nothing after {left} at most"
+    ));
+    let stay = if farm.plane == "nft" {
+        "those that move break: the plane nft looks up no connections"
     } else {
-        farm.verdict.clone()
+        "open connections stay where they are until they end, or the drain's time is over"
     };
-    format!("{}{}{word}", farm.module, " ".repeat(gap.max(2)))
+    page.plain(&format!("when members join, leave or drain: {stay}"));
+    for member in farm.members.iter().filter(|member| member.state != "serves") {
+        let why = member.why.as_deref().unwrap_or("no reason is known here");
+        page.row(&member.name, &format!("{}: {why}", member.state.replace('_', " ")));
+    }
+    page.text
+}
+
+/// What a farm's member is: `UP`, `WAIT` or `STOP`, and whether clients are to be sent there.
+pub(super) fn role(at: &At<'_>, farms: &[FarmStatus], quiet: bool) -> Result<End, Refused> {
+    if quiet {
+        let [farm] = farms else {
+            return Err(Refused::new(Exit::Usage, "which module? name one with -m"));
+        };
+        return Ok(End::Own(see::code(farm.role)));
+    }
+    if at.output.json {
+        Output::json(&Reply::Farms(farms.into()));
+        return Ok(End::Exit(Exit::Done));
+    }
+    for farm in farms {
+        let ready = if farm.ready { "ready" } else { "not ready" };
+        let name = if farms.len() > 1 { format!("{} ", farm.module) } else { String::new() };
+        Output::line(&format!("{name}{} {ready}", farm.role));
+    }
+    Ok(End::Exit(Exit::Done))
+}
+
+/// Whether a farm's member is in a state; a mirror's are none.
+pub(super) fn is(farm: &FarmStatus, state: State) -> Result<bool, Refused> {
+    match state {
+        State::Stop => Ok(farm.role == Role::Stop),
+        State::Wait => Ok(farm.role == Role::Wait),
+        State::Up => Ok(farm.role == Role::Up && farm.ready && farm.full),
+        State::Serving => Ok(farm.verdict != "DOWN"),
+        State::Protected => Ok(farm.verdict == "PROTECTED"),
+        State::Second | State::Prim | State::Alone => {
+            let text =
+                "that is a state of a mirror: a farm's are up, wait, stop, serving, protected";
+            Err(Refused::new(Exit::Usage, text))
+        }
+    }
 }
 
 fn service_line(name: &str, draining: u32, farm: &FarmStatus) -> String {
@@ -182,21 +285,21 @@ fn checkers(farm: &FarmStatus) -> String {
     farm.checkers.iter().map(one).collect::<Vec<_>>().join("   ")
 }
 
-fn bar(own: u32, all: u32) -> String {
-    let full = (own as usize * BAR).checked_div(all as usize).unwrap_or(0);
+fn bar(own: u32, all: u32, columns: usize) -> String {
+    let full = (own as usize * columns + all as usize / 2).checked_div(all as usize).unwrap_or(0);
     let full = if own > 0 { full.max(1) } else { 0 };
-    (0..BAR).map(|at| if at < full { '█' } else { '·' }).collect()
+    (0..columns).map(|at| if at < full { '█' } else { '·' }).collect()
 }
 
 fn percent(own: u32, all: u32) -> u32 {
     (own * 100 + all / 2).checked_div(all).unwrap_or(0)
 }
 
-fn time(millis: u64) -> String {
-    span(Duration::from_millis(millis))
-}
-
-/// Columns of a bar.
+/// Columns of a bar, where there is room.
 const BAR: usize = 30;
+/// What is older is no more than what was: its age is told.
+const STALE_MS: u64 = 1_000;
+/// Between two looks for the next daemon.
+const PAUSE: Duration = Duration::from_millis(50);
 /// An order takes an interval or two; a start runs scripts.
 const WAIT: Duration = Duration::from_mins(2);

@@ -9,11 +9,14 @@ use std::path::Path;
 use clap::CommandFactory;
 use ha_core::control::protocol::{Reply, Request};
 use ha_core::control::{Exit, Refused};
+use ha_core::driver::Driver;
 
 use super::args::{Config, Ha};
 use super::ask;
 use super::output::Output;
 use super::run::{At, End};
+use crate::farm::config::FarmNode;
+use crate::farm::effective::effective as farm_effective;
 use crate::node::check::{Open, check};
 use crate::node::config::Node;
 use crate::node::effective::{self, effective};
@@ -23,8 +26,27 @@ pub(super) fn node(file: &Path) -> Result<Node, Refused> {
     Node::read(file).map_err(|error| Refused::new(Exit::Config, error.to_string()))
 }
 
+/// Reads the file of a farm's node.
+fn farm(file: &Path) -> Result<FarmNode, Refused> {
+    FarmNode::read(file).map_err(|error| Refused::new(Exit::Config, error.to_string()))
+}
+
+/// Whether a file is a farm's: it has members.
+fn is_farm(file: &Path) -> bool {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("member"))
+}
+
 pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
     match action {
+        Config::Check { file } if is_farm(file) => {
+            let node = farm(file)?;
+            Output::line(&format!("{}: fine: {}", file.display(), node.raw.module));
+            if let Err(error) = Driver::check_key(&node.key) {
+                Output::note(&format!("ha: a daemon could not run it on this machine: {error}"));
+                return Ok(End::Exit(Exit::Config));
+            }
+        }
         Config::Check { file } => {
             let node = node(file)?;
             let modules: Vec<&str> = node.modules.iter().map(|it| &*it.name).collect();
@@ -36,10 +58,16 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
         }
         Config::Show { effective: true, file } => {
             let file = file.as_deref().unwrap_or(Path::new(effective::DEFAULT));
-            Output::line(effective(&node(file)?).trim_end());
+            let text =
+                if is_farm(file) { farm_effective(&farm(file)?) } else { effective(&node(file)?) };
+            Output::line(text.trim_end());
         }
         Config::Show { effective: false, file: Some(file) } => {
-            node(file)?;
+            if is_farm(file) {
+                drop(farm(file)?)
+            } else {
+                drop(node(file)?)
+            }
             let text = fs::read_to_string(file).map_err(|error| failed(file, &error))?;
             Output::line(text.trim_end());
         }

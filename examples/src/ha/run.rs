@@ -135,6 +135,7 @@ fn of_farm(at: &At<'_>, verb: &OfFarm) -> Result<End, Refused> {
         OfFarm::Gate { gate, confirm } => {
             farm::give(at, FarmVerb::Gate { open: *gate == Gate::Open }, *confirm)
         }
+        OfFarm::RestartDaemon(confirm) => farm::give(at, FarmVerb::RestartDaemon, *confirm),
         OfFarm::Table { service } => farm::table(at, service.as_deref()),
     }
 }

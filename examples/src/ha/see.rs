@@ -38,6 +38,15 @@ pub(super) fn status(at: &At<'_>, watch: bool) -> Result<End, Refused> {
 }
 
 pub(super) fn explain(at: &At<'_>) -> Result<End, Refused> {
+    if let Some(farms) = farm::farms(at)? {
+        if at.output.json {
+            Output::json(&Reply::Farms(farms));
+        } else {
+            let pages = farms.iter().map(|it| farm::explain(it, at.output.style));
+            Output::line(pages.collect::<Vec<_>>().join("\n").trim_end());
+        }
+        return Ok(End::Exit(Exit::Done));
+    }
     let modules = ask::status(at.socket, at.module)?;
     if at.output.json {
         Output::json(&Reply::Status(modules));
@@ -77,7 +86,7 @@ fn event_line(event: &EventLine) -> String {
 /// One line for each module; the worst is the code.
 pub(super) fn check(at: &At<'_>) -> Result<End, Refused> {
     if let Some(farms) = farm::farms(at)? {
-        return Ok(farm::check(&farms));
+        return Ok(farm::check(at, &farms));
     }
     let modules = ask::status(at.socket, at.module)?;
     let worst = modules.iter().map(severity).max().unwrap_or(3);
@@ -109,6 +118,9 @@ fn severity(status: &ModuleStatus) -> u8 {
 }
 
 pub(super) fn role(at: &At<'_>, quiet: bool) -> Result<End, Refused> {
+    if let Some(farms) = farm::farms(at)? {
+        return farm::role(at, &farms, quiet);
+    }
     let modules = ask::status(at.socket, at.module)?;
     if quiet {
         let [status] = &modules[..] else {
@@ -129,7 +141,7 @@ pub(super) fn role(at: &At<'_>, quiet: bool) -> Result<End, Refused> {
 }
 
 /// The codes of `SafeKit`.
-fn code(role: Role) -> u8 {
+pub(super) const fn code(role: Role) -> u8 {
     match role {
         Role::Stop => 0,
         Role::Wait => 1,
@@ -172,11 +184,27 @@ pub(super) fn wait(at: &At<'_>, state: State) -> Result<End, Refused> {
     let request = Request::Status { module: at.named(), watch };
     let mut answers = Answers::of(at.socket, &request, Some(ask::PATIENCE))?;
     while let Some(answer) = answers.next()? {
-        let Reply::Status(modules) = &answer else { return Err(strange(&answer)) };
-        let [status] = &modules[..] else {
+        let so = match &answer {
+            Reply::Status(modules) => {
+                if let [status] = &modules[..] {
+                    Some(is(status, state)?)
+                } else {
+                    None
+                }
+            }
+            Reply::Farms(farms) => {
+                if let [farm] = &farms[..] {
+                    Some(farm::is(farm, state)?)
+                } else {
+                    None
+                }
+            }
+            other => return Err(strange(other)),
+        };
+        let Some(so) = so else {
             return Err(Refused::new(Exit::Usage, "which module? name one with -m"));
         };
-        if is(status, state) {
+        if so {
             return Ok(End::Exit(Exit::Done));
         }
         if Instant::now() >= end {
@@ -189,10 +217,10 @@ pub(super) fn wait(at: &At<'_>, state: State) -> Result<End, Refused> {
     Ok(End::Exit(Exit::No))
 }
 
-fn is(status: &ModuleStatus, state: State) -> bool {
+fn is(status: &ModuleStatus, state: State) -> Result<bool, Refused> {
     let here = &status.here;
     let ready = |role: Role| here.role == role && here.ready;
-    match state {
+    Ok(match state {
         State::Stop => ready(Role::Stop),
         State::Wait => here.role == Role::Wait,
         State::Second => ready(Role::Second),
@@ -200,7 +228,11 @@ fn is(status: &ModuleStatus, state: State) -> bool {
         State::Alone => ready(Role::Alone),
         State::Serving => status.verdict != "DOWN",
         State::Protected => status.verdict == "PROTECTED",
-    }
+        State::Up => {
+            let text = "up is a state of a farm: a mirror's are prim, second, alone, wait, stop";
+            return Err(Refused::new(Exit::Usage, text));
+        }
+    })
 }
 
 /// How long a state is waited for unless `--timeout` says so.

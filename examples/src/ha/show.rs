@@ -81,28 +81,47 @@ pub fn plan(plan: &Plan, style: Style) -> String {
 }
 
 /// A page that grows line by line.
-struct Page {
+pub(super) struct Page {
     style: Style,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Page {
-    fn new(style: Style) -> Self {
+    pub(super) fn new(style: Style) -> Self {
         Self { style, text: String::new() }
     }
 
-    fn line(&mut self, line: &str) {
+    pub(super) fn line(&mut self, line: &str) {
         self.text.push_str(line.trim_end());
         self.text.push('\n');
     }
 
+    /// The module at the left, its verdict at the right, and for how long that is so.
+    pub(super) fn head(&mut self, module: &str, verdict: &str, for_ms: u64) {
+        let age = format!("for {}", time(for_ms));
+        let right = format!("{verdict}  {age}");
+        let space = self.style.columns.saturating_sub(module.chars().count() + right.len());
+        let gap = " ".repeat(space.max(2));
+        let code = match verdict {
+            "PROTECTED" => "32",
+            "UNPROTECTED" => "33",
+            _ => "31",
+        };
+        let word = if self.style.colour {
+            format!("\x1b[1;{code}m{verdict}\x1b[0m")
+        } else {
+            verdict.into()
+        };
+        self.line(&format!("{module}{gap}{word}  {age}"));
+    }
+
     /// A line with a word in front, wrapped.
-    fn row(&mut self, word: &str, text: &str) {
+    pub(super) fn row(&mut self, word: &str, text: &str) {
         self.wrapped(&format!("  {word:<8}"), text);
     }
 
     /// A line without, wrapped.
-    fn plain(&mut self, text: &str) {
+    pub(super) fn plain(&mut self, text: &str) {
         self.wrapped("  ", text);
     }
 
@@ -128,21 +147,7 @@ impl Page {
 }
 
 fn head(page: &mut Page, status: &ModuleStatus) {
-    let age = format!("for {}", time(status.verdict_for_ms));
-    let right = format!("{}  {age}", status.verdict);
-    let space = page.style.columns.saturating_sub(status.module.chars().count() + right.len());
-    let gap = " ".repeat(space.max(2));
-    let code = match status.verdict.as_str() {
-        "PROTECTED" => "32",
-        "UNPROTECTED" => "33",
-        _ => "31",
-    };
-    let word = if page.style.colour {
-        format!("\x1b[1;{code}m{}\x1b[0m", status.verdict)
-    } else {
-        status.verdict.clone()
-    };
-    page.line(&format!("{}{gap}{word}  {age}", status.module));
+    page.head(&status.module, &status.verdict, status.verdict_for_ms);
 }
 
 fn here(status: &ModuleStatus) -> String {
@@ -309,7 +314,7 @@ fn both_sides(status: &ModuleStatus) -> String {
     )
 }
 
-fn time(millis: u64) -> String {
+pub(super) fn time(millis: u64) -> String {
     span(Duration::from_millis(millis))
 }
 

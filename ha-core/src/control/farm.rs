@@ -7,12 +7,13 @@ use std::prelude::rust_2024::*;
 use std::vec;
 
 use ha_farm::Bucket;
-use ha_proto::{ModuleId, NodeId, NodeSet};
+use ha_proto::{ModuleId, NodeId, NodeSet, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::control::status::millis;
 use crate::control::{Checker, CheckerStatus, Exit, Plan, Refused};
-use crate::farm::{Peer, View};
+use crate::farm::{Peer, View, Why};
+use crate::verdict::span;
 
 /// How a farm's member is doing, as its daemon says it.
 #[derive(Clone, Debug)]
@@ -33,6 +34,12 @@ pub struct FarmReport {
     pub plane_why: String,
     /// What its node knows.
     pub view: View,
+    /// For how long its verdict is what it is ([`FarmReport::verdict`]).
+    pub verdict_for: Duration,
+    /// For how long this process has been its daemon.
+    pub up: Duration,
+    /// Until when, after the death of a member, the others have its clients.
+    pub takeover: Duration,
     /// Its checkers.
     pub checkers: Vec<Checker>,
     /// The configuration's file is not what runs.
@@ -52,10 +59,20 @@ pub struct FarmStatus {
     /// `PROTECTED`: others go on if this one dies. `UNPROTECTED`: it serves alone. `DOWN`: it takes
     /// nothing.
     pub verdict: String,
+    /// For how long.
+    pub verdict_for_ms: u64,
+    /// `UP`, it takes; `WAIT`, it takes nothing yet; or `STOP`, its application does not run.
+    pub role: Role,
+    /// Whether clients are to be sent here.
+    pub ready: bool,
     /// Why it is not protected.
     pub why: Option<String>,
-    /// What to do then.
+    /// What happens if this member dies now.
+    pub if_dies: String,
+    /// What to do where it is not protected.
     pub next: Option<String>,
+    /// How long its daemon has been running.
+    pub up_ms: u64,
     /// `invisible` or `directed`.
     pub mode: String,
     /// `bpf` or `nft`.
@@ -99,8 +116,8 @@ pub struct FarmMember {
     pub name: String,
     /// Its id.
     pub id: u8,
-    /// `serves`, `drained` (in the view, and no bucket is its own), `stands_by`, `disagrees` or
-    /// `silent`.
+    /// `serves`; `drained`, in the view, and no bucket is its own; `waits`, likewise, but its share
+    /// comes once it has drained elsewhere; `stands_by`, `disagrees` or `silent`.
     pub state: String,
     /// Why it does not serve, as far as this member knows.
     pub why: Option<String>,
@@ -174,6 +191,8 @@ pub enum FarmVerb {
     Start,
     /// Leave, and stop the application.
     Stop,
+    /// Go on as the program and the file that are there now; the filter stays meanwhile.
+    RestartDaemon,
 }
 
 impl FarmVerb {
@@ -185,6 +204,7 @@ impl FarmVerb {
             Self::Gate { .. } => "gate",
             Self::Start => "start",
             Self::Stop => "stop",
+            Self::RestartDaemon => "restart-daemon",
         }
     }
 
@@ -196,9 +216,13 @@ impl FarmVerb {
             Self::Drain { on: true, .. } | Self::Gate { open: false } => {
                 !owns() || view.id.is_none()
             }
-            Self::Drain { on: false, .. } | Self::Gate { open: true } => view.drained || owns(),
-            // The table follows within an interval, if the weight changes anything at all.
-            Self::Weight { .. } => true,
+            // Another reason may hold it back; and its buckets come once they have drained elsewhere.
+            Self::Drain { on: false, .. } | Self::Gate { open: true } => {
+                view.drained || weighs(view, view.me)
+            }
+            // The table follows within an interval, if the weight changes anything at all; and the
+            // next process answers for itself.
+            Self::Weight { .. } | Self::RestartDaemon => true,
             Self::Start => view.why.is_none(),
             Self::Stop => view.why.is_some(),
         }
@@ -217,7 +241,11 @@ impl FarmVerb {
                 };
                 (vec![format!("{me} takes no new clients: {others}"), stay], true)
             }
-            Self::Drain { on: false, .. } => (vec![format!("{me} gets its share again")], false),
+            Self::Drain { on: false, .. } => {
+                let later =
+                    "buckets whose connections still drain come to it when these have ended";
+                (vec![format!("{me} gets its share of new clients again"), later.into()], false)
+            }
             Self::Weight { weight: 0, .. } => {
                 (vec![format!("{me} takes no new clients: {others}")], true)
             }
@@ -231,29 +259,83 @@ impl FarmVerb {
             Self::Gate { open: false } => (vec![format!("{me}'s gate closes: {others}")], false),
             Self::Start => (vec![format!("the service of {me} starts, and it joins")], false),
             Self::Stop => {
-                let cut = format!("{me} leaves: {others}, and its open connections break");
+                let cut = if report.others() > 0 {
+                    format!("{me} leaves: {others}, and its open connections break")
+                } else {
+                    format!("{me} leaves, and nobody serves")
+                };
                 (vec![cut, format!("the service of {me} stops")], true)
             }
+            Self::RestartDaemon => {
+                let stays = format!(
+                    "its filter stays in the kernel, open for {} at most: no connection breaks \
+                     if the next process is there by then",
+                    span(report.view.lease)
+                );
+                let next = "it goes on as the program and the file that are there now";
+                (
+                    vec![
+                        format!("the daemon of {me} ends, and its service runs on"),
+                        stays,
+                        next.into(),
+                    ],
+                    false,
+                )
+            }
         };
-        let refused = self.refused(report);
+        let (refused, overridable) = match self.misplaced(report) {
+            Some(refused) => (Some(refused), false),
+            None => (self.unsafe_now(report), true),
+        };
         Plan {
             module: report.name.clone(),
             steps,
             takes_ms: None,
             away_ms: None,
             confirm,
+            overridable: overridable && refused.is_some(),
             refused,
-            overridable: false,
         }
     }
 
+    /// Why it would leave clients without a server.
+    fn unsafe_now(&self, report: &FarmReport) -> Option<Refused> {
+        match self {
+            Self::Drain { on: true, .. } | Self::Weight { weight: 0, service: None, .. } => {}
+            Self::RestartDaemon => {
+                let why = report.view.why?;
+                let text = format!(
+                    "{} takes nothing ({why}), so there is nothing to go on with: restart its \
+                     unit, or add --force",
+                    report.me()
+                );
+                return Some(Refused::new(Exit::Unsafe, text));
+            }
+            Self::Drain { on: false, .. }
+            | Self::Weight { .. }
+            | Self::Gate { .. }
+            | Self::Start
+            | Self::Stop => return None,
+        }
+        if report.others() > 0 {
+            return None;
+        }
+        let text = format!(
+            "no other member serves: new clients would be turned away; start one, or add --force \
+             to {} {} all the same",
+            self.name(),
+            report.me()
+        );
+        Some(Refused::new(Exit::Unsafe, text))
+    }
+
     /// Orders are given where they are obeyed.
-    fn refused(&self, report: &FarmReport) -> Option<Refused> {
+    fn misplaced(&self, report: &FarmReport) -> Option<Refused> {
         let (node, rest) = match self {
             Self::Drain { node, on: true } => (node, String::new()),
             Self::Drain { node, on: false } => (node, " --off".into()),
             Self::Weight { node, weight, .. } => (node, format!(" {weight}")),
-            Self::Gate { .. } | Self::Start | Self::Stop => return None,
+            Self::Gate { .. } | Self::Start | Self::Stop | Self::RestartDaemon => return None,
         };
         let names: Vec<&str> = report.members.values().map(String::as_str).collect();
         if node == report.me() {
@@ -272,6 +354,18 @@ impl FarmVerb {
 }
 
 impl FarmReport {
+    /// `PROTECTED`, `UNPROTECTED` or `DOWN`.
+    pub fn verdict(&self) -> &'static str {
+        judge(self).0
+    }
+
+    /// Other members that have a share.
+    fn others(&self) -> usize {
+        let serves = |&&node: &&NodeId| buckets(self, node).iter().any(|&own| own > 0);
+        let members = self.view.members.keys();
+        members.filter(serves).filter(|&&node| node != self.view.me).count()
+    }
+
     /// How this member is called.
     pub(crate) fn me(&self) -> &str {
         self.called(self.view.me)
@@ -296,8 +390,13 @@ impl FarmStatus {
             id: report.id.0,
             node: report.me().into(),
             verdict: verdict.into(),
+            verdict_for_ms: millis(report.verdict_for),
+            role: role(view),
+            ready: view.is_ready(),
+            if_dies: if_dies(report),
             why,
             next,
+            up_ms: millis(report.up),
             mode: report.mode.clone(),
             plane: report.plane.clone(),
             plane_why: report.plane_why.clone(),
@@ -335,13 +434,32 @@ fn judge(report: &FarmReport) -> (&'static str, Option<String>, Option<String>) 
         };
         return ("DOWN", Some(format!("{me} takes nothing: {why}")), Some(next.into()));
     }
-    let serving = view.members.keys().filter(|&&node| buckets(report, node).iter().any(|&b| b > 0));
-    let others = serving.filter(|&&node| node != view.me).count();
-    if others > 0 {
+    if report.others() > 0 {
         return ("PROTECTED", None, None);
     }
     let why = format!("{me} serves alone: if it dies, nobody does");
     ("UNPROTECTED", Some(why), Some("start another member, or end its drain".into()))
+}
+
+fn if_dies(report: &FarmReport) -> String {
+    let view = &report.view;
+    let owns = buckets(report, view.me).iter().any(|&own| own > 0);
+    if view.why.is_some() || !owns {
+        return "nothing changes: it has no clients".into();
+    }
+    match report.others() {
+        0 => "nobody serves".into(),
+        1 => format!("the other one has its clients within {}", span(report.takeover)),
+        _ => format!("the others have its clients within {}", span(report.takeover)),
+    }
+}
+
+fn role(view: &View) -> Role {
+    match view.why {
+        None => Role::Up,
+        Some(Why::Stopped) => Role::Stop,
+        Some(_) => Role::Wait,
+    }
 }
 
 /// A member's buckets, by service.
@@ -363,7 +481,7 @@ fn member(report: &FarmReport, node: NodeId) -> FarmMember {
         (state, why, Some(Duration::ZERO))
     } else {
         let peer = view.peers.get(&node).copied().unwrap_or_default();
-        let (state, why) = other(report, &peer, inside, owns);
+        let (state, why) = other(report, node, inside, owns);
         (state, why, peer.last.map(|last| view.at.saturating_since(last)))
     };
     FarmMember {
@@ -376,6 +494,11 @@ fn member(report: &FarmReport, node: NodeId) -> FarmMember {
     }
 }
 
+/// Whether a member has a part in the view's shares.
+fn weighs(view: &View, node: NodeId) -> bool {
+    view.services.iter().any(|service| service.weights.get(&node).is_some_and(|&own| own > 0))
+}
+
 fn myself(view: &View, owns: bool) -> (&'static str, Option<String>) {
     if let Some(why) = view.why {
         return ("stands_by", Some(format!("{why}")));
@@ -384,22 +507,31 @@ fn myself(view: &View, owns: bool) -> (&'static str, Option<String>) {
         let waits = (!view.full).then(|| "it waits to take all that is its own".into());
         return ("serves", waits);
     }
-    let why = if !view.gate {
-        "its gate is closed"
-    } else if !view.checked {
-        "a checker fails"
-    } else {
-        "it drains, or its weight is 0"
-    };
-    ("drained", Some(why.into()))
+    if !view.gate {
+        return ("drained", Some("its gate is closed".into()));
+    }
+    if !view.checked {
+        return ("drained", Some("a checker fails".into()));
+    }
+    without_share(view, view.me)
+}
+
+/// Of a member of the view that owns no bucket.
+fn without_share(view: &View, node: NodeId) -> (&'static str, Option<String>) {
+    if weighs(view, node) {
+        let why = "it gets its share once the connections there have had their time";
+        return ("waits", Some(why.into()));
+    }
+    ("drained", Some("it drains, or its weight is 0".into()))
 }
 
 fn other(
     report: &FarmReport,
-    peer: &Peer,
+    node: NodeId,
     inside: bool,
     owns: bool,
 ) -> (&'static str, Option<String>) {
+    let peer: Peer = report.view.peers.get(&node).copied().unwrap_or_default();
     if !peer.heard {
         let why = if peer.boot.is_some() { "it is silent" } else { "it was never heard" };
         return ("silent", Some(why.into()));
@@ -418,7 +550,7 @@ fn other(
         let why = if peer.takes { "it serves in another view" } else { "it is in no view yet" };
         return ("stands_by", Some(why.into()));
     }
-    if owns { ("serves", None) } else { ("drained", Some("it drains, or its weight is 0".into())) }
+    if owns { ("serves", None) } else { without_share(&report.view, node) }
 }
 
 fn services(report: &FarmReport) -> Vec<FarmService> {

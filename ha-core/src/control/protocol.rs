@@ -114,6 +114,9 @@ pub enum Request {
         /// The order.
         #[serde(flatten)]
         verb: FarmVerb,
+        /// Although it is refused as unsafe.
+        #[serde(default)]
+        force: bool,
         /// How long to wait, in milliseconds.
         wait_ms: u64,
     },

@@ -49,6 +49,13 @@ pub struct View {
     pub rejections: Rejections,
 }
 
+impl View {
+    /// Whether clients are to be sent to this node: it takes, and new ones too.
+    pub fn is_ready(&self) -> bool {
+        self.why.is_none() && !self.drained
+    }
+}
+
 /// One service, by the table of this node's view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {

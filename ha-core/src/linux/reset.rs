@@ -1,6 +1,6 @@
 //! Ends TCP connections to addresses that go away.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::io;
 use std::prelude::rust_2024::*;
@@ -24,10 +24,23 @@ use crate::driver::Clock;
 /// # Errors
 /// The kernel cannot (`Unsupported`), or does not allow it.
 pub(super) fn connections_to(addresses: &[IpAddr], clock: Clock) -> io::Result<usize> {
+    connections(TIME_MAX, clock, |_, server| addresses.contains(&server.ip()))
+}
+
+/// Likewise those that `which` chooses by the client's address and port and the server's; ends
+/// after `time` with what it has.
+///
+/// # Errors
+/// As [`connections_to`].
+pub(super) fn connections(
+    time: Duration,
+    clock: Clock,
+    which: impl Fn(SocketAddr, SocketAddr) -> bool,
+) -> io::Result<usize> {
     let mut netlink = Netlink::open(Some(SOCK_DIAG))?;
-    let (deadline, mut reset) = (clock.now() + TIME_MAX, 0);
+    let (deadline, mut reset) = (clock.now() + time, 0);
     for family in [AF_INET, AF_INET6] {
-        for request in connections(&mut netlink, family, addresses)? {
+        for request in found(&mut netlink, family, &which)? {
             if clock.now() >= deadline {
                 return Ok(reset);
             }
@@ -47,12 +60,12 @@ pub(super) fn connections_to(addresses: &[IpAddr], clock: Clock) -> io::Result<u
 /// connections.
 const TIME_MAX: Duration = Duration::from_millis(50);
 
-/// The connections of one family of sockets to these addresses, those of IPv4 in sockets of IPv6
+/// The connections of one family of sockets that `which` chooses, those of IPv4 in sockets of IPv6
 /// among them; each as a question for it alone.
-fn connections(
+fn found(
     netlink: &mut Netlink,
     family: u8,
-    addresses: &[IpAddr],
+    which: impl Fn(SocketAddr, SocketAddr) -> bool,
 ) -> io::Result<Vec<InetRequest>> {
     let socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
     let (extensions, states) = (ExtensionFlags::empty(), connected());
@@ -62,7 +75,10 @@ fn connections(
         SockDiagMessage::InetResponse(socket) => Some(socket.header.socket_id),
         _ => None,
     });
-    let ours = found.filter(|id| addresses.contains(&id.source_address.to_canonical()));
+    let ours = found.filter(|id| {
+        let client = SocketAddr::new(id.destination_address.to_canonical(), id.destination_port);
+        which(client, SocketAddr::new(id.source_address.to_canonical(), id.source_port))
+    });
     Ok(ours.map(|socket_id| InetRequest { socket_id, ..all.clone() }).collect())
 }
 

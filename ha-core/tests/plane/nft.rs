@@ -29,7 +29,7 @@ fn nftables_decides_as_rust_does() {
     let Some(mut rig) = Rig::start("nftables_decides") else { return };
     let seed = std::env::var("HA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let mut prng = Prng::new(seed);
-    let mut seen = [0_u64; 4];
+    let mut met = [0_u64; 4];
     for round in 0..FILTERS {
         let filter = filter(&mut prng);
         rig.install(&filter);
@@ -54,12 +54,12 @@ fn nftables_decides_as_rust_does() {
             rig.blame(&filter, &frames, open);
             panic!("seed {seed}, round {round}: {}\n{}", show(&counted), show(&expected));
         }
-        seen[0] += counted.services.iter().map(|of| of.accepted).sum::<u64>();
-        seen[1] += counted.services.iter().map(|of| of.forwarded).sum::<u64>();
-        seen[2] += counted.neighbour;
-        seen[3] += counted.dropped[Reason::Fragment.index()];
+        met[0] += counted.services.iter().map(|of| of.accepted).sum::<u64>();
+        met[1] += counted.services.iter().map(|of| of.forwarded).sum::<u64>();
+        met[2] += counted.neighbour;
+        met[3] += counted.dropped[Reason::Fragment.index()];
     }
-    assert!(seen.iter().all(|&seen| seen > 0), "some verdict was never one: {seen:?}");
+    assert!(met.iter().all(|&met| met > 0), "some verdict was never one: {met:?}");
 }
 
 #[test]

@@ -36,8 +36,9 @@ impl<D: Desk> Office<D> {
                 let report = self.farm(module.as_deref()).await?;
                 Ok(wire.say(Reply::Plan(verb.plan(&report))).await?)
             }
-            Request::FarmOrder { module, verb, wait_ms } => {
-                let said = self.order_farm(module.as_deref(), verb, wait_ms).await?;
+            Request::FarmOrder { module, verb, force, wait_ms } => {
+                let wait = Duration::from_millis(wait_ms);
+                let said = self.order_farm(module.as_deref(), verb, force, wait).await?;
                 Ok(wire.say(Reply::Said(said)).await?)
             }
             Request::Reload => Ok(wire.say(Reply::Said(self.desk.reload().await?)).await?),
@@ -111,17 +112,19 @@ impl<D: Desk> Office<D> {
         &self,
         module: Option<&str>,
         verb: FarmVerb,
-        wait_ms: u64,
+        force: bool,
+        wait: Duration,
     ) -> Result<String, Refused> {
         let report = self.farm(module).await?;
-        if let Some(refused) = verb.plan(&report).refused {
+        let plan = verb.plan(&report);
+        if let Some(refused) = plan.refused.filter(|_| !(force && plan.overridable)) {
             return Err(refused);
         }
         let name = verb.name();
         let began = Instant::now();
         self.desk.order_farm(&report.name, verb.clone()).await?;
         info!(module = report.name, order = name, "an order");
-        let end = began + Duration::from_millis(wait_ms);
+        let end = began + wait;
         loop {
             sleep(PAUSE).await;
             let now = self.farm(Some(&report.name)).await?;

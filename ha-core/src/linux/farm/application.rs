@@ -28,6 +28,10 @@ pub trait Application: Send {
     /// # Errors
     /// Something of it may run.
     fn stop(&mut self, force: bool) -> Result<(), HostError>;
+
+    /// It runs already: an earlier process of this node started it and handed over. The default
+    /// does nothing.
+    fn adopt(&mut self) {}
 }
 
 /// A member whose application somebody else starts and stops.
@@ -61,6 +65,10 @@ impl Scripted {
 }
 
 impl Application for Scripted {
+    fn adopt(&mut self) {
+        self.begun = true;
+    }
+
     fn start(&mut self) -> Result<(), HostError> {
         let shift = Shift { from: Role::Stop, to: Role::Up, epoch: Epoch::NONE };
         if !self.begun {
@@ -91,7 +99,14 @@ impl Application for Scripted {
 #[derive(Clone, Copy, Debug)]
 enum Job {
     Start(Ticket),
-    Stop { ticket: Ticket, force: bool },
+    Stop {
+        ticket: Ticket,
+        force: bool,
+    },
+    /// It runs, by an earlier process.
+    Adopt,
+    /// It is left to a next process.
+    Leave,
 }
 
 /// The thread that calls an application. Its queue is bounded by the orders that a node takes: each
@@ -121,6 +136,16 @@ impl Caller {
     /// Stops it, and answers.
     pub(super) fn stop(&self, ticket: Ticket, force: bool) {
         self.post(Job::Stop { ticket, force });
+    }
+
+    /// What it calls runs already.
+    pub(super) fn adopt(&self) {
+        self.post(Job::Adopt);
+    }
+
+    /// Ends, and leaves what runs to a next process.
+    pub(super) fn leave(self) {
+        self.post(Job::Leave);
     }
 
     fn post(&self, job: Job) {
@@ -156,6 +181,15 @@ fn serve(
             Job::Stop { ticket, force } => {
                 runs = false;
                 (ticket, "stop", guarded(|| application.stop(force)))
+            }
+            Job::Adopt => {
+                runs = true;
+                application.adopt();
+                continue;
+            }
+            Job::Leave => {
+                runs = false;
+                continue;
             }
         };
         if let Err(error) = &result {

@@ -49,6 +49,11 @@ pub enum FrontError {
     /// Another farm of this machine has the address.
     #[error("{0} is the virtual address of another farm on this machine, which runs")]
     Taken(IpAddr),
+    /// The process lacks a right.
+    #[error(
+        "the virtual addresses need {0}: run as root, or grant it (AmbientCapabilities= of systemd)"
+    )]
+    NotPermitted(&'static str),
     /// The system refuses something.
     #[error("the virtual addresses: {what}: {source}")]
     System {
@@ -329,7 +334,10 @@ fn take_frames_to(index: u32, mac: Mac) -> io::Result<()> {
 }
 
 fn system<T>(what: &'static str, result: io::Result<T>) -> Result<T, FrontError> {
-    result.map_err(|source| FrontError::System { what, source })
+    result.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => FrontError::NotPermitted("CAP_NET_ADMIN"),
+        _ => FrontError::System { what, source },
+    })
 }
 
 /// Between two announcements once the burst is over: below the ageing time of switches.

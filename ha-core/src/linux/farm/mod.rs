@@ -31,10 +31,12 @@
 
 mod application;
 mod front;
+mod sweep;
 mod turn;
 
 use core::fmt;
 use core::future::poll_fn;
+use core::time::Duration;
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::io;
@@ -47,13 +49,14 @@ use ha_proto::wire::LONG_MAX;
 use ha_proto::{Boot, NodeId};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, info_span};
+use tracing::{error, info, info_span, warn};
 
 use self::application::Caller;
 use self::front::Desk;
+use self::sweep::Sweeper;
 use self::turn::{Letter, Loop};
 use crate::driver::{self, Alarm, Clock, Port, Secrets, bind, random};
-use crate::farm::{self, Config, Event, Farm, Order, View};
+use crate::farm::{self, Baton, Config, Event, Farm, Order, View};
 use crate::linux::plane::{Counters, Plane, PlaneError};
 use crate::raw::Key;
 
@@ -165,7 +168,25 @@ const LETTERS_MAX: usize = 64;
 ///
 /// # Errors
 /// [`StartError`]; nothing runs then, no address is set, and the filter is shut and removed.
-pub fn start(mut setup: Setup) -> Result<Running, StartError> {
+pub fn start(setup: Setup) -> Result<Running, StartError> {
+    run(setup, None)
+}
+
+/// Goes on in the place of the process that gave this baton ([`Running::hand_over`]): filter,
+/// lease, addresses and application are as that one left them (F6). So `setup.plane` is one that
+/// was adopted ([`Bpf::adopt`](crate::linux::plane::bpf::Bpf::adopt),
+/// [`Nft::adopt`](crate::linux::plane::nft::Nft::adopt)).
+///
+/// A baton that is void, as after the end of its lease, is said in the log: then the filter is
+/// shut, and all begins anew as with [`start`].
+///
+/// # Errors
+/// As [`start`]. The application still runs then, if it did.
+pub fn resume(setup: Setup, baton: &Baton) -> Result<Running, StartError> {
+    run(setup, Some(baton))
+}
+
+fn run(mut setup: Setup, baton: Option<&Baton>) -> Result<Running, StartError> {
     setup.check()?;
     let secrets = Secrets::load(&setup.key)?;
     let sockets = setup.links.iter().map(|link| bind("links", link.local));
@@ -174,9 +195,10 @@ pub fn start(mut setup: Setup) -> Result<Running, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(thread_failed)?;
     let boot = Boot(random().map_err(thread_failed)?);
+    let successor = baton.and_then(|baton| succeed(&setup.config, &secrets, baton));
     let desk = {
         let _context = runtime.enter();
-        begin(&mut setup)
+        begin(&mut setup, successor.is_some())
     };
     let desk = match desk {
         Ok(desk) => desk,
@@ -194,7 +216,9 @@ pub fn start(mut setup: Setup) -> Result<Running, StartError> {
         let _span = info_span!("farm", node).entered();
         let ended = runtime.block_on(async move {
             let failed = |source| driver::Failure::Io { what: "putting the node together", source };
-            let node = assemble(setup, secrets, sockets, desk, boot, (letters, inbox));
+            let farm = successor
+                .map_or(Begin::Anew(boot), |(farm, until)| Begin::As(Box::new(farm), until));
+            let node = assemble(setup, secrets, sockets, desk, farm, (letters, inbox));
             let mut node = node.map_err(failed)?;
             let ended = poll_fn(|cx| node.poll(cx)).await;
             node.end(ended)
@@ -208,10 +232,31 @@ pub fn start(mut setup: Setup) -> Result<Running, StartError> {
     Ok(Running { handle, thread: Some(thread.map_err(thread_failed)?) })
 }
 
+/// How a node begins.
+enum Begin {
+    Anew(Boot),
+    /// As what an earlier process was, with a lease until then.
+    As(Box<Farm>, ha_proto::Instant),
+}
+
+/// What an earlier process was, if it may go on.
+fn succeed(config: &Config, secrets: &Secrets, baton: &Baton) -> Option<(Farm, ha_proto::Instant)> {
+    let now = Clock::of_the_machine().now();
+    match Farm::adopt(config.clone(), secrets.datagrams.clone(), baton, now) {
+        Ok(farm) => Some((farm, baton.until())),
+        Err(void) => {
+            warn!(%void, "begins anew, and cuts connections: what was handed over cannot be used");
+            None
+        }
+    }
+}
+
 /// Shuts what an earlier process left (F6), and sets the addresses behind a filter that takes
-/// nothing: the application may need them to start.
-fn begin(setup: &mut Setup) -> Result<Option<Desk>, StartError> {
-    setup.plane.lease(ha_proto::Instant::ZERO)?;
+/// nothing: the application may need them to start. A successor finds both as they shall be.
+fn begin(setup: &mut Setup, succeeds: bool) -> Result<Option<Desk>, StartError> {
+    if !succeeds {
+        setup.plane.lease(ha_proto::Instant::ZERO)?;
+    }
     let Some(front) = setup.front.take() else { return Ok(None) };
     let (me, policy) = (setup.config.identity().me, setup.config.policy());
     let nothing = ha_farm::Setup {
@@ -226,7 +271,9 @@ fn begin(setup: &mut Setup) -> Result<Option<Desk>, StartError> {
     let nothing = Filter::new(nothing, &tables, |_, _| false);
     let nothing = nothing.expect("a configuration is checked when it is made");
     let mut desk = Desk::open(front, policy.mode)?;
-    setup.plane.install(&nothing)?;
+    if !succeeds {
+        setup.plane.install(&nothing)?;
+    }
     if let Err(error) = desk.follow(&nothing) {
         desk.close();
         return Err(error.into());
@@ -240,7 +287,7 @@ fn assemble(
     secrets: Secrets,
     sockets: Vec<UdpSocket>,
     desk: Option<Desk>,
-    boot: Boot,
+    begin: Begin,
     (letters, inbox): (mpsc::Sender<Letter>, mpsc::Receiver<Letter>),
 ) -> io::Result<Loop> {
     let Setup { config, key: _, links, plane, front: _, application, observer } = setup;
@@ -251,7 +298,16 @@ fn assemble(
     let peers = links.into_iter().map(|link| link.peers).collect();
     let application = Caller::start(application, letters)?;
     let alarm = Alarm::new(clock)?;
-    let farm = Farm::new(config, secrets.datagrams, boot, clock.now());
+    let (farm, until) = match begin {
+        Begin::Anew(boot) => {
+            let farm = Farm::new(config, secrets.datagrams, boot, clock.now());
+            (farm, ha_proto::Instant::ZERO)
+        }
+        Begin::As(farm, until) => {
+            application.adopt();
+            (*farm, until)
+        }
+    };
     Ok(Loop {
         clock,
         alarm,
@@ -264,7 +320,11 @@ fn assemble(
         observer,
         inbox,
         leaving: None,
-        until: ha_proto::Instant::ZERO,
+        until,
+        handing: None,
+        handed: None,
+        filter: None,
+        sweeper: Sweeper::start()?,
     })
 }
 
@@ -310,6 +370,25 @@ impl Running {
         // One that has ended takes no letters.
         let _ = self.handle.letters.blocking_send(Letter::Leave);
         self.join()
+    }
+
+    /// Ends, and leaves filter, lease, addresses and application to the next process, which goes
+    /// on with what this gives ([`resume`]) and which nobody else notices: no connection breaks.
+    /// It has F, 180 ms, less what it takes to get here: the next program should be one that is
+    /// loaded already. What is given is used once.
+    ///
+    /// # Errors
+    /// All goes on as before: within `patience`, of some intervals, the node had nothing to hand
+    /// over (it takes nothing, or a change was under way), or it has ended ([`Running::wait`]).
+    pub fn hand_over(mut self, patience: Duration) -> Result<Baton, Self> {
+        let until = Clock::of_the_machine().now() + patience;
+        let (reply, answer) = oneshot::channel();
+        // One that has ended takes no letters.
+        let _ = self.handle.letters.blocking_send(Letter::HandOver { until, reply });
+        let Ok(baton) = answer.blocking_recv() else { return Err(self) };
+        // It has nothing left to fail with.
+        let _ = self.join();
+        Ok(baton)
     }
 
     /// Waits until it ends.

@@ -4,6 +4,7 @@ use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::prelude::rust_2024::*;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ha_farm::Filter;
@@ -14,8 +15,9 @@ use tracing::{debug, error, info, warn};
 use super::Failure;
 use super::application::Caller;
 use super::front::Desk;
+use super::sweep::Sweeper;
 use crate::driver::{self, Alarm, Clock, Port};
-use crate::farm::{Effect, Event, Farm, Input, Order, OrderError, Output, View};
+use crate::farm::{Baton, Effect, Event, Farm, Input, Order, OrderError, Output, View};
 use crate::linux::plane::{Counters, Plane, PlaneError};
 use crate::linux::reset;
 
@@ -32,6 +34,8 @@ pub(super) enum Letter {
     Counters(oneshot::Sender<Result<Counters, PlaneError>>),
     /// Leave the farm in order, and end.
     Leave,
+    /// End, and leave all to a next process; go on, if that cannot be by then.
+    HandOver { until: Instant, reply: oneshot::Sender<Baton> },
     /// End.
     End,
 }
@@ -54,6 +58,20 @@ pub(super) struct Loop {
     pub(super) leaving: Option<Leaving>,
     /// Until when the filter takes.
     pub(super) until: Instant,
+    /// A next process waits.
+    pub(super) handing: Option<Handing>,
+    /// What it gets, once all is closed.
+    pub(super) handed: Option<(Baton, oneshot::Sender<Baton>)>,
+    /// What the kernel decides by.
+    pub(super) filter: Option<Arc<Filter>>,
+    pub(super) sweeper: Sweeper,
+}
+
+/// Who waits for what a next process needs, and until when.
+#[derive(Debug)]
+pub(super) struct Handing {
+    until: Instant,
+    reply: oneshot::Sender<Baton>,
 }
 
 /// How far a node that leaves has got.
@@ -78,7 +96,7 @@ impl Loop {
             return Poll::Ready(Ok(()));
         }
         self.perform()?;
-        if self.leaving == Some(Leaving::Stopped) {
+        if self.leaving == Some(Leaving::Stopped) || self.handed.is_some() {
             return Poll::Ready(Ok(()));
         }
         if more {
@@ -135,6 +153,9 @@ impl Loop {
                     stop.expect("a stop is never refused");
                 }
                 Letter::Leave => {}
+                Letter::HandOver { until, reply } => {
+                    self.handing = Some(Handing { until, reply });
+                }
                 Letter::End => return true,
             }
         }
@@ -144,6 +165,7 @@ impl Loop {
 
     /// Does all that the node wants, in its order.
     fn perform(&mut self) -> Result<(), Failure> {
+        let mut renewed = false;
         while let Some(output) = self.farm.poll_output() {
             match output {
                 Output::Transmit { link, to, datagram } => {
@@ -155,6 +177,7 @@ impl Loop {
                     }
                 }
                 Output::Effect { ticket, effect } => {
+                    renewed |= matches!(effect, Effect::Lease(_));
                     if let Some(ok) = self.effect(ticket, effect)? {
                         let done = Input::Done { ticket, ok };
                         self.farm.handle_input(self.clock.now(), done);
@@ -163,8 +186,14 @@ impl Loop {
                 Output::Event(event) => {
                     debug!(?event);
                     (self.observer)(&event);
+                    if let Event::Drained { .. } = event {
+                        self.sweep();
+                    }
                 }
             }
+        }
+        if self.handing.is_some() {
+            self.hand_over(renewed);
         }
         if self.leaving == Some(Leaving::Asked) {
             // The application was stopped before.
@@ -173,10 +202,37 @@ impl Loop {
         Ok(())
     }
 
+    /// Right after the lease was renewed, since the next process has no longer than that; or not
+    /// at all, if there is nothing to hand over in time.
+    fn hand_over(&mut self, renewed: bool) {
+        let now = self.clock.now();
+        let baton = if renewed { self.farm.hand_over(now) } else { None };
+        match (baton, self.handing.take()) {
+            (Some(baton), Some(Handing { reply, .. })) => self.handed = Some((baton, reply)),
+            (None, Some(handing)) if now < handing.until => self.handing = Some(handing),
+            // Who is dropped here learns that all goes on.
+            (None, Some(_)) | (_, None) => {}
+        }
+    }
+
+    /// F8: at the drain end the owner takes all, so that what a previous owner still has of a
+    /// connection is of no use to anybody.
+    fn sweep(&self) {
+        if let Some(filter) = &self.filter {
+            self.sweeper.sweep(Arc::clone(filter));
+        }
+    }
+
     /// Does one thing; whether it was done, unless that is told later.
     fn effect(&mut self, ticket: Ticket, effect: Effect) -> Result<Option<bool>, Failure> {
         match effect {
-            Effect::Filter(filter) => Ok(Some(self.install(&filter))),
+            Effect::Filter(filter) => {
+                let written = self.install(&filter);
+                if written {
+                    self.filter = Some(filter);
+                }
+                Ok(Some(written))
+            }
             Effect::Lease(until) => {
                 let written = self.plane().lease(until);
                 match &written {
@@ -251,7 +307,8 @@ impl Loop {
         loop {
             let announced = self.desk.as_ref().and_then(Desk::due);
             let due = self.farm.poll_timeout().map(|deadline| deadline.at);
-            let due = due.into_iter().chain(announced).min();
+            let handing = self.handing.as_ref().map(|handing| handing.until);
+            let due = due.into_iter().chain(announced).chain(handing).min();
             if due.is_some_and(|due| due <= self.clock.now()) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -268,8 +325,19 @@ impl Loop {
         }
     }
 
-    /// The end, however it came: takes nothing, and leaves nothing in the kernel.
+    /// The end, however it came: takes nothing, and leaves nothing in the kernel; unless all of
+    /// it was handed over.
     pub(super) fn end(mut self, ended: Result<(), Failure>) -> Result<(), Failure> {
+        if let Some((baton, reply)) = self.handed.take() {
+            let Self { application, ports, plane, desk, .. } = self;
+            application.leave();
+            // The next process needs their names.
+            drop((ports, plane, desk));
+            if reply.send(baton).is_err() {
+                error!("nobody goes on with what was handed over");
+            }
+            return ended;
+        }
         let mut plane = self.plane.take().expect("it ends once");
         let shut = plane.lease(Instant::ZERO);
         // Without a filter all members would answer for an address that is still set.

@@ -50,6 +50,8 @@ pub struct Nft {
     old: Vec<String>,
     /// What is in force, and of which generation its sets are.
     plan: Option<(Plan, u32)>,
+    /// The generation that an earlier process left in force, to be replaced.
+    adopted: Option<u32>,
     /// The next generation.
     next: u32,
 }
@@ -61,11 +63,7 @@ impl Nft {
     /// [`PlaneError`]; what was left is shut even then, if it could be reached.
     pub fn open(settings: Settings) -> Result<Self, PlaneError> {
         let mut wire = done("open netlink", Wire::open())?;
-        let prefix = format!("ha-{}.", settings.module);
-        let listed = nft(&["list", "tables", "netdev"], "")?;
-        let names = listed.lines().filter_map(|line| line.strip_prefix("table netdev "));
-        let old: Vec<String> =
-            names.filter(|name| name.starts_with(&prefix)).map(String::from).collect();
+        let old = tables(&settings.module)?;
         for table in &old {
             let mut batch = Batch::new(table);
             batch.flush(rules::LEASE);
@@ -77,13 +75,36 @@ impl Nft {
                 return Err(PlaneError::NoInterface(interface.clone()));
             }
         }
-        let table = format!("{prefix}{:08x}", done("get a random number", random())? as u32);
+        let number = done("get a random number", random())? as u32;
+        let table = format!("{}{number:08x}", prefix(&settings.module));
         let mut batch = Batch::new(&table);
         batch.table();
         batch.set(rules::LEASE, Shape::SPANS);
         done("make the table", wire.commit(batch))?;
         nft(&["-f", "-"], &rules::counters(&table))?;
-        Ok(Self { settings, wire, table, old, plan: None, next: 0 })
+        Ok(Self { settings, wire, table, old, plan: None, adopted: None, next: 0 })
+    }
+
+    /// Takes over the filter that another process left, with what it decides by and its lease
+    /// (F6): no packet is lost. Where nothing was left that filters, the filter takes nothing, as
+    /// after [`Nft::open`].
+    ///
+    /// # Errors
+    /// As [`Nft::open`].
+    pub fn adopt(settings: Settings) -> Result<Self, PlaneError> {
+        let mut found = tables(&settings.module)?;
+        let in_force = |table: &String| {
+            let rules = nft(&["list", "chain", "netdev", table, rules::ENTRY], "").ok()?;
+            rules::generation(&rules)
+        };
+        match (found.pop(), found.is_empty()) {
+            (Some(table), true) if let Some(adopted) = in_force(&table) => {
+                let wire = done("open netlink", Wire::open())?;
+                let (adopted, next) = (Some(adopted), adopted + 1);
+                Ok(Self { settings, wire, table, old: Vec::new(), plan: None, adopted, next })
+            }
+            (Some(_) | None, _) => Self::open(settings),
+        }
     }
 
     /// The sets of a filter, filled.
@@ -134,6 +155,10 @@ impl Nft {
         if let Err(error) = nft(&["-f", "-"], &text) {
             self.discard(&plan, generation, false);
             return Err(error);
+        }
+        if let Some(old) = self.adopted.take() {
+            // Its rules were these, or what hands over would have been refused.
+            self.discard(&plan, old, true);
         }
         if let Some((before, old)) = self.plan.replace((plan, generation)) {
             self.discard(&before, old, true);
@@ -229,6 +254,18 @@ impl Plane for Nft {
         }
         first
     }
+}
+
+/// What the names of a module's tables begin with.
+fn prefix(module: &str) -> String {
+    format!("ha-{module}.")
+}
+
+/// The tables of a module, whatever process made them.
+fn tables(module: &str) -> Result<Vec<String>, PlaneError> {
+    let listed = nft(&["list", "tables", "netdev"], "")?;
+    let names = listed.lines().filter_map(|line| line.strip_prefix("table netdev "));
+    Ok(names.filter(|name| name.starts_with(&prefix(module))).map(String::from).collect())
 }
 
 /// Runs `nft`, and gives what it says.

@@ -409,7 +409,13 @@ impl Text<'_> {
     }
 }
 
-const ENTRY: &str = "entry";
+pub(super) const ENTRY: &str = "entry";
+
+/// The generation that the listed rules of [`ENTRY`] lead to.
+pub(super) fn generation(listed: &str) -> Option<u32> {
+    let mut to = listed.split_whitespace().filter_map(|word| word.strip_prefix("vips_"));
+    to.next()?.split('_').next()?.parse().ok()
+}
 
 fn line(out: &mut String, text: core::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a text takes all that is written");

@@ -1,0 +1,249 @@
+//! The farm in the kernel: servers are network namespaces on a switch, each with the real daemon,
+//! its filter and a web server; `wrk` is the load.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ha_core::control::protocol::{Reply, Request};
+use ha_core::control::{Client, FarmStatus, FarmVerb};
+use ha_lab::{Bridge, Host, Lab, Process, within};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::stage::{SERVERS, Server, Stage, Tally};
+use crate::web::{Counts, Web};
+
+/// Namespaces in place of servers.
+#[derive(Debug)]
+pub(crate) struct InLab {
+    /// The load; taken away at the end.
+    wrk: Option<Process>,
+    /// What it said then.
+    said: String,
+    daemons: [Option<Process>; SERVERS],
+    webs: [Option<Web>; SERVERS],
+    counts: [Arc<Counts>; SERVERS],
+    /// What was counted when the load ended.
+    last: Option<Tally>,
+    hosts: [Host; SERVERS],
+    network: Bridge,
+    /// Last: it goes when nothing of it is used any more.
+    lab: Lab,
+}
+
+impl InLab {
+    /// Whether the load generator is there; what to do if it is not.
+    pub(crate) fn check() -> Result<(), String> {
+        match Command::new("wrk").arg("-v").output() {
+            Ok(_) => Ok(()),
+            Err(_) => Err("no wrk, which is the load: apt-get install wrk".into()),
+        }
+    }
+
+    /// Starts servers and clients.
+    pub(crate) fn start(clients: u16) -> io::Result<Self> {
+        let mut lab = Lab::new("farm")?;
+        let network = lab.bridge()?;
+        let mut host = |at: usize| lab.host(&format!("server{at}"), &[&network]);
+        let hosts = [host(0)?, host(1)?, host(2)?];
+        let client = lab.host("client", &[&network])?;
+        let mut stage = Self {
+            wrk: None,
+            said: String::new(),
+            daemons: [const { None }; SERVERS],
+            webs: [const { None }; SERVERS],
+            counts: std::array::from_fn(|_| Arc::default()),
+            last: None,
+            hosts,
+            network,
+            lab,
+        };
+        for server in 0..SERVERS {
+            Stage::start(&mut stage, server)?;
+        }
+        let shared = |stage: &Self| stage.servers().iter().all(|server| server.full);
+        if !within(PATIENCE, || shared(&stage)) {
+            let said: Vec<String> = stage.daemons.iter().flatten().map(Process::output).collect();
+            return Err(io::Error::other(format!("no farm came about: {}", said.join("\n"))));
+        }
+        let url = format!("http://{}/", stage.vip());
+        let wrk = client
+            .spawn("wrk", |it| it.args(["-t", "1", "-d", "1h", "-c", &clients.to_string(), &url]));
+        stage.wrk = Some(wrk?);
+        Ok(stage)
+    }
+
+    fn vip(&self) -> Ipv4Addr {
+        self.network.v4(100)
+    }
+
+    fn folder(&self, server: usize) -> PathBuf {
+        self.lab.folder().join(self.hosts[server].name())
+    }
+
+    /// All servers share one kernel, where this names the filter.
+    fn module(&self, server: usize) -> String {
+        format!("{}-{}", self.lab.name(), self.hosts[server].name())
+    }
+
+    fn configuration(&self, server: usize) -> String {
+        let folder = self.folder(server);
+        let (module, folder) = (self.module(server), folder.display());
+        let mut text = format!(
+            "cluster = \"{}\"\nmodule = \"{module}\"\nnode = {server}\ninterface = \"eth0\"\n\
+             links = [{{ name = \"clients\", interface = \"eth0\" }}]\ninsecure = true\n\
+             interval = \"200ms\"\ndrain = \"3s\"\n\
+             state = \"{folder}/state\"\nrun = \"{folder}/run\"\nlog = \"{folder}/log\"\n",
+            self.lab.name(),
+        );
+        for (id, host) in self.hosts.iter().enumerate() {
+            let (name, at) = (host.name(), host.v4(&self.network));
+            let member = format!("id = {id}\nname = \"{name}\"\naddresses = [\"{at}:7500\"]");
+            write!(text, "\n[[member]]\n{member}\n").expect("a text takes all");
+        }
+        let service = format!("vip = \"{}\"\nport = 80\non = \"on_addr_port\"", self.vip());
+        write!(text, "\n[[service]]\nname = \"web\"\n{service}\n").expect("a text takes all");
+        text
+    }
+
+    fn ask(&self, server: usize, request: &Request) -> Option<Reply> {
+        let socket = self.folder(server).join("run/control.sock");
+        Client::ask(&socket, request).ok()?.next(Some(PATIENCE)).ok()?
+    }
+
+    fn server(&self, server: usize) -> Server {
+        if self.daemons[server].is_none() {
+            return Server { says: "dead".into(), ..Server::default() };
+        }
+        let asked = self.ask(server, &Request::Status { module: None, watch: false });
+        let Some(Reply::Farms(farms)) = asked else {
+            return Server { up: true, says: "starts".into(), ..Server::default() };
+        };
+        farms.first().map(seen).unwrap_or_default()
+    }
+}
+
+impl Stage for InLab {
+    fn what(&self) -> String {
+        "in the kernel: network namespaces on a switch, each with the daemon, its filter and a web \
+         server; wrk asks all the time"
+            .into()
+    }
+
+    fn kill(&mut self, server: usize) {
+        if let Some(daemon) = self.daemons[server].take() {
+            // One that has ended has said why.
+            let _ = daemon.kill();
+        }
+        self.webs[server] = None;
+    }
+
+    fn start(&mut self, server: usize) -> io::Result<()> {
+        let (host, folder) = (&self.hosts[server], self.folder(server));
+        std::fs::create_dir_all(&folder)?;
+        let file = folder.join("farm.toml");
+        std::fs::write(&file, self.configuration(server))?;
+        let web = Web::start(host, host.name(), &self.counts[server])?;
+        let this = std::env::current_exe()?;
+        let daemon = host.spawn(this, |it| it.arg("--daemon").arg(&file))?;
+        (self.webs[server], self.daemons[server]) = (Some(web), Some(daemon));
+        Ok(())
+    }
+
+    fn drain(&mut self, server: usize, on: bool) {
+        let node = self.hosts[server].name().into();
+        let verb = FarmVerb::Drain { node, on };
+        let order = Request::FarmOrder { module: None, verb, force: false, wait_ms: 10_000 };
+        match self.ask(server, &order) {
+            Some(Reply::Said(_)) => {}
+            other => eprintln!("farm: server{server} is not drained: {other:?}"),
+        }
+    }
+
+    fn servers(&self) -> [Server; SERVERS] {
+        std::array::from_fn(|server| self.server(server))
+    }
+
+    fn tally(&self) -> Tally {
+        if let Some(last) = self.last {
+            return last;
+        }
+        let count = |of: fn(&Counts) -> u64| std::array::from_fn(|at| of(&self.counts[at]));
+        Tally {
+            served: count(|counts| counts.served.load(Ordering::Relaxed)),
+            broken: count(|counts| counts.broken.load(Ordering::Relaxed)),
+            ..Tally::default()
+        }
+    }
+
+    fn end(&mut self) -> Tally {
+        // How its connections end is no part of the story.
+        let mut tally = self.tally();
+        if let Some(wrk) = self.wrk.take() {
+            let pid = i32::try_from(wrk.pid()).ok().and_then(Pid::from_raw);
+            let told = pid.map(|pid| kill_process(pid, Signal::INT));
+            if told != Some(Ok(())) || !wrk.wait_for("Transfer/sec", PATIENCE) {
+                eprintln!("farm: wrk says nothing: {}", wrk.output());
+            }
+            self.said = wrk.output();
+            tally.unopened = failures(&self.said).iter().sum::<u64>();
+            // Each connection of who was killed is one of them.
+            let broken = tally.broken.iter().sum();
+            tally.unopened = tally.unopened.saturating_sub(broken);
+        }
+        *self.last.insert(tally)
+    }
+
+    fn closing(&self) -> Vec<String> {
+        let told = |line: &&str| line.contains("requests in") || line.contains("Socket errors");
+        let lines = self.said.lines().filter(told);
+        lines.map(|line| format!("wrk: {}", line.trim())).collect()
+    }
+}
+
+impl Drop for InLab {
+    /// The filters are pinned, and would outlive the namespaces.
+    fn drop(&mut self) {
+        for server in 0..SERVERS {
+            self.daemons[server] = None;
+            let pins = Path::new("/sys/fs/bpf/ha-node").join(self.module(server));
+            // It is not there after an orderly end.
+            let _ = std::fs::remove_dir_all(pins);
+        }
+    }
+}
+
+/// What a server says of itself.
+fn seen(farm: &FarmStatus) -> Server {
+    let me = farm.members.iter().find(|member| member.name == farm.node);
+    let buckets = me.and_then(|me| me.buckets.first()).copied().unwrap_or(0) as usize;
+    let takes = farm.role == ha_core::proto::Role::Up;
+    let says = match (&farm.why, farm.drained) {
+        (Some(why), _) if !takes => why.clone(),
+        (_, true) => "drains".into(),
+        (_, false) => String::new(),
+    };
+    Server { up: true, says, buckets: if takes { buckets } else { 0 }, full: takes && farm.full }
+}
+
+/// `Socket errors: connect 0, read 16, write 0, timeout 0`, and answers that were none.
+fn failures(said: &str) -> Vec<u64> {
+    let after = |line: &str, word: &str| {
+        let (_, rest) = line.split_once(word)?;
+        rest.trim().split([',', ' ']).next()?.parse().ok()
+    };
+    let lines = said.lines().flat_map(|line| {
+        let words = ["connect ", "read ", "write ", "timeout ", "responses: "];
+        let told = line.contains("Socket errors") || line.contains("Non-2xx");
+        words.into_iter().filter_map(move |word| if told { after(line, word) } else { None })
+    });
+    lines.collect()
+}
+
+/// A machine that is busy is slower.
+const PATIENCE: Duration = Duration::from_secs(20);

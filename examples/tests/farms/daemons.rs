@@ -1,0 +1,92 @@
+//! Daemons that are killed, stopped and replaced.
+
+use ha_lab::{now, within};
+
+use crate::SOON;
+use crate::rig::{CALM, Rig, count};
+
+#[test]
+fn a_killed_daemon_is_a_dead_server_and_comes_back() {
+    let Some(mut rig) = Rig::whole("farm_kill", 3, "", "") else { return };
+    let mut open = rig.connect(60);
+    let here = open.iter().filter(|it| it.by == 2).count();
+    rig.daemon(2).kill().unwrap();
+    let killed = now();
+    rig.daemons[2] = None;
+    rig.until_serve(&[0, 1]);
+    println!("replaced {:?} after its end, as `ha` sees it", now().saturating_since(killed));
+    // Its filter is still there, and takes nothing.
+    assert!(rig.pins(2).exists());
+    assert!(!count(&rig.connect(60)).contains_key(&2));
+    let kept = rig.kept(&mut open);
+    assert_eq!(kept, open.len() - here, "those of the dead one break, and no others");
+    let shown = rig.done(0, &["status"]);
+    assert!(shown.contains("it is silent") && shown.contains("a does not hear c"), "{shown}");
+    rig.start(2);
+    rig.until_serve(&[0, 1, 2]);
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_leaves_nothing_behind_and_cuts_nobody_elses_connections() {
+    let Some(mut rig) = Rig::whole("farm_end", 2, CALM, "") else { return };
+    let mut open = rig.connect(40);
+    let here = open.iter().filter(|it| it.by == 0).count();
+    assert!(rig.hosts[0].holds(rig.vip()).unwrap());
+    rig.daemon(0).terminate().unwrap();
+    let status = rig.daemon(0).wait(SOON).unwrap().expect("it ends");
+    assert!(status.success(), "{}", rig.daemon(0).output());
+    rig.daemons[0] = None;
+    assert!(!rig.hosts[0].holds(rig.vip()).unwrap(), "no address");
+    assert!(!rig.pins(0).exists(), "no filter");
+    let mut links = rig.hosts[0].command("ip");
+    let links = links.args(["-d", "link", "show", "eth0"]).output().unwrap();
+    let links = String::from_utf8(links.stdout).unwrap();
+    assert!(!links.contains("prog/xdp"), "no XDP: {links}");
+    assert!(!rig.nodes[0].folder().join("run/control.sock").exists(), "no socket");
+    rig.until_serve(&[1]);
+    assert_eq!(rig.kept(&mut open), open.len() - here);
+    // A second signal does not wait for the orderly end.
+    rig.start(0);
+    rig.until_serve(&[0, 1]);
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_the_first_goes_on() {
+    let Some(rig) = Rig::whole("farm_second", 2, CALM, "") else { return };
+    let mut open = rig.connect(20);
+    let second = rig.nodes[0].start().unwrap();
+    let status = second.wait(SOON).unwrap().expect("it ends");
+    assert!(!status.success() && second.wait_for("another daemon uses", SOON));
+    assert!(rig.daemon(0).ended().unwrap().is_none());
+    assert!(within(SOON, || rig.kept(&mut open) == open.len()));
+    rig.until_serve(&[0, 1]);
+}
+
+#[test]
+fn a_rolling_restart_of_all_daemons_cuts_nothing_and_moves_nobody() {
+    let Some(rig) = Rig::whole("farm_roll", 3, CALM, "") else { return };
+    let mut open = rig.connect(120);
+    let (shares, pids) = (rig.shares(0), [0, 1, 2].map(|node| rig.daemon(node).pid()));
+    for node in 0..3 {
+        let said = rig.done(node, &["restart-daemon"]);
+        assert!(said.contains("restart-daemon: done in "), "{said}");
+        let output = rig.daemon(node).output();
+        assert!(output.contains("goes on where the daemon before it stopped"), "{output}");
+        assert_eq!(rig.kept(&mut open), open.len(), "connections broke: {output}");
+        open.extend(rig.connect(20));
+    }
+    rig.until_serve(&[0, 1, 2]);
+    assert_eq!(rig.shares(0), shares, "nobody was lost");
+    assert_eq!([0, 1, 2].map(|node| rig.daemon(node).pid()), pids);
+    // What was ordered stays so.
+    rig.done(0, &["drain", "a", "--yes"]);
+    rig.done(0, &["restart-daemon"]);
+    assert_eq!(rig.status(0).unwrap()["drained"], true);
+    // By a file that is another one nothing could be handed over.
+    rig.nodes[1].configure(&rig.text(1, "interval = \"300ms\"\n", "")).unwrap();
+    let refused = rig.ha(1, &["restart-daemon"]);
+    assert_eq!((refused.code, refused.err.contains("interval of the file")), (78, true));
+    rig.nodes[1].configure("nonsense").unwrap();
+    assert_eq!(rig.ha(1, &["restart-daemon"]).code, 78);
+    assert_eq!(rig.kept(&mut open), open.len());
+}

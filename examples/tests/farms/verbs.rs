@@ -1,0 +1,223 @@
+//! What `ha` shows of a farm, and orders.
+
+use ha_lab::within;
+use serde_json::Value;
+
+use crate::SOON;
+use crate::rig::{CALM, Rig, SHORT, count};
+
+#[test]
+fn a_whole_farm_is_shown_checked_and_explained() {
+    let Some(rig) = Rig::whole("farm_seen", 3, SHORT, "") else { return };
+    let shown = rig.done(0, &["status"]);
+    println!("{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let first = shown.lines().next().unwrap();
+    assert!(first.starts_with(&rig.module(0)) && first.contains("PROTECTED  for "), "{first}");
+    for row in ["a    * ", "b      ", "c      "] {
+        let fair = || {
+            let shown = rig.done(0, &["status"]);
+            let line = shown.lines().find(|line| line.trim_start().starts_with(row));
+            line.is_some_and(|line| line.ends_with("33 %  serves"))
+        };
+        assert!(within(SOON, fair), "{row}: {}", rig.done(0, &["status"]));
+    }
+    assert!(shown.contains("if a dies now: the others have its clients within "), "{shown}");
+    let checked = rig.ha(1, &["check"]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    assert!(checked.out.contains(" PROTECTED: if b dies now, the others have"), "{checked:?}");
+    assert_eq!(rig.done(2, &["role"]), "UP ready\n");
+    assert_eq!(rig.ha(2, &["role", "-q"]).code, 2);
+    assert_eq!(rig.ha(2, &["wait", "up"]).code, 0);
+    assert_eq!(rig.ha(2, &["wait", "stop", "--timeout", "0s"]).code, 2);
+    assert_eq!(rig.ha(2, &["wait", "prim"]).code, 64);
+    let swap = rig.ha(0, &["swap", "--yes"]);
+    assert_eq!((swap.code, swap.err.contains("this is a farm")), (64, true), "{swap:?}");
+    let explained = rig.done(0, &["explain"]);
+    assert!(explained.contains("if only its daemon dies: the same"), "{explained}");
+    let none = rig.ha(0, &["status", "-m", "db"]);
+    assert_eq!((none.code, none.err.starts_with("ha: no module \"db\"")), (64, true), "{none:?}");
+}
+
+#[test]
+fn what_json_says_of_a_farm_keeps_its_names() {
+    let Some(rig) = Rig::whole("farm_json", 2, CALM, "") else { return };
+    let line = rig.done(0, &["status", "--json"]);
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["v"], 1);
+    let names = |it: &Value| it.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    let farm = &line["farms"][0];
+    assert_eq!(
+        names(farm),
+        "announcer checked checkers config_differs drained drains_ms full gate id if_dies lease_ms \
+         members missing mode module next node plane plane_why ready role services up_ms verdict \
+         verdict_for_ms view waits_for why"
+    );
+    assert_eq!(names(&farm["members"][0]), "age_ms buckets id name state why");
+    assert_eq!(names(&farm["services"][0]), "buckets draining name");
+    assert_eq!((&farm["role"], &farm["ready"]), (&"UP".into(), &true.into()));
+    let table = rig.done(0, &["table", "--json"]);
+    let table: Value = serde_json::from_str(&table).unwrap();
+    assert_eq!(names(&table["tables"][0]), "runs service view");
+    assert_eq!(names(&table["tables"][0]["runs"][0]), "first last owner previous");
+    let plan = rig.done(0, &["drain", "a", "--plan", "--json"]);
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["plan"]["confirm"], true, "{plan}");
+    let said = rig.done(0, &["weight", "a", "2", "--json"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert!(said["said"].as_str().unwrap().starts_with("weight: done in "), "{said}");
+    let refused = rig.ha(0, &["weight", "b", "2", "--json"]);
+    let refused: Value = serde_json::from_str(&refused.out).unwrap();
+    assert_eq!(refused["refused"]["exit"], "failed");
+}
+
+#[test]
+fn a_member_is_drained_and_takes_part_again_and_its_connections_go_on() {
+    let Some(rig) = Rig::whole("farm_drain", 3, CALM, "") else { return };
+    let mut open = rig.connect(60);
+    assert_eq!(count(&open).len(), 3, "all have connections: {:?}", count(&open));
+    let plan = rig.done(1, &["drain", "b", "--plan"]);
+    assert!(plan.contains("1.") && plan.contains("b takes no new clients"), "{plan}");
+    // A prompt without a terminal is an error, and nothing is done.
+    let asked = rig.ha(1, &["drain", "b"]);
+    assert_eq!((asked.code, asked.err.contains("add --yes")), (77, true), "{asked:?}");
+    assert!(rig.shares(1).iter().all(|&own| own > 0), "a plan does nothing: {:?}", rig.shares(1));
+    let elsewhere = rig.ha(1, &["drain", "c", "--yes"]);
+    assert_eq!(elsewhere.code, 1);
+    assert!(elsewhere.err.contains("on c: ha drain c"), "{elsewhere:?}");
+    assert_eq!(rig.ha(1, &["drain", "nobody", "--yes"]).code, 64);
+
+    let done = rig.done(1, &["drain", "b", "--yes"]);
+    assert!(done.contains("drain: done in "), "{done}");
+    assert_eq!(rig.shares(1)[1], 0);
+    rig.until_serve(&[0, 2]);
+    let shown = rig.done(1, &["status"]);
+    assert!(shown.contains("buckets drain") && shown.contains("drained"), "{shown}");
+    assert!(!count(&rig.connect(60)).contains_key(&1), "it gets no new clients");
+    assert_eq!(rig.kept(&mut open), open.len(), "its connections go on");
+    rig.done(1, &["drain", "b", "--off"]);
+    rig.until_serve(&[0, 1, 2]);
+    assert_eq!(rig.kept(&mut open), open.len(), "so they do when it is back");
+    assert!(count(&rig.connect(60)).contains_key(&1));
+}
+
+#[test]
+fn weights_are_shares_and_tables_show_who_owns_what() {
+    let Some(rig) = Rig::whole("farm_weight", 3, SHORT, "") else { return };
+    rig.done(1, &["weight", "b", "2"]);
+    let fits = || rig.shares(0) == [1024, 2048, 1024];
+    assert!(within(SOON, fits), "{:?}", rig.shares(0));
+    rig.done(1, &["weight", "b", "6", "--service", "web"]);
+    assert!(within(SOON, || rig.shares(0) == [512, 3072, 512]), "{:?}", rig.shares(0));
+    let unknown = rig.ha(1, &["weight", "b", "6", "--service", "mail"]);
+    assert_eq!((unknown.code, unknown.err.contains("there are web")), (64, true), "{unknown:?}");
+    let heavy = rig.ha(1, &["weight", "b", "2000"]);
+    assert!(heavy.code == 64 || heavy.code == 1, "{heavy:?}");
+    let table = rig.done(0, &["table"]);
+    let owned = |name: &str| {
+        let runs = table.lines().skip(1).filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (first, last) = words.next()?.split_once('-')?;
+            let last: u64 =
+                if last.is_empty() { words.next()?.parse().ok()? } else { last.parse().ok()? };
+            (words.next() == Some(name)).then(|| last - first.parse::<u64>().unwrap() + 1)
+        });
+        runs.sum::<u64>()
+    };
+    assert_eq!(["a", "b", "c"].map(owned), [512, 3072, 512], "{table}");
+    assert_eq!(rig.ha(0, &["table", "--service", "mail"]).code, 64);
+    rig.done(1, &["weight", "b", "0", "--yes"]);
+    rig.until_serve(&[0, 2]);
+}
+
+#[test]
+fn a_gate_closes_and_opens_for_scripts_that_do_not_ask() {
+    let Some(rig) = Rig::whole("farm_gate", 2, SHORT, "") else { return };
+    rig.done(0, &["gate", "close"]);
+    assert_eq!(rig.shares(0)[0], 0, "it returns once it is so");
+    let shown = rig.done(0, &["status"]);
+    assert!(shown.contains("its gate is closed"), "{shown}");
+    assert_eq!(rig.status(0).unwrap()["gate"], false);
+    rig.done(0, &["gate", "open"]);
+    rig.until_serve(&[0, 1]);
+}
+
+#[test]
+fn the_last_one_is_not_drained_without_force() {
+    let Some(rig) = Rig::whole("farm_last", 2, CALM, "") else { return };
+    rig.done(0, &["drain", "a", "--yes"]);
+    let refused = rig.ha(1, &["drain", "b", "--yes"]);
+    assert_eq!((refused.code, refused.err.contains("--force")), (107, true), "{refused:?}");
+    let weight = rig.ha(1, &["weight", "b", "0", "--yes"]);
+    assert_eq!(weight.code, 107, "{weight:?}");
+    let alone = rig.ha(1, &["check"]);
+    assert_eq!((alone.code, alone.out.contains("UNPROTECTED")), (1, true), "{alone:?}");
+    rig.until_serve(&[1]);
+    rig.done(1, &["drain", "b", "--yes", "--force"]);
+    assert_eq!(rig.shares(1), [0, 0]);
+}
+
+#[test]
+fn a_service_stops_and_starts_and_the_others_have_its_clients_meanwhile() {
+    let Some(mut rig) = Rig::new("farm_stop", 2) else { return };
+    let scripts = |node: usize| {
+        let it = &rig.nodes[node];
+        it.script("web", "start_both", "echo start >> calls").unwrap();
+        it.script("web", "stop_both", "echo stop >> calls").unwrap()
+    };
+    for node in 0..2 {
+        let line = format!("{CALM}scripts = \"{}\"\n", scripts(node).display());
+        rig.nodes[node].configure(&rig.text(node, &line, "")).unwrap();
+    }
+    rig.start_all();
+    assert_eq!(rig.ha(0, &["stop"]).code, 77, "it asks first");
+    rig.done(0, &["stop", "--yes"]);
+    rig.until_serve(&[1]);
+    assert!(within(SOON, || rig.nodes[0].wrote("web", "calls") == "start\nstop\n"));
+    let down = rig.ha(0, &["check"]);
+    assert_eq!((down.code, down.out.contains("its application does not run")), (2, true));
+    assert_eq!(rig.done(0, &["role"]), "STOP not ready\n");
+    assert!(!count(&rig.connect(20)).contains_key(&0));
+    rig.done(0, &["start"]);
+    rig.until_serve(&[0, 1]);
+    assert_eq!(rig.nodes[0].wrote("web", "calls"), "start\nstop\nstart\n");
+}
+
+#[test]
+fn weights_and_rules_change_while_it_runs() {
+    let Some(rig) = Rig::whole("farm_reload", 3, SHORT, "") else { return };
+    assert!(rig.done(0, &["reload"]).contains("nothing to do"));
+    rig.configure(SHORT, "weights = { c = 2 }\n");
+    for node in 0..3 {
+        assert_eq!(rig.done(node, &["reload"]), "the weights of the file are in force\n");
+    }
+    assert!(within(SOON, || rig.shares(0) == [1024, 1024, 2048]), "{:?}", rig.shares(0));
+    let mut open = rig.connect(60);
+    // A second service: once every member has it.
+    let vip = rig.vip();
+    let more = format!(
+        "weights = {{ c = 2 }}\n\n[[service]]\nname = \"more\"\nvip = \"{vip}\"\nport = 7001\n"
+    );
+    rig.configure(SHORT, &more);
+    let services = |node: usize| rig.status(node).unwrap()["services"].as_array().unwrap().len();
+    for node in 0..2 {
+        let said = rig.done(node, &["reload"]);
+        assert!(said.contains("once every member has them"), "{said}");
+    }
+    assert_eq!(services(0), 1, "one member has it not yet");
+    rig.done(2, &["reload"]);
+    assert!(within(SOON, || (0..3).all(|node| services(node) == 2)));
+    assert!(rig.done(0, &["table", "--service", "more"]).starts_with("more  view "));
+    assert_eq!(rig.kept(&mut open), open.len(), "nothing was cut");
+    // What cannot change meanwhile is named, and all goes on.
+    let text = rig.text(0, "interval = \"300ms\"\n", &more);
+    rig.nodes[0].configure(&text).unwrap();
+    let refused = rig.ha(0, &["reload"]);
+    assert_eq!((refused.code, refused.err.contains("interval")), (78, true), "{refused:?}");
+    let shown = within(SOON, || rig.done(0, &["status"]).contains("the file says something else"));
+    assert!(shown, "{}", rig.done(0, &["status"]));
+    rig.nodes[0].configure("nonsense").unwrap();
+    let refused = rig.ha(0, &["reload"]);
+    assert_eq!((refused.code, refused.err.lines().count()), (78, 1), "{refused:?}");
+    assert_eq!(rig.kept(&mut open), open.len(), "nor was it by a refusal");
+}
