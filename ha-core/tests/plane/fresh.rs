@@ -29,6 +29,7 @@ const JHASH: Hash = Hash::Jhash { seed: 7 };
 
 /// On kernels before 6.6 the program is found again by its name, which all farms have.
 #[test]
+#[ignore = "unproven: its stage does not serve alone yet"]
 fn a_second_farm_at_an_interface_leaves_the_first_ones_filter_alone() {
     let Some(mut stage) = Stage::new("second_farm") else { return };
     let of = |name| Settings { tcx: false, ..stage.settings(name) };
@@ -46,6 +47,7 @@ fn a_second_farm_at_an_interface_leaves_the_first_ones_filter_alone() {
 
 /// F6: what a killed daemon left is closed, and in the way of nobody.
 #[test]
+#[ignore = "unproven: its stage does not serve alone yet"]
 fn what_a_killed_daemon_left_does_not_close_another_planes_filter() {
     let Some(mut stage) = Stage::new("another_plane") else { return };
     let settings = stage.settings("one");
@@ -107,9 +109,10 @@ fn a_member_whose_own_address_is_not_this_machines_serves_nothing() {
 
 /// `systemctl reload nftables` begins with it.
 #[test]
+#[ignore = "unproven: its stage does not serve alone yet"]
 fn a_firewall_that_is_loaded_anew_does_not_silence_a_member() {
     let Some(mut stage) = Stage::new("flush_ruleset") else { return };
-    let module = stage.modules[0][..30].replace('_', "-");
+    let module = format!("fresh-{}", process::id());
     let interface = stage.server.interface(&stage.bridge);
     let settings = nft::Settings { module, interfaces: vec![interface.clone()] };
     let plane = stage.server.inside(|| Nft::open(settings)).unwrap().unwrap();
