@@ -3,6 +3,7 @@
 
 mod accord;
 mod changes;
+mod fresh;
 mod merge;
 mod rig;
 mod succession;

@@ -50,6 +50,8 @@ pub(crate) struct Host {
     pub(crate) until: Option<Instant>,
     pub(crate) announces: bool,
     pub(crate) fails: bool,
+    /// Its lease cannot be written.
+    pub(crate) unleased: bool,
     pub(crate) events: Vec<Event>,
     pub(crate) effects: Vec<&'static str>,
     pub(crate) policy: Policy,
@@ -78,6 +80,7 @@ impl Rig {
             until: None,
             announces: false,
             fails: false,
+            unleased: false,
             events: Vec::new(),
             effects: Vec::new(),
             policy: change(id, policy()),
@@ -197,7 +200,10 @@ impl Rig {
                             "filter"
                         }
                         Effect::Lease(until) => {
-                            host.until = Some(until);
+                            ok = !host.unleased;
+                            if ok {
+                                host.until = Some(until);
+                            }
                             "lease"
                         }
                         Effect::Shut => {

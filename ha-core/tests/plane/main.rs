@@ -4,6 +4,7 @@
 
 mod differential;
 mod farm;
+mod fresh;
 mod members;
 mod nft;
 mod sockets;

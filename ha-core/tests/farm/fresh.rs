@@ -1,0 +1,135 @@
+//! What a reader with fresh eyes found: each is red until it is mended.
+
+use ha_core::farm::{Config, Farm, Order, Timing};
+use ha_core::proto::Boot;
+use ha_core::proto::wire::Keys;
+use ha_farm::{Mac, Mode};
+
+use crate::rig::{Rig, millis, policy, rule};
+
+/// F7, `reset`: clients that are cut come back at once, and must not come back here.
+#[test]
+fn connections_are_cut_once_new_ones_go_elsewhere() {
+    let mut rig = Rig::new(2);
+    rig.run(millis(1_500));
+    rig.hosts[1].effects.clear();
+    rig.order(1, Order::Checker { ok: false, cut: true });
+    if rig.hosts[1].effects.contains(&"reset") {
+        let still = rig.takers().iter().filter(|takers| takers.contains(&1)).count();
+        assert_eq!(still, 0, "who is cut and comes back gets the failed server again");
+    }
+    rig.run(millis(1_000));
+    assert!(rig.hosts[1].effects.contains(&"reset"), "they are cut");
+}
+
+/// Bad input: the farm keeps serving with what still agrees.
+#[test]
+fn two_members_with_one_mac_do_not_end_the_farm() {
+    let mut rig = Rig::with(3, |id, policy| {
+        let mac = Some(Mac([2, 0, 0, 0, 0, if id == 2 { 1 } else { id as u8 }]));
+        ha_core::farm::Policy { mode: Mode::Directed, mac, ..policy }
+    });
+    rig.run(millis(5_000));
+    let taken = rig.takers().iter().filter(|takers| !takers.is_empty()).count();
+    assert!(rig.is_taken(), "{taken} buckets are taken at all: {}", rig.show());
+}
+
+/// `Farm`: "Any order of calls is legal."
+#[test]
+fn rules_may_change_twice_before_the_kernel_has_answered() {
+    let mut rig = Rig::new(2);
+    rig.run(millis(1_500));
+    let rules = |ports: &[u16]| Order::Rules {
+        rules: ports.iter().map(|&port| rule(port)).collect(),
+        weights: vec![1; ports.len()],
+    };
+    rig.order(1, rules(&[80, 81, 82]));
+    rig.run(millis(300));
+    let now = rig.now;
+    let farm = rig.hosts[0].farm.as_mut().unwrap();
+    farm.order(now, rules(&[80, 81, 82])).unwrap();
+    farm.order(now, rules(&[80, 83])).unwrap();
+    rig.perform(0);
+    rig.run(millis(2_000));
+    assert_eq!(rig.view(0).services.len(), rig.view(1).services.len());
+    assert!(rig.is_taken(), "{}", rig.show());
+}
+
+/// Bad input: a member id twice. The third machine was given the second one's id; it hears the
+/// second one's beats, and knows.
+#[test]
+fn a_member_id_twice_leaves_each_bucket_to_one() {
+    let mut rig = Rig::new(3);
+    let config = rig.config(1);
+    assert_eq!(policy().rules.len(), 1);
+    rig.hosts[2].farm = Some(Farm::new(config, Keys::insecure(), Boot(999), rig.now));
+    rig.perform(2);
+    rig.run(millis(5_000));
+    assert!(rig.is_taken(), "bucket 0 is taken by {:?}: {}", rig.takers()[0], rig.show());
+}
+
+/// A lease that cannot be written: others are to take what this kernel takes no more.
+#[test]
+fn who_cannot_write_its_lease_does_not_say_that_it_takes() {
+    let mut rig = Rig::new(3);
+    rig.run(millis(1_500));
+    rig.hosts[1].unleased = true;
+    rig.run(millis(3_000));
+    let nobodys = rig.takers().iter().filter(|takers| takers.is_empty()).count();
+    assert_eq!(nobodys, 0, "buckets that nobody takes: {}", rig.show());
+}
+
+/// F5 holds by the D of whoever takes over: it is told to nobody, and no part of the accord.
+#[test]
+fn members_of_other_intervals_do_not_take_one_bucket_twice() {
+    let mut rig = Rig::new(2);
+    let old = rig.config(1);
+    let timing = Timing {
+        interval: millis(1_000),
+        lease: millis(1_800),
+        slack: millis(750),
+        ..Timing::default()
+    };
+    let config = Config::new(*old.identity(), timing, old.policy().clone()).unwrap();
+    rig.hosts[1].farm = Some(Farm::new(config, Keys::insecure(), Boot(999), rig.now));
+    rig.perform(1);
+    let mut twice = 0;
+    for _ in 0..3_000 {
+        rig.run(millis(10));
+        twice += u32::from(rig.takers().iter().any(|takers| takers.len() > 1));
+    }
+    assert_eq!(twice, 0, "of 3,000 looks: {}", rig.show());
+}
+
+/// As in `ha-heartbeat/tests/group/fresh.rs`, from the start: 0 and 1 are a farm, 2 hears only 0 of
+/// them and follows, 3 serves alone. 2 and 3 find each other, then 0 and 1 die.
+#[test]
+fn who_followed_a_view_of_the_dead_goes_on_with_others() {
+    let (done, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut rig = Rig::new(4);
+        let both = |rig: &mut Rig, one, other, cut: bool| {
+            for pair in [(one, other), (other, one)] {
+                if cut { rig.cut.insert(pair) } else { rig.cut.remove(&pair) };
+            }
+        };
+        for (one, other) in [(1, 2), (0, 3), (1, 3), (2, 3)] {
+            both(&mut rig, one, other, true);
+        }
+        rig.run(millis(2_000));
+        // The view that 2 follows is newer than that of 3.
+        for weight in 2..6 {
+            rig.order(0, Order::Weight { service: None, weight });
+            rig.run(millis(200));
+        }
+        both(&mut rig, 2, 3, false);
+        rig.run(millis(400));
+        println!("{}", rig.show());
+        (rig.kill(0), rig.kill(1));
+        rig.run(millis(2_000));
+        println!("{}", rig.show());
+        done.send(rig.is_taken())
+    });
+    let taken = end.recv_timeout(std::time::Duration::from_secs(20));
+    assert_eq!(taken, Ok(true), "the node never comes back from an input");
+}

@@ -1,0 +1,294 @@
+//! What a reader with fresh eyes found: each is red until it is mended.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant as Wall};
+
+use ha_core::driver::Clock;
+use ha_core::farm::{Config, Identity, Isolated, Policy, Timing};
+use ha_core::ha_farm::{
+    Buckets, Filter, Hash, HashOn, Mac, Mode, Plan, Protocol, Rule, Setup, Table, Uncovered,
+};
+use ha_core::linux::farm::{self, Front, Link, NoApplication, start};
+use ha_core::linux::plane::bpf::{Bpf, Settings};
+use ha_core::linux::plane::nft::{self, Nft};
+use ha_core::linux::plane::{Memory, Plane};
+use ha_core::proto::{ClusterId, ModuleId, NodeId};
+use ha_core::raw::Key;
+use ha_lab::{Bridge, Host, Lab, within};
+
+const PORT: u16 = 80;
+const LONG: Duration = Duration::from_mins(10);
+const SIP: Hash = Hash::Sip { key: *b"key of this test" };
+const JHASH: Hash = Hash::Jhash { seed: 7 };
+
+/// On kernels before 6.6 the program is found again by its name, which all farms have.
+#[test]
+#[ignore = "unproven: its stage does not serve alone yet"]
+fn a_second_farm_at_an_interface_leaves_the_first_ones_filter_alone() {
+    let Some(mut stage) = Stage::new("second_farm") else { return };
+    let of = |name| Settings { tcx: false, ..stage.settings(name) };
+    let (first, second) = (of("one"), of("two"));
+    let mut bpf = stage.server.inside(|| Bpf::open(first)).unwrap().unwrap();
+    bpf.install(&stage.filter(SIP)).unwrap();
+    bpf.lease(Clock::of_the_machine().now() + LONG).unwrap();
+    assert!(stage.is_served(), "it serves alone");
+    let other = stage.server.inside(|| Bpf::open(second)).unwrap().unwrap();
+    assert!(stage.is_served(), "the other farm took its filter away");
+    stage.server.inside(|| Box::new(other).remove()).unwrap().unwrap();
+    assert!(stage.is_served(), "the other farm's end took its filter away");
+    stage.lab.take();
+}
+
+/// F6: what a killed daemon left is closed, and in the way of nobody.
+#[test]
+#[ignore = "unproven: its stage does not serve alone yet"]
+fn what_a_killed_daemon_left_does_not_close_another_planes_filter() {
+    let Some(mut stage) = Stage::new("another_plane") else { return };
+    let settings = stage.settings("one");
+    let mut bpf = stage.server.inside(|| Bpf::open(settings.clone())).unwrap().unwrap();
+    bpf.install(&stage.filter(SIP)).unwrap();
+    bpf.lease(Clock::of_the_machine().now() + Duration::from_millis(50)).unwrap();
+    drop(bpf);
+    thread::sleep(Duration::from_millis(100));
+    let (module, interfaces) = (settings.module, settings.interfaces);
+    let open = || Nft::open(nft::Settings { module, interfaces });
+    let mut nft = stage.server.inside(open).unwrap().unwrap();
+    let filter = stage.filter(JHASH);
+    stage.server.inside(|| nft.install(&filter)).unwrap().unwrap();
+    nft.lease(Clock::of_the_machine().now() + LONG).unwrap();
+    assert!(stage.is_served(), "this node says that it takes all, and its kernel drops all");
+    stage.lab.take();
+}
+
+/// F9: no member ever sends ARP with the VIP as sender and its own MAC.
+#[test]
+fn a_farm_that_stops_leaves_the_kernel_as_the_other_farm_needs_it() {
+    let Some(mut stage) = Stage::new("arp_announce") else { return };
+    let interface = stage.server.interface(&stage.bridge);
+    let setup = |vip: u8, port: u16, front| {
+        let vip = stage.bridge.v4(vip).into();
+        stage.setup(vip, SocketAddr::new(stage.server.v4(&stage.bridge).into(), port), front)
+    };
+    let front = || Some(Front { interface: interface.clone() });
+    let (one, two) = (setup(201, 7_001, front()), setup(202, 7_002, front()));
+    let one = stage.server.inside(|| start(one)).unwrap().unwrap();
+    let two = stage.server.inside(|| start(two)).unwrap().unwrap();
+    drop(one);
+    let of = |name: &str| {
+        let path = format!("/proc/sys/net/ipv4/conf/{interface}/{name}");
+        stage.server.inside(|| fs::read_to_string(path)).unwrap().unwrap().trim().to_owned()
+    };
+    let seen = [of("arp_ignore"), of("arp_announce")];
+    drop(two);
+    assert_eq!(seen, ["1", "2"], "the kernel answers and asks in the other farm's name");
+    stage.lab.take();
+}
+
+/// The file that was copied without a change of `node`: its own address is another machine's.
+#[test]
+fn a_member_whose_own_address_is_not_this_machines_serves_nothing() {
+    let Some(mut stage) = Stage::new("copied_file") else { return };
+    let vip = stage.bridge.v4(203).into();
+    let elsewhere = SocketAddr::new(stage.bridge.v4(99).into(), 7_003);
+    let memory = Memory::new();
+    let setup =
+        farm::Setup { plane: Box::new(memory.clone()), ..stage.setup(vip, elsewhere, None) };
+    let started = stage.server.inside(|| start(setup)).unwrap();
+    let takes = || memory.takes(0, 0, Clock::of_the_machine().now());
+    let served = within(Duration::from_secs(3), takes);
+    drop(started);
+    stage.lab.take();
+    assert!(!served, "it can neither hear nor be heard, nobody said so, and it serves everything");
+}
+
+/// `systemctl reload nftables` begins with it.
+#[test]
+#[ignore = "unproven: its stage does not serve alone yet"]
+fn a_firewall_that_is_loaded_anew_does_not_silence_a_member() {
+    let Some(mut stage) = Stage::new("flush_ruleset") else { return };
+    let module = format!("fresh-{}", process::id());
+    let interface = stage.server.interface(&stage.bridge);
+    let settings = nft::Settings { module, interfaces: vec![interface.clone()] };
+    let plane = stage.server.inside(|| Nft::open(settings)).unwrap().unwrap();
+    let local = SocketAddr::new(stage.server.v4(&stage.bridge).into(), 7_004);
+    let mut setup = stage.setup(stage.vip, local, Some(Front { interface }));
+    let policy = Policy { hash: JHASH, ..setup.config.policy().clone() };
+    let identity = *setup.config.identity();
+    let timing = Timing { lease: Duration::from_millis(176), ..Timing::default() };
+    setup.config = Config::new(identity, timing, policy).unwrap();
+    let running = stage.server.inside(|| start(farm::Setup { plane: Box::new(plane), ..setup }));
+    let running = running.unwrap().unwrap();
+    assert!(within(Duration::from_secs(10), || stage.is_served()), "it serves alone");
+    let mut flush = stage.server.command("nft");
+    assert!(flush.args(["flush", "ruleset"]).status().unwrap().success());
+    let again = within(Duration::from_secs(6), || stage.is_served());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let why = runtime.block_on(running.handle().view()).unwrap().why;
+    drop(running);
+    stage.lab.take();
+    assert!(again || why.is_some(), "its kernel takes nothing any more, and it says that it does");
+}
+
+/// The node's thread writes the filter itself: whatever takes longer than the slack is a gap (F6),
+/// at all members at once.
+#[test]
+fn a_view_of_sixteen_services_is_written_by_nft_within_the_slack() {
+    let Some(mut stage) = Stage::new("sixteen") else { return };
+    let interfaces = vec![stage.server.interface(&stage.bridge)];
+    let module = format!("fresh-{}-16", process::id());
+    let mut nft =
+        stage.server.inside(|| Nft::open(nft::Settings { module, interfaces })).unwrap().unwrap();
+    let mut worst = Duration::ZERO;
+    let mut took = Vec::new();
+    for mode in [Mode::Invisible, Mode::Directed] {
+        let filters = [1, 2].map(|round| stage.many(mode, round));
+        stage.server.inside(|| nft.install(&filters[0])).unwrap().unwrap();
+        for round in 0..6 {
+            let began = Wall::now();
+            nft.install(&filters[round % 2]).unwrap();
+            worst = worst.max(began.elapsed());
+            took.push((mode, began.elapsed()));
+        }
+    }
+    let began = Wall::now();
+    stage.server.inside(|| nft.counters()).unwrap().unwrap();
+    println!("installs {took:?}, counters {:?}", began.elapsed());
+    stage.lab.take();
+    assert!(worst < Timing::default().slack, "{worst:?}");
+}
+
+struct Stage {
+    lab: Option<Lab>,
+    bridge: Bridge,
+    server: Host,
+    client: Host,
+    vip: IpAddr,
+    modules: Vec<String>,
+}
+
+impl Stage {
+    fn new(test: &str) -> Option<Self> {
+        let mut lab = Lab::root_or_skip(test)?;
+        let bridge = lab.bridge().unwrap();
+        let vip: IpAddr = bridge.v4(200).into();
+        let server = lab.host("s", &[&bridge]).unwrap();
+        let client = lab.host("c", &[&bridge]).unwrap();
+        let mut command = server.command("ip");
+        command.args(["address", "add", &format!("{vip}/32"), "dev", "lo"]);
+        assert!(command.status().unwrap().success());
+        let listener = server.inside(|| TcpListener::bind(SocketAddr::new(vip, PORT)));
+        let listener = listener.unwrap().unwrap();
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                drop(stream.write_all(&[7]));
+            }
+        });
+        let mac = ha_lab::Mac(Mac::of_vip(vip).0);
+        client.pin_neighbour(vip, mac, &bridge).unwrap();
+        let modules =
+            ["one", "two"].map(|name| format!("fresh-{}-{test}-{name}", process::id())).to_vec();
+        Some(Self { lab: Some(lab), bridge, server, client, vip, modules })
+    }
+
+    fn settings(&self, name: &str) -> Settings {
+        let module = self.modules.iter().find(|module| module.ends_with(name)).unwrap();
+        Settings::new(module.clone(), vec![self.server.interface(&self.bridge)])
+    }
+
+    fn is_served(&self) -> bool {
+        let address = SocketAddr::new(self.vip, PORT);
+        let ask = || {
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
+            stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+            stream.read_exact(&mut [0]).ok()
+        };
+        self.client.inside(ask).unwrap().is_some()
+    }
+
+    /// A farm of which this node is all.
+    fn filter(&self, hash: Hash) -> Filter {
+        let plan = Plan { counter: 1, weights: [(node(0), 1)].into(), settled: 0, taken: None };
+        let setup = Setup {
+            me: node(0),
+            mode: Mode::Invisible,
+            uncovered: Uncovered::Deny,
+            hash,
+            rules: vec![rule(self.vip, PORT)],
+            macs: BTreeMap::new(),
+        };
+        Filter::new(setup, &[Table::new(Buckets::Few).next(&plan)], |_, _| true).unwrap()
+    }
+
+    fn many(&self, mode: Mode, round: u16) -> Filter {
+        let plan = |counter, weights: [u16; 2]| Plan {
+            counter,
+            weights: (0..).map(node).zip(weights).collect(),
+            settled: counter,
+            taken: None,
+        };
+        let table = Table::new(Buckets::Many).next(&plan(1, [1, 1])).next(&plan(2, [1, round]));
+        let setup = Setup {
+            me: node(0),
+            mode,
+            uncovered: Uncovered::Deny,
+            hash: JHASH,
+            rules: (0..16).map(|at| rule(self.vip, 80 + at)).collect(),
+            macs: (0..2).map(|id| (node(id), Mac([2, 0, 0, 0, 0, id]))).collect(),
+        };
+        Filter::new(setup, &vec![table; 16], |_, _| true).unwrap()
+    }
+
+    fn setup(&self, vip: IpAddr, local: SocketAddr, front: Option<Front>) -> farm::Setup {
+        let identity = Identity {
+            cluster: ClusterId(u64::from(local.port())),
+            module: ModuleId(1),
+            me: node(0),
+            members: (0..2).map(node).collect(),
+            links: 1,
+        };
+        let policy = Policy {
+            rules: vec![rule(vip, PORT)],
+            weights: vec![1],
+            buckets: Buckets::Few,
+            hash: SIP,
+            mode: Mode::Invisible,
+            uncovered: Uncovered::Deny,
+            mac: None,
+            isolated: Isolated::All,
+            drain: Duration::from_secs(1),
+            warm_up: Duration::ZERO,
+        };
+        let other = SocketAddr::new(self.bridge.v4(98).into(), local.port());
+        farm::Setup {
+            config: Config::new(identity, Timing::default(), policy).unwrap(),
+            key: Key::Insecure,
+            links: vec![Link { local, peers: [(node(1), other)].into() }],
+            plane: Box::new(Memory::new()),
+            front,
+            application: Box::new(NoApplication),
+            observer: Box::new(|_| {}),
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for module in &self.modules {
+            drop(fs::remove_dir_all(PathBuf::from("/sys/fs/bpf/ha-node").join(module)));
+        }
+    }
+}
+
+fn rule(vip: IpAddr, port: u16) -> Rule {
+    Rule { vip, ports: port..=port, protocol: Protocol::Tcp, on: HashOn::AddrPort }
+}
+
+fn node(id: u8) -> NodeId {
+    NodeId::new(id).unwrap()
+}
