@@ -508,6 +508,9 @@ fn say(names: &BTreeMap<NodeId, String>, event: &Event) {
         Event::Twice(node) => {
             error!(member = name(node), "two daemons say that they are it: change one's node");
         }
+        Event::MacTwice(node) => {
+            error!(member = name(node), "it has this member's hardware address: change one's mac");
+        }
         Event::Future(node) => error!(member = name(node), "it tells of an impossible view"),
         Event::FilterFailed => error!("the filter cannot be written: takes nothing until it can"),
         Event::FilterBack => info!("the filter can be written again"),

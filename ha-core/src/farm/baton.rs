@@ -94,7 +94,7 @@ impl Of {
             members: identity.members,
             interval: timing.interval,
             lease: timing.lease,
-            accord: body::accord(&config.policy, &config.policy.rules),
+            accord: body::accord(config, &config.policy.rules),
         }
     }
 }

@@ -12,7 +12,7 @@ use ha_heartbeat::group::{Beat, ViewId};
 use ha_proto::codec::{DecodeError, Reader};
 use ha_proto::{NodeId, NodeSet};
 
-use crate::farm::Policy;
+use crate::farm::{Config, Policy};
 
 /// What a view says beside its members. Big-endian:
 ///
@@ -193,9 +193,11 @@ impl Facts {
 pub(super) const WHOLE: u16 = 8;
 
 /// What members must agree on, as one number: the rules, the hash and its key, the buckets, the
-/// mode. Equal numbers of members that differ are as likely as any 64 bits (FNV-1a; who could make
+/// mode, and the interval and lease, since by its own D a member takes over from a filter that
+/// closes by another one's lease (F5). Equal numbers of members that differ are as likely as any 64 bits (FNV-1a; who could make
 /// two of one number has the cluster's key).
-pub(super) fn accord(policy: &Policy, rules: &[Rule]) -> u64 {
+pub(super) fn accord(config: &Config, rules: &[Rule]) -> u64 {
+    let (policy, timing) = (&config.policy, &config.timing);
     let mut text = Vec::new();
     for rule in rules {
         match rule.vip {
@@ -232,6 +234,8 @@ pub(super) fn accord(policy: &Policy, rules: &[Rule]) -> u64 {
         Uncovered::Deny => 0,
         Uncovered::Pass => 1,
     });
+    text.put_u128(timing.interval.as_nanos());
+    text.put_u128(timing.lease.as_nanos());
     let start = 0xcbf2_9ce4_8422_2325_u64;
     text.iter().fold(start, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

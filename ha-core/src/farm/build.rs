@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ha_heartbeat::group::{self, Proposal, ViewId};
+use ha_heartbeat::group::{self, Proposal, State, ViewId};
 use ha_proto::{Deadline, Instant, NodeId, NodeSet};
 
 use crate::farm::body::{Body, Facts, Share};
@@ -21,7 +21,9 @@ impl Farm {
         base: Option<ViewId>,
         taken: Option<ViewId>,
     ) -> group::Input {
-        let unknown = [base, taken].into_iter().flatten().find(|&id| self.shelf.get(id).is_none());
+        // Tables of rules that are not known here any more are of no use.
+        let known = |id| self.shelf.get(id).is_some_and(|it| self.ruling(it.accord).is_some());
+        let unknown = [base, taken].into_iter().flatten().find(|&id| !known(id));
         if let Some(base) = unknown {
             return group::Input::Lacks { id, base };
         }
@@ -195,7 +197,15 @@ impl Farm {
             self.told = Told { facts: facts.clone(), accord, next, ..self.told.clone() };
             self.drive(now, group::Input::Tell { facts, accord, next });
         }
-        let able = self.app == App::Runs && !self.asked.stopped && self.broken.is_none();
+        let clash = self.clash();
+        if clash != self.clash {
+            self.clash = clash;
+            if let Some(node) = clash {
+                self.event(Event::MacTwice(node));
+            }
+        }
+        let works = self.broken.is_none() && clash.is_none();
+        let able = self.app == App::Runs && !self.asked.stopped && works;
         if able != self.told.able {
             self.told.able = able;
             self.drive(now, group::Input::Able(able));
@@ -208,6 +218,23 @@ impl Farm {
         if self.warm != Warm::Done && self.warmth(now) == crate::farm::body::WHOLE {
             self.warm = Warm::Done;
         }
+    }
+
+    /// Another member with this node's hardware address that goes before it: no filter could tell
+    /// them apart (F9). Who takes goes before who does not, then the lower id.
+    fn clash(&self) -> Option<NodeId> {
+        let mac = self.config.policy.mac?;
+        let takes = self.group.stands_by().is_none();
+        let mut others = self.facts.iter().filter(|(_, facts)| facts.share.mac == Some(mac));
+        let found = others.find(|(node, _)| {
+            let said = self.group.peer(**node).filter(|peer| peer.heard).and_then(|peer| peer.said);
+            said.is_some_and(|said| match said.state {
+                State::Unable => false,
+                State::Takes => !takes || **node < self.me(),
+                State::Nothing | State::Waits => !takes && **node < self.me(),
+            })
+        });
+        found.map(|(&node, _)| node)
     }
 
     /// When this node has something to do that the group knows nothing of.
@@ -241,7 +268,7 @@ impl Farm {
             self.rules = ruling;
         } else {
             self.next = Some(ruling);
-            if self.present.is_none() {
+            if self.present.is_none() && self.flight.is_none() {
                 // Nobody relies on the old ones.
                 self.rules = self.next.take().expect("they were just put there");
                 self.event(Event::Rules);

@@ -23,7 +23,8 @@ pub(super) struct Flight {
 
 #[derive(Clone, Debug)]
 enum What {
-    Install(Present),
+    /// And by which rules.
+    Install(Present, Ruling),
     Take(ViewId),
     /// Whether it can be written again.
     Probe,
@@ -53,7 +54,7 @@ impl Farm {
             group::Output::Propose { to, part } => self.send_proposal(to, &part),
             group::Output::Pull { to, pull } => self.send_pull(to, &pull),
             group::Output::Lease(until) => {
-                self.effect(Effect::Lease(until));
+                self.lease = Some(self.effect(Effect::Lease(until)));
             }
             group::Output::Shut(cause) => self.shut(cause),
             group::Output::Build { id, members, base, taken } => {
@@ -102,7 +103,8 @@ impl Farm {
             Cause::LeftOut => Why::LeftOut,
             Cause::Isolated => Why::Isolated,
             Cause::Boot => Why::Boot,
-            Cause::Unable => Why::Filter,
+            Cause::Unable => self.clash.map_or(Why::Filter, Why::Mac),
+            Cause::Twice => Why::Twice,
         });
         self.event(Event::StandsBy(why));
     }
@@ -122,7 +124,10 @@ impl Farm {
             let taken = self.took.get(service).is_some_and(|row| row[bucket]);
             keeps && taken && table.buckets()[bucket].owner == Some(me)
         };
-        let same = self.ruling(present.body.accord).is_some_and(|next| *next == self.rules);
+        let Some(ruling) = self.ruling(present.body.accord).cloned() else {
+            return Some(group::Input::Written { id, ok: false });
+        };
+        let same = ruling == self.rules;
         let tables = present.tables.iter().enumerate();
         let took = tables.map(|(service, table)| {
             let buckets = 0..table.buckets().len();
@@ -132,7 +137,7 @@ impl Farm {
         let Some(filter) = self.filter(&present, &took) else {
             return Some(group::Input::Written { id, ok: false });
         };
-        self.write(filter, took, What::Install(present));
+        self.write(filter, took, What::Install(present, ruling));
         None
     }
 
@@ -204,24 +209,26 @@ impl Farm {
             }
             return;
         }
+        if self.lease == Some(ticket) && !ok {
+            // Others take what this kernel takes no more.
+            return self.fails(now);
+        }
+        if self.trial.take_if(|trial| *trial == ticket).is_some() {
+            return if ok { self.works() } else { self.fails(now) };
+        }
         let Some(flight) = self.flight.take_if(|flight| flight.ticket == ticket) else { return };
         if ok {
             self.took = flight.took;
-            if self.broken.take().is_some() {
-                self.event(Event::FilterBack);
-            }
         } else {
             // What the kernel does is what it did: it is closed, and tried again later.
-            if self.broken.is_none() {
-                self.event(Event::FilterFailed);
-            }
-            self.broken = Some(now + self.config.timing.timeout());
+            self.fails(now);
         }
         match flight.what {
-            What::Install(present) => {
+            What::Install(present, ruling) => {
                 let id = present.id;
                 if ok {
-                    self.adopt_view(now, present);
+                    self.works();
+                    self.adopt_view(now, present, ruling);
                 }
                 self.drive(now, group::Input::Written { id, ok });
             }
@@ -231,15 +238,32 @@ impl Farm {
                     self.event(Event::Takes(id));
                 }
             }
+            What::Probe if ok => self.trial = Some(self.effect(Effect::Lease(Instant::ZERO))),
             What::Probe => {}
         }
     }
 
+    /// The kernel's filter, or its lease, cannot be written: this node takes nothing.
+    fn fails(&mut self, now: Instant) {
+        if self.broken.is_none() {
+            self.event(Event::FilterFailed);
+        }
+        self.broken = Some(now + self.config.timing.timeout());
+    }
+
+    fn works(&mut self) {
+        if self.broken.take().is_some() {
+            self.event(Event::FilterBack);
+        }
+    }
+
     /// The kernel decides by this view.
-    fn adopt_view(&mut self, now: Instant, present: Present) {
-        let same = self.rules.accord == present.body.accord;
-        if !same && let Some(next) = self.next.take_if(|next| next.accord == present.body.accord) {
-            self.rules = next;
+    fn adopt_view(&mut self, now: Instant, present: Present, ruling: Ruling) {
+        assert!(ruling.accord == present.body.accord, "a view is of the rules it was made by");
+        if self.rules.accord != ruling.accord {
+            // Other ones may have been ordered since: they go on waiting.
+            let waited = self.next.take_if(|next| next.accord == ruling.accord);
+            self.rules = waited.unwrap_or(ruling);
             self.event(Event::Rules);
         }
         let mut drains = core::mem::take(&mut self.drains);
@@ -297,7 +321,8 @@ impl Farm {
     /// Sees to what this node waits for by itself: a filter that could not be written.
     pub(super) fn tend(&mut self, now: Instant) {
         let due = self.broken.is_some_and(|at| at <= now);
-        if !due || self.flight.is_some() || self.group.stands_by().is_none() {
+        let busy = self.flight.is_some() || self.trial.is_some();
+        if !due || busy || self.group.stands_by().is_none() {
             return;
         }
         self.broken = Some(now + self.config.timing.timeout());
@@ -311,6 +336,20 @@ impl Farm {
         match self.filter(&present, &took) {
             Some(filter) => self.write(filter, took, What::Probe),
             None => self.broken = None,
+        }
+    }
+
+    /// Cuts the connections of a node whose checker failed, once no view gives it new ones.
+    pub(super) fn cut(&mut self) {
+        let me = self.me();
+        let waits = self.group.stands_by().is_none()
+            && self.present.as_ref().is_some_and(|present| {
+                let share = present.body.members.get(&me);
+                share.is_some_and(|share| share.weights.iter().any(|&weight| weight > 0))
+            });
+        if self.cuts && !waits && self.flight.is_none() {
+            self.cuts = false;
+            self.effect(Effect::Reset);
         }
     }
 

@@ -42,6 +42,9 @@ pub enum Event {
     Agrees(NodeId),
     /// Two processes say that they are this node.
     Twice(NodeId),
+    /// Another member tells of this node's hardware address: this node takes nothing until one of
+    /// them has its own.
+    MacTwice(NodeId),
     /// A node tells of a view beyond all that can have been: it is not believed.
     Future(NodeId),
     /// The kernel's filter could not be written: this node takes nothing until it can be.
@@ -83,6 +86,10 @@ pub enum Why {
     Stopped,
     /// Its kernel's filter cannot be written.
     Filter,
+    /// Another process that runs has this node's id.
+    Twice,
+    /// This member has the same hardware address.
+    Mac(NodeId),
 }
 
 impl fmt::Display for Why {
@@ -96,6 +103,8 @@ impl fmt::Display for Why {
             Self::Isolated => f.write_str("it hears nobody"),
             Self::Stopped => f.write_str("its application does not run"),
             Self::Filter => f.write_str("its kernel's filter cannot be written"),
+            Self::Twice => f.write_str("another process has its node id"),
+            Self::Mac(node) => write!(f, "node {node} has the same MAC address"),
         }
     }
 }

@@ -145,8 +145,15 @@ pub struct Farm {
     drains: BTreeMap<u64, Instant>,
     asked: Asked,
     app: App,
-    /// A write of the filter failed: when another one is tried.
+    /// A write of the filter or of its lease failed: when another one is tried.
     broken: Option<Instant>,
+    /// The lease that was written last, and one that ends as it begins, to see if it can be.
+    lease: Option<Ticket>,
+    trial: Option<Ticket>,
+    /// Who has this node's hardware address, and goes before it.
+    clash: Option<NodeId>,
+    /// Connections are cut once this node gets no new ones.
+    cuts: bool,
     warm: Warm,
     announces: bool,
     told: Told,
@@ -226,7 +233,7 @@ impl Farm {
 
     fn with(config: Config, keys: Keys, group: Group, now: Instant) -> Self {
         let policy = &config.policy;
-        let accord = body::accord(policy, &policy.rules);
+        let accord = body::accord(&config, &policy.rules);
         let (rules, weights) = (policy.rules.clone(), policy.weights.clone());
         let warm = if policy.warm_up.is_zero() { Warm::Done } else { Warm::Cold };
         Self {
@@ -244,6 +251,10 @@ impl Farm {
             asked: Asked { drain: false, gate: true, checked: true, stopped: false },
             app: App::Down,
             broken: None,
+            lease: None,
+            trial: None,
+            clash: None,
+            cuts: false,
             warm,
             announces: false,
             told: Told { facts: Bytes::new(), accord: 0, next: 0, able: false, wanted: false },
@@ -313,6 +324,7 @@ impl Farm {
     fn conclude(&mut self, now: Instant) {
         self.tend(now);
         self.tell(now);
+        self.cut();
         self.announce();
         self.due = Deadline::sooner(self.group.deadline(), self.own_deadline(now));
     }
@@ -344,7 +356,8 @@ impl Farm {
             Cause::Yields(id) => Why::Yields(id),
             Cause::LeftOut => Why::LeftOut,
             Cause::Isolated => Why::Isolated,
-            Cause::Unable => Why::Filter,
+            Cause::Unable => self.clash.map_or(Why::Filter, Why::Mac),
+            Cause::Twice => Why::Twice,
         })
     }
 }

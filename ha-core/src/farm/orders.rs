@@ -20,16 +20,14 @@ impl Farm {
             Order::Rules { rules, weights } => {
                 Rule::check(&rules)?;
                 check_weights(&weights, rules.len())?;
-                let accord = body::accord(&self.config.policy, &rules);
+                let accord = body::accord(&self.config, &rules);
                 self.offer_rules(Ruling { rules, weights, accord });
                 Ok(())
             }
             Order::Checker { ok, cut } => {
-                let failed = self.asked.checked && !ok;
+                // Who is cut comes back at once: then the others must have its bucket already.
+                self.cuts = !ok && (self.cuts || cut && self.asked.checked);
                 self.asked.checked = ok;
-                if failed && cut {
-                    self.effect(Effect::Reset);
-                }
                 Ok(())
             }
             Order::Stop { force } => {

@@ -110,7 +110,11 @@ fn who_followed_a_view_of_the_dead_goes_on_with_others() {
         let mut rig = Rig::new(4);
         let both = |rig: &mut Rig, one, other, cut: bool| {
             for pair in [(one, other), (other, one)] {
-                if cut { rig.cut.insert(pair) } else { rig.cut.remove(&pair) };
+                if cut {
+                    rig.cut.insert(pair)
+                } else {
+                    rig.cut.remove(&pair)
+                };
             }
         };
         for (one, other) in [(1, 2), (0, 3), (1, 3), (2, 3)] {

@@ -92,7 +92,7 @@ impl Group {
             self.is_linked(node) && agrees && boot == proposal.members.get(&node).copied()
         });
         let mine = proposal.members.get(&self.config.me) == Some(&self.boot);
-        self.able && mine && linked && self.may_leave_its_own(members)
+        self.is_fit() && mine && linked && self.may_leave_its_own(members)
     }
 
     /// None of worse rank while its own is whole, but a subset of it.
@@ -198,7 +198,7 @@ impl Group {
         self.barren.clear();
         self.torn = None;
         self.full = false;
-        let cause = match (ok, writing.void || !self.able) {
+        let cause = match (ok, writing.void || !self.is_fit()) {
             (false, _) => Some(Cause::Unable),
             (true, true) => Some(self.stands.unwrap_or(Cause::Unable)),
             (true, false) if !linked => Some(Cause::LeftOut),

@@ -182,4 +182,6 @@ pub enum Cause {
     Isolated,
     /// The node cannot ([`Input::Able`]), or its kernel could not be told.
     Unable,
+    /// Another process that runs has this node's id.
+    Twice,
 }

@@ -80,7 +80,7 @@ impl Group {
     pub(super) fn is_whole(&self, id: ViewId, members: NodeSet) -> bool {
         let me = self.config.me;
         let mine = self.view.as_ref().map(|view| view.id);
-        if members.contains(me) && (!self.able || mine > Some(id)) {
+        if members.contains(me) && (!self.is_fit() || mine > Some(id)) {
             return false;
         }
         members.iter().filter(|&node| node != me).all(|node| {

@@ -64,6 +64,9 @@ pub struct Group {
     pub(super) torn: Option<Instant>,
     /// Another process with this node's id was told of.
     pub(super) twin: bool,
+    /// Until when this node gives way to it, and how often it began to.
+    pub(super) twin_until: Option<Instant>,
+    pub(super) twins: u32,
     pub(super) due: Option<Deadline>,
 }
 
@@ -142,6 +145,8 @@ impl Group {
             barren: BTreeSet::new(),
             torn: None,
             twin: false,
+            twin_until: None,
+            twins: 0,
             due: Some(Deadline { at: now + Duration::from_nanos(1), why: "begins" }),
         }
     }
@@ -265,9 +270,8 @@ impl Group {
 
     fn hear(&mut self, now: Instant, from: NodeId, beat: &Beat, out: &mut Outbox<Output>) {
         if from == self.config.me {
-            if beat.boot != self.boot && !self.twin {
-                self.twin = true;
-                out.push(Output::Twice(from));
+            if beat.boot != self.boot {
+                self.meet_twin(now, beat, out);
             }
             return;
         }
@@ -309,6 +313,45 @@ impl Group {
         self.answer(now, from, out);
     }
 
+    /// Another process says that it is this node. If both spoke, the others could be linked to
+    /// neither. Who hears the other falls silent until it hears it no more, unless it alone takes;
+    /// if both did, one of them comes back sooner, by its boot.
+    fn meet_twin(&mut self, now: Instant, beat: &Beat, out: &mut Outbox<Output>) {
+        if !self.twin {
+            self.twin = true;
+            out.push(Output::Twice(self.config.me));
+        }
+        let takes = self.stands.is_none();
+        // A recording does not echo what others have only just said. Who takes gives way only if
+        // one that it believes is echoed; nobody may believe in a process that is new.
+        let runs = beat.echoes.iter().any(|echo| {
+            let peer = self.peers.get(&echo.node);
+            peer.is_some_and(|peer| peer.has_just_said(echo, !takes))
+        });
+        if !runs || takes && !beat.said.takes() {
+            return;
+        }
+        if !self.is_doubled() {
+            self.twins = self.twins.wrapping_add(1);
+        }
+        let later = (self.boot.0 >> (self.twins % 16 * 4)) as u32 % 16;
+        self.twin_until = Some(now + self.config.timeout() + self.config.interval * later);
+        match self.stands {
+            None => self.stand_by(Cause::Twice, out),
+            Some(_) => self.stands = Some(Cause::Twice),
+        }
+    }
+
+    /// Whether this node gives way to another process with its id.
+    pub(super) fn is_doubled(&self) -> bool {
+        self.twin_until.is_some_and(|until| self.now < until)
+    }
+
+    /// Whether this node can be in a view.
+    pub(super) fn is_fit(&self) -> bool {
+        self.able && !self.is_doubled()
+    }
+
     /// Everything that follows from what is known now.
     fn conclude(&mut self, now: Instant, out: &mut Outbox<Output>) {
         self.tell_links(out);
@@ -325,8 +368,11 @@ impl Group {
 
     fn beat(&mut self, now: Instant, out: &mut Outbox<Output>) {
         self.speak = false;
-        self.number += 1;
         self.next_beat = now + self.config.interval;
+        if self.is_doubled() {
+            return;
+        }
+        self.number += 1;
         let lively = self.config.interval * 2;
         let heard = self.peers.iter().filter_map(|(&node, peer)| {
             let (boot, number) = peer.echo(now, lively)?;
@@ -348,7 +394,7 @@ impl Group {
     }
 
     fn say(&self) -> Said {
-        let state = if !self.able {
+        let state = if !self.is_fit() {
             State::Unable
         } else if self.stands.is_none() {
             State::Takes
@@ -393,6 +439,7 @@ impl Group {
         let others = [
             self.lease.and_then(|at| after(at, "the lease ends")),
             self.torn.and_then(|at| after(at + timeout, "leaves a member out")),
+            self.twin_until.and_then(|at| after(at, "is alone with its id")),
             after(self.hold(), "may propose"),
             self.view_at.and_then(|at| after(at + self.config.interval, "may propose again")),
             self.sending.as_ref().and_then(|sending| after(sending.again, "proposes again")),

@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use ha_proto::{Boot, Instant};
 
-use crate::group::{Beat, Said};
+use crate::group::{Beat, Echo, Said};
 
 /// One other node, by its beats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,6 +110,19 @@ impl Peer {
         let believed = self.boot.map(|boot| (boot, self.number));
         let runs = self.last.is_some_and(|last| now < last + lively);
         if runs { believed.or(candidate) } else { candidate.or(believed) }
+    }
+
+    /// Whether what is echoed is one of its last beats; with `any`, also of a boot that is not
+    /// believed.
+    pub(super) fn has_just_said(&self, echo: &Echo, any: bool) -> bool {
+        /// Beats that may be on their way.
+        const LAG: u64 = 2;
+        let believed = self.boot.map(|boot| (boot, self.number));
+        let other = self.candidate.filter(|_| any).map(|other| (other.boot, other.number));
+        believed
+            .into_iter()
+            .chain(other)
+            .any(|(boot, number)| echo.is_of(boot) && echo.number.saturating_add(LAG) >= number)
     }
 
     /// After a gap: what it said may have been long ago.

@@ -29,7 +29,7 @@ impl Group {
     /// F4: proposes the view of the best clique, if this node is to and if it would be another one.
     pub(super) fn consider_proposing(&mut self, now: Instant, out: &mut Outbox<Output>) {
         let busy = self.writing.is_some() || self.building.is_some() || self.fetch.is_some();
-        if busy || !self.able || now < self.hold() {
+        if busy || !self.is_fit() || now < self.hold() {
             return;
         }
         let clique = self.graph().best(self.config.me);
@@ -140,6 +140,9 @@ impl Group {
         let base = base?;
         let apart = |set: NodeSet| set.bits() & base.bits() == 0;
         let mine = self.view.as_ref().map(|view| (self.stands.is_none(), view.id, view.set()));
+        let has =
+            |id: &ViewId, set: &NodeSet| set.contains(self.config.me) && !self.barren.contains(id);
+        let mine = mine.filter(|(_, id, set)| has(id, set));
         let groups = self.views(clique).chain(mine);
         let joining = groups.filter(|(_, _, set)| apart(*set));
         let best = joining.max_by_key(|&(takes, id, set)| (takes, Ranked(set), id));
