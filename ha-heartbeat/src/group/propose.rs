@@ -36,10 +36,11 @@ impl Group {
         let torn = self.is_torn(now, clique);
         let waits = |&node: &NodeId| self.word(node).is_some_and(|said| said.state == State::Waits);
         let first = clique.iter().find(|node| !waits(node));
-        if first != Some(self.config.me) || !self.is_needed(clique) {
+        // Whether its view is one of its own already or not: it may have been linked then.
+        if self.linked().next().is_none() && !self.may_be_alone(now, out) {
             return;
         }
-        if clique.len() == 1 && self.linked().next().is_none() && !self.may_be_alone(now, out) {
+        if first != Some(self.config.me) || !self.is_needed(clique) {
             return;
         }
         if self.is_forestalled(clique) || torn {
