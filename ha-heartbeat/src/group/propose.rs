@@ -124,10 +124,7 @@ impl Group {
     /// The view to go on from: one that is taken in, whole as far as this node can see (what a
     /// member said before a cut may be long over), of the best rank, the newest.
     fn base(&self, clique: NodeSet) -> Option<(ViewId, NodeSet)> {
-        let mine = self.view.as_ref().map(|view| (self.stands.is_none(), view.id, view.set()));
-        let mine =
-            mine.filter(|(_, id, set)| set.contains(self.config.me) && !self.barren.contains(id));
-        let all = self.views(clique).chain(mine);
+        let all = self.views(clique).chain(self.own_view());
         let best = all.max_by_key(|&(takes, id, set)| {
             let whole = takes && self.is_whole(id, set);
             (takes, whole, Ranked(set), id)
@@ -140,11 +137,17 @@ impl Group {
     fn taken(&self, clique: NodeSet, base: Option<NodeSet>) -> Option<ViewId> {
         let base = base?;
         let apart = |set: NodeSet| set.bits() & base.bits() == 0;
-        let mine = self.view.as_ref().map(|view| (self.stands.is_none(), view.id, view.set()));
-        let groups = self.views(clique).chain(mine);
+        let groups = self.views(clique).chain(self.own_view());
         let joining = groups.filter(|(_, _, set)| apart(*set));
         let best = joining.max_by_key(|&(takes, id, set)| (takes, Ranked(set), id));
         best.map(|(_, id, _)| id)
+    }
+
+    /// The view that this node is at, if it has its tables.
+    fn own_view(&self) -> Option<(bool, ViewId, NodeSet)> {
+        let view = self.view.as_ref().filter(|view| !self.barren.contains(&view.id))?;
+        let member = view.members.contains_key(&self.config.me);
+        member.then(|| (self.stands.is_none(), view.id, view.set()))
     }
 
     /// The views of others whose tables they have.
