@@ -39,9 +39,15 @@ whole or the farm did not settle (liveness), 101 a machine panicked.";
 
 struct Arguments {
     options: Options,
-    /// A farm, of so many members if it is said.
-    farm: Option<Option<usize>>,
+    what: What,
     end: End,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Pair,
+    /// Of so many members, if it is said.
+    Farm(Option<usize>),
 }
 
 #[derive(Clone, Copy)]
@@ -93,11 +99,11 @@ fn all(arguments: &Arguments) -> io::Result<ExitCode> {
             break;
         }
         let options = Options { seed: first.wrapping_add(count), ..arguments.options };
-        let ending = one(options, arguments.farm);
+        let ending = one(options, arguments.what);
         count += 1;
         if ending.code != 0 {
             // What was found counts, whoever listens.
-            let _ = report(options, arguments.farm, &ending);
+            let _ = report(options, arguments.what, &ending);
             return Ok(ExitCode::from(ending.code));
         }
         if options.trace {
@@ -116,10 +122,10 @@ struct Ending {
     trace: String,
 }
 
-fn one(options: Options, farm: Option<Option<usize>>) -> Ending {
-    match farm {
-        None => one_pair(options),
-        Some(members) => {
+fn one(options: Options, what: What) -> Ending {
+    match what {
+        What::Pair => one_pair(options),
+        What::Farm(members) => {
             let (seed, trace) = (options.seed, options.trace);
             one_farm(farm::options::Options { seed, members, trace })
         }
@@ -153,16 +159,16 @@ fn one_pair(options: Options) -> Ending {
     Ending { code, text, trace }
 }
 
-fn report(options: Options, farm: Option<Option<usize>>, ending: &Ending) -> io::Result<()> {
+fn report(options: Options, what: What, ending: &Ending) -> io::Result<()> {
     let trace = if options.trace {
         ending.trace.clone()
     } else {
-        one(Options { trace: true, ..options }, farm).trace
+        one(Options { trace: true, ..options }, what).trace
     };
     let mut out = io::stdout();
     out.write_all(trace.as_bytes())?;
     writeln!(out, "seed {} FAILED: {}", options.seed, ending.text)?;
-    if let Some(members) = farm {
+    if let What::Farm(members) = what {
         let members = members.map(|members| format!(" --members {members}")).unwrap_or_default();
         let seed = options.seed;
         let command = format!("-- --farm --seed {seed}{members} --trace");
@@ -208,7 +214,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
     if members.is_some() && !farm {
         return Err("--members is for --farm: a pair has two".into());
     }
-    Ok(Some(Arguments { options, farm: farm.then_some(members), end }))
+    let what = if farm { What::Farm(members) } else { What::Pair };
+    Ok(Some(Arguments { options, what, end }))
 }
 
 fn members_of(word: &str) -> Result<usize, String> {

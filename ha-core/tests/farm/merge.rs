@@ -19,7 +19,10 @@ fn split(nodes: usize, at: usize) -> Rig {
 
 #[test]
 fn a_surplus_bucket_goes_to_a_member_that_takes_it_already() {
-    for (nodes, at) in [(2, 1), (4, 2), (5, 2), (5, 4)] {
+    // All 256 where it can be: every bucket is taken by one of the joining group. Of three and two,
+    // what one of the two still misses may be left with an owner that has nothing more to give: F7
+    // asks for the first choice, bucket by bucket, and for no best matching.
+    for (nodes, at, least) in [(2, 1, 256), (4, 2, 256), (5, 2, 218), (5, 4, 256)] {
         let mut rig = split(nodes, at);
         let before = rig.takers();
         rig.cut.clear();
@@ -30,15 +33,15 @@ fn a_surplus_bucket_goes_to_a_member_that_takes_it_already() {
         }
         // A member that yields before the others propose waits for the next view, at most i later.
         assert!(gap <= 110, "{nodes} nodes, {at} apart: no taker for {gap} ms");
-        let now = rig.takers();
-        let kept = now.iter().zip(&before).filter(|(new, old)| old.contains(&new[0])).count();
-        println!("{nodes} nodes, {at} apart: {kept} kept, no taker for {gap} ms");
-        rig.run(millis(8_000));
+        for when in ["at once", "once nothing drains"] {
+            let now = rig.takers();
+            let kept = now.iter().zip(&before).filter(|(new, old)| old.contains(&new[0])).count();
+            println!("{nodes} nodes, {at} apart: {kept} kept {when}, no taker for {gap} ms");
+            assert!(kept >= least, "{nodes} nodes: {kept} stay where they were, {when}");
+            rig.run(millis(8_000));
+        }
         let (shares, fair) = (rig.shares(), Buckets::Few.count() / nodes);
         assert!(shares.iter().all(|share| share.abs_diff(fair) <= 1), "{shares:?}");
-        if nodes == 2 {
-            assert_eq!(kept, now.len(), "either half of them has them all already");
-        }
     }
 }
 

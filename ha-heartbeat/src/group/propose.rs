@@ -36,10 +36,11 @@ impl Group {
         let torn = self.is_torn(now, clique);
         let waits = |&node: &NodeId| self.word(node).is_some_and(|said| said.state == State::Waits);
         let first = clique.iter().find(|node| !waits(node));
-        if first != Some(self.config.me) || !self.is_needed(clique) {
+        // Whether its view is one of its own already or not: it may have been linked then.
+        if self.linked().next().is_none() && !self.may_be_alone(now, out) {
             return;
         }
-        if clique.len() == 1 && self.linked().next().is_none() && !self.may_be_alone(now, out) {
+        if first != Some(self.config.me) || !self.is_needed(clique) {
             return;
         }
         if self.is_forestalled(clique) || torn {
@@ -123,10 +124,7 @@ impl Group {
     /// The view to go on from: one that is taken in, whole as far as this node can see (what a
     /// member said before a cut may be long over), of the best rank, the newest.
     fn base(&self, clique: NodeSet) -> Option<(ViewId, NodeSet)> {
-        let mine = self.view.as_ref().map(|view| (self.stands.is_none(), view.id, view.set()));
-        let mine =
-            mine.filter(|(_, id, set)| set.contains(self.config.me) && !self.barren.contains(id));
-        let all = self.views(clique).chain(mine);
+        let all = self.views(clique).chain(self.own_view());
         let best = all.max_by_key(|&(takes, id, set)| {
             let whole = takes && self.is_whole(id, set);
             (takes, whole, Ranked(set), id)
@@ -139,14 +137,17 @@ impl Group {
     fn taken(&self, clique: NodeSet, base: Option<NodeSet>) -> Option<ViewId> {
         let base = base?;
         let apart = |set: NodeSet| set.bits() & base.bits() == 0;
-        let mine = self.view.as_ref().map(|view| (self.stands.is_none(), view.id, view.set()));
-        let has =
-            |id: &ViewId, set: &NodeSet| set.contains(self.config.me) && !self.barren.contains(id);
-        let mine = mine.filter(|(_, id, set)| has(id, set));
-        let groups = self.views(clique).chain(mine);
+        let groups = self.views(clique).chain(self.own_view());
         let joining = groups.filter(|(_, _, set)| apart(*set));
         let best = joining.max_by_key(|&(takes, id, set)| (takes, Ranked(set), id));
         best.map(|(_, id, _)| id)
+    }
+
+    /// The view that this node is at, if it has its tables.
+    fn own_view(&self) -> Option<(bool, ViewId, NodeSet)> {
+        let view = self.view.as_ref().filter(|view| !self.barren.contains(&view.id))?;
+        let member = view.members.contains_key(&self.config.me);
+        member.then(|| (self.stands.is_none(), view.id, view.set()))
     }
 
     /// The views of others whose tables they have.

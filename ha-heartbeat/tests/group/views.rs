@@ -1,10 +1,10 @@
 //! F1 to F4: which views are installed, what is taken in them, to which a member yields, and who
 //! proposes the next one.
 
-use ha_heartbeat::group::{Cause, Input, Output, Said, State};
+use ha_heartbeat::group::{Cause, Config, Input, Output, Said, State};
 use ha_proto::NodeSet;
 
-use crate::rig::{Rig, at, blank, boot, id, millis, node, part, proposal, set, words};
+use crate::rig::{Rig, at, blank, boot, config, id, millis, node, part, proposal, set, words};
 
 #[test]
 fn a_member_lets_go_then_speaks_then_takes() {
@@ -328,4 +328,40 @@ fn a_view_of_the_future_is_not_believed() {
     assert_eq!(words(&rig.say(2, &far)), [""; 0], "told once");
     assert_eq!(rig.group.peer(node(2)).unwrap().said.unwrap().highest, 1);
     assert_eq!(rig.propose(2, &proposal(1 << 40, 2, &[0, 1, 2])), []);
+}
+
+#[test]
+fn a_member_of_two_cliques_goes_on_with_the_better_one() {
+    let mut rig = Rig::linked(3);
+    let (better, worse) = (proposal(5, 1, &[0, 1]), proposal(5, 2, &[0, 2]));
+    // Their coordinators do not hear each other.
+    rig.say(1, &Said { hears: set(&[0]), ..at(&better, State::Takes, 3) });
+    rig.say(2, &Said { hears: set(&[0]), ..at(&worse, State::Takes, 3) });
+    rig.propose(2, &worse);
+    assert_eq!(rig.group.view(), None, "F3 would take away at once what it gives");
+    rig.propose(1, &better);
+    assert_eq!(rig.group.view().map(|view| view.id), Some(id(5, 1)), "its id is the lower one");
+}
+
+#[test]
+fn who_is_behind_is_told_by_a_member_that_hears_it() {
+    let mut rig = Rig::linked(3);
+    let view = proposal(1, 1, &[0, 1]);
+    rig.propose(1, &view);
+    // The coordinator is heard by node 2, and does not hear it.
+    rig.say(1, &Said { hears: set(&[0]), ..at(&view, State::Takes, 3) });
+    let said = words(&rig.say(2, &blank(3)));
+    assert!(said.contains(&"propose 1.1 to 2".into()), "nobody else can tell it: {said:?}");
+}
+
+#[test]
+fn who_hears_nobody_any_more_serves_nothing_in_a_view_of_its_own_either() {
+    let mut rig = Rig::with(2, Config { alone: false, ..config(2) });
+    rig.tell(Input::Tick);
+    rig.tell(Input::Able(true));
+    let unable = Said { state: State::Unable, ..blank(2) };
+    rig.go_on(millis(1_000), &unable);
+    assert_eq!(rig.group.stands_by(), None, "the other one cannot serve, and is there");
+    rig.pass(millis(700));
+    assert_eq!(rig.group.stands_by(), Some(Cause::Isolated), "isolated = nothing");
 }

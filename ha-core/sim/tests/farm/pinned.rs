@@ -4,11 +4,13 @@ use ha_sim::farm::history::{Verdict, draw, run};
 use ha_sim::farm::options::Options;
 
 /// Each with what was wrong.
-const SEEDS: [(u64, &str); 4] = [
+const SEEDS: [(u64, &str); 6] = [
     (54, "a member of two cliques went to and fro between their coordinators for ever"),
     (123, "the same, and who was to take everything waited for it"),
     (20, "nobody told who stands by, on the deaf side of a cut, of the view that goes on"),
     (33, "the same with three members"),
+    (52, "who hears nobody, and is to serve nothing then, went on in a view of its own"),
+    (700_067, "tables that nobody had were asked for without end, in one call"),
 ];
 
 #[test]

@@ -5,17 +5,17 @@
 
 use super::{Check, Seen};
 use crate::farm::clique;
-use crate::farm::fact::{Fact, Id, ranks_better};
+use crate::farm::fact::{Fact, Id, Said, ranks_better};
 use crate::farm::plan::Plan;
 use crate::farm::scene::{self, Scene};
 use ha_core::farm::Isolated;
 use ha_proto::{Instant, NodeSet};
 
-/// What each member proposed last, when, and when it was last linked to anybody.
+/// What each member proposed last, when, and when it was last linked to each other's process.
 #[derive(Debug, Default)]
 pub(super) struct Proposes {
     last: Vec<(Id, Instant)>,
-    linked: Vec<Option<Instant>>,
+    linked: Vec<Vec<Option<(u64, Instant)>>>,
 }
 
 impl Proposes {
@@ -48,7 +48,7 @@ impl Proposes {
     }
 
     /// The proposal is whole: whether it is its coordinator's to make.
-    fn planned(&self, scene: &Scene, node: usize, id: Id) -> Result<(), String> {
+    fn planned(scene: &Scene, node: usize, id: Id) -> Result<(), String> {
         // One that it made alone is said to others as an answer, later on.
         let new = id > scene.nodes[node].view;
         let Some(plan) = scene.plans.get(&id).filter(|_| new) else { return Ok(()) };
@@ -74,6 +74,20 @@ impl Proposes {
                     plan.members, said.view, said.members
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// A view that a member makes for itself is proposed to nobody: its first beat tells of it.
+    fn said(&self, scene: &Scene, node: usize, said: &Said) -> Result<(), String> {
+        let (here, id) = (&scene.nodes[node], said.view);
+        let own = usize::from(id.coordinator) == node && id.boot == here.boot;
+        if id <= here.view || !own || said.members != NodeSet::only(scene::id(node)) {
+            return Ok(());
+        }
+        let best = Self::best(scene, node);
+        if best != said.members {
+            return Err(format!("{node} makes {id} for itself, the best is {best}"));
         }
         self.may_be_alone(scene, node, id)
     }
@@ -118,14 +132,15 @@ impl Proposes {
     /// Who is linked to nobody was so for D.
     fn may_be_alone(&self, scene: &Scene, node: usize, id: Id) -> Result<(), String> {
         let alone = (0..scene.nodes.len()).all(|other| scene.link_then(node, other).is_none());
-        let Some(last) = self.linked[node].filter(|_| alone) else { return Ok(()) };
+        let last = self.linked[node].iter().flatten().map(|(_, at)| *at).max();
+        let Some(last) = last.filter(|_| alone) else { return Ok(()) };
         if scene.isolated == Isolated::Nothing {
-            return Err(format!("{node} hears nobody, and proposes {id}"));
+            return Err(format!("{node} is linked to nobody, and makes {id}"));
         }
         let since = scene.nodes[node].acted.saturating_since(last).as_nanos();
         if since < u128::from(scene.spans.timeout) {
             let millis = since / 1_000_000;
-            return Err(format!("{node} was linked {millis} ms ago, and proposes {id} alone"));
+            return Err(format!("{node} was linked {millis} ms ago, and makes {id} for itself"));
         }
         Ok(())
     }
@@ -159,19 +174,23 @@ impl Check for Proposes {
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         let members = scene.nodes.len();
         self.last.resize(members, (Id::default(), Instant::ZERO));
-        self.linked.resize(members, None);
+        self.linked.resize(members, vec![None; members]);
         match *seen {
             Seen::Sent { node, fact: Fact::Propose { id, .. } } => self.proposed(scene, node, *id),
-            Seen::Planned { node, id } => self.planned(scene, node, id),
+            Seen::Sent { node, fact: Fact::Beat(said) } => self.said(scene, node, said),
+            Seen::Planned { node, id } => Self::planned(scene, node, id),
             Seen::Heard { node, said } => {
                 let here = &scene.nodes[node];
+                let last = &mut self.linked[node][said.from];
+                // Its former process is gone.
+                last.take_if(|(boot, _)| *boot != said.boot);
                 if said.hears.contains(scene::id(node)) && said.echo(node, here.boot) > 0 {
-                    self.linked[node] = Some(here.local(scene.now));
+                    *last = Some((said.boot, here.local(scene.now)));
                 }
                 Ok(())
             }
             Seen::Booted { node } => {
-                self.linked[node] = None;
+                self.linked[node].fill(None);
                 Ok(())
             }
             Seen::Look => (0..members).try_for_each(|node| Self::serves_alone(scene, node)),

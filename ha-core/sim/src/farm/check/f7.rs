@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use ha_farm::Filter;
+use ha_proto::NodeSet;
 
 use super::quota::{self, Holding};
 use super::{Check, Seen};
@@ -98,7 +99,7 @@ impl Step<'_> {
         let all = [last, before].into_iter().filter(|node| *node != Filter::NONE);
         let all: Vec<usize> = all.map(usize::from).collect();
         let drains = self.new[bucket] & Filter::DRAIN != 0;
-        if all == right && drains == !right.is_empty() {
+        if all == right && drains != right.is_empty() {
             return Ok(());
         }
         Err(format!(
@@ -158,6 +159,31 @@ impl Moves {
         }
     }
 
+    /// A group that joins, and takes, is named: else its members would not get first what they take.
+    fn names(scene: &Scene, node: usize, view: Id) -> Result<(), String> {
+        let new = view > scene.nodes[node].view;
+        let Some(plan) = scene.plans.get(&view).filter(|_| new) else { return Ok(()) };
+        if plan.base == Id::default() || plan.taken != Id::default() {
+            return Ok(());
+        }
+        // Who makes a view for itself tells nobody of it.
+        let alone = || id(usize::from(plan.base.coordinator));
+        let base =
+            scene.plans.get(&plan.base).map_or_else(|| NodeSet::only(alone()), |base| base.members);
+        let joins = |other: &usize| {
+            let said = scene.link_then(node, *other).filter(|said| said.takes);
+            let member = plan.members.contains(id(*other));
+            member && said.is_some_and(|said| said.members.bits() & base.bits() == 0)
+        };
+        match (0..scene.nodes.len()).filter(|other| *other != node).find(joins) {
+            Some(other) => Err(format!(
+                "{view} goes on from {} {base}, and forgets what {other} takes",
+                plan.base
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// At a merge a bucket goes first to who takes it already: nobody gets another one instead.
     fn merge(scene: &Scene, step: &Step<'_>) -> Result<(), String> {
         let Some(joining) = scene.views.get(&step.plan.taken) else { return Ok(()) };
@@ -190,6 +216,7 @@ impl Check for Moves {
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         match *seen {
             Seen::View { id } => Self::view(scene, id),
+            Seen::Planned { node, id } => Self::names(scene, node, id),
             _ => Ok(()),
         }
     }

@@ -34,18 +34,18 @@ impl Drains {
             let word = filter.words(service)[bucket];
             let ended = self.ended.contains(&(node, *flow));
             let live = here.kernel.sockets.live(flow) && !ended;
-            let (takes, is_to) =
+            let (accepts, is_to) =
                 (taken.contains(&node), Self::is_to_take(word, node, segment, live));
-            if takes != is_to {
+            if accepts != is_to {
                 let [owner, last, before, flags] = word.to_le_bytes();
                 return Err(format!(
                     "{service}/{bucket} (owner {owner}, before {last} {before}, flags {flags}): \
-                     {node} has {} socket and accepts {segment:?}: {takes}",
+                     {node} has {} socket and accepts {segment:?}: {accepts}",
                     if live { "a live" } else { "no live" }
                 ));
             }
             if segment == Some(Segment::Syn) {
-                self.sees_syn(scene, node, flow, word, takes);
+                self.sees_syn(scene, node, flow, word, accepts);
             }
         }
         Ok(())
@@ -65,9 +65,9 @@ impl Drains {
     }
 
     /// The claim of a previous owner to a 4-tuple ends with the next SYN of it.
-    fn sees_syn(&mut self, scene: &Scene, node: usize, flow: &Flow, word: u32, takes: bool) {
+    fn sees_syn(&mut self, scene: &Scene, node: usize, flow: &Flow, word: u32, accepts: bool) {
         let socket = scene.nodes[node].kernel.sockets.all.contains_key(flow);
-        if takes {
+        if accepts {
             self.ended.remove(&(node, *flow));
         } else if word & Filter::DRAIN != 0 && was_owner(word, node) && socket {
             self.ended.insert((node, *flow));

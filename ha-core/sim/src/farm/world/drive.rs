@@ -230,7 +230,10 @@ impl World {
 
     /// A driver goes on: what is left to perform, then what came meanwhile.
     pub(super) fn catch_up(&mut self, node: usize) {
-        self.hear_orders(node);
+        self.drain(node);
+        if self.scene.nodes[node].busy.is_none() {
+            self.hear_orders(node);
+        }
         self.drain(node);
         while self.scene.nodes[node].runs() && self.scene.nodes[node].busy.is_none() {
             let Some(parcel) = self.scene.nodes[node].inbox.pop_front() else { break };

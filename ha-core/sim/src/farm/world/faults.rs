@@ -2,7 +2,7 @@
 
 use super::{Event, World};
 use crate::farm::fault::Fault;
-use crate::farm::network::LINKS;
+use crate::farm::network::{LINKS, Network};
 use crate::node::Process;
 use crate::trace::Column;
 
@@ -84,15 +84,11 @@ impl World {
     }
 
     fn cut(&mut self, fault: Fault) {
-        self.each_way(fault, |network, link, from, to| network.cut(link, from, to));
+        self.each_way(fault, Network::cut);
     }
 
     /// Does something to each way that a cut is about.
-    fn each_way(
-        &mut self,
-        fault: Fault,
-        act: impl Fn(&mut crate::farm::network::Network, usize, usize, usize),
-    ) {
+    fn each_way(&mut self, fault: Fault, act: impl Fn(&mut Network, usize, usize, usize)) {
         let members = self.scene.nodes.len();
         for (from, to) in (0..members).flat_map(|from| (0..members).map(move |to| (from, to))) {
             let (cut, only) = match fault {
