@@ -4,6 +4,13 @@
 
 mod differential;
 mod farm;
+mod frames;
+mod held;
 mod members;
 mod nft;
+mod refused;
+mod rig;
+mod seen;
+mod shares;
 mod sockets;
+mod split;
