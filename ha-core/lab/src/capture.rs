@@ -29,7 +29,9 @@ impl Capture {
         let file = folder.join(format!("{}-{number}.pcap", host.name()));
         let process = host.spawn("tcpdump", |command| {
             // At once to the program and the file; and as root, which the folder belongs to.
-            command.args(["-i", interface, "--immediate-mode", "-U", "-Z", "root", "-w"]);
+            command.args(["-i", interface, "--immediate-mode", "-U", "-Z", "root"]);
+            // On loaded cores it comes late to what the kernel keeps for it, in KiB.
+            command.args(["-B", "16384", "-w"]);
             command.arg(&file).args(filter.split_whitespace())
         })?;
         if process.wait_for("listening on", START_MAX) {

@@ -4,7 +4,14 @@
 
 mod differential;
 mod farm;
+mod frames;
 mod fresh;
+mod held;
 mod members;
 mod nft;
+mod refused;
+mod rig;
+mod seen;
+mod shares;
 mod sockets;
+mod split;

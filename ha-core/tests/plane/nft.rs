@@ -91,9 +91,11 @@ fn what_another_process_left_is_shut_and_then_replaced() {
     rig.install(&filter);
     rig.plane.lease(Clock::of_the_machine().now() + Duration::from_mins(9)).unwrap();
     assert_eq!(rig.tables(), 1);
+    assert!(rig.leased(), "it takes");
     // The first one is dropped, and leaves its table.
     rig.plane = Box::new(rig.host.inside(open).unwrap());
     assert_eq!(rig.tables(), 2, "the old one drops what goes to a VIP until the new one filters");
+    assert!(!rig.leased(), "what another process left takes on (F6)");
     rig.install(&filter);
     assert_eq!(rig.tables(), 1);
     let Rig { plane, host, .. } = rig;
@@ -141,6 +143,17 @@ impl Rig {
     fn tables(&self) -> usize {
         let listed = self.host.command("nft").args(["list", "tables", "netdev"]).output().unwrap();
         String::from_utf8(listed.stdout).unwrap().lines().count()
+    }
+
+    /// Whether a lease is written anywhere.
+    fn leased(&self) -> bool {
+        let mut nft = self.host.command("nft");
+        let listed = nft.args(["-n", "list", "sets", "netdev"]).output().unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        let mut lines = listed.lines().skip_while(|line| !line.contains("set lease {"));
+        let its = lines.by_ref().take_while(|line| line.trim() != "}");
+        let has = its.collect::<Vec<_>>().iter().any(|line| line.contains("elements"));
+        has || lines.any(|line| line.contains("elements") && line.contains("expires"))
     }
 
     /// Says which frame it was.

@@ -289,3 +289,33 @@ fn release() -> String {
     let release = fs::read_to_string(Path::new("/proc/sys/kernel/osrelease"));
     release.map_or_else(|_| String::from("unknown"), |release| String::from(release.trim()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_kernel_is_told_in_one_line_with_what_it_lacks() {
+        // As kernels without BPF, with a verifier that knows less, or with smaller limits say it.
+        for errno in [Errno::INVAL, Errno::ACCESS, Errno::NOSYS, Errno::TOOBIG] {
+            let error = io::Error::from(errno);
+            let said = format!("{}", refused("load the filter", &error));
+            assert!(said.starts_with("this kernel ("), "{said}");
+            assert!(said.ends_with("; use `plane = nft`"), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+        let log = "unknown func bpf_skc_lookup_tcp#99\nprocessed 7 insns\nstack depth 32";
+        assert_eq!(last_words(&io::Error::other(log)), "unknown func bpf_skc_lookup_tcp#99");
+    }
+
+    #[test]
+    fn a_missing_right_is_told_as_such_and_all_else_in_the_systems_words() {
+        let error = io::Error::from(Errno::PERM);
+        let said = refused("load the filter", &error);
+        assert!(matches!(said, PlaneError::NotPermitted(_)), "{said}");
+        let error = io::Error::from(Errno::NODEV);
+        let said = format!("{}", refused("filter eth0", &error));
+        assert!(said.starts_with("the filter in the kernel: filter eth0: "), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}

@@ -50,8 +50,8 @@ pub struct Nft {
     old: Vec<String>,
     /// What is in force, and of which generation its sets are.
     plan: Option<(Plan, u32)>,
-    /// The generation that an earlier process left in force, to be replaced.
-    adopted: Option<u32>,
+    /// The generation that an earlier process left in force, and what tells its rules.
+    adopted: Option<(u32, String)>,
     /// The next generation.
     next: u32,
 }
@@ -93,15 +93,13 @@ impl Nft {
     /// As [`Nft::open`].
     pub fn adopt(settings: Settings) -> Result<Self, PlaneError> {
         let mut found = tables(&settings.module)?;
-        let in_force = |table: &String| {
-            let rules = nft(&["list", "chain", "netdev", table, rules::ENTRY], "").ok()?;
-            rules::generation(&rules)
-        };
+        let listed = nft(&["list", "chains", "netdev"], "")?;
         match (found.pop(), found.is_empty()) {
-            (Some(table), true) if let Some(adopted) = in_force(&table) => {
+            (Some(table), true) if let Some(adopted) = rules::marked(&listed, &table) => {
                 let wire = done("open netlink", Wire::open())?;
-                let (adopted, next) = (Some(adopted), adopted + 1);
-                Ok(Self { settings, wire, table, old: Vec::new(), plan: None, adopted, next })
+                let next = adopted.0 + 1;
+                let (old, plan, adopted) = (Vec::new(), None, Some(adopted));
+                Ok(Self { settings, wire, table, old, plan, adopted, next })
             }
             (Some(_) | None, _) => Self::open(settings),
         }
@@ -156,8 +154,8 @@ impl Nft {
             self.discard(&plan, generation, false);
             return Err(error);
         }
-        if let Some(old) = self.adopted.take() {
-            // Its rules were these, or what hands over would have been refused.
+        if let Some((old, _)) = self.adopted.take() {
+            // What its rules were is not known; most of them were as these.
             self.discard(&plan, old, true);
         }
         if let Some((before, old)) = self.plan.replace((plan, generation)) {
@@ -199,6 +197,12 @@ impl Plane for Nft {
         };
         let buckets = (0..setup.rules.len()).map(|service| filter.words(service).len()).collect();
         let plan = Plan::new(setup, seed, buckets, &self.settings.interfaces);
+        // Without `nft`, which takes longer than the node may be late.
+        if let Some((generation, _)) =
+            self.adopted.take_if(|(generation, mark)| *mark == plan.mark(*generation))
+        {
+            self.plan = Some((plan.clone(), generation));
+        }
         match &self.plan {
             Some((present, generation)) if *present == plan => {
                 let mut batch = Batch::new(&self.table);

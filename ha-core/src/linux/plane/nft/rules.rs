@@ -68,6 +68,22 @@ impl Plan {
 
     /// All rules of a generation, and what makes them the ones in force, as one transaction.
     pub(super) fn text(&self, table: &str, generation: u32) -> String {
+        let mut out = self.rules(table, generation);
+        // Leads nowhere, and tells a next process what the rules are.
+        line(&mut out, format_args!("add chain netdev {table} {}", self.mark(generation)));
+        out
+    }
+
+    /// The name of the chain that tells what the rules of a generation are: by all of their text.
+    pub(super) fn mark(&self, generation: u32) -> String {
+        // FNV-1a: any change gives another number.
+        let digest = self.rules("", 0).bytes().fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
+            (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("{MARK}{generation}_{digest:016x}")
+    }
+
+    fn rules(&self, table: &str, generation: u32) -> String {
         let chains = BTreeSet::new();
         let mut text = Text { plan: self, table, generation, chains, out: String::new() };
         for family in [4, 6] {
@@ -409,12 +425,20 @@ impl Text<'_> {
     }
 }
 
-pub(super) const ENTRY: &str = "entry";
+const ENTRY: &str = "entry";
+const MARK: &str = "plan_";
 
-/// The generation that the listed rules of [`ENTRY`] lead to.
-pub(super) fn generation(listed: &str) -> Option<u32> {
-    let mut to = listed.split_whitespace().filter_map(|word| word.strip_prefix("vips_"));
-    to.next()?.split('_').next()?.parse().ok()
+/// The mark of the latest generation in a table, as `nft` lists chains, and its number.
+pub(super) fn marked(listed: &str, table: &str) -> Option<(u32, String)> {
+    let head = format!("table netdev {table} {{");
+    let its = listed.lines().skip_while(|line| *line != head).skip(1);
+    let its = its.take_while(|line| !line.starts_with("table "));
+    let names = its.filter_map(|line| line.trim().strip_prefix("chain ")?.split(' ').next());
+    let marks = names.filter_map(|name| {
+        let (generation, _) = name.strip_prefix(MARK)?.split_once('_')?;
+        Some((generation.parse().ok()?, name.into()))
+    });
+    marks.max()
 }
 
 fn line(out: &mut String, text: core::fmt::Arguments<'_>) {
@@ -471,5 +495,47 @@ fn expression(side: Side, key: Key, v4: bool, port: &str) -> String {
             }
         }
         Key::Identification => "ip id".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_found_in_its_own_table_and_tells_each_plan() {
+        let listed = "table netdev ha-m.1 {\n\tchain entry {\n\t}\n\tchain plan_2_ab {\n\t}\n\
+                      \tchain plan_10_cd {\n\t}\n}\ntable netdev ha-m.2 {\n\
+                      \tchain plan_11_ef {\n\t}\n}\n";
+        assert_eq!(marked(listed, "ha-m.1"), Some((10, "plan_10_cd".into())));
+        assert_eq!(marked(listed, "ha-m.2"), Some((11, "plan_11_ef".into())));
+        assert_eq!(marked(listed, "ha-m"), None, "another table is not this one");
+        let rule = Rule {
+            vip: [192, 0, 2, 1].into(),
+            ports: 80..=80,
+            protocol: Protocol::Tcp,
+            on: HashOn::Addr,
+        };
+        let plan = Plan {
+            rules: std::vec![rule],
+            buckets: std::vec![256],
+            mode: Mode::Directed,
+            uncovered: Uncovered::Deny,
+            seed: 7,
+            mac: Some(Mac([2; 6])),
+            interfaces: std::vec!["eth0".into()],
+        };
+        let others = [
+            Plan { buckets: std::vec![4_096], ..plan.clone() },
+            Plan { mode: Mode::Invisible, mac: None, ..plan.clone() },
+            Plan { uncovered: Uncovered::Pass, ..plan.clone() },
+            Plan { seed: 8, ..plan.clone() },
+            Plan { mac: Some(Mac([4; 6])), ..plan.clone() },
+            Plan { interfaces: std::vec!["eth1".into()], ..plan.clone() },
+        ];
+        for other in others {
+            assert_ne!(other.mark(0), plan.mark(0), "old rules would be gone on with: {other:?}");
+        }
+        assert!(plan.removal("t", 3).contains(&plan.mark(3)), "marks would pile up");
     }
 }

@@ -1,0 +1,129 @@
+//! FG4, and row 17 of the field: 1,000 open connections that say something all the time.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::rig::{Case, Farm, Held, Kind, PORT, STICKY, UDP};
+
+const HELD: usize = 1_000;
+
+#[test]
+fn row_17_open_connections_outlive_every_change_but_the_death_of_their_server() {
+    for case in Case::ALL.into_iter().filter(|case| case.plane == Kind::Bpf) {
+        let Some(mut farm) = Farm::start("row_17", case) else { return };
+        boot(&mut farm);
+        let held = hold(&mut farm);
+        let whole = |held: &Held, when: &str| {
+            held.wait();
+            assert_eq!(held.broken(), [], "{case:?}: {when}");
+        };
+        farm.order(1, "drain on");
+        farm.settle_owner(&[0, 1, 2], 1, false);
+        whole(&held, "a member drains");
+        new_clients(&farm, &[0, 2]);
+        farm.order(1, "drain off");
+        farm.settle_owner(&[0, 1, 2], 1, true);
+        whole(&held, "it returns");
+        farm.order(2, "weight 1");
+        farm.settle_as(&[0, 1, 2], |views| views.iter().all(|it| it.shares[0][&2] < 70));
+        whole(&held, "a weight changes");
+        new_clients(&farm, &[0, 1, 2]);
+        for id in 0..3 {
+            farm.restart(id);
+            whole(&held, "a daemon goes on as another process");
+        }
+        farm.settle(&[0, 1, 2]);
+        let dying = held.of(1);
+        assert!(dying > HELD / 10, "{case:?}: {dying} are with who dies");
+        farm.kill_host(1);
+        farm.settle(&[0, 2]);
+        held.wait();
+        let broken = held.broken();
+        assert!(broken.iter().all(|(by, _)| *by == Some(1)), "{case:?}: {broken:?}");
+        assert_eq!(broken.len(), dying, "{case:?}: those of the dead server break");
+        new_clients(&farm, &[0, 2]);
+    }
+}
+
+/// The plane without sockets keeps those of buckets that stay, and says so of the others.
+#[test]
+fn row_17_with_nftables_only_connections_of_moved_buckets_break() {
+    for case in Case::ALL.into_iter().filter(|case| case.plane == Kind::Nft) {
+        let Some(mut farm) = Farm::start("row_17_nft", case) else { return };
+        boot(&mut farm);
+        let held = hold(&mut farm);
+        for id in 0..3 {
+            farm.restart(id);
+            held.wait();
+            assert_eq!(held.broken(), [], "{case:?}: a daemon goes on as another process");
+        }
+        let (drained, others) = (held.of(1), held.of(0) + held.of(2));
+        farm.order(1, "drain on");
+        farm.settle_owner(&[0, 1, 2], 1, false);
+        held.wait();
+        assert_eq!(held.broken().len(), drained, "{case:?}: all of its buckets moved");
+        assert_eq!(held.of(0) + held.of(2), others, "{case:?}: none of theirs did");
+        new_clients(&farm, &[0, 2]);
+        let dying = held.of(2);
+        farm.kill_host(2);
+        farm.settle(&[0, 1]);
+        held.wait();
+        let broken = held.broken();
+        assert!(broken.iter().all(|(by, _)| *by != Some(0)), "{case:?}: {broken:?}");
+        assert_eq!(broken.len(), drained + dying, "{case:?}: those of the dead server break");
+    }
+}
+
+/// FG4 does not hold for a daemon that is killed; what follows is that its clients begin anew.
+#[test]
+fn row_17_connections_of_a_killed_daemon_break_and_no_others() {
+    let case = Case::ALL[0];
+    let Some(mut farm) = Farm::start("row_17_killed", case) else { return };
+    boot(&mut farm);
+    let held = hold(&mut farm);
+    let dying = held.of(2);
+    farm.kill(2);
+    farm.settle(&[0, 1]);
+    held.wait();
+    let broken = held.broken();
+    assert!(broken.iter().all(|(by, _)| *by == Some(2)), "{broken:?}");
+    assert_eq!(broken.len(), dying, "its filter takes nothing any more");
+    farm.boot(2);
+    farm.settle(&[0, 1, 2]);
+    held.wait();
+    assert_eq!(held.broken().len(), dying, "its return breaks none");
+}
+
+/// With beats so far apart that loaded cores are no gap (F6), and that a next process is there
+/// before the lease of the one before has ended.
+fn boot(farm: &mut Farm) {
+    for spec in &mut farm.specs {
+        spec.interval = Duration::from_millis(400);
+    }
+    farm.boot_all();
+}
+
+/// Opens them once nothing drains, and from then on what is moved drains for longer than the test
+/// runs.
+fn hold(farm: &mut Farm) -> Held {
+    farm.settle_evenly(&[0, 1, 2]);
+    for id in 0..3 {
+        farm.specs[id].drain = Duration::from_mins(2);
+        farm.restart(id);
+    }
+    farm.settle_evenly(&[0, 1, 2]);
+    let to: Vec<SocketAddr> = farm.vips.map(|vip| SocketAddr::new(vip, PORT)).to_vec();
+    Held::open(&farm.client, &to, HELD)
+}
+
+/// Those who begin now are served by these, whatever the service.
+fn new_clients(farm: &Farm, by: &[u8]) {
+    for vip in farm.vips {
+        let served = farm.connect(vip, 20);
+        assert!(served.iter().all(|(_, it)| by.contains(it)), "{:?} {vip}", farm.case);
+        let served = farm.connect_to(SocketAddr::new(vip, STICKY), 2);
+        assert!(served.iter().all(|(_, it)| by.contains(it)), "{:?} {vip}", farm.case);
+        let served = farm.ask_by_udp(SocketAddr::new(vip, UDP), 5);
+        assert!(served.iter().all(|it| by.contains(it)), "{:?} {vip}", farm.case);
+    }
+}

@@ -1,0 +1,62 @@
+//! A farm whose network comes apart and is whole again.
+
+use ha_core::farm::Isolated;
+use ha_lab::Cut;
+
+use crate::rig::{Case, Farm, shares};
+
+#[test]
+fn a_farm_that_was_split_serves_on_both_sides_and_is_one_again() {
+    for case in [Case::ALL[0], Case::ALL[1], Case::ALL[3]] {
+        let Some(mut farm) = Farm::start("a_farm_that_was_split", case) else { return };
+        farm.boot_all();
+        // The coordinator is cut off with nobody; the clients are with the others.
+        let cut = Cut::of(&farm.hosts[0], &farm.network);
+        farm.lab.cut(std::slice::from_ref(&cut)).unwrap();
+        farm.settle(&[1, 2]);
+        farm.settle(&[0]);
+        for vip in farm.vips {
+            let served = farm.connect(vip, 30);
+            let servers = shares(served.iter().map(|(_, by)| by));
+            assert!(servers.len() == 2 && !servers.contains_key(&0), "{case:?}: {servers:?}");
+        }
+        let capture = farm.client.capture(&farm.network, "ip or ip6").unwrap();
+        farm.lab.heal(&[cut]).unwrap();
+        farm.settle(&[0, 1, 2]);
+        for vip in farm.vips {
+            let served = farm.connect(vip, 60);
+            let servers = shares(served.iter().map(|(_, by)| by));
+            assert_eq!(servers.len(), 3, "{case:?}: {servers:?}");
+        }
+        let seen = crate::seen::Seen::of(&capture.lines().unwrap(), &farm);
+        let twice = crate::seen::twice(&seen);
+        assert!(twice.is_empty(), "{case:?}: {twice:?}");
+    }
+}
+
+/// Row 20 of the field.
+#[test]
+fn row_20_a_member_that_was_isolated_comes_back() {
+    for isolated in [Isolated::All, Isolated::Nothing] {
+        let case = Case::ALL[0];
+        let Some(mut farm) = Farm::start("row_20", case) else { return };
+        farm.specs.iter_mut().for_each(|spec| spec.isolated = isolated);
+        farm.boot_all();
+        let all: Vec<Cut> = farm.hosts.iter().map(|host| Cut::of(host, &farm.network)).collect();
+        farm.lab.cut(&all).unwrap();
+        match isolated {
+            Isolated::All => (0..3).for_each(|id| farm.settle(&[id])),
+            Isolated::Nothing => {
+                let silent = |id| {
+                    let view = farm.view(id);
+                    !view.full
+                };
+                let silent = ha_lab::within(crate::rig::SOON, || (0..3).all(silent));
+                assert!(silent, "{}", farm.said());
+            }
+        }
+        farm.lab.heal_all().unwrap();
+        farm.settle(&[0, 1, 2]);
+        farm.connect(farm.vips[0], 30);
+    }
+}
