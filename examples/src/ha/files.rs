@@ -27,12 +27,12 @@ pub(super) fn node(file: &Path) -> Result<Node, Refused> {
 }
 
 /// Reads the file of a farm's node.
-fn farm(file: &Path) -> Result<FarmNode, Refused> {
+pub(super) fn farm(file: &Path) -> Result<FarmNode, Refused> {
     FarmNode::read(file).map_err(|error| Refused::new(Exit::Config, error.to_string()))
 }
 
 /// Whether a file is a farm's: it has members.
-fn is_farm(file: &Path) -> bool {
+pub(super) fn is_farm(file: &Path) -> bool {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("member"))
 }
@@ -64,9 +64,9 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
         }
         Config::Show { effective: false, file: Some(file) } => {
             if is_farm(file) {
-                drop(farm(file)?)
+                drop(farm(file)?);
             } else {
-                drop(node(file)?)
+                drop(node(file)?);
             }
             let text = fs::read_to_string(file).map_err(|error| failed(file, &error))?;
             Output::line(text.trim_end());
