@@ -3,7 +3,7 @@
 use ha_lab::{now, within};
 
 use crate::SOON;
-use crate::rig::{CALM, Rig, count};
+use crate::rig::{CALM, Rig, count, kept};
 
 #[test]
 fn a_killed_daemon_is_a_dead_server_and_comes_back() {
@@ -18,7 +18,7 @@ fn a_killed_daemon_is_a_dead_server_and_comes_back() {
     // Its filter is still there, and takes nothing.
     assert!(rig.pins(2).exists());
     assert!(!count(&rig.connect(60)).contains_key(&2));
-    let kept = rig.kept(&mut open);
+    let kept = kept(&mut open);
     assert_eq!(kept, open.len() - here, "those of the dead one break, and no others");
     let shown = rig.done(0, &["status"]);
     assert!(shown.contains("it is silent") && shown.contains("a does not hear c"), "{shown}");
@@ -44,7 +44,7 @@ fn a_daemon_that_is_told_to_end_leaves_nothing_behind_and_cuts_nobody_elses_conn
     assert!(!links.contains("prog/xdp"), "no XDP: {links}");
     assert!(!rig.nodes[0].folder().join("run/control.sock").exists(), "no socket");
     rig.until_serve(&[1]);
-    assert_eq!(rig.kept(&mut open), open.len() - here);
+    assert_eq!(kept(&mut open), open.len() - here);
     // A second signal does not wait for the orderly end.
     rig.start(0);
     rig.until_serve(&[0, 1]);
@@ -58,7 +58,7 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() {
     let status = second.wait(SOON).unwrap().expect("it ends");
     assert!(!status.success() && second.wait_for("another daemon uses", SOON));
     assert!(rig.daemon(0).ended().unwrap().is_none());
-    assert!(within(SOON, || rig.kept(&mut open) == open.len()));
+    assert!(within(SOON, || kept(&mut open) == open.len()));
     rig.until_serve(&[0, 1]);
 }
 
@@ -73,7 +73,7 @@ fn a_rolling_restart_of_all_daemons_cuts_nothing_and_moves_nobody() {
         assert!(said.contains("restart-daemon: done in "), "{said}");
         let output = rig.daemon(node).output();
         assert!(output.contains("goes on where the daemon before it stopped"), "{output}");
-        assert_eq!(rig.kept(&mut open), open.len(), "connections broke: {output}");
+        assert_eq!(kept(&mut open), open.len(), "connections broke: {output}");
         let renewed = "the filter's programs are this release's";
         assert!(rig.daemon(node).wait_for(renewed, SOON), "{}", rig.daemon(node).output());
         open.extend(rig.connect(20));
@@ -91,5 +91,5 @@ fn a_rolling_restart_of_all_daemons_cuts_nothing_and_moves_nobody() {
     assert_eq!((refused.code, refused.err.contains("interval of the file")), (78, true));
     rig.nodes[1].configure("nonsense").unwrap();
     assert_eq!(rig.ha(1, &["restart-daemon"]).code, 78);
-    assert_eq!(rig.kept(&mut open), open.len());
+    assert_eq!(kept(&mut open), open.len());
 }

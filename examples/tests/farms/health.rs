@@ -3,7 +3,7 @@
 use ha_lab::within;
 
 use crate::SOON;
-use crate::rig::{CALM, Rig, SHORT};
+use crate::rig::{CALM, Rig, SHORT, kept};
 
 /// Health and metrics, for the client's network.
 const HTTP: &str = "\n[http]\nlisten = \"0.0.0.0:9010\"\n";
@@ -62,11 +62,11 @@ fn a_checker_that_fails_drains_and_returns() {
     rig.until_serve(&[1]);
     let shown = rig.done(0, &["status"]);
     assert!(shown.contains("front DOWN") && shown.contains("a checker fails"), "{shown}");
-    assert_eq!(rig.kept(&mut open), open.len(), "its connections drain");
+    assert_eq!(kept(&mut open), open.len(), "its connections drain");
     drop(front);
     let _front = rig.hosts[0].serve(&[watched]).unwrap();
     rig.until_serve(&[0, 1]);
-    assert_eq!(rig.kept(&mut open), open.len());
+    assert_eq!(kept(&mut open), open.len());
 }
 
 #[test]
@@ -83,8 +83,5 @@ fn a_checker_that_resets_cuts_its_connections_at_once() {
     front.kill_group().unwrap();
     rig.until_serve(&[1]);
     let others = open.len() - here;
-    assert!(
-        within(SOON, || rig.kept(&mut open) == others),
-        "only its own are cut, and all of them"
-    );
+    assert!(within(SOON, || kept(&mut open) == others), "only its own are cut, and all of them");
 }
