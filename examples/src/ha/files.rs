@@ -110,7 +110,7 @@ pub(super) fn keygen(file: &Path) -> Result<End, Refused> {
         let _ = fs::remove_file(file);
         return Err(failed(file, &error));
     }
-    Output::line(&format!("{}: copy it to the other node and the witness", file.display()));
+    Output::line(&format!("{}: copy it to all other nodes, and to the witness", file.display()));
     Ok(End::Exit(Exit::Done))
 }
 
