@@ -22,6 +22,7 @@ fn clients_are_sent_to_who_is_ready_and_metrics_say_how_it_is() {
     let module_label = format!("module=\"{module}\"");
     for line in [
         format!("ha_module_ready{{{module_label}}} 1"),
+        format!("ha_module_protected{{{module_label}}} 1"),
         format!("ha_farm_members{{{module_label}}} 2"),
         format!("ha_farm_takes{{{module_label}}} 1"),
         format!("ha_farm_share_ratio{{{module_label},service=\"web\",member=\"a\"}} 0.5"),
