@@ -28,6 +28,8 @@ pub(crate) struct InLab {
     daemons: [Option<Process>; SERVERS],
     webs: [Option<Web>; SERVERS],
     counts: [Arc<Counts>; SERVERS],
+    /// Who was killed.
+    killed: Option<usize>,
     /// What was counted when the load ended.
     last: Option<Tally>,
     hosts: [Host; SERVERS],
@@ -58,6 +60,7 @@ impl InLab {
             daemons: [const { None }; SERVERS],
             webs: [const { None }; SERVERS],
             counts: std::array::from_fn(|_| Arc::default()),
+            killed: None,
             last: None,
             hosts,
             network,
@@ -141,6 +144,7 @@ impl Stage for InLab {
             let _ = daemon.kill();
         }
         self.webs[server] = None;
+        self.killed = Some(server);
     }
 
     fn start(&mut self, server: usize) -> io::Result<()> {
@@ -191,10 +195,15 @@ impl Stage for InLab {
                 eprintln!("farm: wrk says nothing: {}", wrk.output());
             }
             self.said = wrk.output();
-            tally.unopened = failures(&self.said).iter().sum::<u64>();
-            // Each connection of who was killed is one of them.
-            let broken = tally.broken.iter().sum();
-            tally.unopened = tally.unopened.saturating_sub(broken);
+            tally.unopened = count(&self.said, &["connect ", "timeout ", "responses: "]);
+            // What nobody counted whose end it was: until the lease of a dead server is over, its
+            // kernel refuses those who come.
+            let broken = count(&self.said, &["read ", "write "]);
+            let refused = broken.saturating_sub(tally.broken.iter().sum());
+            match self.killed {
+                Some(killed) => tally.broken[killed] += refused,
+                None => tally.unopened += refused,
+            }
         }
         *self.last.insert(tally)
     }
@@ -231,18 +240,14 @@ fn seen(farm: &FarmStatus) -> Server {
     Server { up: true, says, buckets: if takes { buckets } else { 0 }, full: takes && farm.full }
 }
 
-/// `Socket errors: connect 0, read 16, write 0, timeout 0`, and answers that were none.
-fn failures(said: &str) -> Vec<u64> {
-    let after = |line: &str, word: &str| {
-        let (_, rest) = line.split_once(word)?;
-        rest.trim().split([',', ' ']).next()?.parse().ok()
+/// Failures of these kinds, as in `Socket errors: connect 0, read 16, write 0, timeout 0`.
+fn count(said: &str, kinds: &[&str]) -> u64 {
+    let told = said.lines().filter(|it| it.contains("Socket errors") || it.contains("Non-2xx"));
+    let number = |line: &str, kind: &str| {
+        let (_, rest) = line.split_once(kind)?;
+        rest.trim().split([',', ' ']).next()?.parse::<u64>().ok()
     };
-    let lines = said.lines().flat_map(|line| {
-        let words = ["connect ", "read ", "write ", "timeout ", "responses: "];
-        let told = line.contains("Socket errors") || line.contains("Non-2xx");
-        words.into_iter().filter_map(move |word| if told { after(line, word) } else { None })
-    });
-    lines.collect()
+    told.flat_map(|line| kinds.iter().filter_map(move |kind| number(line, kind))).sum()
 }
 
 /// A machine that is busy is slower.

@@ -36,7 +36,7 @@ use tracing::{error, info, warn};
 use super::checker::OnFailure;
 use super::config::{FarmNode, Folder, RawMode};
 use super::desk::{FarmDesk, Restart};
-use super::plane::{Begin, Chosen, NoPlane, choose};
+use super::plane::{Begin, Chosen, NoPlane, choose, renew};
 use crate::node::config::FileError;
 use crate::node::daemon::{DaemonError, Signals, Told, lock};
 use crate::node::log::EX_CONFIG;
@@ -157,6 +157,9 @@ impl Daemon {
         let http = node.raw.http.map(|http| http.listen);
         let socket = node.control_socket();
         let patience = node.scripts.as_ref().map_or(Duration::ZERO, |it| it.stop + it.force);
+        if baton.is_some() {
+            renew(&node, plane.name).map_err(FarmError::System)?;
+        }
         info!(node = node.name(), plane = plane.name, why = plane.why, "the node is up");
         let (restarts, asked) = mpsc::channel(1);
         let desk = Arc::new(FarmDesk {

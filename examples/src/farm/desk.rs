@@ -196,7 +196,8 @@ impl FarmDesk {
     }
 
     async fn sample(&self) -> Option<FarmSample> {
-        let view = self.handle.view().await.ok()?;
+        let report = self.farm(&self.module()).await?;
+        let (protected, view) = (report.verdict() == "PROTECTED", report.view);
         let counters = self.handle.counters().await.ok()?.ok();
         let node = self.node();
         let services = Self::names(&node, &view);
@@ -204,6 +205,7 @@ impl FarmDesk {
         Some(FarmSample {
             module: node.raw.module.clone(),
             ready: view.is_ready(),
+            protected,
             members: node.names.clone(),
             services,
             packets: counters.as_ref().map(packets),

@@ -1,6 +1,7 @@
 //! Where packets are decided on, and why there.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use ha_core::driver::{StartError, hash_key};
@@ -10,7 +11,7 @@ use ha_core::linux::plane::nft::{self, Nft};
 use ha_core::linux::plane::{Plane, PlaneError};
 use ha_core::raw::Key;
 use thiserror::Error;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::config::{FarmNode, RawPlane};
 
@@ -74,6 +75,24 @@ pub fn choose(node: &FarmNode, begin: Begin) -> Result<Chosen, NoPlane> {
             chosen => chosen,
         },
     }
+}
+
+/// Puts the programs of this release in the place of those that an earlier process left at work, on
+/// a thread of its own: the kernel checks them for a while.
+///
+/// # Errors
+/// No thread can be had.
+pub fn renew(node: &FarmNode, plane: &str) -> io::Result<()> {
+    if plane == "nft" {
+        // Its rules are written anew with the next filter.
+        return Ok(());
+    }
+    let settings = Settings::new(node.raw.module.clone(), vec![node.raw.interface.clone()]);
+    let renew = move || match Bpf::renew(settings) {
+        Ok(()) => info!("the filter's programs are this release's"),
+        Err(error) => warn!(%error, "the filter's programs stay as they were"),
+    };
+    std::thread::Builder::new().name("ha-farm-renew".into()).spawn(renew).map(drop)
 }
 
 /// What chooses the buckets on a plane of this name.

@@ -17,6 +17,10 @@ pub(super) fn status(socket: &Path, module: Option<&str>) -> Result<Vec<ModuleSt
     let request = Request::Status { module: module.map(Into::into), watch: false };
     match once(socket, &request)? {
         Reply::Status(modules) => Ok(modules),
+        Reply::Farms(_) => {
+            let text = "the daemon is a farm's, and that is a mirror's: see ha --help";
+            Err(Refused::new(Exit::Usage, text))
+        }
         other => Err(strange(&other)),
     }
 }

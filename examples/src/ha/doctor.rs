@@ -1,5 +1,7 @@
 //! `ha doctor`: what is wrong with this machine's set-up, each with its mend.
 
+mod farm;
+
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -32,6 +34,9 @@ enum Found {
 
 /// Looks at everything; fails when anything is bad.
 pub(super) fn run(at: &At<'_>, config: &Path) -> End {
+    if files::is_farm(config) {
+        return farm::run(at, config);
+    }
     let mut found = Vec::new();
     let statuses = ask::status(at.socket, at.module);
     match files::node(config) {
@@ -45,7 +50,7 @@ pub(super) fn run(at: &At<'_>, config: &Path) -> End {
         }
     }
     found.push(clock());
-    found.push(unit());
+    found.push(unit("ha-node"));
     match statuses {
         Ok(modules) => {
             for status in &modules {
@@ -96,7 +101,7 @@ fn of_node(found: &mut Vec<Found>, node: &Node, runs: bool) {
     let mut interfaces: Vec<&str> = addresses.iter().map(|vip| &*vip.interface).collect();
     interfaces.sort_unstable();
     interfaces.dedup();
-    found.extend(interfaces.into_iter().map(interface));
+    found.extend(interfaces.into_iter().map(|name| interface(name, "vips")));
     if node.modules.iter().any(|module| module.service.is_some()) {
         found.push(groups());
         found.push(guardian(node));
@@ -132,10 +137,10 @@ fn capabilities() -> Found {
     Found::Weak(format!("missing here: {}", missing.join(" and ")), mend)
 }
 
-fn interface(name: &str) -> Found {
+fn interface(name: &str, field: &str) -> Found {
     let folder = Path::new("/sys/class/net").join(name);
     if !folder.exists() {
-        let mend = "`ip link` lists those of this machine; correct vips".into();
+        let mend = format!("`ip link` lists those of this machine; correct {field}");
         return Found::Bad(format!("there is no interface {name}"), mend);
     }
     match fs::read_to_string(folder.join("operstate")).as_deref().map(str::trim) {
@@ -219,20 +224,20 @@ fn clock() -> Found {
     }
 }
 
-fn unit() -> Found {
+fn unit(name: &str) -> Found {
     if !Path::new("/run/systemd/system").exists() {
         return Found::Skipped("no systemd here: see that the daemon starts at boot".into());
     }
     let asked = Command::new("systemctl")
-        .args(["is-enabled", "ha-node.service"])
+        .args(["is-enabled", &format!("{name}.service")])
         .stdin(Stdio::null())
         .output();
     match asked {
-        Ok(output) if output.status.success() => Found::Fine("ha-node starts at boot".into()),
+        Ok(output) if output.status.success() => Found::Fine(format!("{name} starts at boot")),
         Ok(output) => {
             let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-            let what = format!("ha-node does not start at boot: {state}");
-            Found::Weak(what, "systemctl enable ha-node".into())
+            let what = format!("{name} does not start at boot: {state}");
+            Found::Weak(what, format!("systemctl enable {name}"))
         }
         Err(error) => Found::Skipped(format!("systemctl cannot be asked: {error}")),
     }

@@ -27,12 +27,12 @@ pub(super) fn node(file: &Path) -> Result<Node, Refused> {
 }
 
 /// Reads the file of a farm's node.
-fn farm(file: &Path) -> Result<FarmNode, Refused> {
+pub(super) fn farm(file: &Path) -> Result<FarmNode, Refused> {
     FarmNode::read(file).map_err(|error| Refused::new(Exit::Config, error.to_string()))
 }
 
 /// Whether a file is a farm's: it has members.
-fn is_farm(file: &Path) -> bool {
+pub(super) fn is_farm(file: &Path) -> bool {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("member"))
 }
@@ -64,9 +64,9 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
         }
         Config::Show { effective: false, file: Some(file) } => {
             if is_farm(file) {
-                drop(farm(file)?)
+                drop(farm(file)?);
             } else {
-                drop(node(file)?)
+                drop(node(file)?);
             }
             let text = fs::read_to_string(file).map_err(|error| failed(file, &error))?;
             Output::line(text.trim_end());
@@ -110,7 +110,7 @@ pub(super) fn keygen(file: &Path) -> Result<End, Refused> {
         let _ = fs::remove_file(file);
         return Err(failed(file, &error));
     }
-    Output::line(&format!("{}: copy it to the other node and the witness", file.display()));
+    Output::line(&format!("{}: copy it to all other nodes, and to the witness", file.display()));
     Ok(End::Exit(Exit::Done))
 }
 

@@ -3,7 +3,7 @@
 use ha_lab::within;
 
 use crate::SOON;
-use crate::rig::{CALM, Rig, SHORT};
+use crate::rig::{CALM, Rig, SHORT, kept};
 
 /// Health and metrics, for the client's network.
 const HTTP: &str = "\n[http]\nlisten = \"0.0.0.0:9010\"\n";
@@ -22,6 +22,7 @@ fn clients_are_sent_to_who_is_ready_and_metrics_say_how_it_is() {
     let module_label = format!("module=\"{module}\"");
     for line in [
         format!("ha_module_ready{{{module_label}}} 1"),
+        format!("ha_module_protected{{{module_label}}} 1"),
         format!("ha_farm_members{{{module_label}}} 2"),
         format!("ha_farm_takes{{{module_label}}} 1"),
         format!("ha_farm_share_ratio{{{module_label},service=\"web\",member=\"a\"}} 0.5"),
@@ -62,11 +63,11 @@ fn a_checker_that_fails_drains_and_returns() {
     rig.until_serve(&[1]);
     let shown = rig.done(0, &["status"]);
     assert!(shown.contains("front DOWN") && shown.contains("a checker fails"), "{shown}");
-    assert_eq!(rig.kept(&mut open), open.len(), "its connections drain");
+    assert_eq!(kept(&mut open), open.len(), "its connections drain");
     drop(front);
     let _front = rig.hosts[0].serve(&[watched]).unwrap();
     rig.until_serve(&[0, 1]);
-    assert_eq!(rig.kept(&mut open), open.len());
+    assert_eq!(kept(&mut open), open.len());
 }
 
 #[test]
@@ -83,8 +84,5 @@ fn a_checker_that_resets_cuts_its_connections_at_once() {
     front.kill_group().unwrap();
     rig.until_serve(&[1]);
     let others = open.len() - here;
-    assert!(
-        within(SOON, || rig.kept(&mut open) == others),
-        "only its own are cut, and all of them"
-    );
+    assert!(within(SOON, || kept(&mut open) == others), "only its own are cut, and all of them");
 }

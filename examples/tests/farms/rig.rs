@@ -218,12 +218,6 @@ impl Rig {
         })?
     }
 
-    /// Who of them is still served, by the one that it began with.
-    pub(crate) fn kept(&self, connections: &mut [Connection]) -> usize {
-        let kept = |it: &mut Connection| it.ask().is_ok_and(|by| by == it.by);
-        connections.iter_mut().filter_map(|it| kept(it).then_some(())).count()
-    }
-
     /// What a server answers over HTTP, as the client asks for it: status and page.
     pub(crate) fn http(&self, node: usize, path: &str) -> (u16, String) {
         let at = SocketAddr::new(self.hosts[node].v4(&self.network).into(), 9010);
@@ -258,6 +252,12 @@ impl Drop for Rig {
             drop(std::fs::remove_dir_all(self.pins(node)));
         }
     }
+}
+
+/// How many of them are still served, each by the one that it began with.
+pub(crate) fn kept(connections: &mut [Connection]) -> usize {
+    let kept = |it: &mut Connection| it.ask().is_ok_and(|by| by == it.by);
+    connections.iter_mut().filter_map(|it| kept(it).then_some(())).count()
 }
 
 /// How many connections each server has.

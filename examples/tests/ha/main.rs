@@ -1,6 +1,7 @@
 //! `ha` as a process: what it prints and ends with, against a running pair and without one.
 #![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
 
+mod farm;
 mod files;
 mod orders;
 mod program;

@@ -24,6 +24,8 @@ pub struct FarmSample {
     pub services: Vec<String>,
     /// Whether clients are to be sent here.
     pub ready: bool,
+    /// Whether others go on if this member dies now.
+    pub protected: bool,
     /// What the filter counted; `None` when it cannot say.
     pub packets: Option<Packets>,
     /// The checkers, and whether what each looks at is up, if that is known.
@@ -64,6 +66,8 @@ fn states(sample: &FarmSample, page: &mut String) {
         Family::new(page, name, Gauge, help).line(&[module], value);
     };
     one("ha_module_ready", "Whether clients are to be sent to this node.", sample.ready.into());
+    let help = "Whether others go on if this node dies now.";
+    one("ha_module_protected", help, sample.protected.into());
     let members = view.members.len() as u64;
     one("ha_farm_members", "Members of the view that this node is at.", members);
     let takes = view.why.is_none();

@@ -86,12 +86,32 @@ impl Bpf {
     }
 
     /// Takes over the filter that another process left, with what it decides by and its lease
-    /// (F6): no packet is lost. Where nothing was left, the filter takes nothing.
+    /// (F6): no packet is lost. Its programs stay, for [`Bpf::renew`] to replace: the kernel takes
+    /// longer to check new ones than a lease may last. Where nothing was left, the filter takes
+    /// nothing.
     ///
     /// # Errors
     /// As [`Bpf::open`], but nothing is shut.
     pub fn adopt(settings: Settings) -> Result<Self, PlaneError> {
-        Self::start(settings, false)
+        let pins = module_folder(&settings.module).join(layout::VERSION);
+        let has =
+            |kind: &str, interface: &String| pins.join(format!("{kind}-{interface}")).exists();
+        if !settings.interfaces.iter().all(|interface| has("tc", interface)) {
+            return Self::start(settings, false);
+        }
+        let Ok(object) = Object::pinned(&pins) else { return Self::start(settings, false) };
+        let without = settings.interfaces.iter().filter(|interface| !has("xdp", interface));
+        let notes = without.map(|interface| format!("{interface}: no XDP, as before")).collect();
+        Ok(Self { settings, object, notes })
+    }
+
+    /// Puts the programs of this release in the place of those that filter, which decide by the
+    /// same maps: each packet meets one or the other. A call from any thread, of whoever adopted.
+    ///
+    /// # Errors
+    /// As [`Bpf::adopt`]: the old ones go on.
+    pub fn renew(settings: Settings) -> Result<(), PlaneError> {
+        Self::start(settings, false).map(drop)
     }
 
     fn start(settings: Settings, shut: bool) -> Result<Self, PlaneError> {

@@ -1,5 +1,6 @@
 //! The programs and their maps, in the kernel but at no interface.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::io;
@@ -8,7 +9,7 @@ use std::prelude::rust_2024::*;
 use std::string::String;
 use std::{format, vec};
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::{Program, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use ha_farm::{Filter, Reason};
@@ -22,7 +23,9 @@ use crate::linux::plane::{Counters, PlaneError, Service};
 /// takes it out of the kernel, unless it is pinned or at an interface.
 #[derive(Debug)]
 pub struct Object {
-    ebpf: Ebpf,
+    /// The programs; `None` where only what another process left was opened.
+    ebpf: Option<Ebpf>,
+    maps: BTreeMap<&'static str, Map>,
 }
 
 /// How [`Object::load`] loads.
@@ -56,7 +59,27 @@ impl Object {
             .map_err(|error| refused("load the filter's maps", &error))?;
         let tc: &mut SchedClassifier = program(&mut ebpf, "ha_farm_tc");
         tc.load().map_err(|error| refused("load the filter", &error))?;
-        Ok(Self { ebpf })
+        let taken = |map| (map, ebpf.take_map(map).expect("the object has the map"));
+        let maps = MAPS.map(taken).into();
+        Ok(Self { ebpf: Some(ebpf), maps })
+    }
+
+    /// Opens the maps that another process pinned in this folder, and loads nothing: the programs
+    /// that are at work go on. It takes a fraction of a lease.
+    ///
+    /// # Errors
+    /// [`PlaneError`]: not all of them are there.
+    pub fn pinned(folder: &Path) -> Result<Self, PlaneError> {
+        let open = |name: &'static str| {
+            let map = MapData::from_pin(folder.join(name)).and_then(Map::from_map_data);
+            done("open a map of the filter", map).map(|map| (name, map))
+        };
+        let maps = MAPS.into_iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { ebpf: None, maps })
+    }
+
+    fn ebpf(&mut self) -> &mut Ebpf {
+        self.ebpf.as_mut().expect("programs are asked of who loaded them")
     }
 
     /// Replaces what the programs decide by, at once ([`Plane::install`](super::Plane::install)).
@@ -79,7 +102,7 @@ impl Object {
     }
 
     fn write_members(&mut self, slot: u32, filter: &Filter) -> Result<(), PlaneError> {
-        let map = self.ebpf.map_mut("members").expect("the object has the map");
+        let map = self.maps.get_mut("members").expect("the object has the map");
         let mut members: HashMap<_, u64, u8> =
             HashMap::try_from(map).expect("its type is as in the source");
         let keys: Result<Vec<u64>, _> = members.keys().collect();
@@ -123,7 +146,7 @@ impl Object {
     pub fn counters(&mut self) -> Result<Counters, PlaneError> {
         let active = self.active()?;
         let rules = layout::rules(&self.config(active & 1)?);
-        let map = self.ebpf.map("counters").expect("the object has the map");
+        let map = self.maps.get("counters").expect("the object has the map");
         let counters: PerCpuArray<_, layout::Counted> =
             PerCpuArray::try_from(map).expect("its type is as in the source");
         let of_each = done("read the counters", counters.get(&0, 0))?;
@@ -148,7 +171,7 @@ impl Object {
 
     /// The program that decides, for ingress of tc.
     pub fn tc(&mut self) -> &mut SchedClassifier {
-        program(&mut self.ebpf, "ha_farm_tc")
+        program(self.ebpf(), "ha_farm_tc")
     }
 
     /// The program that only drops, for XDP; it is loaded by the first call.
@@ -164,7 +187,7 @@ impl Object {
     /// # Errors
     /// [`PlaneError`] if it cannot be loaded.
     pub fn empty_tc(&mut self) -> Result<&mut SchedClassifier, PlaneError> {
-        let empty: &mut SchedClassifier = program(&mut self.ebpf, "ha_farm_tc_empty");
+        let empty: &mut SchedClassifier = program(self.ebpf(), "ha_farm_tc_empty");
         if empty.fd().is_err() {
             empty.load().map_err(|error| refused("load the empty program", &error))?;
         }
@@ -196,7 +219,7 @@ impl Object {
     }
 
     fn xdp_named(&mut self, name: &'static str) -> Result<&mut Xdp, PlaneError> {
-        let xdp: &mut Xdp = program(&mut self.ebpf, name);
+        let xdp: &mut Xdp = program(self.ebpf(), name);
         if xdp.fd().is_err() {
             xdp.load().map_err(|error| refused("load the filter for XDP", &error))?;
         }
@@ -223,7 +246,7 @@ impl Object {
         &mut self,
         name: &'static str,
     ) -> Result<Array<&mut MapData, V>, PlaneError> {
-        let map = self.ebpf.map_mut(name).expect("the object has the map");
+        let map = self.maps.get_mut(name).expect("the object has the map");
         // A pinned map of another layout is not there: the layout's version names the folder.
         done("open a map of the filter", Array::try_from(map))
     }
