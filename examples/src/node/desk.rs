@@ -92,6 +92,8 @@ struct Kept {
     failover: Option<bool>,
     suspended: bool,
     failures: Vec<u64>,
+    /// By checkers.
+    restarts: Vec<u64>,
 }
 
 /// Beside the last good configuration.
@@ -161,7 +163,10 @@ impl NodeDesk {
             let Ordered { maintenance, failover, suspended } = *entry.ordered();
             let maintenance = maintenance.map(Instant::as_nanos);
             let failures = entry.told.failures.restarts();
-            (entry.name.clone(), Kept { maintenance, failover, suspended, failures })
+            let checkers = self.checkers.as_ref();
+            let restarts = checkers.map(|it| it.restarts(&entry.name)).unwrap_or_default();
+            let kept = Kept { maintenance, failover, suspended, failures, restarts };
+            (entry.name.clone(), kept)
         };
         let kept: BTreeMap<String, Kept> = self.modules.iter().map(kept).collect();
         let text = toml::to_string(&kept).map_err(io::Error::other)?;
@@ -180,6 +185,11 @@ impl NodeDesk {
             let Some(kept) = kept.get(&entry.name) else { continue };
             *entry.ordered() = Ordered::resume(kept);
             entry.told.failures.resume(&kept.failures);
+            if let Some(checkers) = self.checkers.as_ref().filter(|_| !kept.restarts.is_empty())
+                && let Err(error) = checkers.count(&entry.name, &kept.restarts)
+            {
+                warn!(module = entry.name, %error, "restarts by its checkers count anew");
+            }
             let failover = self.failover(at) && kept.maintenance.is_none();
             if let Err(refused) = entry.order(Order::Failover(failover)).await {
                 warn!(module = entry.name, why = refused.text, "failover is as it was handed over");
