@@ -14,7 +14,7 @@ use ha_core::http;
 use ha_core::linux::checkers::{self, Checkers, CheckersError, Watched};
 use ha_core::linux::hook::{Hook, HookError, Named};
 use ha_core::linux::realtime;
-use ha_core::proto::Role;
+use ha_core::proto::{Instant, Role};
 use ha_core::systemd::Notifier;
 use ha_core::{Order, Status};
 use nix::sys::signal::{SigSet, raise};
@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 
 use super::check::{self, check};
 use super::config::{FileError, Module, Node};
-use super::desk::{Entry, NodeDesk};
+use super::desk::{Entry, NodeDesk, restarts_before};
 use super::log::EX_CONFIG;
 use super::module::{ModuleError, ModuleHost};
 
@@ -283,9 +283,8 @@ impl Parts {
                 warn!("{refused}");
             }
         }
-        if let Some(folder) = std::env::var_os(LAST_GOOD).as_deref().map(Path::new)
-            && let Some(folder) = folder.parent()
-            && let Err(error) = runtime.block_on(desk.resume_orders(folder))
+        if let Some(folder) = last_good_folder()
+            && let Err(error) = runtime.block_on(desk.resume_orders(&folder))
         {
             warn!(%error, "maintenance and other orders are forgotten: give them again");
         }
@@ -371,13 +370,21 @@ fn add(driver: &mut Driver, node: &Node, module: &Module) -> Result<Entry, Daemo
 /// Starts the checkers of all modules that have some.
 fn watch_modules(node: &Node, entries: &[Entry]) -> Result<Option<Checkers>, DaemonError> {
     let with = node.modules.iter().zip(entries).filter(|(module, _)| !module.checkers.is_empty());
+    // Before the first look, which may already ask for a restart.
+    let before = last_good_folder().map(|folder| restarts_before(&folder)).unwrap_or_default();
     let watched: Vec<Watched> = with
-        .map(|(module, entry)| Watched {
-            name: module.name.clone(),
-            handle: Some(entry.handle.clone()),
-            checkers: module.checkers.clone(),
-            loops: module.loops.clone(),
-            surroundings: entry.told.surroundings.clone(),
+        .map(|(module, entry)| {
+            let mut loops = module.loops.clone();
+            for &at in before.get(&module.name).into_iter().flatten() {
+                loops.take(Instant::from_nanos(at));
+            }
+            Watched {
+                name: module.name.clone(),
+                handle: Some(entry.handle.clone()),
+                checkers: module.checkers.clone(),
+                loops,
+                surroundings: entry.told.surroundings.clone(),
+            }
         })
         .collect();
     if watched.is_empty() {
@@ -438,6 +445,12 @@ const NODE_THREAD: &str = "ha-node";
 
 /// Names the main file of the configuration that ran last, for the program that goes on.
 const LAST_GOOD: &str = "HA_NODE_LAST_GOOD";
+
+/// Where the process before left what this one goes on with, if it handed over.
+fn last_good_folder() -> Option<PathBuf> {
+    let file = PathBuf::from(std::env::var_os(LAST_GOOD)?);
+    file.parent().map(Path::to_path_buf)
+}
 
 /// Makes a folder, and holds it against other daemons.
 pub(crate) fn lock(field: &'static str, path: &Path) -> Result<File, DaemonError> {

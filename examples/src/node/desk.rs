@@ -99,6 +99,18 @@ struct Kept {
 /// Beside the last good configuration.
 const KEPT: &str = "ordered.toml";
 
+fn read_kept(folder: &Path) -> io::Result<BTreeMap<String, Kept>> {
+    let text = std::fs::read_to_string(folder.join(KEPT))?;
+    toml::from_str(&text).map_err(io::Error::other)
+}
+
+/// When checkers had each module restarted in the process before, in nanoseconds of the machine's
+/// clock; a file that cannot be read is told when orders are resumed.
+pub(super) fn restarts_before(folder: &Path) -> BTreeMap<String, Vec<u64>> {
+    let kept = read_kept(folder).unwrap_or_default();
+    kept.into_iter().map(|(module, kept)| (module, kept.restarts)).collect()
+}
+
 impl Entry {
     fn ordered(&self) -> MutexGuard<'_, Ordered> {
         self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
@@ -179,17 +191,11 @@ impl NodeDesk {
     /// # Errors
     /// The file cannot be read.
     pub(super) async fn resume_orders(&self, folder: &Path) -> io::Result<()> {
-        let text = std::fs::read_to_string(folder.join(KEPT))?;
-        let kept: BTreeMap<String, Kept> = toml::from_str(&text).map_err(io::Error::other)?;
+        let kept = read_kept(folder)?;
         for (at, entry) in self.modules.iter().enumerate() {
             let Some(kept) = kept.get(&entry.name) else { continue };
             *entry.ordered() = Ordered::resume(kept);
             entry.told.failures.resume(&kept.failures);
-            if let Some(checkers) = self.checkers.as_ref().filter(|_| !kept.restarts.is_empty())
-                && let Err(error) = checkers.count(&entry.name, &kept.restarts)
-            {
-                warn!(module = entry.name, %error, "restarts by its checkers count anew");
-            }
             let failover = self.failover(at) && kept.maintenance.is_none();
             if let Err(refused) = entry.order(Order::Failover(failover)).await {
                 warn!(module = entry.name, why = refused.text, "failover is as it was handed over");

@@ -209,13 +209,6 @@ impl Rules {
         self.loops.restarts()
     }
 
-    /// Counts restarts of an earlier process, too, the oldest first; more than may be are left out.
-    pub fn count(&mut self, restarts: &[Instant]) {
-        for &at in restarts {
-            self.loops.take(at);
-        }
-    }
-
     fn changed(&mut self, index: u8, state: State, out: &mut Outbox<Output>) {
         let Some(rule) = self.resources.get_mut(usize::from(index)) else { return };
         if rule.state == state {
@@ -532,15 +525,6 @@ mod tests {
     }
 
     use State::{Down, Off, Pending, Up};
-
-    #[test]
-    fn restarts_of_an_earlier_process_count_for_as_long_as_its_own() {
-        let mut rules = Rules::new(&[Action::Restart], Loops::new(2, Duration::from_secs(100)));
-        rules.count(&[at(1), at(5), at(7)]);
-        assert_eq!(rules.restarts().collect::<Vec<_>>(), [at(1), at(5)], "no more than may be");
-        assert_eq!(rules.loops_left(at(8)), 0);
-        assert_eq!(rules.loops_left(at(102)), 1);
-    }
 
     #[test]
     fn what_a_node_waits_for_blocks_it_until_it_is_up_or_off() {

@@ -188,10 +188,6 @@ impl Desk {
                 self.rule(now, module, rules::Input::Operator(order));
                 self.report(module, now, None);
             }
-            Command::Count { module, restarts } => {
-                self.modules[module].rules.count(&restarts);
-                self.report(module, now, None);
-            }
         }
     }
 

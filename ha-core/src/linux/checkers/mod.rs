@@ -57,7 +57,8 @@ pub struct Watched {
     pub handle: Option<Handle>,
     /// What is looked at.
     pub checkers: Vec<CheckerConfig>,
-    /// Its automatic restarts (`maxloop`, `loop_interval`).
+    /// Its automatic restarts (`maxloop`, `loop_interval`), by [`Clock::of_the_machine`]: those of
+    /// an earlier process count on ([`Checkers::restarts`]).
     pub loops: Loops,
     /// Where executables are called.
     pub surroundings: Surroundings,
@@ -166,12 +167,11 @@ pub enum CheckersError {
 }
 
 /// What an operator wants.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Command {
     Suspend { module: usize },
     Resume { module: usize },
     Ordered { module: usize, order: Order },
-    Count { module: usize, restarts: Vec<Instant> },
 }
 
 /// How all checkers are doing, for whoever asks.
@@ -280,15 +280,6 @@ impl Checkers {
         let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         let found = reports.iter().find(|it| it.module == module);
         found.map_or_else(Vec::new, |it| it.restarts.iter().map(|at| at.as_nanos()).collect())
-    }
-
-    /// Counts restarts that an earlier process did, too.
-    ///
-    /// # Errors
-    /// [`CheckersError::Unknown`] or [`CheckersError::Busy`].
-    pub fn count(&self, module: &str, restarts: &[u64]) -> Result<(), CheckersError> {
-        let restarts = restarts.iter().copied().map(Instant::from_nanos).collect();
-        self.tell(module, |module| Command::Count { module, restarts })
     }
 
     fn tell(
