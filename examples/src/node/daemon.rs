@@ -218,7 +218,7 @@ impl Daemon {
                 match kept.and_then(|last| desk.keep_orders(&folder).map(|()| last)) {
                     Ok(last) => drop(next.env(LAST_GOOD, last)),
                     Err(error) => {
-                        warn!(%error, "what runs is not kept: the next program has the files alone");
+                        warn!(%error, "what runs is not kept: the next one has only the files");
                         next.env_remove(LAST_GOOD);
                     }
                 }

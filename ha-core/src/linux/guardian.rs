@@ -590,7 +590,7 @@ mod tests {
         #[test]
         fn any_bytes_are_a_word_or_none(bytes in proptest::collection::vec(prop_oneof![Just(0_u8), 0..6_u8, any::<u8>()], 0..40)) {
             if let Some(word) = Word::decode(&bytes) {
-                prop_assert_eq!(word.encode().to_vec(), bytes);
+                prop_assert_eq!(word.encode(), bytes);
             }
         }
     }
