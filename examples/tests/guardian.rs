@@ -223,6 +223,70 @@ fn the_next_daemon_finds_the_guardian_of_the_one_before() {
     assert!(!rig.post.socket.exists());
 }
 
+/// A guardian watches for as long as its service runs, so a reload must tell it what has changed.
+#[test]
+fn the_next_daemon_s_terms_count_and_the_deadline_is_kept() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.post.grace = Duration::from_secs(600);
+    let mut before = engage(&rig.post);
+    before.feed(epoch(), RIGHT).unwrap();
+    let (clock, guardian) = (Clock::start(), rig.guardian());
+    drop(before);
+    let device = rig.folder.path().join("watchdog");
+    fs::write(&device, "").unwrap();
+    (rig.post.grace, rig.post.watchdog) = (GRACE, Some(device.clone()));
+    let mut next = engage(&rig.post);
+    wait("the next watchdog is fed", || !fs::read(&device).unwrap().is_empty());
+    wait("frozen by the old deadline", || rig.group.is_frozen().unwrap());
+    let took = clock.now().saturating_since(Instant::ZERO);
+    assert!(took >= RIGHT, "the deadline went with the old terms: {took:?}");
+    wait("killed by the new grace", || rig.is_empty());
+    assert_eq!(rig.guardian(), guardian, "no second one was started");
+    next.rest().unwrap();
+    next.dismiss().unwrap();
+    assert_eq!(fs::read(&device).unwrap().last(), Some(&b'V'));
+}
+
+/// Where it did not rest it would leave a service unguarded.
+#[test]
+fn a_guardian_changes_its_group_when_it_rests() {
+    let Some(mut rig) = Rig::new() else { return };
+    let mut before = engage(&rig.post);
+    before.feed(epoch(), RIGHT).unwrap();
+    drop(before);
+    let name = format!("{}-next", rig.group.folder().file_name().unwrap().to_str().unwrap());
+    let other = Cgroup::make(&Cgroup::home().unwrap(), &name).unwrap();
+    rig.post.group = other.folder().into();
+    let mut next = engage(&rig.post);
+    wait("the old group is guarded", || rig.is_empty());
+    next.rest().unwrap();
+    next.feed(epoch(), Duration::from_millis(1)).unwrap();
+    wait("the new group is guarded", || other.is_frozen().unwrap());
+    next.rest().unwrap();
+    next.dismiss().unwrap();
+    fs::remove_dir(other.folder()).unwrap();
+}
+
+/// An upgrade is another program in the same process: nobody else waits for its children.
+#[test]
+fn no_guardian_is_left_a_zombie_by_the_next_program() {
+    let Some(rig) = Rig::new() else { return };
+    let there = |pid: Pid| Path::new("/proc").join(pid.to_string()).exists();
+    drop(engage(&rig.post));
+    let first = rig.guardian().unwrap();
+    let mut next = engage(&rig.post);
+    kill_process(first, Signal::KILL).unwrap();
+    wait("the end of it", || rig.guardian() != Some(first));
+    next.feed(epoch(), SOON).unwrap();
+    assert!(!there(first), "killed, and never waited for");
+    drop(next);
+    let second = rig.guardian().unwrap();
+    let mut last = engage(&rig.post);
+    last.rest().unwrap();
+    last.dismiss().unwrap();
+    assert!(!there(second), "dismissed, and never waited for");
+}
+
 #[test]
 fn a_guardian_that_was_killed_is_replaced_at_the_next_word() {
     let Some(rig) = Rig::new() else { return };

@@ -7,7 +7,8 @@ use thiserror::Error;
 pub enum Order {
     /// Take part: become whatever the pair needs.
     Start,
-    /// Stop serving and taking part; a primary with a ready secondary hands over first.
+    /// Stop serving and taking part; a primary with a ready secondary hands over first, and serves
+    /// on meanwhile if the witness gives nothing away yet, for two leases at most.
     Stop,
     /// Stop and start the application where it runs, without a change of role.
     Restart,
@@ -88,6 +89,29 @@ impl OrderError {
             | Self::LeaseRuns
             | Self::Promised => true,
             Self::NotPrimary | Self::PeerServes | Self::Stale | Self::Serves => false,
+        }
+    }
+
+    /// Whether it passes within about a lease whatever anybody does: an orderly stop of a primary
+    /// with a ready secondary waits for that, and then hands over.
+    ///
+    /// ```
+    /// use ha_core::OrderError;
+    ///
+    /// assert!(OrderError::WitnessInGrace.is_brief());
+    /// assert!(!OrderError::WitnessSilent.is_brief());
+    /// ```
+    pub const fn is_brief(self) -> bool {
+        match self {
+            Self::WitnessInGrace | Self::NotCounted => true,
+            Self::NotPrimary
+            | Self::NotReady
+            | Self::WitnessSilent
+            | Self::PeerServes
+            | Self::Stale
+            | Self::LeaseRuns
+            | Self::Promised
+            | Self::Serves => false,
         }
     }
 }

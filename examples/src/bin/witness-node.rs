@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ha_core::driver::Arbiter;
 use ha_node::node::{log, witness};
 
 /// Decides which node of a pair may serve
@@ -29,11 +28,7 @@ fn main() -> ExitCode {
             return ExitCode::from(log::EX_CONFIG);
         }
     };
-    let ended = Arbiter::start(&config).map_err(|error| error.to_string()).and_then(|arbiter| {
-        // Whatever it acknowledged is on its disk: a signal may end it at any time.
-        arbiter.wait().map_err(|failure| format!("ended by itself: {failure}: start it again"))
-    });
-    match ended {
+    match witness::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("witness-node: {error}");

@@ -14,9 +14,10 @@ use ha_core::http;
 use ha_core::linux::checkers::{self, Checkers, CheckersError, Watched};
 use ha_core::linux::hook::{Hook, HookError, Named};
 use ha_core::linux::realtime;
-use ha_core::proto::Role;
+use ha_core::proto::{Instant, Role};
 use ha_core::systemd::Notifier;
 use ha_core::{Order, Status};
+use nix::sys::signal::{SigSet, raise};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,7 +28,7 @@ use tracing::{error, info, warn};
 
 use super::check::{self, check};
 use super::config::{FileError, Module, Node};
-use super::desk::{Entry, NodeDesk};
+use super::desk::{Entry, NodeDesk, restarts_before};
 use super::log::EX_CONFIG;
 use super::module::{ModuleError, ModuleHost};
 
@@ -35,6 +36,14 @@ use super::module::{ModuleError, ModuleHost};
 #[derive(Debug)]
 pub struct Daemon {
     runtime: Runtime,
+    /// Heard since before anything else was begun, so that none is lost or kills what comes up.
+    signals: Signals,
+    parts: Parts,
+}
+
+/// What runs of a daemon.
+#[derive(Debug)]
+struct Parts {
     running: Running,
     desk: Arc<NodeDesk>,
     requests: Receiver<Request>,
@@ -143,19 +152,98 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`]: nothing runs then.
     pub fn start(file: &Path) -> Result<Self, DaemonError> {
-        let Some(last) = std::env::var_os(LAST_GOOD) else { return Self::start_as(file, file) };
-        // Handed over to: the services run, and wait for their lease at most.
-        Self::start_as(file, file).or_else(|why| {
-            error!(%why, "the new files cannot be run: going on with those that ran before");
-            Self::start_as(file, Path::new(&last))
-        })
-    }
-
-    /// Runs what `source` says in the place of `file`.
-    fn start_as(file: &Path, source: &Path) -> Result<Self, DaemonError> {
-        let node = Node::read(source)?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(DaemonError::Runtime)?;
+        let signals = runtime.block_on(async { Signals::new() }).map_err(DaemonError::Runtime)?;
+        let parts = Parts::start(file, file, &runtime);
+        let parts = match std::env::var_os(LAST_GOOD) {
+            None => parts,
+            // Handed over to: the services run, and wait for their lease at most.
+            Some(last) => parts.or_else(|why| {
+                error!(%why, "the new files cannot be run: going on with those that ran before");
+                Parts::start(file, Path::new(&last), &runtime)
+            }),
+        };
+        Ok(Self { runtime, signals, parts: parts? })
+    }
+
+    /// Works until it is told to end, by SIGTERM or SIGINT. It leaves in order then: a primary with
+    /// a ready secondary hands over, and the services here are stopped. A second signal does not
+    /// wait for that.
+    ///
+    /// # Errors
+    /// [`DaemonError::Failure`]: it ended by itself.
+    pub fn run(mut self) -> Result<(), DaemonError> {
+        loop {
+            let Parts { desk, requests, systemd, .. } = &mut self.parts;
+            let next = self.runtime.block_on(work(desk, requests, systemd, &mut self.signals));
+            match next {
+                Next::Ended => return Ok(self.parts.running.wait()?),
+                Next::Stop => break,
+                Next::HandOver => self = self.replace()?,
+            }
+        }
+        info!("told to end: the modules stop, those with a ready secondary hand over");
+        let Parts { running, desk, systemd, patience, .. } = self.parts;
+        systemd.stopping("the modules stop");
+        self.runtime.block_on(async {
+            tokio::select! {
+                () = self.signals.end() => warn!("told again: it ends without an orderly stop"),
+                () = stop(&desk, patience) => {}
+            }
+        });
+        running.shutdown();
+        Ok(())
+    }
+
+    /// Goes on as the program and the files that are there now, in this same process: the services
+    /// run on, and nobody else notices. Gives the daemon back where that cannot be now.
+    ///
+    /// # Errors
+    /// [`DaemonError`]: nothing runs any more, or the guardians and the lifetimes of the addresses
+    /// see to its end.
+    fn replace(self) -> Result<Self, DaemonError> {
+        let Self { runtime, mut signals, parts } = self;
+        let Parts { running, desk, requests, systemd, patience, open } = parts;
+        let timing = desk.node.modules.first().expect("a node has modules").node.config.timing();
+        systemd.reloading();
+        match running.hand_over(timing.timeout / 3) {
+            Ok(()) => {
+                info!("handed over: the next program goes on");
+                drop(open);
+                let mut next = Command::new(&desk.program);
+                next.args(std::env::args_os().skip(1));
+                let folder = desk.node.raw.run.join("last-good");
+                let kept = desk.node.texts.write(&folder);
+                match kept.and_then(|last| desk.keep_orders(&folder).map(|()| last)) {
+                    Ok(last) => drop(next.env(LAST_GOOD, last)),
+                    Err(error) => {
+                        warn!(%error, "what runs is not kept: the next one has only the files");
+                        next.env_remove(LAST_GOOD);
+                    }
+                }
+                // Whatever is told from here on waits until the next program hears it.
+                let held = runtime.block_on(signals.hold());
+                if let Err(error) = held {
+                    warn!(%error, "a signal that comes now may be lost: send it again");
+                }
+                Err(DaemonError::Exec(next.exec()))
+            }
+            Err(NotHandedOver::Ended(failure)) => Err(failure.into()),
+            Err(NotHandedOver::Unready { running, module, why }) => {
+                warn!(module = module.0, %why, "not reloaded now: order it again");
+                systemd.ready("a reload waits for what is under way: order it again");
+                let parts = Parts { running, desk, requests, systemd, patience, open };
+                Ok(Self { runtime, signals, parts })
+            }
+        }
+    }
+}
+
+impl Parts {
+    /// Runs what `source` says in the place of `file`.
+    fn start(file: &Path, source: &Path, runtime: &Runtime) -> Result<Self, DaemonError> {
+        let node = Node::read(source)?;
         let systemd = Notifier::from_env().map_err(DaemonError::Systemd)?;
         // Before anything else is touched: another daemon's addresses look like what a killed one
         // left behind.
@@ -195,80 +283,13 @@ impl Daemon {
                 warn!("{refused}");
             }
         }
-        if let Some(folder) = std::env::var_os(LAST_GOOD).as_deref().map(Path::new)
-            && let Some(folder) = folder.parent()
-            && let Err(error) = runtime.block_on(desk.resume_orders(folder))
+        if let Some(folder) = last_good_folder()
+            && let Err(error) = runtime.block_on(desk.resume_orders(&folder))
         {
             warn!(%error, "maintenance and other orders are forgotten: give them again");
         }
         info!(node = desk.node.name, modules = desk.modules.len(), "the node is up");
-        Ok(Self { runtime, running, desk, requests: asked, systemd, patience, open })
-    }
-
-    /// Works until it is told to end, by SIGTERM or SIGINT. It leaves in order then: a primary with
-    /// a ready secondary hands over, and the services here are stopped. A second signal does not
-    /// wait for that.
-    ///
-    /// # Errors
-    /// [`DaemonError::Failure`]: it ended by itself.
-    pub fn run(mut self) -> Result<(), DaemonError> {
-        loop {
-            let next =
-                self.runtime.block_on(work(&self.desk, &mut self.requests, &self.systemd))?;
-            match next {
-                Next::Ended => return Ok(self.running.wait()?),
-                Next::Stop => break,
-                Next::HandOver => self = self.replace()?,
-            }
-        }
-        info!("told to end: the modules stop, those with a ready secondary hand over");
-        self.systemd.stopping("the modules stop");
-        self.runtime.block_on(async {
-            let mut signals = Signals::new().map_err(DaemonError::Runtime)?;
-            tokio::select! {
-                () = signals.end() => warn!("told again: it ends without an orderly stop"),
-                () = stop(&self.desk, self.patience) => {}
-            }
-            Ok::<_, DaemonError>(())
-        })?;
-        self.running.shutdown();
-        Ok(())
-    }
-
-    /// Goes on as the program and the files that are there now, in this same process: the services
-    /// run on, and nobody else notices. Gives the daemon back where that cannot be now.
-    ///
-    /// # Errors
-    /// [`DaemonError`]: nothing runs any more, or the guardians and the lifetimes of the addresses
-    /// see to its end.
-    fn replace(self) -> Result<Self, DaemonError> {
-        let Self { runtime, running, desk, requests, systemd, patience, open } = self;
-        let timing = desk.node.modules.first().expect("a node has modules").node.config.timing();
-        systemd.reloading();
-        match running.hand_over(timing.timeout / 3) {
-            Ok(()) => {
-                info!("handed over: the next program goes on");
-                drop(open);
-                let mut next = Command::new(&desk.program);
-                next.args(std::env::args_os().skip(1));
-                let folder = desk.node.raw.run.join("last-good");
-                let kept = desk.node.texts.write(&folder);
-                match kept.and_then(|last| desk.keep_orders(&folder).map(|()| last)) {
-                    Ok(last) => drop(next.env(LAST_GOOD, last)),
-                    Err(error) => {
-                        warn!(%error, "what runs is not kept: the next program has the files alone");
-                        next.env_remove(LAST_GOOD);
-                    }
-                }
-                Err(DaemonError::Exec(next.exec()))
-            }
-            Err(NotHandedOver::Ended(failure)) => Err(failure.into()),
-            Err(NotHandedOver::Unready { running, module, why }) => {
-                warn!(module = module.0, %why, "not reloaded now: order it again");
-                systemd.ready("a reload waits for what is under way: order it again");
-                Ok(Self { runtime, running, desk, requests, systemd, patience, open })
-            }
-        }
+        Ok(Self { running, desk, requests: asked, systemd, patience, open })
     }
 }
 
@@ -288,8 +309,8 @@ async fn work(
     desk: &NodeDesk,
     requests: &mut Receiver<Request>,
     systemd: &Notifier,
-) -> Result<Next, DaemonError> {
-    let mut signals = Signals::new().map_err(DaemonError::Runtime)?;
+    signals: &mut Signals,
+) -> Next {
     let first = desk.modules.first().expect("a node has modules");
     systemd.ready(&format!("{} modules", desk.modules.len()));
     let alive = systemd.keep_alive(async || first.handle.counters().await.is_some());
@@ -302,13 +323,13 @@ async fn work(
     let mut second = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
-            () = &mut ended => return Ok(Next::Ended),
-            () = &mut alive => return Ok(Next::Ended),
+            () = &mut ended => return Next::Ended,
+            () = &mut alive => return Next::Ended,
             told = signals.next() => match told {
-                Told::End => return Ok(Next::Stop),
+                Told::End => return Next::Stop,
                 // Also for a new program that is there, though the files are as they were.
                 Told::Reload => match desk.may_reload() {
-                    Ok(_) => return Ok(Next::HandOver),
+                    Ok(_) => return Next::HandOver,
                     Err(refused) => {
                         warn!(why = refused.text, "not reloaded: all goes on as it was");
                         // Or who asked by it would wait for the end of a reload.
@@ -317,7 +338,7 @@ async fn work(
                     }
                 },
             },
-            Some(Request::Reload) = requests.recv() => return Ok(Next::HandOver),
+            Some(Request::Reload) = requests.recv() => return Next::HandOver,
             _ = second.tick() => {
                 desk.end_maintenance().await;
                 desk.look().await;
@@ -349,13 +370,21 @@ fn add(driver: &mut Driver, node: &Node, module: &Module) -> Result<Entry, Daemo
 /// Starts the checkers of all modules that have some.
 fn watch_modules(node: &Node, entries: &[Entry]) -> Result<Option<Checkers>, DaemonError> {
     let with = node.modules.iter().zip(entries).filter(|(module, _)| !module.checkers.is_empty());
+    // Before the first look, which may already ask for a restart.
+    let before = last_good_folder().map(|folder| restarts_before(&folder)).unwrap_or_default();
     let watched: Vec<Watched> = with
-        .map(|(module, entry)| Watched {
-            name: module.name.clone(),
-            handle: Some(entry.handle.clone()),
-            checkers: module.checkers.clone(),
-            loops: module.loops.clone(),
-            surroundings: entry.told.surroundings.clone(),
+        .map(|(module, entry)| {
+            let mut loops = module.loops.clone();
+            for &at in before.get(&module.name).into_iter().flatten() {
+                loops.take(Instant::from_nanos(at));
+            }
+            Watched {
+                name: module.name.clone(),
+                handle: Some(entry.handle.clone()),
+                checkers: module.checkers.clone(),
+                loops,
+                surroundings: entry.told.surroundings.clone(),
+            }
         })
         .collect();
     if watched.is_empty() {
@@ -417,6 +446,12 @@ const NODE_THREAD: &str = "ha-node";
 /// Names the main file of the configuration that ran last, for the program that goes on.
 const LAST_GOOD: &str = "HA_NODE_LAST_GOOD";
 
+/// Where the process before left what this one goes on with, if it handed over.
+fn last_good_folder() -> Option<PathBuf> {
+    let file = PathBuf::from(std::env::var_os(LAST_GOOD)?);
+    file.parent().map(Path::to_path_buf)
+}
+
 /// Makes a folder, and holds it against other daemons.
 pub(crate) fn lock(field: &'static str, path: &Path) -> Result<File, DaemonError> {
     let failed = |source| DaemonError::Folder { field, path: path.into(), source };
@@ -457,7 +492,8 @@ fn patience(module: &Module) -> Duration {
     scripts.unwrap_or_default() + timing.lease * 3 + timing.stop + Duration::from_secs(10)
 }
 
-/// What the daemon is told by signals.
+/// What the daemon is told by signals, from when it is made.
+#[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -468,7 +504,24 @@ impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let (interrupt, hangup) = (SignalKind::interrupt(), SignalKind::hangup());
-        Ok(Self { terminate, interrupt: signal(interrupt)?, hangup: signal(hangup)? })
+        let new = Self { terminate, interrupt: signal(interrupt)?, hangup: signal(hangup)? };
+        // Held by the program before. Before any thread is started: a service with these blocked
+        // could not be stopped.
+        held().thread_unblock()?;
+        Ok(new)
+    }
+
+    /// Keeps signals in the kernel for the next program of this process, those included that came
+    /// since the last one was read.
+    async fn hold(&mut self) -> io::Result<()> {
+        held().thread_block()?;
+        while let Ok(told) = timeout(Duration::from_millis(1), self.next()).await {
+            raise(match told {
+                Told::End => nix::sys::signal::SIGTERM,
+                Told::Reload => nix::sys::signal::SIGHUP,
+            })?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn next(&mut self) -> Told {
@@ -482,6 +535,13 @@ impl Signals {
     pub(crate) async fn end(&mut self) {
         while self.next().await != Told::End {}
     }
+}
+
+/// The signals that [`Signals`] hears.
+fn held() -> SigSet {
+    [nix::sys::signal::SIGTERM, nix::sys::signal::SIGINT, nix::sys::signal::SIGHUP]
+        .into_iter()
+        .collect()
 }
 
 /// What a signal means.

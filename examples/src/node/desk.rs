@@ -92,10 +92,24 @@ struct Kept {
     failover: Option<bool>,
     suspended: bool,
     failures: Vec<u64>,
+    /// By checkers.
+    restarts: Vec<u64>,
 }
 
 /// Beside the last good configuration.
 const KEPT: &str = "ordered.toml";
+
+fn read_kept(folder: &Path) -> io::Result<BTreeMap<String, Kept>> {
+    let text = std::fs::read_to_string(folder.join(KEPT))?;
+    toml::from_str(&text).map_err(io::Error::other)
+}
+
+/// When checkers had each module restarted in the process before, in nanoseconds of the machine's
+/// clock; a file that cannot be read is told when orders are resumed.
+pub(super) fn restarts_before(folder: &Path) -> BTreeMap<String, Vec<u64>> {
+    let kept = read_kept(folder).unwrap_or_default();
+    kept.into_iter().map(|(module, kept)| (module, kept.restarts)).collect()
+}
 
 impl Entry {
     fn ordered(&self) -> MutexGuard<'_, Ordered> {
@@ -161,7 +175,10 @@ impl NodeDesk {
             let Ordered { maintenance, failover, suspended } = *entry.ordered();
             let maintenance = maintenance.map(Instant::as_nanos);
             let failures = entry.told.failures.restarts();
-            (entry.name.clone(), Kept { maintenance, failover, suspended, failures })
+            let checkers = self.checkers.as_ref();
+            let restarts = checkers.map(|it| it.restarts(&entry.name)).unwrap_or_default();
+            let kept = Kept { maintenance, failover, suspended, failures, restarts };
+            (entry.name.clone(), kept)
         };
         let kept: BTreeMap<String, Kept> = self.modules.iter().map(kept).collect();
         let text = toml::to_string(&kept).map_err(io::Error::other)?;
@@ -174,8 +191,7 @@ impl NodeDesk {
     /// # Errors
     /// The file cannot be read.
     pub(super) async fn resume_orders(&self, folder: &Path) -> io::Result<()> {
-        let text = std::fs::read_to_string(folder.join(KEPT))?;
-        let kept: BTreeMap<String, Kept> = toml::from_str(&text).map_err(io::Error::other)?;
+        let kept = read_kept(folder)?;
         for (at, entry) in self.modules.iter().enumerate() {
             let Some(kept) = kept.get(&entry.name) else { continue };
             *entry.ordered() = Ordered::resume(kept);

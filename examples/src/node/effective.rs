@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use ha_core::checker::{Action, CheckerConfig, Custom, Kind, ModuleState, Process, When};
 use ha_core::config::{DefaultPrim, Winner};
 use ha_core::event::Level;
-use ha_core::raw::{Key, Span};
+use ha_core::raw::{Key, PingFrom, Span};
 use ha_core::vip::OnRemoved;
 
 use super::config::{Module, Node};
@@ -161,6 +162,108 @@ fn one(out: &mut String, module: &Module) {
         field(out, "alone_after", &time(alone));
     }
     field(out, "failover", &policy.failover.to_string());
+    field(out, "maxloop", &module.loops.max().to_string());
+    field(out, "loop_interval", &time(module.loops.interval()));
+    for checker in &module.checkers {
+        looked_at(out, checker);
+    }
+}
+
+fn looked_at(out: &mut String, checker: &CheckerConfig) {
+    out.push_str("\n[[module.checker]]\n");
+    let CheckerConfig { name, kind, action, pace } = checker;
+    field(out, "name", &quoted(name));
+    what(out, kind);
+    let action = match action {
+        Action::None => "none",
+        Action::Wait => "wait",
+        Action::Restart => "restart",
+        Action::Swap => "swap",
+        Action::StopStart => "stopstart",
+        Action::Stop => "stop",
+    };
+    field(out, "action", &quoted(action));
+    field(out, "interval", &time(pace.interval));
+    field(out, "timeout", &time(pace.timeout));
+    field(out, "rise", &pace.rise.to_string());
+    field(out, "fall", &pace.fall.to_string());
+    field(out, "grace", &time(pace.grace));
+    let when = match pace.when {
+        When::Serving => "serving",
+        When::Always => "always",
+    };
+    field(out, "when", &quoted(when));
+}
+
+/// What a checker looks at.
+fn what(out: &mut String, kind: &Kind) {
+    let mut text = |name: &str, value: &dyn std::fmt::Display| field(out, name, &quoted(value));
+    match kind {
+        Kind::Tcp { address } => {
+            text("kind", &"tcp");
+            text("address", address);
+        }
+        Kind::Ping { address, from } => {
+            text("kind", &"ping");
+            text("address", address);
+            match from {
+                Some(PingFrom::Interface(name)) => text("from", name),
+                Some(PingFrom::Address(from)) => text("from", from),
+                None => {}
+            }
+        }
+        Kind::Http { address, path, host, status, body } => {
+            text("kind", &"http");
+            text("address", address);
+            text("path", path);
+            for (name, value) in [("host", host), ("body", body)] {
+                if let Some(value) = value {
+                    text(name, value);
+                }
+            }
+            if let Some(status) = status {
+                field(out, "status", &status.to_string());
+            }
+        }
+        Kind::Intf { interface } => {
+            text("kind", &"intf");
+            text("interface", interface);
+        }
+        Kind::Ip { address, interface } => {
+            text("kind", &"ip");
+            text("address", address);
+            text("interface", interface);
+        }
+        Kind::Process(process) => {
+            text("kind", &"process");
+            match process {
+                Process::Name(name) => text("process", name),
+                Process::Cmdline(words) => text("cmdline", words),
+                Process::PidFile(file) => text("pid_file", file),
+                Process::Group => {}
+            }
+        }
+        Kind::Custom(Custom::Talk { address, send, expect }) => {
+            text("kind", &"custom");
+            text("address", address);
+            text("send", send);
+            text("expect", expect);
+        }
+        Kind::Custom(Custom::Run(words)) => {
+            text("kind", &"custom");
+            let words: Vec<String> = words.iter().map(quoted).collect();
+            field(out, "command", &format!("[{}]", words.join(", ")));
+        }
+        Kind::Module { name, state } => {
+            text("kind", &"module");
+            text("module", name);
+            let state = match state {
+                ModuleState::Ready => "ready",
+                ModuleState::Serving => "serving",
+            };
+            text("state", &state);
+        }
+    }
 }
 
 fn addresses(out: &mut String, module: &Module) {

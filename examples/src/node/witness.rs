@@ -1,14 +1,21 @@
 //! The process of a witness.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use ha_core::driver::ArbiterConfig;
+use ha_core::driver::{Arbiter, ArbiterConfig, Failure, StartError};
 use ha_core::raw::{Key, RawError};
+use ha_core::systemd::Notifier;
 use serde::Deserialize;
+use thiserror::Error;
+use tokio::runtime::Builder;
+use tokio::time::sleep;
 
 use super::config::{FileError, Source};
+use super::daemon::Signals;
 
 /// A witness, as an administrator writes it: `/etc/ha-node/witness.toml`.
 ///
@@ -61,6 +68,77 @@ pub fn read(path: &Path) -> Result<ArbiterConfig, FileError> {
         source.error(&place, &what)
     })
 }
+
+/// Why a witness does not run.
+#[derive(Debug, Error)]
+pub enum WitnessError {
+    /// It cannot start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Signals or a runtime.
+    #[error("the system refuses a runtime: {0}")]
+    Runtime(io::Error),
+    /// systemd.
+    #[error("systemd: {0}: start this by its unit, or without NOTIFY_SOCKET")]
+    Systemd(io::Error),
+    /// The watchdog could never be fed.
+    #[error(
+        "it cannot send itself a datagram, by which it would know that it works: allow its own \
+         address (IPAddressAllow)"
+    )]
+    Mute,
+    /// It ended by itself.
+    #[error("ended by itself: {0}: start it again")]
+    Failure(#[from] Failure),
+}
+
+/// Answers until it is told to end, by SIGTERM or SIGINT. Whatever it acknowledged is on its disk.
+///
+/// # Errors
+/// [`WitnessError`]: nothing runs any more.
+pub fn run(config: &ArbiterConfig) -> Result<(), WitnessError> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(WitnessError::Runtime)?;
+    let systemd = Notifier::from_env().map_err(WitnessError::Systemd)?;
+    let arbiter = runtime.block_on(async {
+        let mut signals = Signals::new().map_err(WitnessError::Runtime)?;
+        let arbiter = Arbiter::start(config)?;
+        systemd.ready(&format!("answers at {}", arbiter.address()));
+        let told = tokio::select! {
+            () = signals.end() => true,
+            () = systemd.keep_alive(async || works(&arbiter).await) => false,
+            () = until_ended(&arbiter) => false,
+        };
+        if told {
+            systemd.stopping("told to end");
+            return Ok(None);
+        }
+        if arbiter.has_ended() { Ok(Some(arbiter)) } else { Err(WitnessError::Mute) }
+    })?;
+    arbiter.map_or(Ok(()), |arbiter| Ok(arbiter.wait()?))
+}
+
+/// Whether it takes a datagram and comes back from what that asks for; no answer while it hangs.
+async fn works(arbiter: &Arbiter) -> bool {
+    let before = arbiter.turns();
+    while arbiter.turns() == before {
+        // The one before may have been lost.
+        if arbiter.has_ended() || arbiter.prod().is_err() {
+            return false;
+        }
+        sleep(LOOK).await;
+    }
+    true
+}
+
+async fn until_ended(arbiter: &Arbiter) {
+    while !arbiter.has_ended() {
+        sleep(LOOK * 10).await;
+    }
+}
+
+/// How long a datagram that does nothing may take.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Where something is wrong, and what.
 type Wrong = (Vec<String>, String);

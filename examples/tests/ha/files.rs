@@ -91,6 +91,44 @@ fn a_configuration_is_checked_by_line_and_shown_with_its_defaults() {
     assert!(unknown.err.contains(":10: unknown field `leese`"), "{unknown:?}");
 }
 
+const CHECKERS: &str = r#"maxloop = 7
+loop_interval = "1h"
+checker = [
+    { name = "tcp", kind = "tcp", address = "127.0.0.1:80", action = "stop", rise = 4, fall = 5 },
+    { name = "ping", kind = "ping", address = "10.0.0.9", from = "eth0", action = "wait" },
+    { name = "from", kind = "ping", address = "10.0.0.9", from = "10.0.0.1", action = "none" },
+    { name = "http", kind = "http", address = "127.0.0.1:80", path = "/a", host = "h", status = 204,
+      body = "say \"yes\"", action = "restart", grace = "7s", when = "always" },
+    { name = "intf", kind = "intf", interface = "eth0", action = "swap" },
+    { name = "ip", kind = "ip", address = "10.0.0.10", interface = "eth0", action = "stopstart" },
+    { name = "name", kind = "process", process = "nginx", action = "restart", interval = "3s" },
+    { name = "words", kind = "process", cmdline = "nginx: master", action = "restart" },
+    { name = "file", kind = "process", pid_file = "/run/nginx.pid", action = "restart" },
+    { name = "group", kind = "process", action = "restart", timeout = "500ms" },
+    { name = "run", kind = "custom", command = ["/bin/test", "-e", "/a b"], action = "restart" },
+    { name = "talk", kind = "custom", address = "127.0.0.1:25", send = "HELO\n", expect = "250",
+      action = "restart" },
+    { name = "other", kind = "module", module = "db", state = "serving", action = "none" },
+]
+"#;
+
+#[test]
+fn checkers_are_shown_as_they_mean() {
+    let rig = Rig::new("");
+    let file = rig.path().join("node.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}{CHECKERS}")).unwrap();
+    let shown = rig.ha(&["config", "show", "--effective"]);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    let again = rig.path().join("again.toml");
+    fs::write(&again, shown.out.replace("/f", &rig.path().display().to_string())).unwrap();
+    let [before, after] = [&file, &again].map(|file| Node::read(file).unwrap());
+    let [before, after] = [&before.modules[0], &after.modules[0]];
+    assert_eq!(before.checkers.len(), 13);
+    assert_eq!(before.checkers, after.checkers);
+    assert_eq!(before.loops, after.loops);
+}
+
 #[test]
 fn what_was_set_aside_is_listed_with_its_size() {
     let rig = Rig::new("");

@@ -137,8 +137,6 @@ fn field_12_a_node_that_comes_back_takes_nothing_back() {
 #[test]
 fn a_primary_that_is_told_to_end_does_so_once_it_has_handed_over() {
     let Some(rig) = Rig::whole("told_to_end", Vote::Arbiter, 1) else { return };
-    // A witness gives nothing away for a lease after its start (R9).
-    assert!(!within(AWHILE, || rig.role(0) != "Prim ready"), "{}", rig.role(0));
     rig.daemon(0).terminate().unwrap();
     let status = rig.daemon(0).wait(SOON).unwrap().expect("it ends in order");
     let given = rig.daemon(0).wait_for("holder: NodeId(1)", SOON);
@@ -251,6 +249,61 @@ fn a_reload_of_the_primary_is_noticed_by_nobody() {
     }
 }
 
+/// Before it hears signals a program is killed by them, and a lost one is never obeyed.
+#[test]
+fn a_daemon_that_is_told_to_end_while_it_is_replaced_ends_in_order() {
+    let Some(mut rig) = Rig::whole("end_reload", Vote::Arbiter, 1) else { return };
+    // At other moments of the exec each time.
+    for pause in [0, 2, 5, 10, 20, 40] {
+        let daemon = rig.daemon(0);
+        daemon.hang_up().unwrap();
+        assert!(daemon.wait_for("handed over: the next program goes on", SOON));
+        let at = now();
+        while now().saturating_since(at) < Duration::from_millis(pause) {
+            std::thread::yield_now();
+        }
+        daemon.terminate().unwrap();
+        let status = daemon.wait(SOON).unwrap().expect("it was told to end");
+        assert!(status.success(), "{pause} ms: {status}: {}", daemon.output());
+        assert!(daemon.output().contains("told to end"), "{}", daemon.output());
+        rig.until_role(1, &["Alone ready"]);
+        rig.start(0);
+        rig.until_whole(1);
+        ha(&rig, 1, &["swap", "--yes"]);
+        rig.until_whole(0);
+    }
+}
+
+/// 0 means that it was observed, and not only that the order was heard.
+#[test]
+fn an_order_returns_when_it_is_so() {
+    let Some(mut rig) = Rig::new("order_returns", Vote::Arbiter, 1) else { return };
+    rig.configure("", "");
+    for node in 0..2 {
+        let file = std::fs::read_to_string(rig.nodes[node].file()).unwrap();
+        rig.nodes[node].configure(&file.replace("bootstrap = true", "bootstrap = false")).unwrap();
+        // So that there is something to wait for.
+        let text = std::fs::read_to_string(rig.nodes[node].scripts(MODULE).join("start_prim"));
+        let text = text.unwrap();
+        let (_, body) = text.split_once('\n').unwrap();
+        rig.nodes[node].script(MODULE, "start_prim", &format!("sleep 1\n{body}")).unwrap();
+        rig.start(node);
+    }
+    for node in 0..2 {
+        rig.until_role(node, &["Wait"]);
+    }
+    let role = |rig: &Rig, node| program(rig, node).args(["role", "-q"]).status().unwrap().code();
+    ha(&rig, 0, &["prim", "--keep", "a", "--yes"]);
+    assert!(matches!(role(&rig, 0), Some(2 | 3)), "{:?} {}", role(&rig, 0), rig.role(0));
+    assert!(rig.holds(0, true) && rig.role(0).ends_with(" ready"), "{}", rig.role(0));
+    rig.until_whole(0);
+    ha(&rig, 0, &["stop", "--yes"]);
+    assert_eq!(role(&rig, 0), Some(0));
+    rig.until_role(1, &["Prim ready", "Alone ready"]);
+    ha(&rig, 0, &["start"]);
+    assert_eq!(role(&rig, 0), Some(4), "{}", rig.role(0));
+}
+
 /// What only the start would find wrong: it came after the hand-over, and nobody was left.
 #[test]
 fn a_reload_that_could_not_start_is_refused() {
@@ -304,6 +357,43 @@ fn a_maintenance_ends_though_the_daemon_was_reloaded() {
     assert!(within(SOON, || !status(&rig, 0).contains("maintenance")), "{}", status(&rig, 0));
     assert!(!status(&rig, 0).contains("failover is off"), "{}", status(&rig, 0));
     rig.until_whole(0);
+}
+
+/// Or an application that fails once an hour would be restarted for ever by a daemon that is reloaded
+/// once a day.
+#[test]
+fn restarts_by_checkers_count_on_after_a_reload() {
+    let Some(mut rig) = Rig::new("loops_reload", Vote::Arbiter, 1) else { return };
+    let well = rig.lab.folder().join("well");
+    std::fs::write(&well, "").unwrap();
+    let checker = format!(
+        "maxloop = 1\n[[module.checker]]\nname = \"file\"\nkind = \"custom\"\n\
+         command = [\"/usr/bin/test\", \"-e\", \"{}\"]\naction = \"restart\"\n\
+         interval = \"100ms\"\nrise = 1\nfall = 1\ngrace = \"0s\"\n",
+        well.display()
+    );
+    rig.configure("", &checker);
+    rig.start(0);
+    rig.start(1);
+    rig.until_whole(0);
+    let starts = |rig: &Rig| rig.wrote(0, "calls").matches("start").count();
+    std::fs::remove_file(&well).unwrap();
+    assert!(within(SOON, || starts(&rig) == 2), "{}", rig.daemon(0).output());
+    std::fs::write(&well, "").unwrap();
+    let ups = || {
+        let output = rig.daemon(0).output();
+        let is = |line: &&str| line.contains("a checker's state") && line.contains("Up");
+        output.lines().filter(is).count()
+    };
+    assert!(within(SOON, || ups() == 2), "{}", rig.daemon(0).output());
+    rig.until_whole(0);
+    rig.daemon(0).hang_up().unwrap();
+    assert!(rig.daemon(0).wait_for("goes on where an earlier process stopped", SOON));
+    assert!(within(SOON, || ups() == 3), "{}", rig.daemon(0).output());
+    std::fs::remove_file(&well).unwrap();
+    assert!(rig.daemon(0).wait_for("no automatic restart is left", SOON));
+    rig.until_role(0, &["Stop ready"]);
+    assert_eq!(starts(&rig), 2, "restarted once more than maxloop allows");
 }
 
 /// Its scripts would be gone when they are to stop it.

@@ -21,6 +21,16 @@ impl Loops {
         Self { max, interval, restarts: VecDeque::new() }
     }
 
+    /// How many there may be in an interval.
+    pub const fn max(&self) -> u8 {
+        self.max
+    }
+
+    /// For how long each counts.
+    pub const fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Counts one more automatic restart; whether it may be done.
     pub fn take(&mut self, now: Instant) -> bool {
         let allowed = self.left(now) > 0;

@@ -204,6 +204,11 @@ impl Rules {
         self.loops.clone().left(now)
     }
 
+    /// When it restarted by itself as far as that still counts, the oldest first.
+    pub fn restarts(&self) -> impl Iterator<Item = Instant> {
+        self.loops.restarts()
+    }
+
     fn changed(&mut self, index: u8, state: State, out: &mut Outbox<Output>) {
         let Some(rule) = self.resources.get_mut(usize::from(index)) else { return };
         if rule.state == state {

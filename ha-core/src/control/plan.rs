@@ -8,6 +8,7 @@ use std::vec;
 use ha_proto::Role;
 use serde::{Deserialize, Serialize};
 
+use crate::OrderError;
 use crate::control::protocol::Verb;
 use crate::control::status::millis;
 use crate::control::{Exit, Refused, Report};
@@ -39,6 +40,8 @@ struct Times {
     start: Duration,
     /// A hand-over by witness or beats.
     hand: Duration,
+    /// Until the witness gives the service away: an orderly stop waits for that, and serves on.
+    grace: Duration,
 }
 
 impl Plan {
@@ -49,6 +52,7 @@ impl Plan {
             stop: host.stop.unwrap_or(view.timing.stop),
             start: host.start.unwrap_or(Duration::ZERO),
             hand: view.timing.heartbeat + view.timing.round_trip,
+            grace: view.witness.grace.filter(|_| view.swap.is_err()).unwrap_or(Duration::ZERO),
         };
         let (steps, takes, away) = steps(report, verb, &times);
         let unsafe_now = needs_force(report, verb);
@@ -70,9 +74,10 @@ fn serves(report: &Report) -> bool {
     report.view.role.serves() || report.view.service.stage != Stage::Down
 }
 
-/// Whether the other node takes over at once when this one stops in order.
+/// Whether the other node takes over when this one stops in order, which waits for a witness that
+/// gives nothing away yet.
 fn hands_over(report: &Report) -> bool {
-    serves(report) && report.view.swap.is_ok()
+    serves(report) && report.view.swap.err().is_none_or(OrderError::is_brief)
 }
 
 /// What is unsafe unless the operator insists.
@@ -132,7 +137,7 @@ type Steps = (Vec<String>, Option<Duration>, Option<Duration>);
 
 fn steps(report: &Report, verb: Verb, times: &Times) -> Steps {
     let (me, peer) = (&report.names.me, &report.names.peer);
-    let Times { stop, start, hand } = *times;
+    let Times { stop, start, hand, grace } = *times;
     let (stops, starts) =
         (format!("stop the application on {me}"), format!("start the application on {me}"));
     let over = format!("hand over to {peer}, which starts the application");
@@ -143,7 +148,8 @@ fn steps(report: &Report, verb: Verb, times: &Times) -> Steps {
         }
         Verb::Stop if hands_over(report) => {
             let away = stop + hand + start;
-            (vec![stops, over, format!("{me} takes part no more")], Some(away), Some(away))
+            let stops = once_given(stops, grace);
+            (vec![stops, over, format!("{me} takes part no more")], Some(grace + away), Some(away))
         }
         Verb::Stop if serves(report) => {
             let end = format!("nobody serves until `ha start` on {me}");
@@ -154,7 +160,8 @@ fn steps(report: &Report, verb: Verb, times: &Times) -> Steps {
         Verb::Stopstart if hands_over(report) => {
             let away = stop + hand + start;
             let back = format!("{me} takes part again, as secondary");
-            (vec![stops, over, back], Some(away + hand), Some(away))
+            let stops = once_given(stops, grace);
+            (vec![stops, over, back], Some(grace + away + hand), Some(away))
         }
         Verb::Stopstart if serves(report) => {
             let away = stop + hand + start;
@@ -174,6 +181,15 @@ fn steps(report: &Report, verb: Verb, times: &Times) -> Steps {
             (vec![setting(report, verb)], Some(Duration::ZERO), None)
         }
     }
+}
+
+/// A stop that waits for the witness.
+fn once_given(stops: String, grace: Duration) -> String {
+    if grace.is_zero() {
+        return stops;
+    }
+    let span = crate::verdict::span(grace);
+    format!("serve on until the witness gives the service away, in {span}; {stops}")
 }
 
 fn setting(report: &Report, verb: Verb) -> String {

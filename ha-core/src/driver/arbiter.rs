@@ -1,6 +1,6 @@
 //! A witness: the pure arbiter behind a socket, with its registers on disk.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::BTreeMap;
 use std::format;
 use std::fs;
@@ -58,6 +58,7 @@ pub struct Arbiter {
     address: SocketAddr,
     strangers: Arc<Mutex<Strangers>>,
     ended: Arc<AtomicBool>,
+    turns: Arc<AtomicU64>,
     thread: Option<JoinHandle<Result<(), Failure>>>,
 }
 
@@ -78,10 +79,11 @@ impl Arbiter {
         let strangers = Arc::new(Mutex::new(Strangers::default()));
         let refused = Arc::clone(&strangers);
         let mut desk = Desk { machine, keys, socket, shelf, clock: Clock::start(), refused };
-        let seen = Arc::clone(&ended);
+        let turns = Arc::new(AtomicU64::new(0));
+        let (seen, counted) = (Arc::clone(&ended), Arc::clone(&turns));
         let thread = thread::Builder::new().name(THREAD.into()).spawn(move || {
             let _span = info_span!("arbiter", %address).entered();
-            let ended = catch_unwind(AssertUnwindSafe(|| desk.serve(&seen)))
+            let ended = catch_unwind(AssertUnwindSafe(|| desk.serve(&seen, &counted)))
                 .unwrap_or_else(|_| Err(Failure::Panicked(THREAD.into())));
             if let Err(failure) = &ended {
                 error!(%failure, "the arbiter ends");
@@ -89,7 +91,7 @@ impl Arbiter {
             ended
         })?;
         info!(%address, folder = %config.folder.display(), "the arbiter answers");
-        Ok(Self { address, strangers, ended, thread: Some(thread) })
+        Ok(Self { address, strangers, ended, turns, thread: Some(thread) })
     }
 
     /// Where it is asked.
@@ -101,6 +103,27 @@ impl Arbiter {
     /// [`Reject::Replayed`]. Each kind is told in the log once for each sender.
     pub fn rejections(&self) -> Rejections {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner).total()
+    }
+
+    /// How many datagrams it is done with: it works as long as this grows after each [`prod`].
+    ///
+    /// [`prod`]: Self::prod
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Acquire)
+    }
+
+    /// Gives it something to do: a datagram with nothing in it, which no one counts as refused.
+    ///
+    /// # Errors
+    /// There is no socket to send it from.
+    pub fn prod(&self) -> io::Result<()> {
+        let socket = UdpSocket::bind(super::udp::any_for(self.address))?;
+        socket.send_to(&[], local(self.address)).map(drop)
+    }
+
+    /// Whether it has ended by itself; [`wait`](Self::wait) says why.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits until it ends: only a failure ends it.
@@ -120,10 +143,8 @@ impl Arbiter {
 impl Drop for Arbiter {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Release);
-        // An empty datagram to itself, so that it looks.
-        let woken = UdpSocket::bind(super::udp::any_for(self.address))
-            .and_then(|socket| socket.send_to(&[], local(self.address)));
-        if woken.is_ok() {
+        // So that it looks.
+        if self.prod().is_ok() {
             // A failure is in the log.
             let _ = self.join();
         }
@@ -141,7 +162,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn serve(&mut self, ended: &AtomicBool) -> Result<(), Failure> {
+    fn serve(&mut self, ended: &AtomicBool, turns: &AtomicU64) -> Result<(), Failure> {
         let mut buffer = [0; DATAGRAM_MAX + 1];
         loop {
             let received = persist(|| self.socket.recv_from(&mut buffer));
@@ -150,7 +171,10 @@ impl Desk {
             }
             let failed = |source| Failure::Io { what: "the arbiter's socket", source };
             let (len, from) = received.map_err(failed)?;
-            self.handle(&buffer[..len], from);
+            if len > 0 {
+                self.handle(&buffer[..len], from);
+            }
+            turns.fetch_add(1, Ordering::Release);
         }
     }
 

@@ -51,14 +51,6 @@ pub(super) fn end(
     }
 }
 
-/// Waits for the end of a child, for `limit` at most; whether it has ended. One that has not goes
-/// on.
-pub(super) fn leave(child: &mut Child, limit: Duration) -> io::Result<bool> {
-    let pid = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-    wait_for(&[&pid], limit)?;
-    Ok(child.try_wait()?.is_some())
-}
-
 /// The time since a clock began.
 pub(super) fn since(clock: Clock) -> Duration {
     clock.now().saturating_since(Instant::ZERO)
@@ -75,7 +67,8 @@ fn kill(child: &mut Child, pid: &OwnedFd) -> io::Result<()> {
     child.try_wait().map(drop)
 }
 
-fn wait_for(files: &[&OwnedFd], timeout: Duration) -> io::Result<()> {
+/// Waits until one of them is readable, for `timeout` at most.
+pub(super) fn wait_for(files: &[&OwnedFd], timeout: Duration) -> io::Result<()> {
     let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 });
     let mut files: Vec<_> = files.iter().map(|file| PollFd::new(*file, PollFlags::IN)).collect();
     match poll(&mut files, Some(&timeout)) {

@@ -64,6 +64,12 @@ impl Watch {
         Self { grace, state: State::Resting }
     }
 
+    /// From now on what is frozen is killed `grace` later; deadlines that run stay as they are.
+    pub fn set_grace(&mut self, grace: Duration) {
+        assert!(!grace.is_zero(), "a frozen service could never be let go on");
+        self.grace = grace;
+    }
+
     /// Whether nothing runs, as far as it was told.
     pub fn rests(&self) -> bool {
         self.state == State::Resting

@@ -1,30 +1,36 @@
 //! The deadline of R5 held outside of the daemon, which may be killed or stopped.
 
 use core::time::Duration;
+use std::ffi::OsStr;
 use std::format;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::string::String;
+use std::vec;
 use std::{eprintln, println};
 
 use ha_proto::{Epoch, Instant, Machine, Outbox};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::setpriority_process;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal,
+    setpriority_process, waitid,
+};
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime,
     timerfd_create, timerfd_settime,
 };
 
 use super::cgroup::Cgroup;
-use super::child::leave;
+use super::child::wait_for;
 use super::deadline::{Act, Fact, Watch};
 
 /// The daemon's end: speaks to the guardian of one module through its socket, and starts one where
@@ -36,12 +42,14 @@ pub struct Guardian {
     post: Post,
     program: PathBuf,
     socket: UnixDatagram,
-    /// The process, if this daemon started it: reaped when it is replaced.
-    child: Option<Child>,
+    /// Its process: reaped at its end where it is a child of this one, be it one that an earlier
+    /// program of this process started.
+    process: Option<OwnedFd>,
 }
 
 /// What a guardian is told at its start, and how its program is called:
-/// `ha-guardian SOCKET GROUP GRACE-IN-MILLISECONDS [WATCHDOG]`.
+/// `ha-guardian SOCKET GROUP GRACE-IN-MILLISECONDS [WATCHDOG]`. The next daemon may tell it another
+/// grace, group and watchdog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Post {
     /// Where it listens: a Unix socket that it makes.
@@ -57,17 +65,21 @@ pub struct Post {
 }
 
 impl Guardian {
-    /// Finds the guardian that listens there, or starts `program` as one.
+    /// Finds the guardian that listens there, or starts `program` as one. One that is found takes
+    /// what this post says otherwise than its own, and keeps its deadline.
     ///
     /// # Errors
     /// It cannot be started, or is not ready in time.
     pub fn engage(program: &Path, post: Post) -> io::Result<Self> {
         let program = program.to_owned();
-        let (socket, child) = match connect(&post.socket) {
-            Ok(socket) => (socket, None),
-            Err(_nobody_listens) => spawn(&program, &post)?,
+        let Ok(socket) = connect(&post.socket) else {
+            let (socket, process) = spawn(&program, &post)?;
+            return Ok(Self { post, program, socket, process });
         };
-        Ok(Self { post, program, socket, child })
+        let process = found(&post.socket);
+        let mut guardian = Self { post, program, socket, process };
+        guardian.tell(&Word::Post(guardian.post.terms()))?;
+        Ok(guardian)
     }
 
     /// The service of this reign may run for `right` from now.
@@ -75,7 +87,7 @@ impl Guardian {
     /// # Errors
     /// The guardian hears nothing, and no other can be started: the deadline before this one holds.
     pub fn feed(&mut self, epoch: Epoch, right: Duration) -> io::Result<()> {
-        self.tell(Word::Hear(Fact::Feed { epoch, until: boottime() + right }))
+        self.tell(&Word::Hear(Fact::Feed { epoch, until: boottime() + right }))
     }
 
     /// The service must stop now.
@@ -83,7 +95,7 @@ impl Guardian {
     /// # Errors
     /// As [`feed`](Self::feed).
     pub fn fence(&mut self, epoch: Epoch) -> io::Result<()> {
-        self.tell(Word::Hear(Fact::Fence(epoch)))
+        self.tell(&Word::Hear(Fact::Fence(epoch)))
     }
 
     /// Nothing runs any more.
@@ -91,7 +103,7 @@ impl Guardian {
     /// # Errors
     /// As [`feed`](Self::feed).
     pub fn rest(&mut self) -> io::Result<()> {
-        self.tell(Word::Hear(Fact::Rest))
+        self.tell(&Word::Hear(Fact::Rest))
     }
 
     /// Nothing runs, and nothing will: the guardian ends. One that still watches something does
@@ -100,23 +112,23 @@ impl Guardian {
     /// # Errors
     /// The guardian hears nothing, or goes on.
     pub fn dismiss(mut self) -> io::Result<()> {
-        self.send(Word::Quit)?;
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        if leave(&mut child, QUIT_MAX)? {
+        self.send(&Word::Quit)?;
+        let Some(process) = self.process.take() else { return Ok(()) };
+        if gone(&process, QUIT_MAX)? {
             return Ok(());
         }
         Err(io::Error::new(ErrorKind::TimedOut, "the guardian still watches the service"))
     }
 
-    fn tell(&mut self, word: Word) -> io::Result<()> {
+    fn tell(&mut self, word: &Word) -> io::Result<()> {
         match self.send(word) {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 tracing::warn!(guardian = %self.post.socket.display(), "the guardian is gone");
-                if let Some(mut gone) = self.child.take() {
-                    let _ = gone.kill();
-                    gone.wait()?;
+                if let Some(process) = self.process.take() {
+                    let _ = pidfd_send_signal(&process, Signal::KILL);
+                    gone(&process, QUIT_MAX)?;
                 }
-                (self.socket, self.child) = spawn(&self.program, &self.post)?;
+                (self.socket, self.process) = spawn(&self.program, &self.post)?;
                 self.send(word)
             }
             result => result,
@@ -124,7 +136,7 @@ impl Guardian {
     }
 
     /// Never waits: one that hears nothing must not hold up the daemon.
-    fn send(&self, word: Word) -> io::Result<()> {
+    fn send(&self, word: &Word) -> io::Result<()> {
         self.socket.send(&word.encode()).map(drop)
     }
 }
@@ -160,8 +172,27 @@ impl Post {
         println!("{READY}");
         io::stdout().flush()?;
         while watching.turn()? {}
+        fs::remove_file(pid_file(&self.socket))?;
         fs::remove_file(&self.socket)
     }
+
+    fn terms(&self) -> Terms {
+        let (grace, group, watchdog) = (self.grace, self.group.clone(), self.watchdog.clone());
+        Terms { grace, group, watchdog }
+    }
+}
+
+/// What of a post may change while the guardian is at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Terms {
+    grace: Duration,
+    group: PathBuf,
+    watchdog: Option<PathBuf>,
+}
+
+/// Where the guardian says which process it is, before it listens.
+fn pid_file(socket: &Path) -> PathBuf {
+    socket.with_extension("pid")
 }
 
 /// The longest grace: an hour.
@@ -186,47 +217,69 @@ const GONE_MAX: Duration = Duration::from_secs(10);
 ///
 /// | at | bytes | |
 /// |---|---|---|
-/// | 0 | 1 | 1 feed, 2 fence, 3 rest, 4 quit |
-/// | 1 | 8 | epoch; 0 in rest and quit |
-/// | 9 | 8 | until when it may run, in nanoseconds of `CLOCK_BOOTTIME`; 0 but in feed |
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// | 0 | 1 | 1 feed, 2 fence, 3 rest, 4 quit, 5 post |
+/// | 1 | 8 | feed, fence: epoch; post: grace in milliseconds; else 0 |
+/// | 9 | 8 | feed: until when it may run, in nanoseconds of `CLOCK_BOOTTIME`; else 0 |
+/// | 17 | … | post: the path of the group, a zero, the path of the watchdog or nothing |
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Word {
     Hear(Fact),
+    /// Watches on by these terms.
+    Post(Terms),
     /// Ends, if nothing runs.
     Quit,
 }
 
 impl Word {
+    /// Of a word without paths.
     const LEN: usize = 17;
+    /// Of the longest word: two of the longest paths that the kernel takes.
+    const MAX: usize = Self::LEN + 2 * 4096 + 1;
 
-    fn encode(self) -> [u8; Self::LEN] {
-        let (kind, epoch, until) = match self {
+    fn encode(&self) -> Vec<u8> {
+        let (kind, first, second) = match self {
             Self::Hear(Fact::Feed { epoch, until }) => (1, epoch.bits(), until.as_nanos()),
             Self::Hear(Fact::Fence(epoch)) => (2, epoch.bits(), 0),
             Self::Hear(Fact::Rest) => (3, 0, 0),
             Self::Hear(Fact::Tick) => unreachable!("a guardian has a clock of its own"),
             Self::Quit => (4, 0, 0),
+            Self::Post(terms) => {
+                (5, u64::try_from(terms.grace.as_millis()).unwrap_or(GRACE_MAX), 0)
+            }
         };
-        let mut bytes = [0; Self::LEN];
-        bytes[0] = kind;
-        bytes[1..9].copy_from_slice(&u64::to_be_bytes(epoch));
-        bytes[9..].copy_from_slice(&u64::to_be_bytes(until));
+        let mut bytes = vec![kind];
+        bytes.extend(u64::to_be_bytes(first));
+        bytes.extend(u64::to_be_bytes(second));
+        if let Self::Post(terms) = self {
+            bytes.extend(terms.group.as_os_str().as_bytes());
+            bytes.push(0);
+            bytes.extend(terms.watchdog.iter().flat_map(|path| path.as_os_str().as_bytes()));
+        }
         bytes
     }
 
     /// `None` for what no daemon of ours sends.
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; Self::LEN] = bytes.try_into().ok()?;
+        let (head, paths) = bytes.split_first_chunk::<{ Self::LEN }>()?;
         let word = |at: usize| -> u64 {
-            bytes[at..at + 8].iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
+            head[at..at + 8].iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
         };
         let (epoch, until) = (Epoch::from_bits(word(1)), Instant::from_nanos(word(9)));
-        match (bytes[0], word(1), word(9)) {
-            (1, _, _) => Some(Self::Hear(Fact::Feed { epoch, until })),
-            (2, _, 0) => Some(Self::Hear(Fact::Fence(epoch))),
-            (3, 0, 0) => Some(Self::Hear(Fact::Rest)),
-            (4, 0, 0) => Some(Self::Quit),
-            (_, _, _) => None,
+        match (head[0], word(1), word(9), paths) {
+            (1, _, _, []) => Some(Self::Hear(Fact::Feed { epoch, until })),
+            (2, _, 0, []) => Some(Self::Hear(Fact::Fence(epoch))),
+            (3, 0, 0, []) => Some(Self::Hear(Fact::Rest)),
+            (4, 0, 0, []) => Some(Self::Quit),
+            (5, millis @ 1..=GRACE_MAX, 0, paths) => {
+                let mut paths = paths.split(|&byte| byte == 0);
+                let path = |bytes| PathBuf::from(OsStr::from_bytes(bytes));
+                let (group, watchdog) = (paths.next()?, paths.next()?);
+                let watchdog = (!watchdog.is_empty()).then(|| path(watchdog));
+                let whole = !group.is_empty() && paths.next().is_none();
+                let grace = Duration::from_millis(millis);
+                whole.then(|| Self::Post(Terms { grace, group: path(group), watchdog }))
+            }
+            (_, _, _, _) => None,
         }
     }
 }
@@ -234,7 +287,10 @@ impl Word {
 /// A guardian at work.
 struct Watching {
     watch: Watch,
-    group: PathBuf,
+    /// What it watches, and by which terms.
+    terms: Terms,
+    /// The group that it is to watch once nothing runs in the one that it watches.
+    next: Option<PathBuf>,
     socket: UnixDatagram,
     timer: OwnedFd,
     dog: Option<Dog>,
@@ -254,7 +310,7 @@ impl Watching {
             let text = format!("another guardian listens at {}", post.socket.display());
             return Err(io::Error::new(ErrorKind::AddrInUse, text));
         }
-        let group = post.group.clone();
+        let group = &post.group;
         match Cgroup::open(group.clone()) {
             // Nothing runs there yet.
             Err(error)
@@ -267,21 +323,24 @@ impl Watching {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
+        fs::write(pid_file(&post.socket), format!("{}\n", std::process::id()))?;
         let socket = UnixDatagram::bind(&post.socket)?;
         fs::set_permissions(&post.socket, Permissions::from_mode(0o600))?;
         socket.set_nonblocking(true)?;
         let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?;
-        Ok(Self { watch: Watch::new(post.grace), group, socket, timer, dog })
+        let watch = Watch::new(post.grace);
+        Ok(Self { watch, terms: post.terms(), next: None, socket, timer, dog })
     }
 
     /// Waits for a word or the deadline and does what follows; whether it goes on.
     fn turn(&mut self) -> io::Result<bool> {
         self.sleep()?;
-        let mut bytes = [0; Word::LEN + 1];
+        let mut bytes = [0; Word::MAX + 1];
         for _ in 0..WORDS_MAX {
             match self.socket.recv(&mut bytes) {
                 Ok(len) => match Word::decode(&bytes[..len]) {
                     Some(Word::Hear(fact)) => self.tell(fact),
+                    Some(Word::Post(terms)) => self.take(terms),
                     Some(Word::Quit) if self.watch.rests() => {
                         self.dog.take().map_or(Ok(()), Dog::leave)?;
                         return Ok(false);
@@ -296,9 +355,38 @@ impl Watching {
         // Words first: what was said in time counts although this process was late.
         self.tell(Fact::Tick);
         if let Some(dog) = &mut self.dog {
-            dog.pat(boottime(), &self.group);
+            dog.pat(boottime(), &self.terms.group);
         }
         Ok(true)
+    }
+
+    /// The next daemon has other terms. What runs stays guarded: the deadline is kept, a group is
+    /// left when it rests, and a watchdog when the next one is fed.
+    fn take(&mut self, terms: Terms) {
+        self.watch.set_grace(terms.grace);
+        self.terms.grace = terms.grace;
+        if terms.watchdog != self.terms.watchdog {
+            match terms.watchdog.as_deref().map(Dog::open).transpose() {
+                Ok(dog) => {
+                    let before = core::mem::replace(&mut self.dog, dog);
+                    if let Err(error) = before.map_or(Ok(()), Dog::leave) {
+                        eprintln!("ha-guardian: the watchdog before is not let go: {error}");
+                    }
+                    self.terms.watchdog = terms.watchdog;
+                }
+                Err(error) => eprintln!("ha-guardian: the one before is fed on: {error}"),
+            }
+        }
+        self.next = (terms.group != self.terms.group).then_some(terms.group);
+        self.change_group();
+    }
+
+    fn change_group(&mut self) {
+        if self.watch.rests()
+            && let Some(group) = self.next.take()
+        {
+            self.terms.group = group;
+        }
     }
 
     fn tell(&mut self, fact: Fact) {
@@ -306,18 +394,19 @@ impl Watching {
         let now = boottime();
         self.watch.handle(now, fact, &mut out);
         while let Some(act) = out.pop() {
-            let done = Cgroup::open(self.group.clone()).and_then(|group| match act {
+            let done = Cgroup::open(self.terms.group.clone()).and_then(|group| match act {
                 Act::Freeze => group.freeze(),
                 Act::Thaw => group.thaw(),
                 Act::Kill => group.kill(),
             });
-            eprintln!("ha-guardian: {act:?} {}: {done:?}", self.group.display());
+            eprintln!("ha-guardian: {act:?} {}: {done:?}", self.terms.group.display());
             if let Some(dog) = &mut self.dog {
                 // A group that was removed has no process: nothing to wait for.
                 let removed = done.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
                 dog.gone = (act == Act::Kill && !removed).then(|| now + GONE_MAX);
             }
         }
+        self.change_group();
     }
 
     fn sleep(&self) -> io::Result<()> {
@@ -402,8 +491,31 @@ fn connect(socket: &Path) -> io::Result<UnixDatagram> {
     Ok(end)
 }
 
+/// The process of the guardian that listens there, if it says which it is.
+fn found(socket: &Path) -> Option<OwnedFd> {
+    let text = fs::read_to_string(pid_file(socket)).ok()?;
+    let pid = text.trim().parse().ok().and_then(Pid::from_raw)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+/// Waits for the end of a guardian, for `limit` at most; whether it has ended. It is reaped where
+/// it is a child of this process.
+fn gone(process: &OwnedFd, limit: Duration) -> io::Result<bool> {
+    wait_for(&[process], limit)?;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    match waitid(WaitId::PidFd(process.as_fd()), options) {
+        Ok(status) => Ok(status.is_some()),
+        // Of another daemon: its end is seen all the same.
+        Err(rustix::io::Errno::CHILD) => {
+            let mut file = [PollFd::new(process, PollFlags::IN)];
+            Ok(poll(&mut file, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Starts a guardian and waits until it listens.
-fn spawn(program: &Path, post: &Post) -> io::Result<(UnixDatagram, Option<Child>)> {
+fn spawn(program: &Path, post: &Post) -> io::Result<(UnixDatagram, Option<OwnedFd>)> {
     let mut command = Command::new(program);
     command.arg(&post.socket).arg(&post.group).arg(format!("{}", post.grace.as_millis()));
     command.args(&post.watchdog).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -419,7 +531,8 @@ fn spawn(program: &Path, post: &Post) -> io::Result<(UnixDatagram, Option<Child>
         Err(error) => Err(error.into()),
     };
     if let Ok(true) = ready {
-        return Ok((connect(&post.socket)?, Some(child)));
+        let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        return Ok((connect(&post.socket)?, Some(process)));
     }
     let _ = child.kill();
     child.wait()?;
@@ -455,17 +568,29 @@ mod tests {
         let feed = Word::Hear(Fact::Feed { epoch, until: Instant::from_nanos(0x0102) });
         let golden = [1, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 1, 2];
         assert_eq!(feed.encode(), golden);
-        for word in [feed, Word::Hear(Fact::Fence(epoch)), Word::Hear(Fact::Rest), Word::Quit] {
+        let terms = |watchdog: Option<&str>| {
+            let (grace, watchdog) = (Duration::from_millis(0x0304), watchdog.map(Into::into));
+            Word::Post(Terms { grace, group: "/g".into(), watchdog })
+        };
+        let post = [5, 0, 0, 0, 0, 0, 0, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, b'/', b'g', 0];
+        assert_eq!(terms(None).encode(), post);
+        assert_eq!(terms(Some("/w")).encode(), [&post[..], b"/w"].concat());
+        let posts = [terms(None), terms(Some("/w"))];
+        let words = [feed, Word::Hear(Fact::Fence(epoch)), Word::Hear(Fact::Rest), Word::Quit];
+        for word in words.into_iter().chain(posts) {
             assert_eq!(Word::decode(&word.encode()), Some(word));
+        }
+        for end in 1..post.len() {
+            assert_eq!(Word::decode(&post[..end]), None, "a word that was cut off");
         }
         assert_eq!(Word::decode(&golden[1..]), None);
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_word_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..20)) {
+        fn any_bytes_are_a_word_or_none(bytes in proptest::collection::vec(prop_oneof![Just(0_u8), 0..6_u8, any::<u8>()], 0..40)) {
             if let Some(word) = Word::decode(&bytes) {
-                prop_assert_eq!(word.encode().to_vec(), bytes);
+                prop_assert_eq!(word.encode(), bytes);
             }
         }
     }

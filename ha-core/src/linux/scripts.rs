@@ -112,7 +112,8 @@ pub struct Settings {
 pub enum Service {
     /// Where the module is primary.
     Prim,
-    /// Where the module is primary or secondary.
+    /// Where the module takes part: from the first time that it is primary or secondary until it
+    /// stops.
     Both,
 }
 

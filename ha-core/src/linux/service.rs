@@ -40,6 +40,8 @@ pub struct ScriptHost {
     epoch: Epoch,
     /// Whether `prestart` was called, and `poststop` was not since.
     begun: bool,
+    /// Whether `start_both` was called, and `stop_both` was not since.
+    both: bool,
     /// Whether another process goes on.
     left: bool,
 }
@@ -148,6 +150,7 @@ impl ScriptHost {
             role: Role::Stop,
             epoch: Epoch::NONE,
             begun: false,
+            both: false,
             left: false,
         })
     }
@@ -168,21 +171,28 @@ impl ScriptHost {
     /// The scripts that follow the role; what fails is said and does not keep the rest from it.
     fn follow(&mut self, from: Role, to: Role) {
         (self.from, self.role) = (from, to);
-        let (ran, runs) = (takes_part(from), takes_part(to));
         if to != Role::Stop {
             let begun = self.begin();
             say(begun);
         }
         let shift = self.shift();
-        if runs && !ran {
+        if takes_part(to) && !self.both {
+            self.both = true;
             say(self.scripts.start(Service::Both, shift));
         }
-        if ran && !runs {
-            say(self.scripts.stop(Service::Both, shift, false));
+        if to == Role::Stop {
+            self.stop_both();
         }
         say(self.scripts.call(Script::Transition, shift));
         if to == Role::Stop {
             self.end();
+        }
+    }
+
+    fn stop_both(&mut self) {
+        if self.both {
+            self.both = false;
+            say(self.scripts.stop(Service::Both, self.shift(), false));
         }
     }
 
@@ -200,9 +210,7 @@ impl Drop for ScriptHost {
             return;
         }
         (self.from, self.role) = (self.role, Role::Stop);
-        if takes_part(self.from) {
-            say(self.scripts.stop(Service::Both, self.shift(), false));
-        }
+        self.stop_both();
         self.end();
         self.sentry.dismiss();
     }
@@ -283,6 +291,10 @@ impl Host for ScriptHost {
             // What follows this role was started by the process before.
             (self.from, self.role) = (role, role);
             self.begun = role != Role::Stop;
+            // Of a node that waits it tells by what runs.
+            let waits = role == Role::Wait;
+            let empty = self.scripts.group(Service::Both).is_empty().unwrap_or(true);
+            self.both = takes_part(role) || (waits && !empty);
         }
     }
 }
@@ -483,7 +495,8 @@ impl Sentry {
     }
 }
 
-/// Whether the service of both nodes runs in this role.
+/// Whether the service of both nodes is started in this role. It then runs on until the module stops
+/// here: `WAIT` lies between any two of these roles, and a takeover must not restart it.
 const fn takes_part(role: Role) -> bool {
     match role {
         Role::Second | Role::Prim | Role::Alone | Role::Up => true,

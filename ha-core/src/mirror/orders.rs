@@ -19,6 +19,10 @@ pub(super) struct Plan {
     shy: bool,
     /// Become primary as soon as that is safe (`prim`).
     pub(super) prim: bool,
+    /// Told to stop since then, and serving on until the peer can take over.
+    leaving: Option<Instant>,
+    /// Stopped since then, and waiting for the peer to take over.
+    parting: Option<Instant>,
     /// Handing over (`swap`, `defaultprim`).
     yielding: bool,
     /// Give is asked for since then, and it may have happened (R12).
@@ -43,6 +47,8 @@ impl Plan {
             failover: policy.failover && policy.vote != Vote::Manual,
             shy: false,
             prim: false,
+            leaving: None,
+            parting: None,
             yielding: false,
             given: None,
             force: saved.membership.epoch.is_override() && saved.may_run_alone(),
@@ -112,6 +118,11 @@ impl Plan {
         self.resources
     }
 
+    /// Told to stop, and serving on until the peer can take over.
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
     pub(super) const fn is_yielding(&self) -> bool {
         self.yielding
     }
@@ -168,7 +179,7 @@ impl Mirror {
         match order {
             Order::Start => self.start(false),
             Order::Second => self.start(true),
-            Order::Stop => self.plan.started = false,
+            Order::Stop => self.plan.leaving = self.plan.started.then_some(now),
             Order::Restart => self.service.restart(),
             Order::Swap => self.order_swap(now)?,
             Order::Prim => self.order_prim()?,
@@ -179,7 +190,7 @@ impl Mirror {
     }
 
     fn start(&mut self, shy: bool) {
-        self.plan.started = true;
+        (self.plan.started, self.plan.leaving) = (true, None);
         self.plan.shy = shy && !self.peer_is_alive();
     }
 
@@ -283,7 +294,7 @@ impl Mirror {
         let newer = self.memory.learn(forced);
         assert!(newer, "an override below what is known would be refused by everyone");
         self.memory.set_state(DataState::Complete);
-        self.plan.started = true;
+        (self.plan.started, self.plan.leaving) = (true, None);
         self.plan.force = true;
         self.plan.taken();
         self.lost_contest = false;
@@ -302,9 +313,56 @@ impl Mirror {
         if !self.memory.wanted().membership.epoch.is_override() {
             self.plan.force = false;
         }
+        self.settle_stop(now);
         self.settle_yielding(now);
         self.settle_bootstrap();
         self.settle_home(now);
+    }
+
+    /// An orderly stop begins when the peer can take over at once, or not before long, or never:
+    /// a service that is stopped while the witness gives nothing away is an outage for nothing.
+    fn settle_stop(&mut self, now: Instant) {
+        if self.plan.is_leaving() {
+            let soon = self.witness_allows_a_swap(now).is_err_and(OrderError::is_brief);
+            let early = self.leave_due().is_some_and(|due| now < due);
+            if !(soon && early && self.reign.leads() && self.peer_is_ready()) {
+                (self.plan.started, self.plan.leaving) = (false, None);
+            }
+        }
+        let since = self.plan.parting.unwrap_or(now);
+        self.plan.parting = self.is_parting().then_some(since);
+    }
+
+    /// When this node stops though the witness still gives nothing away: two leases after the order.
+    pub(super) fn leave_due(&self) -> Option<Instant> {
+        Some(self.plan.leaving? + self.config.timing.lease * 2)
+    }
+
+    /// When the witness lets this node, which is to stop, hand over.
+    pub(super) fn leave_at(&self) -> Option<Instant> {
+        self.witness.grace_until.filter(|_| self.plan.is_leaving())
+    }
+
+    /// Whether this node has stopped, and its peer is about to serve in its place: a process that
+    /// ended now would take the hand-over, or the only word of it, with it.
+    fn is_parting(&self) -> bool {
+        if self.plan.is_started() || !self.memory.saved().is_initialised() {
+            return false;
+        }
+        let given = self.memory.saved().membership;
+        let knows = self.peer.is_none_or(|peer| peer.told.membership.epoch >= given.epoch);
+        let untold = given.holder == self.peer_id() && self.peer_is_alive() && !knows;
+        untold || (self.holds() && self.is_giving(self.now))
+    }
+
+    /// Stopped, with nothing to wait for; a peer that does not take over is not waited for longer.
+    pub(super) fn has_parted(&self, now: Instant) -> bool {
+        !self.is_parting() || self.part_due().is_some_and(|due| now >= due)
+    }
+
+    /// When a peer that has not taken over is not waited for any more: two leases after the stop.
+    pub(super) fn part_due(&self) -> Option<Instant> {
+        Some(self.plan.parting? + self.config.timing.lease * 2)
     }
 
     fn settle_yielding(&mut self, now: Instant) {

@@ -121,10 +121,8 @@ impl Mirror {
             return (role, self.service.is_up() && wishes && !self.broken);
         }
         if !self.plan.is_started() {
-            // A process that ends now would take the hand-over with it, and the peer wait for L.
-            let gives = self.holds() && self.is_giving(now);
-            let told = !gives && self.memory.is_settled();
-            return (Role::Stop, self.service.is_down() && told);
+            let parted = self.has_parted(now) && self.memory.is_settled();
+            return (Role::Stop, self.service.is_down() && parted);
         }
         if self.memory.wanted().membership.holder == self.peer_id() && self.is_following() {
             let saved = self.memory.saved();
@@ -197,6 +195,9 @@ impl Mirror {
             (candidate, "candidate"),
             (Some(self.booted + timing.timeout), "boot grace"),
             (self.yield_due(), "hand-over late"),
+            (self.leave_at(), "hand-over possible"),
+            (self.leave_due(), "stop late"),
+            (self.part_due(), "peer late"),
             (self.home_due(), "home"),
             (self.resume_alone_at(), "alone after"),
             (self.stopped_by(), "peer has stopped"),

@@ -108,6 +108,7 @@ impl Mirror {
         let saved = self.memory.saved();
         let (epoch, local) = (saved.membership.epoch, self.voter.is_none());
         let log = self.log_is_at_rest();
+        let gives = self.plan.is_leaving() || self.plan.is_yielding() || self.plan.has_given();
         let ready = match self.reign {
             Reign::None => self.service.is_down(),
             Reign::Open(reign) => reign == epoch && self.service.is_up() && self.is_watched(now),
@@ -120,7 +121,7 @@ impl Mirror {
             (!self.outputs.is_empty(), HandOverError::Outputs),
             (!self.memory.is_settled(), HandOverError::Saving),
             (!log, HandOverError::Log),
-            (self.plan.is_yielding() || self.plan.has_given(), HandOverError::Giving),
+            (gives, HandOverError::Giving),
             (!ready || !self.service.is_at_rest(now), HandOverError::Service),
             (local && (self.lost_contest || self.rival().is_some()), HandOverError::Contest),
             (!self.outside.is_at_rest(self.may_run_alone()), HandOverError::Isolated),

@@ -240,8 +240,11 @@ fn failover(facts: &Facts<'_>) -> Option<Finding> {
         Primary::Nowhere => (false, &facts.names.me),
     };
     off.then(|| {
-        let why = format!("{node} does not take over by itself: failover is off");
-        facts.finding(Kind::FailoverOff, why, format!("order `ha failover on` on {node}"))
+        let there = node == &facts.names.peer;
+        let (or, look) =
+            if there { (" or maintained", "look: `ha status`, then ") } else { ("", "") };
+        let why = format!("{node} does not take over by itself: failover is off{or}");
+        facts.finding(Kind::FailoverOff, why, format!("{look}order `ha failover on` on {node}"))
     })
 }
 

@@ -104,6 +104,21 @@ fn the_scripts_follow_the_role_each_in_its_turn() {
     assert_eq!(rig.read("said").lines().collect::<Vec<_>>(), expected);
 }
 
+/// Between any two reigns a node waits: what runs on both would be restarted by each takeover.
+#[test]
+fn what_runs_on_both_nodes_runs_on_while_the_module_waits() {
+    let Some(mut rig) = Rig::new(&[("start_both", NOTE), ("stop_both", NOTE)]) else { return };
+    let mut before = Role::Stop;
+    for role in [Role::Wait, Role::Second, Role::Wait, Role::Prim, Role::Wait, Role::Second] {
+        rig.role(before, role);
+        before = role;
+    }
+    assert_eq!(rig.read("said"), "start_both WAIT SECOND start\n");
+    rig.role(Role::Second, Role::Wait);
+    rig.role(Role::Wait, Role::Stop);
+    assert_eq!(rig.read("said"), "start_both WAIT SECOND start\nstop_both WAIT STOP stop\n");
+}
+
 #[test]
 fn an_end_leaves_nothing_behind() {
     let service = "setsid sleep 1000 < /dev/null > /dev/null 2>&1 & echo $! > pid";

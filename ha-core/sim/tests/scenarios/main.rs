@@ -29,4 +29,5 @@ mod scenario_25_frames_of_a_lower_epoch;
 mod scenario_26_old_asks_said_again;
 mod scenario_27_none_reign_without_a_record;
 mod scenario_28_ping_decided_in_another_isolation;
+mod stop;
 mod upgrade;

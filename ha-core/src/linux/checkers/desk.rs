@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use super::look::{Look, Others};
-use super::{Command, Event, Known, Report, Reports, Surroundings, Watched};
+use super::{Command, Event, Known, Report, Reported, Reports, Surroundings, Watched};
 use crate::checker::{Action, Checker, CheckerConfig, Rules, State, checker, rules};
 use crate::driver::{Alarm, Clock, Handle, OrderError, Watch};
 use crate::linux::address::Addresses;
@@ -186,6 +186,7 @@ impl Desk {
             Command::Resume { module } => self.check_all(now, module, checker::Input::Resume),
             Command::Ordered { module, order } => {
                 self.rule(now, module, rules::Input::Operator(order));
+                self.report(module, now, None);
             }
         }
     }
@@ -203,6 +204,7 @@ impl Desk {
             }
             Fact::Answered { module, ticket, answer } => {
                 self.rule(now, module, rules::Input::Answered { ticket, answer });
+                self.report(module, now, None);
             }
             Fact::Node { module, seen } => {
                 let Seen { serving, role, ready } = seen;
@@ -306,10 +308,14 @@ impl Desk {
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         if reports.len() <= module {
             let known = here.checkers.iter().map(|one| one.known(now)).collect();
-            reports.push((here.name.clone(), known));
+            let restarts = here.rules.restarts().collect();
+            reports.push(Reported { module: here.name.clone(), known, restarts });
             return;
         }
-        for (place, (known, one)) in reports[module].1.iter_mut().zip(&here.checkers).enumerate() {
+        reports[module].restarts = here.rules.restarts().collect();
+        for (place, (known, one)) in
+            reports[module].known.iter_mut().zip(&here.checkers).enumerate()
+        {
             if changed == Some(place) {
                 known.since = now;
             }

@@ -57,7 +57,8 @@ pub struct Watched {
     pub handle: Option<Handle>,
     /// What is looked at.
     pub checkers: Vec<CheckerConfig>,
-    /// Its automatic restarts (`maxloop`, `loop_interval`).
+    /// Its automatic restarts (`maxloop`, `loop_interval`), by [`Clock::of_the_machine`]: those of
+    /// an earlier process count on ([`Checkers::restarts`]).
     pub loops: Loops,
     /// Where executables are called.
     pub surroundings: Surroundings,
@@ -174,7 +175,16 @@ enum Command {
 }
 
 /// How all checkers are doing, for whoever asks.
-type Reports = Arc<Mutex<Vec<(String, Vec<Known>)>>>;
+type Reports = Arc<Mutex<Vec<Reported>>>;
+
+/// The checkers of a module.
+#[derive(Clone, Debug)]
+struct Reported {
+    module: String,
+    known: Vec<Known>,
+    /// When they had it restarted, as far as that still counts.
+    restarts: Vec<Instant>,
+}
 
 /// A checker as it was reported last.
 #[derive(Clone, Debug)]
@@ -199,7 +209,8 @@ impl Checkers {
             group: module.surroundings.group.is_some(),
         });
         check(&planned.collect::<Vec<_>>())?;
-        let clock = Clock::start();
+        // The next process counts restarts on.
+        let clock = Clock::of_the_machine();
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let reports = Reports::default();
         let (ready, started) = sync_channel(1);
@@ -257,10 +268,18 @@ impl Checkers {
     pub fn report(&self, module: &str) -> Vec<Report> {
         let now = self.clock.now();
         let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = reports.iter().find(|(name, _)| name == module);
-        let known = found.map(|(_, known)| known.as_slice()).unwrap_or_default();
+        let found = reports.iter().find(|it| it.module == module);
+        let known = found.map(|it| it.known.as_slice()).unwrap_or_default();
         let aged = |it: &Known| Report { age: now.saturating_since(it.since), ..it.report.clone() };
         known.iter().map(aged).collect()
+    }
+
+    /// When the checkers of a module had it restarted, as far as that still counts (`maxloop`), in
+    /// nanoseconds of [`Clock::of_the_machine`], the oldest first.
+    pub fn restarts(&self, module: &str) -> Vec<u64> {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = reports.iter().find(|it| it.module == module);
+        found.map_or_else(Vec::new, |it| it.restarts.iter().map(|at| at.as_nanos()).collect())
     }
 
     fn tell(
@@ -269,7 +288,7 @@ impl Checkers {
         command: impl FnOnce(usize) -> Command,
     ) -> Result<(), CheckersError> {
         let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = reports.iter().position(|(name, _)| name == module);
+        let place = reports.iter().position(|it| it.module == module);
         drop(reports);
         let place = place.ok_or_else(|| CheckersError::Unknown(module.into()))?;
         let commands = self.commands.as_ref().expect("they live as long as this");
