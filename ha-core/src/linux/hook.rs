@@ -135,7 +135,7 @@ impl Hook {
     pub fn tell(&self, sequence: u64, module: ModuleId, epoch: Epoch, event: &Event) {
         let mut roles = self.roles.lock().expect("nothing panics while a role is noted");
         let Some(role) = roles.get_mut(&module) else { return };
-        if let Event::Role { to, .. } = event {
+        if let Event::Role { to, .. } | Event::Resumed(to) = event {
             *role = *to;
         }
         if event.level() < self.config.level {

@@ -120,6 +120,18 @@ fn events_are_told_in_order_one_at_a_time_and_from_the_level_on() {
 }
 
 #[test]
+fn after_a_reload_the_role_is_the_one_that_was_handed_over() {
+    let program = Program::new("echo $HA_ROLE >> told");
+    let target = Target::Exec(program.path.clone());
+    let config = HookConfig { target, level: Level::Warn, timeout: SOON };
+    let hook = Hook::start(config, [(SHOP, Named::default())].into()).unwrap();
+    hook.tell(1, SHOP, epoch(), &Event::Resumed(Role::Prim));
+    peer_down(&hook, 2);
+    drop(hook);
+    assert_eq!(program.left("told"), "PRIM\n");
+}
+
+#[test]
 fn a_program_that_hangs_is_killed_with_all_that_it_started() {
     let program = Program::new("echo $$ > pid; sleep 1000 & wait");
     let hook = program.hook(Duration::from_millis(300));
