@@ -203,3 +203,36 @@ fn an_application_that_cannot_be_started_is_not_started_for_ever() {
     rig.signal(Signal::TERM);
     assert!(rig.daemon.take().unwrap().wait().unwrap().success());
 }
+
+fn serve(rig: &mut Rig) {
+    start(rig);
+    wait("a daemon", || said(rig, "the node is up"));
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    order(rig, &["prim", "--keep", name.trim(), "--yes"]);
+    wait("a primary", || said(rig, "to: Alone, ready: true"));
+}
+
+#[test]
+fn an_order_of_the_daemon_before_is_not_taken_for_another() {
+    let Some(mut rig) = Rig::new() else { return };
+    serve(&mut rig);
+    let ha = |words: &[&str]| {
+        let mut ha = Command::new(env!("CARGO_BIN_EXE_ha"));
+        ha.arg("--socket").arg(rig.path("run/control.sock")).args(words).stdin(Stdio::null());
+        let Output { status, stdout, .. } = ha.output().unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap())
+    };
+    let number = || {
+        let (code, said) = ha(&["failover", "off", "--json"]);
+        assert_eq!(code, Some(0), "{said}");
+        let digits = said.split("\"id\":").nth(1).unwrap().split(',').next().unwrap();
+        digits.to_owned()
+    };
+    let given = number();
+    assert_eq!(ha(&["op", &given]).0, Some(0));
+    rig.signal(Signal::HUP);
+    let log = || fs::read_to_string(rig.path("log.txt")).unwrap_or_default();
+    wait("the next program", || log().matches("the node is up").count() == 2);
+    assert_ne!(number(), given);
+    assert_eq!(ha(&["op", &given]).0, Some(64), "it is forgotten, and no other is told of");
+}

@@ -85,11 +85,12 @@ impl Server {
         events: Arc<EventLog>,
     ) -> Result<Self, ServerError> {
         let listener = listen(path)?;
+        let ops = Mutex::new(Ops::after(desk.orders_before()));
         let office = Arc::new(Office {
             desk,
             events,
             boards: Mutex::default(),
-            ops: Mutex::default(),
+            ops,
             own: geteuid().as_raw(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
