@@ -258,6 +258,30 @@ fn a_reload_does_not_wait_for_whoever_is_told_of_events() {
     wait("none of the first", || !lives(pids(&hung)[0]));
 }
 
+#[test]
+fn a_reload_leaves_no_program_of_a_checker_behind() {
+    let Some(mut rig) = Rig::new() else { return };
+    let looks = rig.path("looks");
+    rig.script("look", &format!("echo $$ >> {}; sleep 1000", looks.display()));
+    let command = rig.path("web/look").display().to_string();
+    append(
+        &rig,
+        &format!(
+            "[[module.checker]]\nname = \"own\"\nkind = \"custom\"\ntimeout = \"10m\"\n\
+             command = [\"{command}\"]\naction = \"none\"\nwhen = \"always\"\n"
+        ),
+    );
+    start(&mut rig);
+    wait("a look", || pids(&looks).len() == 1);
+    rig.signal(Signal::TERM);
+    assert!(rig.daemon.take().unwrap().wait().unwrap().success());
+    assert!(!lives(pids(&looks)[0]), "the end leaves none");
+    fs::remove_file(&looks).unwrap();
+    reload(&mut rig);
+    wait("looks of both", || pids(&looks).len() == 2);
+    assert!(!lives(pids(&looks)[0]), "not even as a zombie");
+}
+
 fn pids(file: &Path) -> Vec<u32> {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()

@@ -270,6 +270,9 @@ impl Daemon {
                         next.env_remove(LAST_GOOD);
                     }
                 }
+                // With the last one who knows them the checkers end, and the programs that they run:
+                // the next program would neither bound them nor wait for their end.
+                drop(desk);
                 Err(DaemonError::Exec(next.exec()))
             }
             Err(NotHandedOver::Ended(failure)) => Err(failure.into()),
