@@ -261,7 +261,7 @@ impl Daemon {
                 open.let_go();
                 let mut next = Command::new(&desk.program);
                 next.args(std::env::args_os().skip(1));
-                let folder = desk.node.raw.run.join("last-good");
+                let folder = desk.node.raw.run.join("last.good");
                 let kept = desk.node.texts.write(&folder);
                 match kept.and_then(|last| desk.keep_orders(&folder).map(|()| last)) {
                     Ok(last) => drop(next.env(LAST_GOOD, last)),
