@@ -116,6 +116,7 @@ fn doctor_names_what_is_wrong_and_how_to_mend_it() {
     assert_eq!(said.code, 1, "{said:?}");
     for line in [
         "ok    /f/node.toml can work\n",
+        "weak  insecure = true: whoever reaches the ports can stop this cluster\n",
         "BAD   there is no interface none0\n      mend: `ip link` lists those of this machine; \
          correct vips\n",
         "weak  one network between the nodes: its loss looks like the other node's\n",
@@ -123,6 +124,18 @@ fn doctor_names_what_is_wrong_and_how_to_mend_it() {
     ] {
         assert!(said.out.contains(line), "{line}\n{}", said.out);
     }
+    assert!(!said.out.contains("the key can be read"), "there is none\n{}", said.out);
+    let key = rig.path().join("key");
+    assert_eq!(ha(&["keygen", key.to_str().unwrap()]).code, 0);
+    let file = rig.path().join("node.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let keyed = format!("key_file = \"{}\"", key.display());
+    fs::write(&file, text.replace("insecure = true", &keyed)).unwrap();
+    let fine = "ok    the key can be read, and by its owner only\n";
+    assert!(rig.ha(&["doctor", "--config"]).out.contains(fine));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o444)).unwrap();
+    let open = "BAD   others than its owner may read /f/key\n      mend: chmod 400 /f/key\n";
+    assert!(rig.ha(&["doctor", "--config"]).out.contains(open));
     let wrong = Rig::new("lease = 1\n").ha(&["doctor", "--config"]);
     assert!(wrong.code == 1 && wrong.out.starts_with("BAD   /f/node.toml:10: "), "{wrong:?}");
 }
