@@ -105,7 +105,11 @@ fn obey(at: &At<'_>, verb: &Verb) -> Result<End, Refused> {
         Verb::Op { id } => super::order::attach(at, *id),
         Verb::Reload => match ask::once(at.socket, &Request::Reload)? {
             Reply::Said(said) => {
-                Output::line(&said);
+                if at.output.json {
+                    Output::json(&Reply::Said(said));
+                } else {
+                    Output::line(&said);
+                }
                 Ok(End::Exit(Exit::Done))
             }
             other => Err(ask::strange(&other)),
@@ -115,7 +119,10 @@ fn obey(at: &At<'_>, verb: &Verb) -> Result<End, Refused> {
         Verb::Keygen { file } => files::keygen(file),
         Verb::SetAside { config, name } => files::set_aside(config, name.as_deref().or(at.module)),
         Verb::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Ha::command(), "ha", &mut std::io::stdout());
+            // Whoever reads may stop in the middle, which the generator takes for a fault of its own.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Ha::command(), "ha", &mut script);
+            Output::line(String::from_utf8_lossy(&script).trim_end());
             Ok(End::Exit(Exit::Done))
         }
         Verb::Man { folder } => files::man(folder),

@@ -8,7 +8,7 @@ use ha_core::driver::Driver;
 use ha_core::raw::Key;
 use ha_node::node::config::Node;
 
-use crate::program::{Said, ha};
+use crate::program::{Said, command, ha};
 
 /// A folder with a node's file in it.
 struct Rig(tempfile::TempDir);
@@ -146,6 +146,11 @@ fn completions_and_manual_pages_are_made_of_the_command_line() {
         let made = ha(&["completions", shell]);
         assert!(made.code == 0 && made.out.contains("primforce"), "{shell}");
     }
+    // Whoever reads may stop in the middle: that is no fault to tell of.
+    let (read, write) = std::io::pipe().unwrap();
+    drop(read);
+    let left = command(&["completions", "bash"]).stdout(write).output().unwrap();
+    assert_eq!((left.status.code(), left.stderr), (Some(1), Vec::new()));
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(ha(&["man", folder.path().to_str().unwrap()]).code, 0);
     let page = fs::read_to_string(folder.path().join("ha-swap.1")).unwrap();
