@@ -35,7 +35,7 @@ enum Found {
 /// Looks at everything; fails when anything is bad.
 pub(super) fn run(at: &At<'_>, config: &Path) -> End {
     let mut found = Vec::new();
-    let statuses = ask::status(at.socket, at.module);
+    let statuses = ask::status(at.socket, at.module, at.patience());
     match files::node(config) {
         Ok(node) => {
             found.push(Found::Fine(format!("{} can work", config.display())));

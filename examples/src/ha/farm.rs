@@ -14,9 +14,9 @@ use super::run::{At, End};
 use super::show::{self, Style};
 
 /// How the farms of the daemon are doing; `None` where it is no farm's.
-pub(super) fn farms(at: &At<'_>) -> Result<Option<Vec<FarmStatus>>, Refused> {
+pub(super) fn farms(at: &At<'_>, patience: Duration) -> Result<Option<Vec<FarmStatus>>, Refused> {
     let request = Request::Status { module: at.named(), watch: false };
-    match ask::once(at.socket, &request)? {
+    match ask::within(at.socket, &request, patience)? {
         Reply::Farms(farms) => Ok(Some(farms)),
         Reply::Status(_) => Ok(None),
         other => Err(strange(&other)),

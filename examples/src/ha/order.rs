@@ -28,7 +28,7 @@ impl<'a> Order<'a> {
 
     /// `prim`: the node whose data are kept is this one, or the order belongs elsewhere.
     pub(super) fn give_keeping(self, keep: &str) -> Result<End, Refused> {
-        let modules = ask::status(self.at.socket, self.at.module)?;
+        let modules = ask::status(self.at.socket, self.at.module, PATIENCE)?;
         let Some(status) = modules.first() else {
             return Err(Refused::new(Exit::Usage, "this node has no module"));
         };

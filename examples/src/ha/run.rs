@@ -32,6 +32,11 @@ pub(super) struct At<'a> {
 }
 
 impl At<'_> {
+    /// How long the daemon may take to answer whoever only looks.
+    pub(super) fn patience(&self) -> Duration {
+        self.timeout.unwrap_or(ask::PATIENCE)
+    }
+
     /// The module's name, owned.
     pub(super) fn named(&self) -> Option<String> {
         self.module.map(Into::into)
@@ -148,7 +153,7 @@ fn of_farm(at: &At<'_>, verb: &OfFarm) -> Result<End, Refused> {
 
 /// A word that mirrors and farms know.
 fn either(at: &At<'_>, verb: Ordered, of_farm: FarmVerb, confirm: Confirm) -> Result<End, Refused> {
-    if farm::farms(at)?.is_some() {
+    if farm::farms(at, ask::PATIENCE)?.is_some() {
         return farm::give(at, of_farm, confirm);
     }
     give(at, verb, confirm)

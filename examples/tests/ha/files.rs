@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
-use ha_core::driver::Driver;
+use ha_core::driver::{Clock, Driver};
+use ha_core::proto::Instant;
 use ha_core::raw::Key;
 use ha_node::node::config::Node;
 
-use crate::program::{Said, command, ha};
+use crate::program::{Said, at, command, ha};
 
 /// A folder with a node's file in it.
 struct Rig(tempfile::TempDir);
@@ -156,4 +159,27 @@ fn completions_and_manual_pages_are_made_of_the_command_line() {
     let page = fs::read_to_string(folder.path().join("ha-swap.1")).unwrap();
     assert!(page.contains(".TH") && page.contains("Hand over to the other node"), "{page}");
     assert!(folder.path().join("ha.1").exists());
+}
+
+/// A monitor names the time that it has, and a daemon may stand still.
+#[test]
+fn whoever_only_looks_waits_as_long_as_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("silent.sock");
+    let _silent = UnixListener::bind(&socket).unwrap();
+    let clock = Clock::start();
+    for (verb, code) in [
+        ("check", 3),
+        ("status", 69),
+        ("role", 69),
+        ("explain", 69),
+        ("history", 69),
+        ("events", 69),
+    ] {
+        let said = at(&socket, &[verb, "--timeout", "50ms"]);
+        assert_eq!(said.code, code, "{said:?}");
+        assert!(said.err.contains("does not answer"), "{said:?}");
+    }
+    let took = clock.now().saturating_since(Instant::ZERO);
+    assert!(took < Duration::from_secs(10), "it takes as long by itself: {took:?}");
 }
