@@ -140,7 +140,7 @@ fn print_rates(all: &[Candidate], way: Way, frames: u32) {
     );
     match way {
         Way::Direct => {
-            println!("direct: XDP's programs run on the frames, the stack gets them so:")
+            println!("direct: XDP's programs run on the frames, the stack gets them so:");
         }
         Way::Pair => println!("through a pair of veth, whose cost is part of each figure:"),
     }

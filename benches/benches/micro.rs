@@ -113,21 +113,15 @@ fn plan(counter: u64, members: u8) -> Plan<'static> {
 /// Segments of many clients, so that no branch is learnt by heart.
 fn segments(family: u8) -> Vec<Vec<u8>> {
     let segment = |client: u16| {
-        let mut frame = match family {
-            4 => {
-                let mut frame = vec![0; 12];
-                frame.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 198, 51, 100, 7]);
-                frame.extend([192, 0, 2, 1]);
-                frame
-            }
-            _ => {
-                let mut frame = vec![0; 12];
-                frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, 6, 64]);
-                frame.extend(0x2001_0db8_u128.rotate_right(32).to_be_bytes());
-                frame.extend((0x2001_0db8_u128.rotate_right(32) | 1).to_be_bytes());
-                frame
-            }
-        };
+        let mut frame = vec![0; 12];
+        if family == 4 {
+            frame.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 198, 51, 100, 7]);
+            frame.extend([192, 0, 2, 1]);
+        } else {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, 6, 64]);
+            frame.extend(0x2001_0db8_u128.rotate_right(32).to_be_bytes());
+            frame.extend((0x2001_0db8_u128.rotate_right(32) | 1).to_be_bytes());
+        }
         frame.extend(client.to_be_bytes());
         frame.extend([0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0, 0, 0, 0, 0, 0]);
         frame

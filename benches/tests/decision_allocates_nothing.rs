@@ -14,7 +14,7 @@ struct Half;
 
 impl Sockets for Half {
     fn live(&self, flow: &Flow) -> bool {
-        flow.client_port % 2 == 0
+        flow.client_port.is_multiple_of(2)
     }
 
     fn release(&mut self, _: &Flow) {}

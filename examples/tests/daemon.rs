@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use ha_core::driver::Clock;
 use ha_core::linux::cgroup::Cgroup;
 use ha_core::proto::Instant;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// How long anything may take that is expected to come.
 const SOON: Duration = Duration::from_secs(30);
@@ -100,6 +100,11 @@ impl Drop for Rig {
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.kill();
             let _ = daemon.wait();
+        }
+        for pid in ["hung", "looks"].into_iter().flat_map(|file| pids(&self.path(file))) {
+            // Each leads a group; those that a red test left behind.
+            let group = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            let _ = group.map(|group| kill_process_group(group, Signal::KILL));
         }
         // A guardian whose service is gone has nothing to watch, and ends when it is told to.
         if let Ok(prim) = Cgroup::open(self.groups().join("prim")) {
@@ -202,4 +207,112 @@ fn an_application_that_cannot_be_started_is_not_started_for_ever() {
     assert_eq!(starts(), 8, "an order resets what is counted");
     rig.signal(Signal::TERM);
     assert!(rig.daemon.take().unwrap().wait().unwrap().success());
+}
+
+/// A service that runs, and a reload that goes on with it.
+fn reload(rig: &mut Rig) {
+    serve(rig);
+    rig.signal(Signal::HUP);
+    let again = "the node is up";
+    let log = || fs::read_to_string(rig.path("log.txt")).unwrap_or_default();
+    wait("the next program", || log().matches(again).count() == 2);
+    assert!(said(rig, "goes on where an earlier process stopped"), "{}", log());
+}
+
+/// With more lines behind those of the module.
+fn append(rig: &Rig, lines: &str) {
+    let file = rig.path("ha-node.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(file, format!("{text}{lines}")).unwrap();
+}
+
+fn serve(rig: &mut Rig) {
+    start(rig);
+    wait("a daemon", || said(rig, "the node is up"));
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    order(rig, &["prim", "--keep", name.trim(), "--yes"]);
+    wait("a primary", || said(rig, "to: Alone, ready: true"));
+}
+
+/// What is handed over is worth something for a second here, and a server of alerts that is down
+/// costs ten for each event.
+#[test]
+fn a_reload_does_not_wait_for_whoever_is_told_of_events() {
+    let Some(mut rig) = Rig::new() else { return };
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    append(&rig, &format!("[notify]\nurl = \"{url}\"\nlevel = \"info\"\n"));
+    reload(&mut rig);
+    let hung = rig.path("hung");
+    rig.script("tell", &format!("echo $$ >> {}; sleep 1000", hung.display()));
+    let file = rig.path("ha-node.toml");
+    let tell = format!("exec = \"{}\"", rig.path("web/tell").display());
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace(&format!("url = \"{url}\""), &tell)).unwrap();
+    rig.signal(Signal::HUP);
+    wait("an event that is told", || !pids(&hung).is_empty());
+    rig.signal(Signal::HUP);
+    let log = || fs::read_to_string(rig.path("log.txt")).unwrap_or_default();
+    wait("the next program but two", || log().matches("the node is up").count() == 4);
+    assert!(!said(&rig, "this is a boot"), "{}", log());
+    wait("none of the first", || !lives(pids(&hung)[0]));
+}
+
+#[test]
+fn a_reload_leaves_no_program_of_a_checker_behind() {
+    let Some(mut rig) = Rig::new() else { return };
+    let looks = rig.path("looks");
+    rig.script("look", &format!("echo $$ >> {}; sleep 1000", looks.display()));
+    let command = rig.path("web/look").display().to_string();
+    append(
+        &rig,
+        &format!(
+            "[[module.checker]]\nname = \"own\"\nkind = \"custom\"\ntimeout = \"10m\"\n\
+             command = [\"{command}\"]\naction = \"none\"\nwhen = \"always\"\n"
+        ),
+    );
+    start(&mut rig);
+    wait("a look", || pids(&looks).len() == 1);
+    rig.signal(Signal::TERM);
+    assert!(rig.daemon.take().unwrap().wait().unwrap().success());
+    assert!(!lives(pids(&looks)[0]), "the end leaves none");
+    fs::remove_file(&looks).unwrap();
+    reload(&mut rig);
+    wait("looks of both", || pids(&looks).len() == 2);
+    assert!(!lives(pids(&looks)[0]), "not even as a zombie");
+}
+
+fn pids(file: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// Whether there is such a process, dead or alive.
+fn lives(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
+#[test]
+fn an_order_of_the_daemon_before_is_not_taken_for_another() {
+    let Some(mut rig) = Rig::new() else { return };
+    serve(&mut rig);
+    let ha = |words: &[&str]| {
+        let mut ha = Command::new(env!("CARGO_BIN_EXE_ha"));
+        ha.arg("--socket").arg(rig.path("run/control.sock")).args(words).stdin(Stdio::null());
+        let Output { status, stdout, .. } = ha.output().unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap())
+    };
+    let number = || {
+        let (code, said) = ha(&["failover", "off", "--json"]);
+        assert_eq!(code, Some(0), "{said}");
+        let digits = said.split("\"id\":").nth(1).unwrap().split(',').next().unwrap();
+        digits.to_owned()
+    };
+    let given = number();
+    assert_eq!(ha(&["op", &given]).0, Some(0));
+    rig.signal(Signal::HUP);
+    let log = || fs::read_to_string(rig.path("log.txt")).unwrap_or_default();
+    wait("the next program", || log().matches("the node is up").count() == 2);
+    assert_ne!(number(), given);
+    assert_eq!(ha(&["op", &given]).0, Some(64), "it is forgotten, and no other is told of");
 }

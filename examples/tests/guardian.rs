@@ -227,7 +227,7 @@ fn the_next_daemon_finds_the_guardian_of_the_one_before() {
 #[test]
 fn the_next_daemon_s_terms_count_and_the_deadline_is_kept() {
     let Some(mut rig) = Rig::new() else { return };
-    rig.post.grace = Duration::from_secs(600);
+    rig.post.grace = Duration::from_mins(10);
     let mut before = engage(&rig.post);
     before.feed(epoch(), RIGHT).unwrap();
     let (clock, guardian) = (Clock::start(), rig.guardian());

@@ -8,14 +8,27 @@ use ha_core::control::{Client, ClientError, Exit, ModuleStatus, Refused};
 
 /// Asks one question with one answer.
 pub(super) fn once(socket: &Path, request: &Request) -> Result<Reply, Refused> {
-    let mut answers = Answers::of(socket, request, Some(PATIENCE))?;
+    within(socket, request, PATIENCE)
+}
+
+/// Likewise, with so much patience.
+pub(super) fn within(
+    socket: &Path,
+    request: &Request,
+    patience: Duration,
+) -> Result<Reply, Refused> {
+    let mut answers = Answers::of(socket, request, Some(patience))?;
     answers.next()?.ok_or_else(|| Refused::new(Exit::Unavailable, "the daemon has ended"))
 }
 
 /// How modules are doing.
-pub(super) fn status(socket: &Path, module: Option<&str>) -> Result<Vec<ModuleStatus>, Refused> {
+pub(super) fn status(
+    socket: &Path,
+    module: Option<&str>,
+    patience: Duration,
+) -> Result<Vec<ModuleStatus>, Refused> {
     let request = Request::Status { module: module.map(Into::into), watch: false };
-    match once(socket, &request)? {
+    match within(socket, &request, patience)? {
         Reply::Status(modules) => Ok(modules),
         Reply::Farms(_) => {
             let text = "the daemon is a farm's, and that is a mirror's: see ha --help";

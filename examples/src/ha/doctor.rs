@@ -5,6 +5,7 @@ mod farm;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -12,6 +13,7 @@ use ha_core::control::protocol::{Reply, Request};
 use ha_core::control::{Exit, ModuleStatus};
 use ha_core::driver::Driver;
 use ha_core::linux::cgroup::Cgroup;
+use ha_core::raw::Key;
 
 use super::ask::Answers;
 use super::output::Output;
@@ -38,7 +40,7 @@ pub(super) fn run(at: &At<'_>, config: &Path) -> End {
         return farm::run(at, config);
     }
     let mut found = Vec::new();
-    let statuses = ask::status(at.socket, at.module);
+    let statuses = ask::status(at.socket, at.module, at.patience());
     match files::node(config) {
         Ok(node) => {
             found.push(Found::Fine(format!("{} can work", config.display())));
@@ -86,13 +88,7 @@ impl Found {
 /// What the node's own configuration asks of this machine.
 fn of_node(found: &mut Vec<Found>, node: &Node, runs: bool) {
     let first = node.modules.first().expect("a node has modules");
-    found.push(match Driver::check_key(&first.node.key) {
-        Ok(()) => Found::Fine("the key can be read, and by its owner only".into()),
-        Err(error) => {
-            let mend = "ha keygen FILE on one node, and the same file on the others".into();
-            Found::Bad(error.to_string(), mend)
-        }
-    });
+    found.push(key(&first.node.key));
     let vips = node.modules.iter().filter_map(|module| module.vips.as_ref());
     let addresses: Vec<_> = vips.flat_map(|vips| &vips.addresses).collect();
     if !addresses.is_empty() {
@@ -117,6 +113,32 @@ fn of_node(found: &mut Vec<Found>, node: &Node, runs: bool) {
     if node.raw.links.len() == 1 {
         let what = "one network between the nodes: its loss looks like the other node's".into();
         found.push(Found::Weak(what, "a second entry in links, over another switch".into()));
+    }
+}
+
+/// The cluster's key, or both while it is changed.
+fn key(key: &Key) -> Found {
+    if let Err(error) = Driver::check_key(key) {
+        let mend = "ha keygen FILE on one node, and the same file on the others".into();
+        return Found::Bad(error.to_string(), mend);
+    }
+    let files = match key {
+        Key::Insecure => {
+            let what = "insecure = true: whoever reaches the ports can stop this cluster".into();
+            return Found::Weak(what, "ha keygen FILE, and key_file in its place".into());
+        }
+        Key::File(file) => vec![file],
+        Key::Rotating { signing, accepted } => vec![signing, accepted],
+    };
+    let open = |file: &&&String| {
+        fs::metadata(file.as_str()).is_ok_and(|data| data.permissions().mode() & 0o077 != 0)
+    };
+    match files.iter().find(open) {
+        Some(file) => Found::Bad(
+            format!("others than its owner may read {file}"),
+            format!("chmod 400 {file}"),
+        ),
+        None => Found::Fine("the key can be read, and by its owner only".into()),
     }
 }
 

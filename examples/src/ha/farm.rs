@@ -18,9 +18,9 @@ use super::see;
 use super::show::{self, Page, Style, time};
 
 /// How the farms of the daemon are doing; `None` where it is no farm's.
-pub(super) fn farms(at: &At<'_>) -> Result<Option<Vec<FarmStatus>>, Refused> {
+pub(super) fn farms(at: &At<'_>, patience: Duration) -> Result<Option<Vec<FarmStatus>>, Refused> {
     let request = Request::Status { module: at.named(), watch: false };
-    match ask::once(at.socket, &request)? {
+    match ask::within(at.socket, &request, patience)? {
         Reply::Farms(farms) => Ok(Some(farms)),
         Reply::Status(_) => Ok(None),
         other => Err(strange(&other)),
@@ -77,7 +77,7 @@ pub(super) fn give(at: &At<'_>, verb: FarmVerb, how: Confirm) -> Result<End, Ref
 /// Waits for a daemon that is younger than the order, and takes what is its own.
 fn next_daemon(at: &At<'_>, began: Instant, wait: Duration) -> Result<String, Refused> {
     loop {
-        let farms = farms(at).ok().flatten().unwrap_or_default();
+        let farms = farms(at, at.patience()).ok().flatten().unwrap_or_default();
         let young = |farm: &FarmStatus| Duration::from_millis(farm.up_ms) <= began.elapsed();
         if let Some(farm) = farms.iter().find(|farm| young(farm) && farm.role == Role::Up) {
             let took = span(began.elapsed());

@@ -1,7 +1,7 @@
 //! Orders: shown, confirmed, given, and waited for.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ha_core::control::protocol::{OpLine, Outcome, Reply, Request, Verb};
 use ha_core::control::{Exit, Plan, Refused};
@@ -28,7 +28,7 @@ impl<'a> Order<'a> {
 
     /// `prim`: the node whose data are kept is this one, or the order belongs elsewhere.
     pub(super) fn give_keeping(self, keep: &str) -> Result<End, Refused> {
-        let modules = ask::status(self.at.socket, self.at.module)?;
+        let modules = ask::status(self.at.socket, self.at.module, PATIENCE)?;
         let Some(status) = modules.first() else {
             return Err(Refused::new(Exit::Usage, "this node has no module"));
         };
@@ -89,7 +89,10 @@ pub(super) fn attach(at: &At<'_>, id: u64) -> Result<End, Refused> {
 
 /// Reads how an order goes on.
 fn follow(at: &At<'_>, request: &Request, wait: Duration) -> Result<End, Refused> {
-    let mut answers = Answers::of(at.socket, request, Some(wait + PATIENCE))?;
+    // The daemon counts the same time, in whole milliseconds, from a moment later on.
+    let millis = u64::try_from(wait.min(WAIT_MAX).as_millis()).expect("a day has fewer");
+    let end = Instant::now() + Duration::from_millis(millis);
+    let mut answers = Answers::of(at.socket, request, Some(wait.saturating_add(PATIENCE)))?;
     let mut last: Option<OpLine> = None;
     while let Some(answer) = answers.next()? {
         match answer {
@@ -107,6 +110,10 @@ fn follow(at: &At<'_>, request: &Request, wait: Duration) -> Result<End, Refused
     let Some(last) = last else {
         return Err(Refused::new(Exit::Unavailable, "the daemon ended before it obeyed"));
     };
+    if last.outcome == Outcome::Running && Instant::now() < end {
+        let text = "the daemon has ended meanwhile: see `ha status` what came of the order";
+        return Err(Refused::new(Exit::Unavailable, text));
+    }
     let took = span(Duration::from_millis(last.took_ms));
     let (exit, text) = match last.outcome {
         Outcome::Done => (Exit::Done, format!("{}: done in {took}", last.verb.name())),
@@ -142,3 +149,5 @@ pub(super) fn confirm(word: &str) -> Result<(), Refused> {
 
 /// How long an order is waited for unless `--timeout` says so: a start may take some time.
 const WAIT: Duration = Duration::from_mins(2);
+/// The longest that a daemon waits with whoever ordered.
+const WAIT_MAX: Duration = Duration::from_hours(24);

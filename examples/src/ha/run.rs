@@ -32,6 +32,11 @@ pub(super) struct At<'a> {
 }
 
 impl At<'_> {
+    /// How long the daemon may take to answer whoever only looks.
+    pub(super) fn patience(&self) -> Duration {
+        self.timeout.unwrap_or(ask::PATIENCE)
+    }
+
     /// The module's name, owned.
     pub(super) fn named(&self) -> Option<String> {
         self.module.map(Into::into)
@@ -105,7 +110,11 @@ fn obey(at: &At<'_>, verb: &Verb) -> Result<End, Refused> {
         Verb::Op { id } => super::order::attach(at, *id),
         Verb::Reload => match ask::once(at.socket, &Request::Reload)? {
             Reply::Said(said) => {
-                Output::line(&said);
+                if at.output.json {
+                    Output::json(&Reply::Said(said));
+                } else {
+                    Output::line(&said);
+                }
                 Ok(End::Exit(Exit::Done))
             }
             other => Err(ask::strange(&other)),
@@ -115,7 +124,10 @@ fn obey(at: &At<'_>, verb: &Verb) -> Result<End, Refused> {
         Verb::Keygen { file } => files::keygen(file),
         Verb::SetAside { config, name } => files::set_aside(config, name.as_deref().or(at.module)),
         Verb::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Ha::command(), "ha", &mut std::io::stdout());
+            // Whoever reads may stop in the middle, which the generator takes for a fault of its own.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Ha::command(), "ha", &mut script);
+            Output::line(String::from_utf8_lossy(&script).trim_end());
             Ok(End::Exit(Exit::Done))
         }
         Verb::Man { folder } => files::man(folder),
@@ -142,7 +154,7 @@ fn of_farm(at: &At<'_>, verb: &OfFarm) -> Result<End, Refused> {
 
 /// A word that mirrors and farms know.
 fn either(at: &At<'_>, verb: Ordered, of_farm: FarmVerb, confirm: Confirm) -> Result<End, Refused> {
-    if farm::farms(at)?.is_some() {
+    if farm::farms(at, ask::PATIENCE)?.is_some() {
         return farm::give(at, of_farm, confirm);
     }
     give(at, verb, confirm)

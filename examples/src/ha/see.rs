@@ -16,7 +16,8 @@ use super::show;
 
 pub(super) fn status(at: &At<'_>, watch: bool) -> Result<End, Refused> {
     let request = Request::Status { module: at.named(), watch };
-    let mut answers = Answers::of(at.socket, &request, Some(ask::PATIENCE))?;
+    let patience = if watch { ask::PATIENCE } else { at.patience() };
+    let mut answers = Answers::of(at.socket, &request, Some(patience))?;
     while let Some(answer) = answers.next()? {
         if at.output.json && matches!(answer, Reply::Status(_) | Reply::Farms(_)) {
             Output::json(&answer);
@@ -38,7 +39,7 @@ pub(super) fn status(at: &At<'_>, watch: bool) -> Result<End, Refused> {
 }
 
 pub(super) fn explain(at: &At<'_>) -> Result<End, Refused> {
-    if let Some(farms) = farm::farms(at)? {
+    if let Some(farms) = farm::farms(at, at.patience())? {
         if at.output.json {
             Output::json(&Reply::Farms(farms));
         } else {
@@ -47,7 +48,7 @@ pub(super) fn explain(at: &At<'_>) -> Result<End, Refused> {
         }
         return Ok(End::Exit(Exit::Done));
     }
-    let modules = ask::status(at.socket, at.module)?;
+    let modules = ask::status(at.socket, at.module, at.patience())?;
     if at.output.json {
         Output::json(&Reply::Status(modules));
         return Ok(End::Exit(Exit::Done));
@@ -60,7 +61,7 @@ pub(super) fn explain(at: &At<'_>) -> Result<End, Refused> {
 
 pub(super) fn events(at: &At<'_>, follow: bool, since: u64) -> Result<End, Refused> {
     let request = Request::Events { module: at.named(), since, follow };
-    let mut answers = Answers::of(at.socket, &request, (!follow).then_some(ask::PATIENCE))?;
+    let mut answers = Answers::of(at.socket, &request, (!follow).then_some(at.patience()))?;
     while let Some(answer) = answers.next()? {
         match &answer {
             answer if at.output.json => Output::json(answer),
@@ -85,10 +86,10 @@ fn event_line(event: &EventLine) -> String {
 
 /// One line for each module; the worst is the code.
 pub(super) fn check(at: &At<'_>) -> Result<End, Refused> {
-    if let Some(farms) = farm::farms(at)? {
+    if let Some(farms) = farm::farms(at, at.patience())? {
         return Ok(farm::check(at, &farms));
     }
-    let modules = ask::status(at.socket, at.module)?;
+    let modules = ask::status(at.socket, at.module, at.patience())?;
     let worst = modules.iter().map(severity).max().unwrap_or(3);
     if at.output.json {
         Output::json(&Reply::Status(modules));
@@ -118,10 +119,10 @@ fn severity(status: &ModuleStatus) -> u8 {
 }
 
 pub(super) fn role(at: &At<'_>, quiet: bool) -> Result<End, Refused> {
-    if let Some(farms) = farm::farms(at)? {
+    if let Some(farms) = farm::farms(at, at.patience())? {
         return farm::role(at, &farms, quiet);
     }
-    let modules = ask::status(at.socket, at.module)?;
+    let modules = ask::status(at.socket, at.module, at.patience())?;
     if quiet {
         let [status] = &modules[..] else {
             return Err(Refused::new(Exit::Usage, "which module? name one with -m"));
@@ -152,7 +153,8 @@ pub(super) const fn code(role: Role) -> u8 {
 }
 
 pub(super) fn history(at: &At<'_>) -> Result<End, Refused> {
-    let answer = ask::once(at.socket, &Request::History { module: at.named() })?;
+    let history = Request::History { module: at.named() };
+    let answer = ask::within(at.socket, &history, at.patience())?;
     let Reply::History(modules) = &answer else { return Err(strange(&answer)) };
     if at.output.json {
         Output::json(&answer);

@@ -60,7 +60,17 @@ struct Parts {
 struct Open {
     control: Server,
     http: Option<http::Server>,
+    hook: Option<Arc<Hook>>,
     locks: [File; 2],
+}
+
+impl Open {
+    /// Closes it at once, for the next program.
+    fn let_go(mut self) {
+        if let Some(hook) = self.hook.take().and_then(Arc::into_inner) {
+            hook.give_up();
+        }
+    }
 }
 
 /// What somebody asks the daemon itself to do.
@@ -210,10 +220,10 @@ impl Daemon {
         match running.hand_over(timing.timeout / 3) {
             Ok(()) => {
                 info!("handed over: the next program goes on");
-                drop(open);
+                open.let_go();
                 let mut next = Command::new(&desk.program);
                 next.args(std::env::args_os().skip(1));
-                let folder = desk.node.raw.run.join("last-good");
+                let folder = desk.node.raw.run.join("last.good");
                 let kept = desk.node.texts.write(&folder);
                 match kept.and_then(|last| desk.keep_orders(&folder).map(|()| last)) {
                     Ok(last) => drop(next.env(LAST_GOOD, last)),
@@ -222,6 +232,9 @@ impl Daemon {
                         next.env_remove(LAST_GOOD);
                     }
                 }
+                // With the last one who knows them the checkers end, and the programs that they run:
+                // the next program would neither bound them nor wait for their end.
+                drop(desk);
                 // Whatever is told from here on waits until the next program hears it.
                 let held = runtime.block_on(signals.hold());
                 if let Err(error) = held {
@@ -257,7 +270,7 @@ impl Parts {
         }
         let checkers = watch_modules(&node, &entries)?;
         let events = Arc::new(EventLog::new());
-        observe(&mut driver, &node, &events)?;
+        let hook = observe(&mut driver, &node, &events)?;
         let (requests, asked) = mpsc::channel(REQUESTS_MAX);
         let patience = node.modules.iter().map(patience).max().unwrap_or_default();
         let (socket, listen) = (node.control_socket(), node.raw.http.map(|http| http.listen));
@@ -273,7 +286,7 @@ impl Parts {
         });
         let control = Server::start(&socket, Arc::clone(&desk), events)?;
         let http = listen.map(|listen| http::Server::start(listen, Shared(Arc::clone(&desk))));
-        let open = Open { control, http: http.transpose()?, locks };
+        let open = Open { control, http: http.transpose()?, hook, locks };
         let running = driver.start()?;
         let first = desk.modules.first().expect("a node has modules");
         // The node's thread has its name before it has looked at a module.
@@ -409,19 +422,25 @@ fn watch_modules(node: &Node, entries: &[Entry]) -> Result<Option<Checkers>, Dae
 }
 
 /// Lets the log of events hear of them, and whoever is to be told.
-fn observe(driver: &mut Driver, node: &Node, events: &Arc<EventLog>) -> Result<(), DaemonError> {
+///
+/// Whoever is to be told is held by the caller, too: the driver's end waits for nobody then.
+fn observe(
+    driver: &mut Driver,
+    node: &Node,
+    events: &Arc<EventLog>,
+) -> Result<Option<Arc<Hook>>, DaemonError> {
     let log = Arc::clone(events);
     driver.observe(move |module, epoch, event| log.note(module, epoch, event));
-    let Some(config) = node.hook.clone() else { return Ok(()) };
+    let Some(config) = node.hook.clone() else { return Ok(None) };
     let named = |module: &Module| {
         let named = Named { module: module.name.clone(), names: node.names_in(module) };
         (module.node.config.identity().module, named)
     };
-    let hook = Hook::start(config, node.modules.iter().map(named).collect())?;
-    let log = Arc::clone(events);
+    let hook = Arc::new(Hook::start(config, node.modules.iter().map(named).collect())?);
+    let (log, teller) = (Arc::clone(events), Arc::clone(&hook));
     // After the log, whose newest number is this event's.
-    driver.observe(move |module, epoch, event| hook.tell(log.newest(), module, epoch, event));
-    Ok(())
+    driver.observe(move |module, epoch, event| teller.tell(log.newest(), module, epoch, event));
+    Ok(Some(hook))
 }
 
 /// One desk for the socket and for HTTP.

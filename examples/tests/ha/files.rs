@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
-use ha_core::driver::Driver;
+use ha_core::driver::{Clock, Driver};
+use ha_core::proto::Instant;
 use ha_core::raw::Key;
 use ha_node::node::config::Node;
 
-use crate::program::{Said, ha};
+use crate::program::{Said, at, command, ha};
 
 /// A folder with a node's file in it.
 struct Rig(tempfile::TempDir);
@@ -154,6 +157,7 @@ fn doctor_names_what_is_wrong_and_how_to_mend_it() {
     assert_eq!(said.code, 1, "{said:?}");
     for line in [
         "ok    /f/node.toml can work\n",
+        "weak  insecure = true: whoever reaches the ports can stop this cluster\n",
         "BAD   there is no interface none0\n      mend: `ip link` lists those of this machine; \
          correct vips\n",
         "weak  one network between the nodes: its loss looks like the other node's\n",
@@ -161,6 +165,18 @@ fn doctor_names_what_is_wrong_and_how_to_mend_it() {
     ] {
         assert!(said.out.contains(line), "{line}\n{}", said.out);
     }
+    assert!(!said.out.contains("the key can be read"), "there is none\n{}", said.out);
+    let key = rig.path().join("key");
+    assert_eq!(ha(&["keygen", key.to_str().unwrap()]).code, 0);
+    let path = rig.path().join("node.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let keyed = format!("key_file = \"{}\"", key.display());
+    fs::write(&path, text.replace("insecure = true", &keyed)).unwrap();
+    let fine = "ok    the key can be read, and by its owner only\n";
+    assert!(rig.ha(&["doctor", "--config"]).out.contains(fine));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o444)).unwrap();
+    let open = "BAD   others than its owner may read /f/key\n      mend: chmod 400 /f/key\n";
+    assert!(rig.ha(&["doctor", "--config"]).out.contains(open));
     let wrong = Rig::new("lease = 1\n").ha(&["doctor", "--config"]);
     assert!(wrong.code == 1 && wrong.out.starts_with("BAD   /f/node.toml:10: "), "{wrong:?}");
 }
@@ -171,9 +187,37 @@ fn completions_and_manual_pages_are_made_of_the_command_line() {
         let made = ha(&["completions", shell]);
         assert!(made.code == 0 && made.out.contains("primforce"), "{shell}");
     }
+    // Whoever reads may stop in the middle: that is no fault to tell of.
+    let (read, write) = std::io::pipe().unwrap();
+    drop(read);
+    let left = command(&["completions", "bash"]).stdout(write).output().unwrap();
+    assert_eq!((left.status.code(), left.stderr), (Some(1), Vec::new()));
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(ha(&["man", folder.path().to_str().unwrap()]).code, 0);
     let page = fs::read_to_string(folder.path().join("ha-swap.1")).unwrap();
     assert!(page.contains(".TH") && page.contains("Hand over to the other node"), "{page}");
     assert!(folder.path().join("ha.1").exists());
+}
+
+/// A monitor names the time that it has, and a daemon may stand still.
+#[test]
+fn whoever_only_looks_waits_as_long_as_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("silent.sock");
+    let _silent = UnixListener::bind(&socket).unwrap();
+    let clock = Clock::start();
+    for (verb, code) in [
+        ("check", 3),
+        ("status", 69),
+        ("role", 69),
+        ("explain", 69),
+        ("history", 69),
+        ("events", 69),
+    ] {
+        let said = at(&socket, &[verb, "--timeout", "50ms"]);
+        assert_eq!(said.code, code, "{said:?}");
+        assert!(said.err.contains("does not answer"), "{said:?}");
+    }
+    let took = clock.now().saturating_since(Instant::ZERO);
+    assert!(took < Duration::from_secs(10), "it takes as long by itself: {took:?}");
 }

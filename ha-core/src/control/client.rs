@@ -2,10 +2,12 @@
 
 use core::time::Duration;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 
 use crate::control::protocol::{Line, Reply, Request, line};
@@ -72,8 +74,7 @@ impl Client {
     /// [`ClientError`]: nothing was asked.
     pub fn ask(path: &Path, request: &Request) -> Result<Self, ClientError> {
         let failed = |error| ClientError::of(path, error);
-        let mut stream = UnixStream::connect(path).map_err(failed)?;
-        stream.set_write_timeout(Some(Self::PATIENCE)).map_err(failed)?;
+        let mut stream = connect(path).map_err(failed)?;
         match stream.write_all(&line(request)) {
             // It was turned away, and hears why.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -101,6 +102,15 @@ impl Client {
         let line = line.map_err(|_| ClientError::Strange { path: self.path.clone() })?;
         Ok(Some(line.what))
     }
+}
+
+/// A connection, in [`Client::PATIENCE`]: where as many wait as the kernel lets wait for a daemon
+/// that stands still, one more would wait for ever.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(Client::PATIENCE))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 impl ClientError {

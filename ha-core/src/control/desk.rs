@@ -20,6 +20,12 @@ pub trait Desk: Send + Sync + 'static {
     /// The modules, by number and name, in the order of the configuration.
     fn modules(&self) -> Vec<(ModuleId, String)>;
 
+    /// The number after which orders are counted. An operator may ask a daemon for an order that was
+    /// given to the one before: numbers that are used anew would tell of another order. Default 0.
+    fn orders_before(&self) -> u64 {
+        0
+    }
+
     /// How the module of this name is doing; `None` when there is none, or the daemon is ending.
     fn report(&self, module: &str) -> impl Future<Output = Option<Report>> + Send;
 

@@ -11,7 +11,7 @@ use crate::control::status::millis;
 use crate::control::{Exit, Refused};
 
 /// The newest orders.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ops {
     newest: u64,
     kept: VecDeque<Op>,
@@ -38,6 +38,11 @@ pub(crate) struct State {
 impl Ops {
     /// Orders that are remembered: more than an operator gives in an hour.
     pub(crate) const KEPT: usize = 64;
+
+    /// None yet; their numbers begin after this one.
+    pub(crate) fn after(newest: u64) -> Self {
+        Self { newest, kept: VecDeque::new() }
+    }
 
     /// A number for one more order, and where it tells how far it is.
     ///
@@ -97,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_oldest_that_ended_makes_room_and_running_ones_do_not() {
-        let mut ops = Ops::default();
+        let mut ops = Ops::after(0);
         let running: Vec<_> = (0..Ops::KEPT).map(|_| ops.begin(state()).unwrap()).collect();
         assert_eq!(ops.begin(state()).unwrap_err().exit, Exit::Busy);
         running[7].1.send_modify(|state| state.ended = Some(Instant::ZERO));

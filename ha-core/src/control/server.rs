@@ -85,11 +85,12 @@ impl Server {
         events: Arc<EventLog>,
     ) -> Result<Self, ServerError> {
         let listener = listen(path)?;
+        let ops = Mutex::new(Ops::after(desk.orders_before()));
         let office = Arc::new(Office {
             desk,
             events,
             boards: Mutex::default(),
-            ops: Mutex::default(),
+            ops,
             own: geteuid().as_raw(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -168,14 +169,21 @@ async fn serve<D: Desk>(office: Arc<Office<D>>, listener: StdListener) {
                 continue;
             }
         };
+        let may = office.may(&stream);
+        if let Err(refused) = may.allow(May::See) {
+            // Whoever may not even see takes no place from those who may, not for a moment.
+            turn_away(&stream, refused);
+            continue;
+        }
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            turn_away(&stream);
+            let text = "the control socket has too many clients: try again in a moment";
+            turn_away(&stream, Refused::new(Exit::Busy, text));
             continue;
         };
         let office = Arc::clone(&office);
         tokio::spawn(async move {
             let _place = place;
-            client(&office, stream).await;
+            client(&office, stream, may).await;
         });
     }
 }
@@ -193,17 +201,12 @@ async fn watch<D: Desk>(office: Arc<Office<D>>) {
 }
 
 /// One line, as far as it goes into the socket's buffer at once.
-fn turn_away(stream: &UnixStream) {
-    let text = "the control socket has too many clients: try again in a moment";
-    let _ = stream.try_write(&line(Reply::Refused(Refused::new(Exit::Busy, text))));
+fn turn_away(stream: &UnixStream, refused: Refused) {
+    let _ = stream.try_write(&line(Reply::Refused(refused)));
 }
 
 /// One client: its request, and the answers.
-async fn client<D: Desk>(office: &Arc<Office<D>>, stream: UnixStream) {
-    let may = match stream.peer_cred() {
-        Ok(peer) => Roll::read().may(peer.uid(), peer.gid(), office.own),
-        Err(_) => May::Nothing,
-    };
+async fn client<D: Desk>(office: &Arc<Office<D>>, stream: UnixStream, may: May) {
     let mut wire = Wire::new(stream);
     let asked = timeout(PATIENCE, wire.request()).await;
     let done = match asked {
@@ -233,6 +236,14 @@ impl<D: Desk> Office<D> {
         let now = self.events.clock().now();
         let mut boards = self.boards.lock().unwrap_or_else(PoisonError::into_inner);
         boards.entry(report.name.clone()).or_default().look(now, report)
+    }
+
+    /// What the process at the other end may do.
+    fn may(&self, stream: &UnixStream) -> May {
+        match stream.peer_cred() {
+            Ok(peer) => Roll::read().may(peer.uid(), peer.gid(), self.own),
+            Err(_) => May::Nothing,
+        }
     }
 
     fn ops(&self) -> std::sync::MutexGuard<'_, Ops> {

@@ -2,7 +2,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicU16, Ordering};
-use std::io::{self, Read};
+use std::io;
+use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::prelude::rust_2024::*;
 
@@ -10,11 +11,12 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::raw::PingFrom;
 
-/// An ICMP echo request that was sent (RFC 792, RFC 4443), and the socket that hears the reply. It
-/// is connected, so that only that address is heard.
+/// An ICMP echo request that was sent (RFC 792, RFC 4443), and the socket that hears the reply.
 #[derive(Debug)]
 pub(crate) struct Ping {
-    socket: Socket,
+    /// Of ICMP, in the clothes of one that tells who sent what it reads.
+    socket: UdpSocket,
+    to: IpAddr,
     /// Whether others' replies are heard too.
     raw: bool,
     v4: bool,
@@ -35,18 +37,27 @@ impl Ping {
         let (id, number) = (std::process::id() as u16, NUMBER.fetch_add(1, Ordering::Relaxed));
         let request = Echo { kind, id, number };
         socket.send(&request.encode())?;
-        Ok(Self { socket, raw, v4: to.is_ipv4(), request })
+        let socket = UdpSocket::from(OwnedFd::from(socket));
+        Ok(Self { socket, to, raw, v4: to.is_ipv4(), request })
     }
 
     /// The socket, to be told how long to wait.
-    pub(crate) fn socket(&self) -> &Socket {
+    pub(crate) fn socket(&self) -> &UdpSocket {
         &self.socket
     }
 
-    /// Reads one packet; whether it is the reply.
+    /// Reads one packet; whether it is the reply. Though the socket is connected, the kernel gives a
+    /// datagram socket of ICMP what bears its id, whoever sent that.
     pub(crate) fn hear(&self) -> io::Result<bool> {
         let mut room = [0; REPLY_MAX];
-        let len = (&self.socket).read(&mut room)?;
+        let (len, from) = match self.socket.recv_from(&mut room) {
+            // A process that was stopped and goes on has not been refused anything.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            heard => heard?,
+        };
+        if from.ip() != self.to {
+            return Ok(false);
+        }
         let heard = &room[..len];
         let body = if self.raw && self.v4 { behind_header(heard) } else { heard };
         let reply = if self.v4 { 0 } else { 129 };
@@ -152,6 +163,36 @@ mod tests {
         assert!(!echo.is_answered_by(&[0, 0, 0, 0, 0x12, 0x34, 0, 8], 0, false), "an older one");
         assert!(!echo.is_answered_by(&[8, 0, 0, 0, 0x12, 0x34, 0, 7], 0, true), "the request");
         assert!(!echo.is_answered_by(&[3, 1, 0, 0], 0, true), "unreachable");
+    }
+
+    /// The kernel does not ask who sent it.
+    #[test]
+    fn only_the_address_that_was_asked_answers() {
+        let Some(mut lab) = ha_lab::Lab::root_or_skip("only_the_asked_answers") else { return };
+        let network = lab.bridge().unwrap();
+        let host = lab.host("node", &[&network]).unwrap();
+        // No socket is raw, and nobody but this test replies.
+        host.sysctl("net.ipv4.ping_group_range", "0 2147483647").unwrap();
+        host.sysctl("net.ipv4.icmp_echo_ignore_all", "1").unwrap();
+        host.inside(|| {
+            let ping = Ping::send(Ipv4Addr::LOCALHOST.into(), None).unwrap();
+            assert!(!ping.raw, "any user may ping here");
+            let id = ping.socket.local_addr().unwrap().port();
+            let reply = Echo { kind: 0, id, number: ping.request.number };
+            for (from, answers) in [(2, false), (1, true)] {
+                let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+                place(
+                    &raw,
+                    ping.to,
+                    Some(&PingFrom::Address(Ipv4Addr::new(127, 0, 0, from).into())),
+                )
+                .unwrap();
+                let to = SockAddr::from(SocketAddr::new(ping.to, 0));
+                raw.send_to(&reply.encode(), &to).unwrap();
+                assert_eq!(ping.hear().unwrap(), answers, "from 127.0.0.{from}");
+            }
+        })
+        .unwrap();
     }
 
     #[test]

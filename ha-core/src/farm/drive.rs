@@ -1,5 +1,6 @@
 //! What the group wants: written into the kernel, told to the others, computed.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -24,7 +25,7 @@ pub(super) struct Flight {
 #[derive(Clone, Debug)]
 enum What {
     /// And by which rules.
-    Install(Present, Ruling),
+    Install(Box<(Present, Ruling)>),
     Take(ViewId),
     /// Whether it can be written again.
     Probe,
@@ -139,7 +140,7 @@ impl Farm {
         let Some(filter) = self.filter(&present, &took) else {
             return Some(group::Input::Written { id, ok: false });
         };
-        self.write(filter, took, What::Install(present, ruling));
+        self.write(filter, took, What::Install(Box::new((present, ruling))));
         None
     }
 
@@ -226,7 +227,8 @@ impl Farm {
             self.fails(now);
         }
         match flight.what {
-            What::Install(present, ruling) => {
+            What::Install(what) => {
+                let (present, ruling) = *what;
                 let id = present.id;
                 if ok {
                     self.works();

@@ -51,6 +51,14 @@ pub(super) fn end(
     }
 }
 
+/// Waits for the end of a child, for `limit` at most; whether it has ended. One that has not goes
+/// on.
+pub(super) fn leave(child: &mut Child, limit: Duration) -> io::Result<bool> {
+    let pid = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    wait_for(&[&pid], limit)?;
+    Ok(child.try_wait()?.is_some())
+}
+
 /// The time since a clock began.
 pub(super) fn since(clock: Clock) -> Duration {
     clock.now().saturating_since(Instant::ZERO)

@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 use self::config::Target;
 use super::cgroup::FOR_THE_DAEMON_ONLY;
 use super::child::{End, end};
+use super::gate::Gate;
 use crate::Event;
 use crate::driver::Clock;
 use crate::verdict::Names;
@@ -69,7 +70,8 @@ pub use self::config::{HookConfig, HookError, RawNotify};
 /// Success is the exit code 0, or a status from 200 to 299; anything else is said in the log, and
 /// not tried again.
 ///
-/// Dropping it tells what waits, for as long as one event may take, and gives up the rest.
+/// Dropping it tells what waits, for as long as one event may take, and gives up the rest. A process
+/// that is about to become another program has no time for that: [`Hook::give_up`].
 #[derive(Debug)]
 pub struct Hook {
     config: HookConfig,
@@ -79,6 +81,10 @@ pub struct Hook {
     dropped: Arc<AtomicU64>,
     end: Arc<AtomicU64>,
     clock: Clock,
+    /// Closed to the program that is being run, when it is given up.
+    gate: Arc<Gate>,
+    /// Broken when the thread has ended.
+    ended: Mutex<Receiver<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -102,6 +108,10 @@ struct Letter {
 }
 
 impl Hook {
+    /// How long giving up may take: a program that was killed is gone within moments, and the lease
+    /// of what runs goes on counting.
+    pub const GIVE_UP_MAX: Duration = Duration::from_millis(50);
+
     /// Starts to tell of these modules; of others nothing is told.
     ///
     /// # Errors
@@ -115,6 +125,8 @@ impl Hook {
         let (dropped, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(u64::MAX)));
         let clock = Clock::start();
         let roles = modules.keys().map(|&module| (module, Role::Stop)).collect();
+        let gate = Arc::new(Gate::new().map_err(HookError::Thread)?);
+        let (works, ended) = sync_channel(1);
         let worker = Worker {
             config: config.clone(),
             modules,
@@ -122,12 +134,14 @@ impl Hook {
             said: 0,
             end: Arc::clone(&end),
             clock,
+            gate: Arc::clone(&gate),
+            _works: works,
         };
         let work = move || worker.work(&letters);
         let thread = thread::Builder::new().name("ha-notify".into()).spawn(work);
         let thread = Some(thread.map_err(HookError::Thread)?);
-        let roles = Mutex::new(roles);
-        Ok(Self { config, queue: Some(queue), roles, dropped, end, clock, thread })
+        let (roles, ended) = (Mutex::new(roles), Mutex::new(ended));
+        Ok(Self { config, queue: Some(queue), roles, dropped, end, clock, gate, ended, thread })
     }
 
     /// Tells of an event, if it is of the level; never waits. Shown every event, by
@@ -135,7 +149,7 @@ impl Hook {
     pub fn tell(&self, sequence: u64, module: ModuleId, epoch: Epoch, event: &Event) {
         let mut roles = self.roles.lock().expect("nothing panics while a role is noted");
         let Some(role) = roles.get_mut(&module) else { return };
-        if let Event::Role { to, .. } = event {
+        if let Event::Role { to, .. } | Event::Resumed(to) = event {
             *role = *to;
         }
         if event.level() < self.config.level {
@@ -152,10 +166,25 @@ impl Hook {
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
+
+    /// Ends in [`GIVE_UP_MAX`](Self::GIVE_UP_MAX): what waits is dropped, and the program that is
+    /// being run is killed. An answer to a POST is not waited for.
+    pub fn give_up(mut self) {
+        self.end.store(0, Ordering::Relaxed);
+        self.gate.close(Epoch::NONE, || ());
+        self.queue = None;
+        // It goes on by itself if it must, and ends with the process.
+        self.thread = None;
+        let ended = self.ended.lock().expect("nothing panics while it is waited for");
+        let _ = ended.recv_timeout(Self::GIVE_UP_MAX);
+    }
 }
 
 impl Drop for Hook {
     fn drop(&mut self) {
+        if self.thread.is_none() {
+            return;
+        }
         let end = self.clock.now() + self.config.timeout;
         self.end.store(end.as_nanos(), Ordering::Relaxed);
         self.queue = None;
@@ -178,6 +207,9 @@ struct Worker {
     /// When to give up, by the clock.
     end: Arc<AtomicU64>,
     clock: Clock,
+    gate: Arc<Gate>,
+    /// Dropped with this, and nothing is ever sent.
+    _works: SyncSender<()>,
 }
 
 impl Worker {
@@ -199,7 +231,7 @@ impl Worker {
         let named = &self.modules[&letter.module];
         let words = Words::new(letter, named, self.dropped.load(Ordering::Relaxed));
         let told = match &self.config.target {
-            Target::Exec(program) => exec(program, &words, limit),
+            Target::Exec(program) => exec(program, &words, limit, &self.gate),
             Target::Post(url) => post::post(url, &words.json(), limit),
         };
         let (target, event) = (&self.config.target, words.event);
@@ -295,7 +327,7 @@ fn escape(text: &str, json: &mut String) {
 }
 
 /// Runs the program once.
-fn exec(program: &Path, words: &Words<'_>, limit: Duration) -> io::Result<()> {
+fn exec(program: &Path, words: &Words<'_>, limit: Duration, gate: &Gate) -> io::Result<()> {
     let mut command = Command::new(program);
     for (_, name, text) in words.texts() {
         // The system takes no such byte, and none of our texts has one.
@@ -317,10 +349,11 @@ fn exec(program: &Path, words: &Words<'_>, limit: Duration) -> io::Result<()> {
     assert!(json.len() <= PIPE, "a program that does not read would hold up all others");
     let _ = stdin.write_all(json.as_bytes());
     drop(stdin);
-    match end(&mut child, limit, None)? {
+    match end(&mut child, limit, Some((gate, Epoch::NONE)))? {
         End::Exited(status) if status.success() => Ok(()),
         End::Exited(status) => Err(io::Error::other(format!("{status}"))),
-        End::Overran | End::Cancelled => {
+        End::Cancelled => Err(io::Error::other("it was given up and killed")),
+        End::Overran => {
             let late = format!("it did not end within {limit:?} and was killed");
             Err(io::Error::new(io::ErrorKind::TimedOut, late))
         }

@@ -1,6 +1,8 @@
 //! Clients that are not what they should be, and a second server.
 
+use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +78,34 @@ fn clients_that_say_nothing_or_never_read_keep_nobody_out() {
     }
     assert!(busy > 0, "forty silent clients were let in");
     drop((silent, deaf));
+}
+
+/// Everybody of the machine may connect, and hold what an administrator needs.
+#[test]
+fn users_who_may_not_see_take_no_place() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let rig = Pair::new();
+    let station = Station::start(&rig, 0);
+    let (folder, open) = (station.socket.parent().unwrap(), fs::Permissions::from_mode(0o755));
+    fs::set_permissions(folder, open).unwrap();
+    let path = station.socket.clone();
+    // Of this thread alone.
+    let strangers = std::thread::spawn(move || {
+        let nobody = rustix::process::Uid::from_raw(65_534);
+        rustix::thread::set_thread_uid(nobody).unwrap();
+        let connect = |_| UnixStream::connect(&path).unwrap();
+        (0..40).map(connect).collect::<Vec<_>>()
+    });
+    let mut strangers = strangers.join().unwrap();
+    for _ in 0..10 {
+        assert_eq!(station.status().module, "web");
+    }
+    let mut said = String::new();
+    strangers[39].read_to_string(&mut said).unwrap();
+    assert!(said.contains("not allowed: who may see is root or in the group ha"), "{said}");
 }
 
 #[test]

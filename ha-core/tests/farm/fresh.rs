@@ -129,7 +129,8 @@ fn who_followed_a_view_of_the_dead_goes_on_with_others() {
         both(&mut rig, 2, 3, false);
         rig.run(millis(400));
         println!("{}", rig.show());
-        (rig.kill(0), rig.kill(1));
+        rig.kill(0);
+        rig.kill(1);
         rig.run(millis(2_000));
         println!("{}", rig.show());
         done.send(rig.is_taken())

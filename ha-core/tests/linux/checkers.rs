@@ -35,6 +35,39 @@ fn tcp_is_up_while_somebody_listens() {
     rig.becomes(State::Up);
 }
 
+/// Its file is of a server that is gone, or its process hangs in the kernel.
+#[test]
+fn a_look_that_never_ends_holds_up_no_other_and_not_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody_writes = folder.path().join("pid");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &nobody_writes, rustix::fs::Mode::RWXU).unwrap();
+    let stuck = quick(RawKind::Process, |raw| {
+        raw.name = "stuck".into();
+        raw.pid_file = Some(nobody_writes.display().to_string());
+        raw.timeout = Some("50ms".parse().unwrap());
+        raw.grace = Some("1ms".parse().unwrap());
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let tcp = quick(RawKind::Tcp, |raw| raw.address = Some(text(address)));
+    let rig = Rig::serving(vec![stuck, tcp]);
+    let is = |name: &str, wanted: State| {
+        rig.told(name, |event| match event {
+            Event::Changed { checker, state, why } if checker == name && *state == wanted => {
+                Some(why.clone())
+            }
+            _ => None,
+        })
+    };
+    is("it", State::Up);
+    let why = is("stuck", State::Down);
+    assert!(["no answer in time", "the look before has not ended"].contains(&&*why), "{why}");
+    drop(listener);
+    is("it", State::Down);
+    // Ends here, though a thread waits for a writer until the process does.
+    drop(rig);
+}
+
 #[test]
 fn http_is_up_while_the_answer_is_right() {
     let server = Server::start("HTTP/1.1 200 OK\r\n\r\nall is well\n");

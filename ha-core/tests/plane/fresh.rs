@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process;
 use std::thread;
-use std::time::{Duration, Instant as Wall};
+use std::time::Duration;
 
 use ha_core::driver::Clock;
 use ha_core::farm::{Config, Identity, Isolated, Policy, Timing};
@@ -135,34 +135,6 @@ fn a_firewall_that_is_loaded_anew_does_not_silence_a_member() {
     assert!(again || why.is_some(), "its kernel takes nothing any more, and it says that it does");
 }
 
-/// The node's thread writes the filter itself: whatever takes longer than the slack is a gap (F6),
-/// at all members at once.
-#[test]
-fn a_view_of_sixteen_services_is_written_by_nft_within_the_slack() {
-    let Some(mut stage) = Stage::new("sixteen") else { return };
-    let interfaces = vec![stage.server.interface(&stage.bridge)];
-    let module = format!("fresh-{}-16", process::id());
-    let mut nft =
-        stage.server.inside(|| Nft::open(nft::Settings { module, interfaces })).unwrap().unwrap();
-    let mut worst = Duration::ZERO;
-    let mut took = Vec::new();
-    for mode in [Mode::Invisible, Mode::Directed] {
-        let filters = [1, 2].map(|round| stage.many(mode, round));
-        stage.server.inside(|| nft.install(&filters[0])).unwrap().unwrap();
-        for round in 0..6 {
-            let began = Wall::now();
-            nft.install(&filters[round % 2]).unwrap();
-            worst = worst.max(began.elapsed());
-            took.push((mode, began.elapsed()));
-        }
-    }
-    let began = Wall::now();
-    stage.server.inside(|| nft.counters()).unwrap().unwrap();
-    println!("installs {took:?}, counters {:?}", began.elapsed());
-    stage.lab.take();
-    assert!(worst < Timing::default().slack, "{worst:?}");
-}
-
 struct Stage {
     lab: Option<Lab>,
     bridge: Bridge,
@@ -223,25 +195,6 @@ impl Stage {
             macs: BTreeMap::new(),
         };
         Filter::new(setup, &[Table::new(Buckets::Few).next(&plan)], |_, _| true).unwrap()
-    }
-
-    fn many(&self, mode: Mode, round: u16) -> Filter {
-        let plan = |counter, weights: [u16; 2]| Plan {
-            counter,
-            weights: (0..).map(node).zip(weights).collect(),
-            settled: counter,
-            taken: None,
-        };
-        let table = Table::new(Buckets::Many).next(&plan(1, [1, 1])).next(&plan(2, [1, round]));
-        let setup = Setup {
-            me: node(0),
-            mode,
-            uncovered: Uncovered::Deny,
-            hash: JHASH,
-            rules: (0..16).map(|at| rule(self.vip, 80 + at)).collect(),
-            macs: (0..2).map(|id| (node(id), Mac([2, 0, 0, 0, 0, id]))).collect(),
-        };
-        Filter::new(setup, &vec![table; 16], |_, _| true).unwrap()
     }
 
     fn setup(&self, vip: IpAddr, local: SocketAddr, front: Option<Front>) -> farm::Setup {

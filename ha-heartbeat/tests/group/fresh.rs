@@ -41,7 +41,7 @@ fn a_view_that_was_followed_and_whose_members_are_gone_is_not_asked_for_without_
             }
             assert!(builds.len() < 20, "the node's thread asks itself for ever: {builds:?}");
         }
-        rig.now = rig.now + millis(50);
+        rig.now += millis(50);
     }
     assert!(rig.group.view().is_some_and(|view| view.members.contains_key(&node(3))));
 }

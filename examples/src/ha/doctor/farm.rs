@@ -15,7 +15,7 @@ use crate::ha::{farm, files};
 /// Looks at everything; fails when anything is bad.
 pub(super) fn run(at: &At<'_>, config: &Path) -> End {
     let mut found = Vec::new();
-    let farms = farm::farms(at);
+    let farms = farm::farms(at, at.patience());
     match files::farm(config) {
         Ok(node) => {
             found.push(Found::Fine(format!("{} can work", config.display())));

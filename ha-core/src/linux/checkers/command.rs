@@ -1,5 +1,6 @@
 //! An executable that looks.
 
+use core::time::Duration;
 use std::format;
 use std::fs::OpenOptions;
 use std::io;
@@ -13,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::{Surroundings, told};
 use crate::driver::watch;
+use crate::linux::child::leave;
 
 /// A command, and the child of it that was killed and not seen to end.
 pub(super) struct Executable {
@@ -70,6 +72,17 @@ impl Executable {
     }
 }
 
+impl Drop for Executable {
+    /// The process may become another program, which knows of no child: what was killed is gone then.
+    fn drop(&mut self) {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut child) = left {
+            // One that hangs in the kernel goes when it can.
+            let _ = leave(&mut child, REAP_MAX);
+        }
+    }
+}
+
 impl Running {
     async fn end(mut self) -> Result<ExitStatus, String> {
         let child = self.child.as_mut().expect("it is there until it ended");
@@ -98,3 +111,6 @@ impl Drop for Running {
         }
     }
 }
+
+/// How long a killed process may take to go before nobody waits for it any more.
+const REAP_MAX: Duration = Duration::from_millis(100);

@@ -29,7 +29,7 @@ pub(super) enum Look {
     Http(http::Request),
     Intf { interface: String, addresses: Arc<Mutex<Addresses>> },
     Ip(Vip),
-    Process(Finder),
+    Process(Arc<Finder>),
     Group(Cgroup),
     Run(Executable),
     Talk { address: SocketAddr, send: String, expect: String },
@@ -64,7 +64,7 @@ impl Look {
                 let group = around.group.clone().expect("it was looked for at the start");
                 Self::Group(group)
             }
-            Kind::Process(process) => Self::Process(Finder::new(process)),
+            Kind::Process(process) => Self::Process(Arc::new(Finder::new(process))),
             Kind::Custom(Custom::Run(command)) => {
                 Self::Run(Executable::new(command, name, module, around.clone()))
             }
@@ -96,7 +96,7 @@ impl Look {
                 }
             }
             Self::Ip(vip) => vip.look(within).await,
-            Self::Process(finder) => finder.look(),
+            Self::Process(finder) => aside(finder).await,
             Self::Group(group) => {
                 let empty = group.is_empty().map_err(told("the control group"))?;
                 if empty {
@@ -129,6 +129,14 @@ async fn ping(address: IpAddr, from: Option<&PingFrom>) -> io::Result<()> {
             Ok(Err(error)) => return Err(error),
         }
     }
+}
+
+/// Looks on a thread of its own: to read the words of a process that hangs in the kernel may take for
+/// ever, as may a file of a server that is gone, and all other checkers would stand still with it.
+async fn aside(finder: &Arc<Finder>) -> Result<(), String> {
+    let finder = Arc::clone(finder);
+    let looked = tokio::task::spawn_blocking(move || finder.look()).await;
+    looked.unwrap_or_else(|_| Err("the look came to no end".into()))
 }
 
 async fn talk(address: SocketAddr, send: &str, expect: &str) -> Result<(), String> {

@@ -231,6 +231,8 @@ impl Checkers {
                     Err(error) => drop(ready.send(Err(error))),
                 }
             });
+            // A look that never ends is not waited for.
+            runtime.shutdown_background();
         };
         let thread = thread::Builder::new().name("ha-check".into()).spawn(work)?;
         let checkers = Self { commands: Some(commands), thread: Some(thread), clock, reports };

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::prelude::rust_2024::*;
 use std::string::String;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, TryLockError};
 
 use super::told;
 use crate::checker::Process;
@@ -23,7 +23,12 @@ impl Finder {
     }
 
     pub(super) fn look(&self) -> Result<(), String> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = match self.last.try_lock() {
+            Ok(last) => last,
+            Err(TryLockError::Poisoned(last)) => last.into_inner(),
+            // So that one thread waits at most, however often it is looked.
+            Err(TryLockError::WouldBlock) => return Err("the look before has not ended".into()),
+        };
         if last.is_some_and(|pid| self.fits(pid)) {
             return Ok(());
         }

@@ -120,6 +120,37 @@ fn events_are_told_in_order_one_at_a_time_and_from_the_level_on() {
 }
 
 #[test]
+fn after_a_reload_the_role_is_the_one_that_was_handed_over() {
+    let program = Program::new("echo $HA_ROLE >> told");
+    let target = Target::Exec(program.path.clone());
+    let config = HookConfig { target, level: Level::Warn, timeout: SOON };
+    let hook = Hook::start(config, [(SHOP, Named::default())].into()).unwrap();
+    hook.tell(1, SHOP, epoch(), &Event::Resumed(Role::Prim));
+    peer_down(&hook, 2);
+    drop(hook);
+    assert_eq!(program.left("told"), "PRIM\n");
+}
+
+#[test]
+fn a_program_that_is_given_up_is_killed_at_once_and_what_waits_is_dropped() {
+    let program = Program::new("echo $$ >> pid; sleep 1000");
+    let hook = program.hook(SOON);
+    peer_down(&hook, 1);
+    peer_down(&hook, 2);
+    program.wait("pid");
+    let clock = Clock::start();
+    hook.give_up();
+    assert!(super::super::child::since(clock) < SOON / 2, "it was waited for");
+    let first: Vec<String> = program.left("pid").lines().map(Into::into).collect();
+    let there = || std::path::Path::new("/proc").join(&first[0]).exists();
+    while there() {
+        assert!(super::super::child::since(clock) < SOON, "it lives on");
+        thread::yield_now();
+    }
+    assert_eq!(program.left("pid").lines().count(), 1);
+}
+
+#[test]
 fn a_program_that_hangs_is_killed_with_all_that_it_started() {
     let program = Program::new("echo $$ > pid; sleep 1000 & wait");
     let hook = program.hook(Duration::from_millis(300));
