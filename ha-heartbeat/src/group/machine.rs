@@ -10,7 +10,7 @@ use super::fetch::Fetch;
 use super::install::{Offer, Writing};
 use super::message::Gathering;
 use super::peer::{Peer, Worth};
-use super::propose::{Building, Sending};
+use super::propose::{Building, Sending, Torn};
 use crate::group::{Beat, Cause, Config, Echo, Input, Output, Proposal, Said, State, ViewId};
 
 /// The members of a farm as one of them sees them: F1 to F6 of `CONTRACT-FARM.md`.
@@ -61,7 +61,7 @@ pub struct Group {
     /// Views whose tables nobody gave.
     pub(super) barren: BTreeSet<ViewId>,
     /// Since when the best clique leaves out a member that takes.
-    pub(super) torn: Option<Instant>,
+    pub(super) torn: Option<Torn>,
     /// Another process with this node's id was told of.
     pub(super) twin: bool,
     /// Until when this node gives way to it, and how often it began to.
@@ -442,7 +442,7 @@ impl Group {
         }
         let others = [
             self.lease.and_then(|at| after(at, "the lease ends")),
-            self.torn.and_then(|at| after(at + timeout, "leaves a member out")),
+            self.torn.as_ref().and_then(|torn| after(torn.since + timeout, "leaves a member out")),
             self.twin_until.and_then(|at| after(at, "is alone with its id")),
             after(self.hold(), "may propose"),
             self.view_at.and_then(|at| after(at + self.config.interval, "may propose again")),

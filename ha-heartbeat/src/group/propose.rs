@@ -25,6 +25,14 @@ pub(super) struct Sending {
     until: Instant,
 }
 
+/// The best clique leaves out a member that takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Torn {
+    pub(super) since: Instant,
+    /// How often it and the clique's members told that they hear each other, at most.
+    heard: u32,
+}
+
 impl Group {
     /// F4: proposes the view of the best clique, if this node is to and if it would be another one.
     pub(super) fn consider_proposing(&mut self, now: Instant, out: &mut Outbox<Output>) {
@@ -85,17 +93,34 @@ impl Group {
     /// and nobody's connections are to break by that (FG4): D long nothing is done. A member of this
     /// node's own view that takes nothing is no different: it yielded to this very view (F3), and
     /// cannot install it as long as one who died is not silent everywhere.
+    /// While ever more of them tell that they hear each other, it is about to be mended, and D
+    /// counts from there: a beat or two may be lost.
     fn is_torn(&mut self, now: Instant, clique: NodeSet) -> bool {
-        let left_out = self.linked().any(|(node, said)| {
-            let serves = said.takes() || said.state == State::Nothing && self.is_member(node);
-            serves && !clique.contains(node) && self.agrees(said)
+        let left_out = self.linked().filter(|(node, said)| {
+            let serves = said.takes() || said.state == State::Nothing && self.is_member(*node);
+            serves && !clique.contains(*node) && self.agrees(said)
         });
-        if !left_out {
+        let left_out: NodeSet = left_out.map(|(node, _)| node).collect();
+        if left_out == NodeSet::EMPTY {
             self.torn = None;
             return false;
         }
-        let since = *self.torn.get_or_insert(now);
-        now < since + self.config.timeout()
+        let heard = self.hear_each_other(left_out, clique);
+        let torn = self.torn.get_or_insert(Torn { since: now, heard });
+        if heard > torn.heard {
+            *torn = Torn { since: now, heard };
+        }
+        now < torn.since + self.config.timeout()
+    }
+
+    /// How many of the one set tell that they hear one of the other, and the other way round.
+    fn hear_each_other(&self, some: NodeSet, others: NodeSet) -> u32 {
+        let told = |node: NodeId, whom: NodeSet| {
+            let hears = self.word(node).map_or(NodeSet::EMPTY, |said| said.hears);
+            (hears.bits() & whom.bits()).count_ones()
+        };
+        let one_way = some.iter().map(|node| told(node, others));
+        one_way.chain(others.iter().map(|node| told(node, some))).sum()
     }
 
     /// Whether this node takes in a view of which another one is a member, in its present boot.

@@ -387,6 +387,32 @@ fn who_yielded_to_a_view_with_a_dead_member_is_waited_for() {
     assert_eq!(rig.group.view().map(|view| view.id), Some(view.id), "3 is still its member");
 }
 
+/// 2 takes with 0; 1 joins, which 2 does not hear yet, so that {0, 1} would go before {0, 2}: D
+/// counts from when one of them tells that it hears the other, since a beat may be lost.
+#[test]
+fn who_joins_is_waited_for_while_it_gets_on() {
+    let mut rig = Rig::linked(3);
+    while rig.group.view().is_none_or(|view| view.set() != set(&[0, 2])) {
+        rig.say(2, &blank(3));
+        rig.pass(millis(50));
+    }
+    let view = rig.group.view().expect("it was just looked at").clone();
+    let joins = Said { hears: set(&[0]), ..blank(3) };
+    let stays = |hears: &[u8]| Said { hears: set(hears), ..at(&view, State::Takes, 3) };
+    let mut go_on = |hears: &[u8], span: u64| {
+        let end = rig.now + millis(span);
+        while rig.now < end {
+            rig.say(2, &stays(hears));
+            rig.say(1, &joins);
+            rig.pass(millis(25));
+        }
+        rig.group.view().map(|view| view.id)
+    };
+    assert_eq!(go_on(&[0], 200), Some(view.id), "1 and 2 may hear each other soon");
+    assert_eq!(go_on(&[0, 1], 250), Some(view.id), "2 hears 1: a beat may be lost");
+    assert!(go_on(&[0, 1], 150) > Some(view.id), "not for ever");
+}
+
 /// F4: nothing is proposed that nothing asks for any more.
 #[test]
 fn what_is_wanted_is_forgotten_when_another_one_says_something_else() {
