@@ -242,6 +242,22 @@ impl Scene {
         Some((usize::from(place.service), usize::from(place.bucket)))
     }
 
+    /// When the view was first taken in by which the last table with this member as a previous owner
+    /// of the bucket says that it drains: its kernel may have got that table later, from the next
+    /// view, and the drain ends by the first (F8).
+    pub fn moved_from(&self, node: usize, service: usize, bucket: usize) -> Option<u64> {
+        let was = |(_, filter): &(&Id, &Arc<Filter>)| {
+            let word = filter.words(service)[bucket];
+            owner(word) == Some(node) || word & Filter::DRAIN != 0 && was_owner(word, node)
+        };
+        let (view, filter) = self.views.iter().rev().find(was)?;
+        if owner(filter.words(service)[bucket]) == Some(node) {
+            return None;
+        }
+        let counter = self.moved.get(view)?[service][bucket];
+        self.moved_at.get(&counter).copied()
+    }
+
     /// How many members have an established socket of this very connection.
     pub fn holders(&self, client: &Client) -> usize {
         let holds = |node: &&Node| {

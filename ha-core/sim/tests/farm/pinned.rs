@@ -4,7 +4,7 @@ use ha_sim::farm::history::{Verdict, draw, run};
 use ha_sim::farm::options::Options;
 
 /// Each with what was wrong.
-const SEEDS: [(u64, &str); 12] = [
+const SEEDS: [(u64, &str); 15] = [
     (54, "a member of two cliques went to and fro between their coordinators for ever"),
     (123, "the same, and who was to take everything waited for it"),
     (20, "nobody told who stands by, on the deaf side of a cut, of the view that goes on"),
@@ -19,6 +19,9 @@ const SEEDS: [(u64, &str); 12] = [
         "each view was taken an interval late: who stands by, deaf to its coordinator, heard late",
     ),
     (1025, "the same with three members"),
+    (300_726, "a view went on from one that its maker had left, and forgot who had connections"),
+    (300_772, "the same with sixteen members"),
+    (300_500, "a drain was counted from when its server's kernel got the table, one view late"),
     (1383, "two beats lost while a member joined, and another one was left out for it"),
 ];
 

@@ -30,6 +30,7 @@ impl LivesOn {
             return Some("there is no server at all");
         };
         let lost = scene.lost[server][service][bucket];
+        let lost = scene.moved_from(server, service, bucket).map_or(lost, |at| at.min(lost));
         // Its kernel may be told a little later than the coordinator's, whose time counts.
         if lost > 0 && scene.now + scene.spans.interval >= lost + scene.spans.drained() {
             return Some("its drain is over");
