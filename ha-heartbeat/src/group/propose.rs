@@ -158,8 +158,8 @@ impl Group {
 
     /// The view to go on from: one that is taken in, whole as far as this node can see (what a
     /// member said before a cut may be long over), of the best rank, the newest. A view that this
-    /// node took in and has left for the one in which it takes is none, whoever is still there: what
-    /// moved since would be forgotten (F7).
+    /// node took in and has left for the one in which it takes is none, whoever is still there:
+    /// what moved since would be forgotten (F7).
     fn base(&self, clique: NodeSet) -> Option<(ViewId, NodeSet)> {
         let takes = self.view.as_ref().filter(|_| self.stands.is_none());
         let left = |id: ViewId| takes.is_some_and(|view| id < view.id) && self.was_own(id);

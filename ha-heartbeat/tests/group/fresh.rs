@@ -46,8 +46,9 @@ fn a_view_that_was_followed_and_whose_members_are_gone_is_not_asked_for_without_
     assert!(rig.group.view().is_some_and(|view| view.members.contains_key(&node(3))));
 }
 
-/// Node 0, which takes alone, makes a view for both, from the tables that node 1 takes by; the link breaks while it asks
-/// for them, and is whole again: it asks again, and does not forget what 1 takes (F7).
+/// Node 0, which takes alone, makes a view for both, from the tables that node 1 takes by; the link
+/// breaks while it asks for them, and is whole again: it asks again, and does not forget what 1
+/// takes (F7).
 #[test]
 fn tables_that_were_asked_for_in_vain_are_asked_for_again_once_their_holder_is_back() {
     let mut rig = Rig::linked(2);

@@ -242,9 +242,9 @@ impl Scene {
         Some((usize::from(place.service), usize::from(place.bucket)))
     }
 
-    /// When the view was first taken in by which the last table with this member as a previous owner
-    /// of the bucket says that it drains: its kernel may have got that table later, from the next
-    /// view, and the drain ends by the first (F8).
+    /// When the view was first taken in by which the last table with this member as a previous
+    /// owner of the bucket says that it drains: its kernel may have got that table later, from the
+    /// next view, and the drain ends by the first (F8).
     pub fn moved_from(&self, node: usize, service: usize, bucket: usize) -> Option<u64> {
         let was = |(_, filter): &(&Id, &Arc<Filter>)| {
             let word = filter.words(service)[bucket];
