@@ -23,27 +23,38 @@ use ha_core::raw::Key;
 use ha_lab::{Bridge, Host, Lab, within};
 
 const PORT: u16 = 80;
-const LONG: Duration = Duration::from_mins(10);
 const SIP: Hash = Hash::Sip { key: *b"key of this test" };
 const JHASH: Hash = Hash::Jhash { seed: 7 };
 
-/// F6: what a killed daemon left is closed, and in the way of nobody.
+/// F6: what a killed daemon left drops all, and no other plane of its module filters behind it.
 #[test]
-fn what_a_killed_daemon_left_does_not_close_another_planes_filter() {
+fn what_a_killed_daemon_left_is_taken_away_by_another_plane() {
     let Some(mut stage) = Stage::new("another_plane") else { return };
-    let settings = stage.settings("one");
-    let mut bpf = stage.server.inside(|| Bpf::open(settings.clone())).unwrap().unwrap();
-    bpf.install(&stage.filter(SIP)).unwrap();
-    bpf.lease(Clock::of_the_machine().now() + Duration::from_millis(50)).unwrap();
-    drop(bpf);
-    thread::sleep(Duration::from_millis(100));
-    let (module, interfaces) = (settings.module, settings.interfaces);
-    let open = || Nft::open(nft::Settings { module, interfaces });
-    let mut nft = stage.server.inside(open).unwrap().unwrap();
-    let filter = stage.filter(JHASH);
-    stage.server.inside(|| nft.install(&filter)).unwrap().unwrap();
-    nft.lease(Clock::of_the_machine().now() + LONG).unwrap();
-    assert!(stage.is_served(), "this node says that it takes all, and its kernel drops all");
+    let Settings { module, interfaces, .. } = stage.settings("one");
+    let pins = PathBuf::from("/sys/fs/bpf/ha-node").join(&module);
+    let tables = || {
+        let listed = stage.server.command("nft").args(["list", "tables"]).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap().matches(&module).count()
+    };
+    let bpf = || {
+        let opened = stage.server.inside(|| Bpf::open(stage.settings("one")));
+        let mut bpf = opened.unwrap().unwrap();
+        bpf.install(&stage.filter(SIP)).unwrap();
+        bpf
+    };
+    // Dropped, as with their process: both leave what they put into the kernel.
+    drop(bpf());
+    assert!(pins.exists());
+    let settings = nft::Settings { module: module.clone(), interfaces };
+    let nft = stage.server.inside(|| Nft::open(settings)).unwrap();
+    let mut nft = nft.unwrap();
+    stage.server.inside(|| nft.install(&stage.filter(JHASH))).unwrap().unwrap();
+    assert!(!pins.exists(), "its programs drop what the rules take");
+    drop(nft);
+    assert_eq!(tables(), 1);
+    let bpf = bpf();
+    assert_eq!(tables(), 0, "its rules drop what the programs take");
+    stage.server.inside(|| Box::new(bpf).remove()).unwrap().unwrap();
     stage.lab.take();
 }
 
