@@ -188,6 +188,12 @@ impl Farm {
 
     /// Tells the group what has changed of this node.
     pub(super) fn tell(&mut self, now: Instant) {
+        let wanted = self.is_wanted(now);
+        if self.told.wanted && !wanted {
+            // First of all: whatever it is told, it may propose what was taken back.
+            self.told.wanted = false;
+            self.drive(now, group::Input::Wanted(false));
+        }
         let share = self.own_share(now, None);
         let announcer = self.present.as_ref().map(|present| present.body.announcer);
         let facts = Facts { share, announcer }.encode();

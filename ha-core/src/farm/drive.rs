@@ -72,14 +72,7 @@ impl Farm {
             group::Output::Take(id) => inputs.extend(self.take(id)),
             group::Output::Tables { id, parts } => self.keep(id, &parts),
             group::Output::View { id, member } => self.entered(id, member),
-            group::Output::Facts { from, facts } => match Facts::decode(&facts) {
-                Ok(facts) => {
-                    self.facts.insert(from, facts);
-                }
-                Err(_) => {
-                    self.facts.remove(&from);
-                }
-            },
+            group::Output::Facts { from, facts } => self.learn(from, &facts),
             group::Output::Linked(node) => self.event(Event::Linked(node)),
             group::Output::Unlinked(node) => self.event(Event::Unlinked(node)),
             group::Output::Restarted(node, _) => self.event(Event::Restarted(node)),
@@ -88,6 +81,20 @@ impl Farm {
             group::Output::Twice(node) => self.event(Event::Twice(node)),
             group::Output::Future(node) => self.event(Event::Future(node)),
             group::Output::Paused(late) => self.event(Event::Paused(late)),
+        }
+    }
+
+    /// What another one says of itself has changed, and with it perhaps what is wanted: the group
+    /// has forgotten that, and is told again (F4: nothing is proposed that nothing asks for).
+    fn learn(&mut self, from: NodeId, facts: &[u8]) {
+        self.told.wanted = false;
+        match Facts::decode(facts) {
+            Ok(facts) => {
+                self.facts.insert(from, facts);
+            }
+            Err(_) => {
+                self.facts.remove(&from);
+            }
         }
     }
 

@@ -213,5 +213,6 @@ impl Group {
             self.make_own(id);
         }
         out.push(Output::View { id, member: self.stands.is_none() });
+        self.pass_on(now, out);
     }
 }

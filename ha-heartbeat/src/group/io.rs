@@ -140,7 +140,8 @@ pub enum Output {
         /// Whether it is a member that takes.
         member: bool,
     },
-    /// A node says something else of itself than before.
+    /// A node says something else of itself than before, or of what members must agree on: what was
+    /// [`Input::Wanted`] is forgotten, and to be told again.
     Facts {
         /// Who.
         from: NodeId,

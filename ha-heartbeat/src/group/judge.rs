@@ -175,6 +175,11 @@ impl Group {
             let peer = self.peers.get_mut(&node).expect("it is a key of the map");
             if peer.linked != linked {
                 peer.linked = linked;
+                // Whoever comes back can be asked for its tables again.
+                let holds = peer.said.filter(|said| linked && said.members.contains(node));
+                if let Some(id) = holds.and_then(|said| said.view) {
+                    self.barren.remove(&id);
+                }
                 out.push(if linked { Output::Linked(node) } else { Output::Unlinked(node) });
             }
             if peer.disagrees != disagrees {

@@ -299,13 +299,17 @@ impl Group {
             Worth::Word => {}
             Worth::Restart => out.push(Output::Restarted(from, beat.boot)),
         }
+        let before = peer.said.replace(beat.said);
         peer.last = Some(now);
-        peer.said = Some(beat.said);
         peer.echoes = echo > 0;
         if beat.said.hears.contains(self.config.me) && echo > 0 {
             peer.mutual = Some(now);
         }
-        if peer.facts != beat.facts {
+        let accords = |said: Said| (said.accord, said.next);
+        let agreed = before.map(accords) == Some(accords(beat.said));
+        if peer.facts != beat.facts || !agreed {
+            // What was wanted was so by what it said before: this node is asked anew.
+            self.wanted = false;
             peer.facts = beat.facts.clone();
             out.push(Output::Facts { from, facts: beat.facts.clone() });
         }

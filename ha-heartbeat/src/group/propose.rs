@@ -81,18 +81,28 @@ impl Group {
     }
 
     /// The best clique leaves out a node that is linked to this one and takes: it and another one
-    /// do not hear each other, or not yet. Whoever joins is heard by each at another time, and
-    /// nobody's connections are to break by that (FG4): D long nothing is done.
+    /// do not hear each other, or not yet. Whoever joins, or dies, is heard by each at another time,
+    /// and nobody's connections are to break by that (FG4): D long nothing is done. A member of this
+    /// node's own view that takes nothing is no different: it yielded to this very view (F3), and
+    /// cannot install it as long as one who died is not silent everywhere.
     fn is_torn(&mut self, now: Instant, clique: NodeSet) -> bool {
-        let left_out = self
-            .linked()
-            .any(|(node, said)| said.takes() && !clique.contains(node) && self.agrees(said));
+        let left_out = self.linked().any(|(node, said)| {
+            let serves = said.takes() || said.state == State::Nothing && self.is_member(node);
+            serves && !clique.contains(node) && self.agrees(said)
+        });
         if !left_out {
             self.torn = None;
             return false;
         }
         let since = *self.torn.get_or_insert(now);
         now < since + self.config.timeout()
+    }
+
+    /// Whether this node takes in a view of which another one is a member, in its present boot.
+    fn is_member(&self, node: NodeId) -> bool {
+        let own = self.view.as_ref().filter(|_| self.stands.is_none());
+        let boot = self.peers.get(&node).and_then(|peer| peer.boot);
+        boot.is_some() && own.is_some_and(|own| own.members.get(&node).copied() == boot)
     }
 
     /// No one proposes against a live linked view of better rank.
@@ -257,6 +267,16 @@ impl Group {
         let speaker = coordinator.or_else(|| view.set().iter().find(linked));
         if speaker == Some(self.config.me) {
             send(NodeSet::only(to), &view.to_parts(self.boot), out);
+        }
+    }
+
+    /// Who is not in the view and deaf to its coordinator is told at once, too: until it is at this
+    /// view the members wait for it (F2), and its next beat may be an interval away.
+    pub(super) fn pass_on(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let Some(members) = self.view.as_ref().map(Proposal::set) else { return };
+        let apart = self.linked().map(|(node, _)| node).filter(|node| !members.contains(*node));
+        for node in apart.collect::<NodeSet>().iter() {
+            self.answer(now, node, out);
         }
     }
 

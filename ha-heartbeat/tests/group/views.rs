@@ -1,6 +1,7 @@
 //! F1 to F4: which views are installed, what is taken in them, to which a member yields, and who
 //! proposes the next one.
 
+use bytes::Bytes;
 use ha_heartbeat::group::{Cause, Config, Input, Output, Said, State};
 use ha_proto::NodeSet;
 
@@ -352,6 +353,59 @@ fn who_is_behind_is_told_by_a_member_that_hears_it() {
     rig.say(1, &Said { hears: set(&[0]), ..at(&view, State::Takes, 3) });
     let said = words(&rig.say(2, &blank(3)));
     assert!(said.contains(&"propose 1.1 to 2".into()), "nobody else can tell it: {said:?}");
+}
+
+/// Else the members would wait for its next beat before they take what moved (F2).
+#[test]
+fn who_is_not_in_a_view_and_deaf_to_its_coordinator_is_told_at_once() {
+    let mut rig = Rig::linked(3);
+    // The coordinator is heard by node 2, and does not hear it.
+    rig.say(1, &Said { hears: set(&[0]), ..blank(3) });
+    let said = words(&rig.propose(1, &proposal(1, 1, &[0, 1])));
+    assert!(said.contains(&"propose 1.1 to 2".into()), "2 has not spoken since: {said:?}");
+}
+
+/// It would take part again once the silence of the dead one is told: its connections are to live on
+/// (FG4).
+#[test]
+fn who_yielded_to_a_view_with_a_dead_member_is_waited_for() {
+    let mut rig = Rig::linked(4);
+    rig.go_on(millis(300), &blank(4));
+    let before = proposal(1, 1, &[0, 1, 2, 3]);
+    let view = rig.group.view().expect("it made one of all").clone();
+    assert_eq!(view.set(), set(&[0, 1, 2, 3]), "all are linked");
+    // 3 yielded to it from an older one, and hears 2 no more, who is dead.
+    let yields = Said { hears: set(&[0, 1]), ..at(&before, State::Nothing, 4) };
+    rig.say(1, &at(&view, State::Takes, 4));
+    rig.say(2, &at(&view, State::Takes, 4));
+    let mut said = words(&rig.say(3, &yields));
+    said.extend(words(&rig.pass(millis(90))));
+    said.extend(words(&rig.say(1, &at(&view, State::Takes, 4))));
+    said.extend(words(&rig.say(3, &yields)));
+    said.extend(words(&rig.pass(millis(60))));
+    assert!(!said.iter().any(|word| word.starts_with("build")), "{said:?} leaves 3 out");
+    assert_eq!(rig.group.view().map(|view| view.id), Some(view.id), "3 is still its member");
+}
+
+/// F4: nothing is proposed that nothing asks for any more.
+#[test]
+fn what_is_wanted_is_forgotten_when_another_one_says_something_else() {
+    let mut rig = Rig::linked(2);
+    rig.go_on(millis(300), &blank(2));
+    let own = rig.group.view().expect("it made one of both").clone();
+    let there = at(&own, State::Takes, 2);
+    rig.say(1, &there);
+    rig.pass(millis(50));
+    // Too soon after the last one.
+    rig.tell(Input::Wanted(true));
+    assert_eq!(rig.group.view().map(|view| view.id), Some(own.id), "a view each interval");
+    rig.now += millis(51);
+    let mut beat = rig.beat(1, there);
+    beat.facts = Bytes::from_static(b"it drains no more");
+    let said = words(&rig.tell(Input::Beat { from: node(1), beat }));
+    assert_eq!(rig.group.view().map(|view| view.id), Some(own.id), "{said:?}: its node is asked");
+    rig.tell(Input::Wanted(true));
+    assert!(rig.group.view().map(|view| view.id) > Some(own.id), "now it is wanted");
 }
 
 #[test]
