@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,6 +63,18 @@ struct Open {
     control: Server,
     http: Option<http::Server>,
     locks: [File; 2],
+    name: UnixListener,
+}
+
+/// The module's name is that of the filter in the kernel: held, so that no two daemons take each
+/// other's for what a killed one left.
+fn claim(module: &str) -> Result<UnixListener, FarmError> {
+    let name = SocketAddr::from_abstract_name(format!("ha-farm/module/{module}"));
+    let name = name.map_err(FarmError::System)?;
+    UnixListener::bind_addr(&name).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => FarmError::Module(module.into()),
+        _ => FarmError::System(error),
+    })
 }
 
 /// Why a farm's daemon does not run. Nothing of it is left behind.
@@ -80,6 +94,9 @@ pub enum FarmError {
         /// Why not.
         source: io::Error,
     },
+    /// Another daemon's filter has the same name.
+    #[error("module {0:?}: another daemon of this machine has it: give each farm its own name")]
+    Module(String),
     /// The filter.
     #[error(transparent)]
     Plane(#[from] NoPlane),
@@ -119,6 +136,7 @@ impl FarmError {
             Self::File(_)
             | Self::Config(_)
             | Self::Interface { .. }
+            | Self::Module(_)
             | Self::Plane(NoPlane::Key(_))
             | Self::Scripts(_)
             | Self::Checkers(_) => EX_CONFIG,
@@ -147,6 +165,7 @@ impl Daemon {
         // Before anything else is touched: another daemon's filter looks like what a killed one
         // left behind.
         let locks = [lock("run", &node.raw.run)?, lock("state", &node.raw.state)?];
+        let name = claim(&node.raw.module)?;
         let (application, surroundings) = application(&node)?;
         let baton = take_baton(&baton_file(&node));
         let (running, plane) = run(&node, application, baton.as_ref())?;
@@ -177,7 +196,7 @@ impl Daemon {
         });
         let control = Server::start(&socket, Arc::clone(&desk), Arc::new(EventLog::new()))?;
         let http = http.map(|listen| http::Server::start(listen, Shared(Arc::clone(&desk))));
-        let open = Open { control, http: http.transpose()?, locks };
+        let open = Open { control, http: http.transpose()?, locks, name };
         for refused in [realtime::lock_memory(), realtime::raise(THREAD)] {
             if let Err(refused) = refused {
                 warn!("{refused}");

@@ -198,6 +198,19 @@ impl Desk {
         for vip in all {
             self.remove(vip);
         }
+        // Another farm on this interface needs them, too.
+        if self.is_last().unwrap_or_default() {
+            self.restore();
+        }
+    }
+
+    /// Whether no other farm has an address on `lo`.
+    fn is_last(&mut self) -> io::Result<bool> {
+        let all = self.addresses.list()?;
+        Ok(!all.iter().any(|found| found.ours && found.spot.index == self.lo))
+    }
+
+    fn restore(&mut self) {
         for (path, value) in self.settings.drain(..) {
             if let Err(error) = fs::write(&path, value) {
                 warn!(path = %path.display(), %error, "a setting stays as the farm needs it");

@@ -40,7 +40,7 @@ use core::time::Duration;
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::prelude::rust_2024::*;
 use std::thread::{self, JoinHandle};
 
@@ -109,6 +109,14 @@ pub enum StartError {
         link: usize,
         /// Whose address is missing, or too many.
         node: NodeId,
+    },
+    /// This machine does not have the address that its file says is its own.
+    #[error("link {link}: {address} is not an address of this machine: set it, or correct `node`")]
+    NotHere {
+        /// Which link, from 0.
+        link: usize,
+        /// The member's.
+        address: IpAddr,
     },
     /// The filter.
     #[error(transparent)]
@@ -187,28 +195,16 @@ pub fn resume(setup: Setup, baton: &Baton) -> Result<Running, StartError> {
 }
 
 fn run(mut setup: Setup, baton: Option<&Baton>) -> Result<Running, StartError> {
-    setup.check()?;
-    let secrets = Secrets::load(&setup.key)?;
-    let sockets = setup.links.iter().map(|link| bind("links", link.local));
-    let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
-    let thread_failed = |error: io::Error| StartError::Driver(error.into());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(thread_failed)?;
-    let boot = Boot(random().map_err(thread_failed)?);
-    let successor = baton.and_then(|baton| succeed(&setup.config, &secrets, baton));
-    let desk = {
-        let _context = runtime.enter();
-        begin(&mut setup, successor.is_some())
-    };
-    let desk = match desk {
-        Ok(desk) => desk,
-        Err(error) => {
-            if let Err(error) = setup.plane.remove() {
-                error!(%error, "the filter may be left");
+    let Ready { secrets, sockets, runtime, boot, successor, desk } =
+        match prepare(&mut setup, baton) {
+            Ok(ready) => ready,
+            Err(error) => {
+                if let Err(error) = setup.plane.remove() {
+                    error!(%error, "the filter may be left");
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-    };
+        };
     let (letters, inbox) = mpsc::channel(LETTERS_MAX);
     let handle = Handle { letters: letters.clone() };
     let node = setup.config.identity().me.as_u8();
@@ -249,6 +245,36 @@ fn succeed(config: &Config, secrets: &Secrets, baton: &Baton) -> Option<(Farm, h
             None
         }
     }
+}
+
+/// All that may fail before the thread runs.
+struct Ready {
+    secrets: Secrets,
+    sockets: Vec<UdpSocket>,
+    runtime: tokio::runtime::Runtime,
+    boot: Boot,
+    successor: Option<(Farm, ha_proto::Instant)>,
+    desk: Option<Desk>,
+}
+
+fn prepare(setup: &mut Setup, baton: Option<&Baton>) -> Result<Ready, StartError> {
+    setup.check()?;
+    let secrets = Secrets::load(&setup.key)?;
+    let sockets = setup.links.iter().map(|link| bind("links", link.local));
+    let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(thread_failed)?;
+    let boot = Boot(random().map_err(thread_failed)?);
+    let successor = baton.and_then(|baton| succeed(&setup.config, &secrets, baton));
+    let desk = {
+        let _context = runtime.enter();
+        begin(setup, successor.is_some())?
+    };
+    Ok(Ready { secrets, sockets, runtime, boot, successor, desk })
+}
+
+fn thread_failed(error: io::Error) -> StartError {
+    StartError::Driver(error.into())
 }
 
 /// Shuts what an earlier process left (F6), and sets the addresses behind a filter that takes
@@ -335,7 +361,12 @@ impl Setup {
             return Err(StartError::Links { links: self.links.len(), config: identity.links });
         }
         let others = identity.members.without(identity.me);
-        for (link, Link { local: _, peers }) in self.links.iter().enumerate() {
+        for (link, Link { local, peers }) in self.links.iter().enumerate() {
+            // Else it would neither hear nor be heard, and serve everything alone.
+            let address = local.ip();
+            if UdpSocket::bind(SocketAddr::new(address, 0)).is_err() {
+                return Err(StartError::NotHere { link, address });
+            }
             let missing = others.iter().find(|node| !peers.contains_key(node));
             let stranger = peers.keys().copied().find(|&node| !others.contains(node));
             if let Some(node) = missing.or(stranger) {

@@ -328,6 +328,8 @@ impl Loop {
     /// The end, however it came: takes nothing, and leaves nothing in the kernel; unless all of
     /// it was handed over.
     pub(super) fn end(mut self, ended: Result<(), Failure>) -> Result<(), Failure> {
+        // A thread that waits for room to answer is told that nobody reads.
+        self.inbox.close();
         if let Some((baton, reply)) = self.handed.take() {
             let Self { application, ports, plane, desk, .. } = self;
             application.leave();

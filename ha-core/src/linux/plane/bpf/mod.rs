@@ -29,7 +29,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
 use self::object::refused;
-use super::{Counters, Plane, PlaneError};
+use super::{Counters, Plane, PlaneError, nft};
 use crate::linux::link::Link;
 use crate::linux::netlink::Netlink;
 
@@ -141,6 +141,10 @@ impl Bpf {
                 return Err(error);
             }
         }
+        if shut {
+            // Of a daemon that was killed: its rules would drop what this filter takes.
+            nft::sweep(&bpf.settings.module);
+        }
         Ok(bpf)
     }
 
@@ -239,12 +243,16 @@ impl Plane for Bpf {
     }
 
     fn remove(self: Box<Self>) -> Result<(), PlaneError> {
-        for interface in &self.settings.interfaces {
-            detach_clsact(interface);
-        }
-        let folder = module_folder(&self.settings.module);
-        done("remove the filter", remove_all(&folder))
+        done("remove the filter", sweep(&self.settings.module, &self.settings.interfaces))
     }
+}
+
+/// Takes away what a module's filter left, whatever process made it.
+pub(super) fn sweep(module: &str, interfaces: &[String]) -> io::Result<()> {
+    for interface in interfaces {
+        detach_clsact(interface);
+    }
+    remove_all(&module_folder(module))
 }
 
 /// The program at ingress of a `clsact` qdisc, where it stays when this process ends; one that was

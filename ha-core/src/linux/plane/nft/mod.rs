@@ -22,10 +22,11 @@ use std::{format, vec};
 use ha_farm::{Filter, Hash, Mode, Reason, Rule};
 use ha_proto::{Instant, NodeId};
 use rustix::time::{ClockId, clock_gettime};
+use tracing::warn;
 
 use self::batch::{Batch, Element, Shape, Wire};
 use self::rules::Plan;
-use super::{Counters, Plane, PlaneError, Service};
+use super::{Counters, Plane, PlaneError, Service, bpf};
 use crate::driver::{Clock, random};
 use crate::linux::link::Link;
 use crate::linux::netlink::Netlink;
@@ -54,6 +55,8 @@ pub struct Nft {
     adopted: Option<(u32, String)>,
     /// The next generation.
     next: u32,
+    /// What was installed last, should somebody else delete the table.
+    last: Option<Filter>,
 }
 
 impl Nft {
@@ -75,14 +78,32 @@ impl Nft {
                 return Err(PlaneError::NoInterface(interface.clone()));
             }
         }
-        let number = done("get a random number", random())? as u32;
-        let table = format!("{}{number:08x}", prefix(&settings.module));
-        let mut batch = Batch::new(&table);
-        batch.table();
-        batch.set(rules::LEASE, Shape::SPANS);
-        done("make the table", wire.commit(batch))?;
-        nft(&["-f", "-"], &rules::counters(&table))?;
-        Ok(Self { settings, wire, table, old, plan: None, adopted: None, next: 0 })
+        let table = make(&mut wire, &settings.module)?;
+        Ok(Self { settings, wire, table, old, plan: None, adopted: None, next: 0, last: None })
+    }
+
+    /// Somebody flushed all rules, as a firewall that is loaded anew does: makes the table again,
+    /// and what filtered last, shut. `false` where the table is there.
+    fn recover(&mut self) -> Result<bool, PlaneError> {
+        if tables(&self.settings.module)?.contains(&self.table) {
+            return Ok(false);
+        }
+        warn!(table = self.table, "somebody deleted the filter: it is made again");
+        self.table = make(&mut self.wire, &self.settings.module)?;
+        (self.plan, self.adopted, self.next) = (None, None, 0);
+        if let Some(filter) = self.last.take() {
+            self.put(&filter)?;
+            self.last = Some(filter);
+        }
+        Ok(true)
+    }
+
+    /// What could not be written is written once more where that was the reason.
+    fn again(
+        &mut self,
+        mut write: impl FnMut(&mut Self) -> Result<(), PlaneError>,
+    ) -> Result<(), PlaneError> {
+        write(self).or_else(|error| if self.recover()? { write(self) } else { Err(error) })
     }
 
     /// Takes over the filter that another process left, with what it decides by and its lease
@@ -99,7 +120,7 @@ impl Nft {
                 let wire = done("open netlink", Wire::open())?;
                 let next = adopted.0 + 1;
                 let (old, plan, adopted) = (Vec::new(), None, Some(adopted));
-                Ok(Self { settings, wire, table, old, plan, adopted, next })
+                Ok(Self { settings, wire, table, old, plan, adopted, next, last: None })
             }
             (Some(_) | None, _) => Self::open(settings),
         }
@@ -167,6 +188,11 @@ impl Nft {
             // One that stays is shut.
             let _ = self.wire.commit(batch);
         }
+        // Of a daemon that was killed: its programs would drop what these rules take.
+        let Settings { module, interfaces } = &self.settings;
+        if let Err(error) = bpf::sweep(module, interfaces) {
+            warn!(%error, "a filter in BPF may be left");
+        }
         Ok(())
     }
 
@@ -189,8 +215,8 @@ impl Nft {
     }
 }
 
-impl Plane for Nft {
-    fn install(&mut self, filter: &Filter) -> Result<(), PlaneError> {
+impl Nft {
+    fn put(&mut self, filter: &Filter) -> Result<(), PlaneError> {
         let setup = filter.setup();
         let Hash::Jhash { seed } = setup.hash else {
             return Err(PlaneError::Unable { plane: NAME, what: "SipHash: only jhash" });
@@ -213,14 +239,16 @@ impl Plane for Nft {
         }
     }
 
-    fn lease(&mut self, until: Instant) -> Result<(), PlaneError> {
+    fn open_until(&mut self, until: Instant) -> Result<(), PlaneError> {
         let mut batch = Batch::new(&self.table);
         batch.flush(rules::LEASE);
+        // First: a process that is stopped in between makes it end earlier, not later (F5).
+        let now = time_of_day();
         let left = until.saturating_since(Clock::of_the_machine().now());
         if !left.is_zero() {
             let left_nanos =
                 u64::try_from(left.as_nanos()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4);
-            let end = time_of_day().saturating_add(left_nanos);
+            let end = now.saturating_add(left_nanos);
             // Rounded up: the span itself ends in time.
             let millis = left_nanos.div_ceil(1_000_000);
             batch.elements(
@@ -229,6 +257,18 @@ impl Plane for Nft {
             );
         }
         done("write the lease", self.wire.commit(batch))
+    }
+}
+
+impl Plane for Nft {
+    fn install(&mut self, filter: &Filter) -> Result<(), PlaneError> {
+        self.again(|nft| nft.put(filter))?;
+        self.last = Some(filter.clone());
+        Ok(())
+    }
+
+    fn lease(&mut self, until: Instant) -> Result<(), PlaneError> {
+        self.again(|nft| nft.open_until(until))
     }
 
     fn counters(&mut self) -> Result<Counters, PlaneError> {
@@ -258,6 +298,32 @@ impl Plane for Nft {
         }
         first
     }
+}
+
+/// Takes away what a module's rules left, whatever process made them.
+pub(super) fn sweep(module: &str) {
+    // Where there is no `nft` there are no rules of it.
+    let Ok(left) = tables(module) else { return };
+    let Ok(mut wire) = Wire::open() else { return };
+    for table in left {
+        let mut batch = Batch::new(&table);
+        batch.delete_table();
+        if let Err(error) = wire.commit(batch) {
+            warn!(table, %error, "a filter of nftables may be left");
+        }
+    }
+}
+
+/// Makes a table that takes nothing yet; its name.
+fn make(wire: &mut Wire, module: &str) -> Result<String, PlaneError> {
+    let number = done("get a random number", random())? as u32;
+    let table = format!("{}{number:08x}", prefix(module));
+    let mut batch = Batch::new(&table);
+    batch.table();
+    batch.set(rules::LEASE, Shape::SPANS);
+    done("make the table", wire.commit(batch))?;
+    nft(&["-f", "-"], &rules::counters(&table))?;
+    Ok(table)
 }
 
 /// What the names of a module's tables begin with.
