@@ -54,8 +54,8 @@ pub struct RawFarm {
     /// A second key that is accepted while the key is changed.
     #[serde(default)]
     pub accept_key_file: Option<String>,
-    /// File with the key of the hash that chooses buckets, the same on all members. Default: that of
-    /// `key_file`.
+    /// File with the key of the hash that chooses buckets, the same on all members. Default: that
+    /// of `key_file`.
     #[serde(default)]
     pub hash_key_file: Option<String>,
     /// `true`: run without a key.
@@ -90,7 +90,8 @@ pub struct RawFarm {
     /// `pass`.
     #[serde(default)]
     pub uncovered: RawUncovered,
-    /// The folder of its scripts: `prestart start_both stop_both transition poststop`. Default: none.
+    /// The folder of its scripts: `prestart start_both stop_both transition poststop`. Default:
+    /// none.
     #[serde(default)]
     pub scripts: Option<PathBuf>,
     /// How long a start may take, and any script that is no stop; default 300 s.

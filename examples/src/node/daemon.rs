@@ -232,8 +232,8 @@ impl Daemon {
                         next.env_remove(LAST_GOOD);
                     }
                 }
-                // With the last one who knows them the checkers end, and the programs that they run:
-                // the next program would neither bound them nor wait for their end.
+                // With the last one who knows them the checkers end, and the programs that they
+                // run: the next program would neither bound them nor wait for their end.
                 drop(desk);
                 // Whatever is told from here on waits until the next program hears it.
                 let held = runtime.block_on(signals.hold());

@@ -194,8 +194,8 @@ pub(super) const WHOLE: u16 = 8;
 
 /// What members must agree on, as one number: the rules, the hash and its key, the buckets, the
 /// mode, and the interval and lease, since by its own D a member takes over from a filter that
-/// closes by another one's lease (F5). Equal numbers of members that differ are as likely as any 64 bits (FNV-1a; who could make
-/// two of one number has the cluster's key).
+/// closes by another one's lease (F5). Equal numbers of members that differ are as likely as any 64
+/// bits (FNV-1a; who could make two of one number has the cluster's key).
 pub(super) fn accord(config: &Config, rules: &[Rule]) -> u64 {
     let (policy, timing) = (&config.policy, &config.timing);
     let mut text = Vec::new();

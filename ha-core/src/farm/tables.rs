@@ -118,7 +118,7 @@ impl Tables {
         Self { all: Arc::new(all), accord, digest, moved, cut }
     }
 
-    /// These, arranged for other rules: each that stays keeps its table, a new one gets a blank one.
+    /// These, arranged for other rules: each that stays keeps its table, a new one gets a blank.
     pub(super) fn for_rules(&self, from: &[Rule], to: &[Rule], buckets: Buckets) -> Vec<Table> {
         assert!(from.len() == self.all.len(), "a rule would get another one's table");
         let table = |rule: &Rule| {

@@ -223,7 +223,7 @@ fn a_primary_names_what_is_wrong_with_its_secondary() {
         (
             |v, _| peer_says(v).waits = true,
             Kind::FailoverOff,
-            "node2 does not take over by itself: failover is off",
+            "node2 does not take over by itself: failover is off or maintained",
         ),
     ];
     for (change, kind, why) in rows {

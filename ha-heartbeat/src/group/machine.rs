@@ -104,8 +104,8 @@ impl Group {
     pub(super) const OWN_MAX: usize = 16;
     /// So many views may turn out to have no tables until the next one is made from none.
     pub(super) const BARREN_MAX: usize = 8;
-    /// So often beats of two boots take turns before they are two processes: one that restarts sends
-    /// nothing of its former boot, but for what is still on its way.
+    /// So often beats of two boots take turns before they are two processes: one that restarts
+    /// sends nothing of its former boot, but for what is still on its way.
     const TURNS: u8 = 4;
 
     /// A node that starts, in this boot, a random number. It can be in a view once it is

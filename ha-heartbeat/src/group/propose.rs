@@ -89,8 +89,8 @@ impl Group {
     }
 
     /// The best clique leaves out a node that is linked to this one and takes: it and another one
-    /// do not hear each other, or not yet. Whoever joins, or dies, is heard by each at another time,
-    /// and nobody's connections are to break by that (FG4): D long nothing is done. A member of this
+    /// do not hear each other, or not yet. Whoever joins or dies is heard by each at another time,
+    /// and nobody's connections are to break by that (FG4): for D nothing is done. A member of this
     /// node's own view that takes nothing is no different: it yielded to this very view (F3), and
     /// cannot install it as long as one who died is not silent everywhere.
     /// While ever more of them tell that they hear each other, it is about to be mended, and D
@@ -171,8 +171,8 @@ impl Group {
         best.map(|(_, id, set)| (id, set))
     }
 
-    /// A group that joins. Often it takes nothing any more: it yielded to the better one (F3) in the
-    /// moment in which they met; its connections are there all the same.
+    /// A group that joins. Often it takes nothing any more: it yielded to the better one (F3) in
+    /// the moment in which they met; its connections are there all the same.
     fn taken(&self, clique: NodeSet, base: Option<NodeSet>) -> Option<ViewId> {
         let base = base?;
         let apart = |set: NodeSet| set.bits() & base.bits() == 0;
@@ -277,8 +277,8 @@ impl Group {
         self.sending = Some(sending);
     }
 
-    /// A beat with a lower id is answered by one's own view: by its coordinator, or if the two do not
-    /// hear each other, by the lowest member of whom it is otherwise.
+    /// A beat with a lower id is answered by one's own view: by its coordinator, or if the two do
+    /// not hear each other, by the lowest member of whom it is otherwise.
     pub(super) fn answer(&mut self, now: Instant, to: NodeId, out: &mut Outbox<Output>) {
         let Some(view) = self.view.as_ref().filter(|_| self.stands.is_none()) else { return };
         let Some(said) = self.word(to).filter(|_| self.is_linked(to)) else {

@@ -73,7 +73,7 @@ impl Executable {
 }
 
 impl Drop for Executable {
-    /// The process may become another program, which knows of no child: what was killed is gone then.
+    /// The process may become another program, which knows of no child: what was killed has gone.
     fn drop(&mut self) {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut child) = left {
