@@ -3,7 +3,7 @@
 use ha_farm::Reason;
 use std::prelude::rust_2024::*;
 
-/// Packets since the plane was opened; all numbers wrap in 584 years at a thousand million a
+/// Packets since the plane was opened, with `bpf` since its maps were made; all numbers wrap in 584 years at a thousand million a
 /// second.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
