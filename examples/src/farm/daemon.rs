@@ -421,7 +421,17 @@ fn run(
     let mac = mac.filter(|_| node.raw.mode == RawMode::Directed);
     let begin = if baton.is_some() { Begin::Adopted } else { Begin::Shut };
     let Chosen { plane, name, why, hash, tick } = choose(node, begin)?;
-    let config = node.config(hash, mac, tick)?;
+    let config = match node.config(hash, mac, tick) {
+        Ok(config) => config,
+        Err(error) => {
+            if begin == Begin::Shut
+                && let Err(error) = plane.remove()
+            {
+                error!(%error, "the filter may be left");
+            }
+            return Err(error.into());
+        }
+    };
     let names = node.names.clone();
     let setup = Setup {
         config,

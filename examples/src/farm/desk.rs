@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ha_core::checker::State;
-use ha_core::control::{
-    Checker, Command, ConfigTexts, Desk, Exit, FarmReport, FarmVerb, Refused, Report,
-};
+use ha_core::control::{Command, ConfigTexts, Desk, Exit, FarmReport, FarmVerb, Refused, Report};
 use ha_core::farm::{Order, View};
 use ha_core::ha_farm::{Reason, Rule};
 use ha_core::http::Source;
@@ -23,6 +20,7 @@ use super::config::FarmNode;
 use super::daemon::PlaneTold;
 use super::plane::hash;
 use super::service::called;
+use crate::node::desk::checkers_of;
 
 /// Who waits to hear why the daemon was not replaced.
 pub(super) type Restart = oneshot::Sender<Refused>;
@@ -96,20 +94,6 @@ impl FarmDesk {
                 now
             }
         }
-    }
-
-    fn checkers_of(&self, module: &str) -> Vec<Checker> {
-        let reports = self.checkers.as_ref().map(|checkers| checkers.report(module));
-        let told = reports.unwrap_or_default().into_iter().map(|report| Checker {
-            name: report.name,
-            up: match report.state {
-                State::Up => Some(true),
-                State::Down => Some(false),
-                State::Off | State::Pending => None,
-            },
-            since: Some(report.age),
-        });
-        told.collect()
     }
 
     /// Whether the file means another thing than what runs, as of the last few seconds.
@@ -201,7 +185,7 @@ impl FarmDesk {
         let counters = self.handle.counters().await.ok()?.ok();
         let node = self.node();
         let services = Self::names(&node, &view);
-        let checkers = self.checkers_of(&node.raw.module);
+        let checkers = checkers_of(self.checkers.as_ref(), &node.raw.module);
         Some(FarmSample {
             module: node.raw.module.clone(),
             ready: view.is_ready(),
@@ -324,7 +308,7 @@ impl Desk for FarmDesk {
             verdict_for: Duration::ZERO,
             up: self.since.elapsed(),
             takeover: node.takeover(),
-            checkers: self.checkers_of(&node.raw.module),
+            checkers: checkers_of(self.checkers.as_ref(), &node.raw.module),
             config_differs: self.differs(),
         };
         report.verdict_for = self.verdict_since(report.verdict()).elapsed();

@@ -255,20 +255,6 @@ impl NodeDesk {
         }
     }
 
-    fn checkers_of(&self, entry: &Entry) -> Vec<Checker> {
-        let reports = self.checkers.as_ref().map(|checkers| checkers.report(&entry.name));
-        let told = reports.unwrap_or_default().into_iter().map(|report| Checker {
-            name: report.name,
-            up: match report.state {
-                State::Up => Some(true),
-                State::Down => Some(false),
-                State::Off | State::Pending => None,
-            },
-            since: Some(report.age),
-        });
-        told.collect()
-    }
-
     fn host_facts(&self, entry: &Entry) -> HostFacts {
         let ordered = *entry.ordered();
         let (start, stop) = entry.told.timed.last();
@@ -361,7 +347,7 @@ impl Desk for NodeDesk {
             service: entry.service.clone(),
             view,
             host: self.host_facts(entry),
-            checkers: self.checkers_of(entry),
+            checkers: checkers_of(self.checkers.as_ref(), &entry.name),
         })
     }
 
@@ -396,7 +382,7 @@ impl Desk for NodeDesk {
                 entry.ordered().maintenance = None;
                 self.watch(entry)
             }
-            Command::Checkers(_) if self.checkers_of(entry).is_empty() => {
+            Command::Checkers(_) if checkers_of(self.checkers.as_ref(), &entry.name).is_empty() => {
                 let text = format!("module {module} has no checkers: there is nothing to suspend");
                 Err(Refused::new(Exit::Usage, text))
             }
@@ -444,4 +430,19 @@ impl Source for NodeDesk {
         render(env!("CARGO_PKG_VERSION"), &samples, &mut page);
         Some(page)
     }
+}
+
+/// What a module's checkers see, for who asks.
+pub(crate) fn checkers_of(checkers: Option<&Checkers>, module: &str) -> Vec<Checker> {
+    let reports = checkers.map(|checkers| checkers.report(module));
+    let told = reports.unwrap_or_default().into_iter().map(|report| Checker {
+        name: report.name,
+        up: match report.state {
+            State::Up => Some(true),
+            State::Down => Some(false),
+            State::Off | State::Pending => None,
+        },
+        since: Some(report.age),
+    });
+    told.collect()
 }

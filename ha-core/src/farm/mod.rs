@@ -327,6 +327,21 @@ impl Farm {
         self.cut();
         self.announce();
         self.due = Deadline::sooner(self.group.deadline(), self.own_deadline(now));
+        self.hold_together();
+    }
+
+    /// What is so after every call, whatever came.
+    fn hold_together(&self) {
+        let takes = self.group.stands_by().is_none();
+        assert!(takes || self.took.iter().flatten().all(|taken| !taken), "F1: it would keep them");
+        assert!(takes || !self.announces, "F9: a switch would send it what it drops");
+        assert!(!takes || self.present.is_some(), "it would take by no table at all");
+        assert!(!takes || self.broken.is_none(), "its kernel does not do what it says");
+        assert!(!takes || self.clash.is_none(), "no filter could tell the two apart");
+        let services = self.rules.rules.len();
+        assert!(self.rules.weights.len() == services, "a service would have no weight");
+        let alike = self.present.as_ref().is_none_or(|it| it.body.accord == self.rules.accord);
+        assert!(alike, "its tables would be read by other rules than they are of");
     }
 
     fn event(&mut self, event: Event) {

@@ -99,40 +99,8 @@ const ETH_P_ALL: u16 = 0x0003;
 /// What is heard: whatever claims one of these addresses. There may be much else on a network, and
 /// a socket for each of many modules.
 fn filter(ips: &[IpAddr]) -> Vec<SockFilter> {
-    let v4 = ips.iter().filter_map(|ip| match ip {
-        IpAddr::V4(ip) => Some(Step::If(ip.to_bits(), "hear")),
-        IpAddr::V6(_) => None,
-    });
-    // The last four bytes of sixteen: what is heard in vain is read with care.
-    let v6 = ips.iter().filter_map(|ip| match ip {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(ip) => Some(Step::If((ip.to_bits() & u128::from(u32::MAX)) as u32, "hear")),
-    });
-    let mut steps = vec![
-        // `SKF_AD_PKTTYPE`, `PACKET_OUTGOING`.
-        Step::Load(Size::Four, ANCILLARY + 4),
-        Step::If(4, "ignore"),
-        // `SKF_AD_VLAN_TAG_PRESENT`.
-        Step::Load(Size::Four, ANCILLARY + 48),
-        Step::If(0, "untagged"),
-        Step::Go("ignore"),
-        Step::Label("untagged"),
-        Step::Load(Size::Two, ETHERTYPE),
-        Step::If(0x0806, "ARP"),
-        Step::If(0x86dd, "IPv6"),
-        Step::Go("ignore"),
-        Step::Label("ARP"),
-        Step::Load(Size::Four, ARP_SENDER),
-    ];
-    steps.extend(v4);
-    steps.extend([
-        Step::Go("ignore"),
-        Step::Label("IPv6"),
-        Step::Load(Size::One, NEXT_HEADER),
-        Step::If(58, "ICMPv6"),
-        Step::Go("ignore"),
-        Step::Label("ICMPv6"),
-        Step::Load(Size::One, ICMP_TYPE),
+    let arp = vec![Step::Load(Size::Four, ARP_SENDER)];
+    let discovery = vec![
         Step::If(135, "solicitation"),
         Step::If(136, "advertisement"),
         Step::Go("ignore"),
@@ -142,19 +110,31 @@ fn filter(ips: &[IpAddr]) -> Vec<SockFilter> {
         Step::Label("advertisement"),
         Step::Load(Size::Four, NEIGHBOR_TARGET + 12),
         Step::Label("compare"),
-    ]);
-    steps.extend(v6);
-    steps.extend([
-        Step::Label("ignore"),
-        Step::Hear(0),
-        Step::Label("hear"),
-        Step::Hear(Frames::BYTES_MAX),
-    ]);
-    program(&steps)
+    ];
+    hear(ips, arp, discovery)
 }
 
 /// What is heard by who answers: whatever asks for one of these addresses.
 fn questions(ips: &[IpAddr]) -> Vec<SockFilter> {
+    let arp = vec![
+        Step::Load(Size::Two, ARP_OPERATION),
+        Step::If(1, "request"),
+        Step::Go("ignore"),
+        Step::Label("request"),
+        Step::Load(Size::Four, ARP_TARGET),
+    ];
+    let discovery = vec![
+        Step::If(135, "solicitation"),
+        Step::Go("ignore"),
+        Step::Label("solicitation"),
+        Step::Load(Size::Four, NEIGHBOR_TARGET + 12),
+    ];
+    hear(ips, arp, discovery)
+}
+
+/// Hears untagged frames that come in and are about one of these addresses: `arp` loads that of an
+/// ARP frame, `discovery`, behind the type of an `ICMPv6` message, the end of that of another one.
+fn hear(ips: &[IpAddr], arp: Vec<Step>, discovery: Vec<Step>) -> Vec<SockFilter> {
     let v4 = ips.iter().filter_map(|ip| match ip {
         IpAddr::V4(ip) => Some(Step::If(ip.to_bits(), "hear")),
         IpAddr::V6(_) => None,
@@ -178,12 +158,8 @@ fn questions(ips: &[IpAddr]) -> Vec<SockFilter> {
         Step::If(0x86dd, "IPv6"),
         Step::Go("ignore"),
         Step::Label("ARP"),
-        Step::Load(Size::Two, ARP_OPERATION),
-        Step::If(1, "request"),
-        Step::Go("ignore"),
-        Step::Label("request"),
-        Step::Load(Size::Four, ARP_TARGET),
     ];
+    steps.extend(arp);
     steps.extend(v4);
     steps.extend([
         Step::Go("ignore"),
@@ -193,11 +169,8 @@ fn questions(ips: &[IpAddr]) -> Vec<SockFilter> {
         Step::Go("ignore"),
         Step::Label("ICMPv6"),
         Step::Load(Size::One, ICMP_TYPE),
-        Step::If(135, "solicitation"),
-        Step::Go("ignore"),
-        Step::Label("solicitation"),
-        Step::Load(Size::Four, NEIGHBOR_TARGET + 12),
     ]);
+    steps.extend(discovery);
     steps.extend(v6);
     steps.extend([
         Step::Label("ignore"),

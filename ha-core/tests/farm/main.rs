@@ -3,7 +3,7 @@
 
 mod accord;
 mod changes;
-mod fresh;
+mod faults;
 mod merge;
 mod rig;
 mod succession;

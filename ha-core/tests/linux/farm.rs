@@ -9,7 +9,9 @@ use std::time::Duration;
 use ha_core::driver::{Clock, HostError};
 use ha_core::farm::{Config, Identity, Isolated, Order, Policy, Timing};
 use ha_core::ha_farm::{Buckets, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
-use ha_core::linux::farm::{Application, Handle, Link, OrderError, Running, Setup, start};
+use ha_core::linux::farm::{
+    Application, Handle, Link, OrderError, Running, Setup, StartError, resume, start,
+};
 use ha_core::linux::plane::Memory;
 use ha_core::proto::{ClusterId, ModuleId, NodeId};
 use ha_core::raw::Key;
@@ -73,6 +75,23 @@ fn links_that_name_a_stranger_or_leave_a_member_out_are_refused() {
     let mut setup = farm.setup(0);
     setup.links.clear();
     assert!(start(setup).is_err(), "no link at all");
+}
+
+/// Its application runs, and its addresses are set.
+#[test]
+fn a_process_that_cannot_go_on_leaves_a_filter_that_is_shut() {
+    let mut farm = Farm::start(2);
+    assert!(farm.until(&[128]), "{:?}", farm.shares());
+    let baton = farm.members[0].take().unwrap().hand_over(SOON).unwrap();
+    let mut setup = farm.setup(0);
+    // RFC 5737: nobody's.
+    setup.links[0].local.set_ip("192.0.2.9".parse().unwrap());
+    let refused = resume(setup, &baton).unwrap_err();
+    assert!(matches!(refused, StartError::NotHere { link: 0, .. }), "{refused}");
+    let written = farm.planes[0].written();
+    assert!(written.filter.is_some(), "the kernel would answer for what is another one's");
+    assert_eq!(written.until, ha_core::proto::Instant::ZERO);
+    assert_eq!(farm.calls(0), ["start"]);
 }
 
 struct Farm {

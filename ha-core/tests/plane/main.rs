@@ -5,8 +5,8 @@
 mod differential;
 mod farm;
 mod frames;
-mod fresh;
 mod held;
+mod leftovers;
 mod members;
 mod nft;
 mod refused;

@@ -431,6 +431,24 @@ impl Group {
         self.own.push_back(id);
     }
 
+    /// What is so after every fact, whatever came.
+    fn hold_together(&self) {
+        let takes = self.stands.is_none();
+        let view = self.view.as_ref();
+        let member = view.is_some_and(|view| view.members.contains_key(&self.config.me));
+        assert!(!takes || member, "F2: it would take in a view that leaves it out");
+        assert!(takes || self.lease.is_none(), "F5: the next beat would extend what has ended");
+        assert!(takes || !self.full, "F2: it would say that it takes all, and takes nothing");
+        assert!(!takes || self.is_fit(), "the others make the next view without it");
+        let lease = self.lease.map(|until| until.saturating_since(self.now));
+        assert!(lease.is_none_or(|left| left <= self.config.lease), "F5: longer than F");
+        let seen = view.is_none_or(|view| view.id.counter <= self.highest);
+        assert!(seen, "F4: its next view would be below the one that it is at");
+        assert!(self.own.len() <= Self::OWN_MAX, "what it remembers must not grow");
+        assert!(self.barren.len() <= Self::BARREN_MAX + 1, "nor what it cannot get");
+        assert!(!self.peers.contains_key(&self.config.me), "it would wait for its own beats");
+    }
+
     fn soonest(&self, now: Instant) -> Option<Deadline> {
         let after = |at: Instant, why| (at > now).then_some(Deadline { at, why });
         let timeout = self.config.timeout();
@@ -471,6 +489,7 @@ impl Machine for Group {
         self.route(now, input, out);
         self.conclude(now, out);
         self.due = self.soonest(now);
+        self.hold_together();
     }
 
     fn deadline(&self) -> Option<Deadline> {

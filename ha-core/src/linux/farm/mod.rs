@@ -189,7 +189,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
 /// shut, and all begins anew as with [`start`].
 ///
 /// # Errors
-/// As [`start`]. The application still runs then, if it did.
+/// As [`start`], but the filter is shut and stays: the application still runs then, if it did.
 pub fn resume(setup: Setup, baton: &Baton) -> Result<Running, StartError> {
     run(setup, Some(baton))
 }
@@ -199,8 +199,13 @@ fn run(mut setup: Setup, baton: Option<&Baton>) -> Result<Running, StartError> {
         match prepare(&mut setup, baton) {
             Ok(ready) => ready,
             Err(error) => {
-                if let Err(error) = setup.plane.remove() {
-                    error!(%error, "the filter may be left");
+                // Before an application that runs, and addresses that are set, a filter stays.
+                let closed = match baton {
+                    Some(_) => setup.plane.lease(ha_proto::Instant::ZERO),
+                    None => setup.plane.remove(),
+                };
+                if let Err(error) = closed {
+                    error!(%error, "the filter may be left as it was");
                 }
                 return Err(error);
             }

@@ -83,7 +83,7 @@ impl Nft {
     }
 
     /// Somebody flushed all rules, as a firewall that is loaded anew does: makes the table again,
-    /// and what filtered last, shut. `false` where the table is there.
+    /// and what filtered last, shut. `false` where that is not so, or cannot be.
     fn recover(&mut self) -> Result<bool, PlaneError> {
         if tables(&self.settings.module)?.contains(&self.table) {
             return Ok(false);
@@ -91,10 +91,10 @@ impl Nft {
         warn!(table = self.table, "somebody deleted the filter: it is made again");
         self.table = make(&mut self.wire, &self.settings.module)?;
         (self.plan, self.adopted, self.next) = (None, None, 0);
-        if let Some(filter) = self.last.take() {
-            self.put(&filter)?;
-            self.last = Some(filter);
-        }
+        // Just adopted: what filtered is not known, and whoever writes is to hear that.
+        let Some(filter) = self.last.take() else { return Ok(false) };
+        self.put(&filter)?;
+        self.last = Some(filter);
         Ok(true)
     }
 

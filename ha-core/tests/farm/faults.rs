@@ -1,4 +1,4 @@
-//! What a reader with fresh eyes found: each is red until it is mended.
+//! What a host, an operator or another member does wrong: the farm serves on with what agrees.
 
 use ha_core::farm::{Config, Farm, Order, Timing};
 use ha_core::proto::Boot;
@@ -101,7 +101,7 @@ fn members_of_other_intervals_do_not_take_one_bucket_twice() {
     assert_eq!(twice, 0, "of 3,000 looks: {}", rig.show());
 }
 
-/// As in `ha-heartbeat/tests/group/fresh.rs`, from the start: 0 and 1 are a farm, 2 hears only 0 of
+/// As in `ha-heartbeat/tests/group/unobtainable.rs`, from the start: 0 and 1 are a farm, 2 hears only 0 of
 /// them and follows, 3 serves alone. 2 and 3 find each other, then 0 and 1 die.
 #[test]
 fn who_followed_a_view_of_the_dead_goes_on_with_others() {

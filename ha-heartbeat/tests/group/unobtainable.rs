@@ -1,4 +1,4 @@
-//! What a reader with fresh eyes found: each is red until it is mended.
+//! Views whose tables nobody gives.
 
 use bytes::Bytes;
 use ha_heartbeat::group::{Group, Input, Output, Said, State};

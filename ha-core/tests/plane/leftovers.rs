@@ -1,4 +1,5 @@
-//! What a reader with fresh eyes found: each is red until it is mended.
+//! What others leave behind or take away: a killed daemon, another farm, a firewall, and a file that
+//! was copied from another machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -103,7 +104,7 @@ fn a_member_whose_own_address_is_not_this_machines_serves_nothing() {
 #[test]
 fn a_firewall_that_is_loaded_anew_does_not_silence_a_member() {
     let Some(mut stage) = Stage::new("flush_ruleset") else { return };
-    let module = format!("fresh-{}", process::id());
+    let module = format!("leftovers-{}", process::id());
     let interface = stage.server.interface(&stage.bridge);
     let settings = nft::Settings { module, interfaces: vec![interface.clone()] };
     let plane = stage.server.inside(|| Nft::open(settings)).unwrap().unwrap();
@@ -160,7 +161,7 @@ impl Stage {
             }
         });
         client.pin_neighbour(vip, ha_lab::Mac(mac.0), &bridge).unwrap();
-        let modules = vec![format!("fresh-{}-{test}-one", process::id())];
+        let modules = vec![format!("leftovers-{}-{test}-one", process::id())];
         Some(Self { lab: Some(lab), bridge, server, client, vip, modules })
     }
 
