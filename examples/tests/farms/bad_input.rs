@@ -8,7 +8,7 @@ use std::process::Command;
 use ha_lab::{Process, within};
 
 use crate::SOON;
-use crate::rig::{CALM, Rig};
+use crate::rig::{CALM, Rig, kept};
 
 /// The one line that a daemon ends with, its place in a folder of this test left out, and its code.
 fn refusal(rig: &Rig, daemon: &Process) -> (i32, String) {
@@ -190,24 +190,34 @@ fn other_rules_and_keys_are_left_out_and_the_rest_serves_on() {
 }
 
 #[test]
-fn a_second_farm_of_this_machine_on_one_address_is_refused() {
+fn a_second_farm_of_this_machine_with_its_address_or_its_name_is_refused() {
     let Some(mut rig) = Rig::new("farm_vip", 2) else { return };
     rig.configure(CALM, "");
     rig.start_all();
-    // Another farm: other names, ports, folders, the same address.
+    rig.until_serve(&[0, 1]);
+    let mut open = rig.connect(20);
+    // Another farm: other ports and folders.
     let folder = rig.nodes[0].folder().display().to_string();
     let text = rig.text(0, "id = 7\n", "").replace(":7500", ":7600");
-    let text = text.replace(&rig.module(0), &format!("{}2", rig.module(0)));
     let text = text.replace(&format!("\"{folder}/"), &format!("\"{folder}/second-"));
-    let file = rig.lab.folder().join("second.toml");
-    fs::write(&file, text).unwrap();
-    let program = env!("CARGO_BIN_EXE_farm-node");
-    let daemon = rig.hosts[0].spawn(program, |it| it.arg("--config").arg(&file)).unwrap();
-    let (code, said) = refusal(&rig, &daemon);
-    assert_ne!(code, 0);
-    assert!(said.contains("is the virtual address of another farm on this machine"), "{said}");
+    // With another name and the same address; with another address and the same name, by which the
+    // filter in the kernel is found again.
+    let renamed = text.replace(&rig.module(0), &format!("{}2", rig.module(0)));
+    let moved = text.replace(&rig.vip().to_string(), "198.18.9.9");
+    for (text, line) in [
+        (renamed, "is the virtual address of another farm on this machine"),
+        (moved, "another daemon of this machine has it: give each farm its own name"),
+    ] {
+        let file = rig.lab.folder().join("second.toml");
+        fs::write(&file, text).unwrap();
+        let program = env!("CARGO_BIN_EXE_farm-node");
+        let daemon = rig.hosts[0].spawn(program, |it| it.arg("--config").arg(&file)).unwrap();
+        let (code, said) = refusal(&rig, &daemon);
+        assert_ne!(code, 0);
+        assert!(said.contains(line), "{said}");
+    }
+    assert_eq!(kept(&mut open), 20, "its filter is as it was");
     rig.until_serve(&[0, 1]);
-    rig.connect(20);
 }
 
 #[test]
