@@ -277,6 +277,14 @@ fn errors_name_file_line_and_field() {
             "/f/ha-node.toml:9: both nodes are called \"db\": set peer_name",
         ),
         (
+            complaint("name = \"data base\"\n", WEB),
+            "/f/ha-node.toml:8: name \"data base\" must have 1 to 64 bytes without blanks",
+        ),
+        (
+            complaint(&format!("peer_name = \"{}\"\n", "n".repeat(65)), WEB),
+            "/f/ha-node.toml:8: peer_name \"nnn",
+        ),
+        (
             complaint("log_bytes = 1\n", WEB),
             "/f/ha-node.toml:8: log_bytes is 1: it must be 4096 to",
         ),

@@ -296,23 +296,91 @@ fn lives(pid: u32) -> bool {
 fn an_order_of_the_daemon_before_is_not_taken_for_another() {
     let Some(mut rig) = Rig::new() else { return };
     serve(&mut rig);
-    let ha = |words: &[&str]| {
-        let mut ha = Command::new(env!("CARGO_BIN_EXE_ha"));
-        ha.arg("--socket").arg(rig.path("run/control.sock")).args(words).stdin(Stdio::null());
-        let Output { status, stdout, .. } = ha.output().unwrap();
-        (status.code(), String::from_utf8(stdout).unwrap())
-    };
     let number = || {
-        let (code, said) = ha(&["failover", "off", "--json"]);
+        let (code, said) = ha(&rig, &["failover", "off", "--json"]);
         assert_eq!(code, Some(0), "{said}");
         let digits = said.split("\"id\":").nth(1).unwrap().split(',').next().unwrap();
         digits.to_owned()
     };
     let given = number();
-    assert_eq!(ha(&["op", &given]).0, Some(0));
+    assert_eq!(ha(&rig, &["op", &given]).0, Some(0));
     rig.signal(Signal::HUP);
     let log = || fs::read_to_string(rig.path("log.txt")).unwrap_or_default();
     wait("the next program", || log().matches("the node is up").count() == 2);
     assert_ne!(number(), given);
-    assert_eq!(ha(&["op", &given]).0, Some(64), "it is forgotten, and no other is told of");
+    assert_eq!(ha(&rig, &["op", &given]).0, Some(64), "it is forgotten, and no other is told of");
+}
+
+/// What `ha` ends with, and says.
+fn ha(rig: &Rig, words: &[&str]) -> (Option<i32>, String) {
+    let mut ha = Command::new(env!("CARGO_BIN_EXE_ha"));
+    ha.arg("--socket").arg(rig.path("run/control.sock")).args(words).stdin(Stdio::null());
+    let Output { status, stdout, stderr } = ha.output().unwrap();
+    (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
+}
+
+/// Gives the module more time to stop.
+fn change(rig: &Rig, from: &str, to: &str) {
+    let file = rig.path("ha-node.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(
+        file,
+        text.replace(&format!("stop_timeout = \"{from}\""), &format!("stop_timeout = \"{to}\"")),
+    )
+    .unwrap();
+}
+
+#[test]
+fn an_order_to_reload_returns_when_the_next_program_runs_the_new_files() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.script("start_prim", "echo again >> starts");
+    serve(&mut rig);
+    let starts = || fs::read_to_string(rig.path("web/starts")).unwrap();
+    let before = starts();
+    change(&rig, "1s", "3s");
+    let (code, said) = ha(&rig, &["reload"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("the files are in force; services ran on; "), "{said}");
+    let (code, shown) = ha(&rig, &["config", "show"]);
+    assert!(code == Some(0) && shown.contains("stop_timeout = \"3s\""), "{shown}");
+    assert_eq!(starts(), before);
+    assert_eq!(ha(&rig, &["reload"]), (Some(0), "the files say what runs: nothing to do\n".into()));
+}
+
+#[test]
+fn an_order_to_reload_that_cannot_be_now_says_so() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.script("start_prim", "touch began; while [ -e hold ]; do sleep 0.01; done");
+    serve(&mut rig);
+    fs::write(rig.path("web/hold"), "").unwrap();
+    fs::remove_file(rig.path("web/began")).unwrap();
+    order(&rig, &["restart", "--yes"]);
+    wait("a start", || rig.path("web/began").exists());
+    change(&rig, "1s", "3s");
+    let (code, said) = ha(&rig, &["reload"]);
+    assert_eq!(code, Some(75), "{said}");
+    assert!(said.starts_with("ha: module web: not reloaded now: "), "{said}");
+    fs::remove_file(rig.path("web/hold")).unwrap();
+    wait("the next program", || ha(&rig, &["reload"]).0 == Some(0));
+}
+
+/// Whoever is to start it again is of the program that ends.
+#[test]
+fn what_is_stopped_to_be_started_is_started_by_the_next_program() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.script("start_prim", "echo again >> starts");
+    rig.script("stop_prim", "touch stops; while [ -e hold ]; do sleep 0.01; done");
+    serve(&mut rig);
+    let starts = || fs::read_to_string(rig.path("web/starts")).unwrap().lines().count();
+    let before = starts();
+    fs::write(rig.path("web/hold"), "").unwrap();
+    order(&rig, &["stopstart", "--yes", "--force"]);
+    wait("a stop", || rig.path("web/stops").exists());
+    // It waits for the stop, and hands over the moment that this is done.
+    rig.signal(Signal::HUP);
+    wait("a reload", || said(&rig, "a reload: "));
+    fs::remove_file(rig.path("web/hold")).unwrap();
+    let log = || fs::read_to_string(rig.path("log.txt")).unwrap_or_default();
+    wait("the next program", || log().matches("the node is up").count() == 2);
+    wait("a start", || starts() == before + 1);
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ha_core::control::protocol::{Reply, Request};
+use ha_core::control::protocol::{Finding, Reply, Request};
 use ha_core::control::{Exit, ModuleStatus};
 use ha_core::driver::Driver;
 use ha_core::linux::cgroup::Cgroup;
@@ -67,14 +67,33 @@ pub(super) fn run(at: &At<'_>, config: &Path) -> End {
             found.push(Found::Weak(refused.text, "systemctl enable --now ha-node".into()));
         }
     }
-    let bad = found.iter().any(|it| matches!(it, Found::Bad(..)));
-    for it in &found {
-        Output::line(&it.line());
+    tell(at, &found)
+}
+
+/// Prints what was found; failed when anything is bad.
+fn tell(at: &At<'_>, found: &[Found]) -> End {
+    for it in found {
+        if at.output.json {
+            Output::json(&Reply::Found(it.finding()));
+        } else {
+            Output::line(&it.line());
+        }
     }
+    let bad = found.iter().any(|it| matches!(it, Found::Bad(..)));
     End::Exit(if bad { Exit::Failed } else { Exit::Done })
 }
 
 impl Found {
+    fn finding(&self) -> Finding {
+        let (level, what, mend) = match self {
+            Self::Fine(what) => ("ok", what, None),
+            Self::Bad(what, mend) => ("bad", what, Some(mend)),
+            Self::Weak(what, mend) => ("weak", what, Some(mend)),
+            Self::Skipped(why) => ("skipped", why, None),
+        };
+        Finding { level: level.into(), what: what.clone(), mend: mend.cloned() }
+    }
+
     fn line(&self) -> String {
         match self {
             Self::Fine(what) => format!("ok    {what}"),

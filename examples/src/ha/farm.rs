@@ -66,11 +66,7 @@ pub(super) fn give(at: &At<'_>, verb: FarmVerb, how: Confirm) -> Result<End, Ref
         Ok(None) => return Err(Refused::new(Exit::Unavailable, "the daemon has ended")),
         Err(refused) => return Err(refused),
     };
-    if at.output.json {
-        Output::json(&Reply::Said(said));
-    } else {
-        Output::line(&said);
-    }
+    at.output.say(said);
     Ok(End::Exit(Exit::Done))
 }
 

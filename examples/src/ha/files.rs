@@ -41,7 +41,7 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
     match action {
         Config::Check { file } if is_farm(file) => {
             let node = farm(file)?;
-            Output::line(&format!("{}: fine: {}", file.display(), node.raw.module));
+            at.output.say(format!("{}: fine: {}", file.display(), node.raw.module));
             if let Err(error) = Driver::check_key(&node.key) {
                 Output::note(&format!("ha: a daemon could not run it on this machine: {error}"));
                 return Ok(End::Exit(Exit::Config));
@@ -50,7 +50,7 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
         Config::Check { file } => {
             let node = node(file)?;
             let modules: Vec<&str> = node.modules.iter().map(|it| &*it.name).collect();
-            Output::line(&format!("{}: fine: {}", file.display(), modules.join(", ")));
+            at.output.say(format!("{}: fine: {}", file.display(), modules.join(", ")));
             if let Err(error) = check(&node, Open::Unknown) {
                 Output::note(&format!("ha: a daemon could not run it on this machine: {error}"));
                 return Ok(End::Exit(Exit::Config));
@@ -60,7 +60,7 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
             let file = file.as_deref().unwrap_or(Path::new(effective::DEFAULT));
             let text =
                 if is_farm(file) { farm_effective(&farm(file)?) } else { effective(&node(file)?) };
-            Output::line(text.trim_end());
+            at.output.say(text.trim_end().into());
         }
         Config::Show { effective: false, file: Some(file) } => {
             if is_farm(file) {
@@ -69,7 +69,7 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
                 drop(node(file)?);
             }
             let text = fs::read_to_string(file).map_err(|error| failed(file, &error))?;
-            Output::line(text.trim_end());
+            at.output.say(text.trim_end().into());
         }
         Config::Show { effective: false, file: None } => {
             let answer = ask::once(at.socket, &Request::Config)?;
@@ -88,7 +88,7 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
 }
 
 /// 32 random bytes as 64 digits, in a new file that only its owner reads.
-pub(super) fn keygen(file: &Path) -> Result<End, Refused> {
+pub(super) fn keygen(at: &At<'_>, file: &Path) -> Result<End, Refused> {
     let mut bytes = [0; 32];
     let random = File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut bytes));
     random.map_err(|error| failed(Path::new("/dev/urandom"), &error))?;
@@ -110,12 +110,12 @@ pub(super) fn keygen(file: &Path) -> Result<End, Refused> {
         let _ = fs::remove_file(file);
         return Err(failed(file, &error));
     }
-    Output::line(&format!("{}: copy it to all other nodes, and to the witness", file.display()));
+    at.output.say(format!("{}: copy it to all other nodes, and to the witness", file.display()));
     Ok(End::Exit(Exit::Done))
 }
 
 /// What lies beside the modules' logs.
-pub(super) fn set_aside(config: &Path, module: Option<&str>) -> Result<End, Refused> {
+pub(super) fn set_aside(at: &At<'_>, config: &Path, module: Option<&str>) -> Result<End, Refused> {
     let node = node(config)?;
     let known: Vec<&str> = node.modules.iter().map(|it| &*it.name).collect();
     if let Some(wanted) = module.filter(|wanted| !known.contains(wanted)) {
@@ -126,12 +126,12 @@ pub(super) fn set_aside(config: &Path, module: Option<&str>) -> Result<End, Refu
     for name in known.into_iter().filter(|name| module.is_none_or(|wanted| wanted == *name)) {
         let home = node.raw.state.join(name);
         for line in kept(&home).map_err(|error| failed(&home, &error))? {
-            Output::line(&format!("{name}  {line}"));
+            at.output.say(format!("{name}  {line}"));
             any = true;
         }
     }
     if !any {
-        Output::line("nothing is kept aside");
+        at.output.say("nothing is kept aside".into());
     }
     Ok(End::Exit(Exit::Done))
 }
@@ -167,11 +167,11 @@ fn size(folder: &Path) -> io::Result<u64> {
     fs::read_dir(folder)?.try_fold(0, |sum, file| Ok(sum + file?.metadata()?.len()))
 }
 
-pub(super) fn man(folder: &Path) -> Result<End, Refused> {
+pub(super) fn man(at: &At<'_>, folder: &Path) -> Result<End, Refused> {
     let made =
         fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Ha::command(), folder));
     made.map_err(|error| failed(folder, &error))?;
-    Output::line(&format!("{}: written", folder.display()));
+    at.output.say(format!("{}: written", folder.display()));
     Ok(End::Exit(Exit::Done))
 }
 

@@ -10,6 +10,7 @@ pub mod farm;
 mod files;
 mod order;
 mod output;
+mod reload;
 pub mod run;
 mod see;
 pub mod show;

@@ -31,6 +31,11 @@ impl Output {
         Self::line(&json(reply));
     }
 
+    /// A line for people, in JSON where that is wanted.
+    pub(super) fn say(self, text: String) {
+        if self.json { Self::json(&Reply::Said(text)) } else { Self::line(&text) }
+    }
+
     /// One line of text. A pipe that is closed ends the program quietly, as others do.
     pub(super) fn line(text: &str) {
         let mut out = io::stdout().lock();

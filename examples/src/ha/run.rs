@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use ha_core::control::protocol::{Reply, Request, Verb as Ordered};
+use ha_core::control::protocol::{Reply, Verb as Ordered};
 use ha_core::control::{Exit, FarmVerb, Refused};
 
 use super::args::{Confirm, Gate, Ha, OfFarm, Switch, Verb};
 use super::order::Order;
 use super::output::Output;
-use super::{ask, doctor, farm, files, see};
+use super::{ask, doctor, farm, files, reload, see};
 
 /// What a command ended with: a code of OPERATIONS, or one of a predicate's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,21 +108,13 @@ fn obey(at: &At<'_>, verb: &Verb) -> Result<End, Refused> {
         }
         Verb::Farm(verb) => of_farm(at, verb),
         Verb::Op { id } => super::order::attach(at, *id),
-        Verb::Reload => match ask::once(at.socket, &Request::Reload)? {
-            Reply::Said(said) => {
-                if at.output.json {
-                    Output::json(&Reply::Said(said));
-                } else {
-                    Output::line(&said);
-                }
-                Ok(End::Exit(Exit::Done))
-            }
-            other => Err(ask::strange(&other)),
-        },
+        Verb::Reload => reload::reload(at),
         Verb::Doctor { config } => Ok(doctor::run(at, config)),
         Verb::Config { action } => files::config(at, action),
-        Verb::Keygen { file } => files::keygen(file),
-        Verb::SetAside { config, name } => files::set_aside(config, name.as_deref().or(at.module)),
+        Verb::Keygen { file } => files::keygen(at, file),
+        Verb::SetAside { config, name } => {
+            files::set_aside(at, config, name.as_deref().or(at.module))
+        }
         Verb::Completions { shell } => {
             // Whoever reads may stop in the middle, which the generator takes for a fault of its own.
             let mut script = Vec::new();
@@ -130,7 +122,7 @@ fn obey(at: &At<'_>, verb: &Verb) -> Result<End, Refused> {
             Output::line(String::from_utf8_lossy(&script).trim_end());
             Ok(End::Exit(Exit::Done))
         }
-        Verb::Man { folder } => files::man(folder),
+        Verb::Man { folder } => files::man(at, folder),
     }
 }
 

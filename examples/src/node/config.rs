@@ -39,7 +39,8 @@ pub struct RawNode {
     pub node: u8,
     /// The other node: 0 to 127.
     pub peer: u8,
-    /// How this node is called, for people and scripts. Default: the machine's host name.
+    /// How this node is called, for people and scripts: 1 to 64 bytes without blanks. Default: the
+    /// machine's host name.
     #[serde(default)]
     pub name: Option<String>,
     /// The networks that both share, 1 to 8, in the same order on both; better two that fail
@@ -111,7 +112,7 @@ pub struct RawNode {
     /// service that lost its right to run cannot be killed. Default: none.
     #[serde(default)]
     pub watchdog: Option<PathBuf>,
-    /// How the other node is called; default `node` and its number.
+    /// How the other node is called, likewise; default `node` and its number.
     #[serde(default)]
     pub peer_name: Option<String>,
     /// Health and metrics over HTTP, if the section is there.
@@ -383,6 +384,13 @@ impl Node {
             Texts { main: main.text.clone(), modules: more.into_iter().filter_map(kept).collect() };
         let node = Self { raw, name, modules, hook, texts };
         let names = node.names();
+        for (field, name) in [("name", &names.me), ("peer_name", &names.peer)] {
+            let plain = name.chars().all(|c| !c.is_whitespace() && !c.is_control());
+            if !plain || !(1..=NODE_NAME_MAX).contains(&name.len()) {
+                let what = format!("{field} {name:?} must have 1 to 64 bytes without blanks");
+                return Err(main.error(&[field], &what));
+            }
+        }
         if names.me == names.peer {
             // `ha prim --keep NODE` would keep the wrong data.
             let what = format!("both nodes are called {:?}: set peer_name", names.me);
@@ -655,6 +663,8 @@ const fn yes() -> bool {
 const OF_A_MODULE: [&str; 2] = ["default_prim", "alone_after"];
 /// A folder is named after it, and a group, and a socket, whose paths have 108 bytes.
 const NAME_MAX: usize = 32;
+/// The longest host name of Linux: one that is longer fits into no line of a status.
+const NODE_NAME_MAX: usize = 64;
 /// A few lines must fit.
 const LOG_BYTES_MIN: u64 = 4 << 10;
 const LOG_BYTES_MAX: u64 = 1 << 30;

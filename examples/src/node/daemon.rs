@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use ha_core::control::{EventLog, Server, ServerError};
+use ha_core::control::{EventLog, Exit, Refused, Server, ServerError};
 use ha_core::driver::{Clock, Driver, Failure, NotHandedOver, Running, StartError};
 use ha_core::http;
 use ha_core::linux::checkers::{self, Checkers, CheckersError, Watched};
@@ -22,6 +22,7 @@ use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
@@ -74,10 +75,11 @@ impl Open {
 }
 
 /// What somebody asks the daemon itself to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Request {
-    /// To go on with what the files say now.
-    Reload,
+    /// To go on with what the files say now. Told why not if it cannot be now; dropped at the end
+    /// of this program.
+    Reload(oneshot::Sender<Refused>),
 }
 
 /// Why a daemon does not run. Nothing of it is left behind.
@@ -190,7 +192,7 @@ impl Daemon {
             match next {
                 Next::Ended => return Ok(self.parts.running.wait()?),
                 Next::Stop => break,
-                Next::HandOver => self = self.replace()?,
+                Next::HandOver(asked) => self = self.replace(asked)?,
             }
         }
         info!("told to end: the modules stop, those with a ready secondary hand over");
@@ -207,16 +209,18 @@ impl Daemon {
     }
 
     /// Goes on as the program and the files that are there now, in this same process: the services
-    /// run on, and nobody else notices. Gives the daemon back where that cannot be now.
+    /// run on, and nobody else notices. Gives the daemon back, and tells who asked, where that
+    /// cannot be now.
     ///
     /// # Errors
     /// [`DaemonError`]: nothing runs any more, or the guardians and the lifetimes of the addresses
     /// see to its end.
-    fn replace(self) -> Result<Self, DaemonError> {
+    fn replace(self, asked: Option<oneshot::Sender<Refused>>) -> Result<Self, DaemonError> {
         let Self { runtime, mut signals, parts } = self;
         let Parts { running, desk, requests, systemd, patience, open } = parts;
         let timing = desk.node.modules.first().expect("a node has modules").node.config.timing();
         systemd.reloading();
+        info!("a reload: it hands over once no module is in the middle of something");
         match running.hand_over(timing.timeout / 3) {
             Ok(()) => {
                 info!("handed over: the next program goes on");
@@ -245,6 +249,13 @@ impl Daemon {
             Err(NotHandedOver::Ended(failure)) => Err(failure.into()),
             Err(NotHandedOver::Unready { running, module, why }) => {
                 warn!(module = module.0, %why, "not reloaded now: order it again");
+                if let Some(asked) = asked {
+                    let found = desk.modules.iter().find(|entry| entry.handle.module() == module);
+                    let name = found.map_or("", |entry| &entry.name);
+                    let text = format!("module {name}: not reloaded now: {why}: order it again");
+                    // Who asked may have gone.
+                    let _ = asked.send(Refused::new(Exit::Busy, text));
+                }
                 systemd.ready("a reload waits for what is under way: order it again");
                 let parts = Parts { running, desk, requests, systemd, patience, open };
                 Ok(Self { runtime, signals, parts })
@@ -307,14 +318,14 @@ impl Parts {
 }
 
 /// Why the daemon does not go on as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Next {
     /// The driver has ended by itself.
     Ended,
     /// It is told to end.
     Stop,
-    /// The next program is to go on.
-    HandOver,
+    /// The next program is to go on; who asked for it.
+    HandOver(Option<oneshot::Sender<Refused>>),
 }
 
 /// Works until something else is to be done.
@@ -342,7 +353,7 @@ async fn work(
                 Told::End => return Next::Stop,
                 // Also for a new program that is there, though the files are as they were.
                 Told::Reload => match desk.may_reload() {
-                    Ok(_) => return Next::HandOver,
+                    Ok(_) => return Next::HandOver(None),
                     Err(refused) => {
                         warn!(why = refused.text, "not reloaded: all goes on as it was");
                         // Or who asked by it would wait for the end of a reload.
@@ -351,9 +362,10 @@ async fn work(
                     }
                 },
             },
-            Some(Request::Reload) = requests.recv() => return Next::HandOver,
+            Some(Request::Reload(asked)) = requests.recv() => return Next::HandOver(Some(asked)),
             _ = second.tick() => {
                 desk.end_maintenance().await;
+                desk.start_again().await;
                 desk.look().await;
             }
         }

@@ -14,13 +14,14 @@ use ha_core::linux::VipsSeen;
 use ha_core::linux::checkers::Checkers;
 use ha_core::linux::scripts::Runs;
 use ha_core::metrics::{Sample, render};
-use ha_core::proto::{Instant, ModuleId};
+use ha_core::proto::{Instant, ModuleId, Role};
 use ha_core::tally::Exposure;
 use ha_core::verdict::{Facts, HostFacts, Names, judge};
 use ha_core::{Counters, Order, View};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
-use tracing::warn;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
 
 use super::check::{Open, check};
 use super::config::Node;
@@ -68,13 +69,25 @@ pub struct Ordered {
     failover: Option<bool>,
     /// Checkers are suspended, by an order of their own.
     suspended: bool,
+    /// It is stopped only to be started again, and has not been: by whom.
+    starter: Option<Starter>,
+}
+
+/// Who starts a module again once it has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Starter {
+    /// The control socket's server, for whoever waits there.
+    Server,
+    /// The daemon, since that server was of the process before.
+    Daemon,
 }
 
 impl Ordered {
     /// What it was, as the process before wrote it down.
     fn resume(kept: &Kept) -> Self {
         let maintenance = kept.maintenance.map(Instant::from_nanos);
-        Self { maintenance, failover: kept.failover, suspended: kept.suspended }
+        let starter = kept.starts.then_some(Starter::Daemon);
+        Self { maintenance, failover: kept.failover, suspended: kept.suspended, starter }
     }
 
     /// Whether checkers act.
@@ -91,6 +104,7 @@ struct Kept {
     maintenance: Option<u64>,
     failover: Option<bool>,
     suspended: bool,
+    starts: bool,
     failures: Vec<u64>,
     /// By checkers.
     restarts: Vec<u64>,
@@ -172,12 +186,14 @@ impl NodeDesk {
     /// The file cannot be written.
     pub(super) fn keep_orders(&self, folder: &Path) -> io::Result<()> {
         let kept = |entry: &Entry| {
-            let Ordered { maintenance, failover, suspended } = *entry.ordered();
+            let Ordered { maintenance, failover, suspended, starter } = *entry.ordered();
             let maintenance = maintenance.map(Instant::as_nanos);
             let failures = entry.told.failures.restarts();
             let checkers = self.checkers.as_ref();
             let restarts = checkers.map(|it| it.restarts(&entry.name)).unwrap_or_default();
-            let kept = Kept { maintenance, failover, suspended, failures, restarts };
+            let by_checker = checkers.is_some_and(|it| it.starts_again(&entry.name));
+            let starts = starter.is_some() || by_checker;
+            let kept = Kept { maintenance, failover, suspended, starts, failures, restarts };
             (entry.name.clone(), kept)
         };
         let kept: BTreeMap<String, Kept> = self.modules.iter().map(kept).collect();
@@ -205,6 +221,23 @@ impl NodeDesk {
             }
         }
         Ok(())
+    }
+
+    /// Starts what was stopped for that by the process before, unless an operator has ordered
+    /// something else since.
+    pub(super) async fn start_again(&self) {
+        for entry in &self.modules {
+            let status = entry.handle.status().now();
+            let stopped = status.is_some_and(|it| it.role == Role::Stop && it.ready);
+            let ours = |starter: &mut Starter| stopped && *starter == Starter::Daemon;
+            if entry.ordered().starter.take_if(ours).is_none() {
+                continue;
+            }
+            info!(module = entry.name, "started again: it was stopped for that");
+            if let Err(refused) = entry.order(Order::Start).await {
+                warn!(module = entry.name, why = refused.text, "not started again: `ha start`");
+            }
+        }
     }
 
     fn find(&self, module: &str) -> Option<&Entry> {
@@ -358,6 +391,12 @@ impl Desk for NodeDesk {
         };
         let entry = &self.modules[at];
         match command {
+            Command::StopToStart => {
+                entry.order(Order::Stop).await?;
+                entry.ordered().starter = Some(Starter::Server);
+                self.obeyed(entry, Order::Stop);
+                Ok(())
+            }
             Command::Node(order) => {
                 let maintained = entry.ordered().maintenance.is_some();
                 match order {
@@ -366,7 +405,10 @@ impl Desk for NodeDesk {
                         entry.order(Order::Failover(on && !maintained)).await?;
                         entry.ordered().failover = Some(on);
                     }
-                    order => entry.order(order).await?,
+                    order => {
+                        entry.order(order).await?;
+                        entry.ordered().starter = None;
+                    }
                 }
                 self.obeyed(entry, order);
                 Ok(())
@@ -398,9 +440,12 @@ impl Desk for NodeDesk {
         if read.raw == self.node.raw {
             return Ok("the files say what runs: nothing to do".into());
         }
-        // One that waits already means the same.
-        let _ = self.requests.try_send(Request::Reload);
-        Ok("the daemon goes on with the new files; services that stay are not stopped".into())
+        let (refuse, refused) = oneshot::channel();
+        let busy = |_| Refused::new(Exit::Busy, "another reload is under way: order it again");
+        self.requests.try_send(Request::Reload(refuse)).map_err(busy)?;
+        // Once it has handed over this program ends, and nobody is answered.
+        let ending = |_| Refused::new(Exit::Unavailable, "the daemon is ending");
+        Err(refused.await.unwrap_or_else(ending))
     }
 
     async fn config(&self) -> ConfigTexts {

@@ -10,6 +10,7 @@ use ha_core::driver::{Clock, Driver};
 use ha_core::proto::Instant;
 use ha_core::raw::Key;
 use ha_node::node::config::Node;
+use serde_json::Value;
 
 use crate::program::{Said, at, command, ha};
 
@@ -61,6 +62,30 @@ fn a_key_is_made_once_and_read_by_the_driver() {
     let other = folder.path().join("other");
     assert_eq!(ha(&["keygen", other.to_str().unwrap()]).code, 0);
     assert_ne!(fs::read_to_string(other).unwrap(), key);
+}
+
+/// A script that asks for JSON can read every line that it gets.
+#[test]
+fn what_looks_at_files_says_it_in_json_too() {
+    let rig = Rig::new("");
+    let lines = |words: &[&str]| -> Vec<Value> {
+        let out = rig.ha(&[&["--json"], words].concat()).out;
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let [fine] = &lines(&["config", "check"])[..] else { panic!("one line") };
+    assert_eq!(fine["said"], "/f/node.toml: fine: web");
+    let [aside] = &lines(&["set-aside", "--config"])[..] else { panic!("one line") };
+    assert_eq!(aside["said"], "nothing is kept aside");
+    let found = lines(&["doctor", "--config"]);
+    assert_eq!(found[0]["found"]["level"], "ok");
+    assert_eq!(found[0]["found"]["what"], "/f/node.toml can work");
+    let known = |line: &Value| {
+        let level = line["found"]["level"].as_str().unwrap();
+        let mends = line["found"]["mend"].is_string();
+        mends == matches!(level, "bad" | "weak")
+            && matches!(level, "ok" | "bad" | "weak" | "skipped")
+    };
+    assert!(found.iter().all(known), "{found:?}");
 }
 
 #[test]

@@ -209,6 +209,14 @@ impl Rules {
         self.loops.restarts()
     }
 
+    /// Whether the module is stopped only to be started again, and has not been.
+    pub fn starts_again(&self) -> bool {
+        match self.doing {
+            Doing::Stops | Doing::Starts { .. } => true,
+            Doing::Nothing | Doing::Asked { .. } | Doing::Begins { .. } => false,
+        }
+    }
+
     fn changed(&mut self, index: u8, state: State, out: &mut Outbox<Output>) {
         let Some(rule) = self.resources.get_mut(usize::from(index)) else { return };
         if rule.state == state {
@@ -603,8 +611,11 @@ mod tests {
         assert_eq!(rig.answer(1, 1, Ok(())), [acts(0, Action::StopStart)]);
         let stops = Input::Node { serving: None, role: Role::Stop, ready: false };
         assert_eq!(rig.tell(2, stops), []);
+        assert!(rig.0.starts_again());
         assert_eq!(rig.node(300, None, Role::Stop), [order(2, Order::Start)]);
+        assert!(rig.0.starts_again(), "whoever goes on now must order it");
         assert_eq!(rig.answer(300, 2, Ok(())), []);
+        assert!(!rig.0.starts_again());
         assert_eq!(rig.node(301, None, Role::Wait), [], "once for this failure");
         assert_eq!(rig.0.loops_left(at(301)), 1);
     }
@@ -622,6 +633,7 @@ mod tests {
                 rig.tell(1, Input::Operator(Order::Stop));
             }
             assert_eq!(rig.node(2, None, Role::Stop), []);
+            assert!(!rig.0.starts_again());
             assert_eq!(rig.0.deadline(), None);
         }
     }

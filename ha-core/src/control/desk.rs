@@ -40,10 +40,12 @@ pub trait Desk: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Refused>> + Send;
 
     /// Reads the configuration's files again and takes over what can be; one line that says what
-    /// was, and what needs a restart.
+    /// was, and what needs a restart. A daemon that replaces itself for it does not answer: whoever
+    /// asked sees the connection end, and asks the one that goes on.
     ///
     /// # Errors
-    /// The files cannot work ([`Exit::Config`](super::Exit::Config)): all goes on as it was.
+    /// The files cannot work ([`Exit::Config`](super::Exit::Config)), or it cannot be now
+    /// ([`Exit::Busy`](super::Exit::Busy)): all goes on as it was.
     fn reload(&self) -> impl Future<Output = Result<String, Refused>> + Send;
 
     /// The configuration.
@@ -121,6 +123,9 @@ pub struct ConfigTexts {
 pub enum Command {
     /// An order to the node itself. [`Order::Failover`] holds until it is ordered otherwise.
     Node(Order),
+    /// [`Order::Stop`], after which the server orders [`Order::Start`]; a daemon that is replaced in
+    /// between orders it itself.
+    StopToStart,
     /// Whether checkers act.
     Checkers(bool),
     /// Maintenance for so long, or its end: no failover, and checkers do not act. It ends by itself.

@@ -189,10 +189,23 @@ pub enum Reply {
     Op(OpLine),
     /// A line for people.
     Said(String),
+    /// What `ha doctor` found.
+    Found(Finding),
     /// The configuration.
     Config(ConfigTexts),
     /// Nothing was done, and why.
     Refused(Refused),
+}
+
+/// A part of a machine's set-up, as it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// `ok`, `bad`, `weak` where it could be better, or `skipped`.
+    pub level: String,
+    /// One line.
+    pub what: String,
+    /// What mends it.
+    pub mend: Option<String>,
 }
 
 /// An event.
@@ -281,11 +294,12 @@ impl Verb {
         }
     }
 
-    /// What the daemon is told first; for `stopstart` the start follows.
+    /// What the daemon is told first.
     pub(crate) fn command(self) -> Command {
         match self {
             Self::Start => Command::Node(Order::Start),
-            Self::Stop | Self::Stopstart => Command::Node(Order::Stop),
+            Self::Stop => Command::Node(Order::Stop),
+            Self::Stopstart => Command::StopToStart,
             Self::Restart => Command::Node(Order::Restart),
             Self::Swap => Command::Node(Order::Swap),
             Self::Prim => Command::Node(Order::Prim),

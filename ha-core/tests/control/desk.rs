@@ -60,6 +60,7 @@ impl Desk for Table {
     async fn order(&self, _: &str, command: Command) -> Result<(), Refused> {
         match command {
             Command::Node(order) => self.handle.order(order).await?,
+            Command::StopToStart => self.handle.order(Order::Stop).await?,
             Command::Checkers(on) => self.checkers.store(on, Ordering::Relaxed),
             Command::Maintenance(span) => {
                 *self.maintenance.lock().unwrap() = span;

@@ -6,9 +6,8 @@ use std::path::Path;
 use ha_core::control::{Exit, FarmStatus};
 use ha_core::driver::Driver;
 
-use super::{Found, capabilities, clock, groups, interface, local, unit};
+use super::{Found, capabilities, clock, groups, interface, local, tell, unit};
 use crate::farm::config::FarmNode;
-use crate::ha::output::Output;
 use crate::ha::run::{At, End};
 use crate::ha::{farm, files};
 
@@ -41,11 +40,7 @@ pub(super) fn run(at: &At<'_>, config: &Path) -> End {
             found.push(Found::Weak(refused.text, "systemctl enable --now ha-farm".into()));
         }
     }
-    let bad = found.iter().any(|it| matches!(it, Found::Bad(..)));
-    for it in &found {
-        Output::line(&it.line());
-    }
-    End::Exit(if bad { Exit::Failed } else { Exit::Done })
+    tell(at, &found)
 }
 
 fn of_node(found: &mut Vec<Found>, node: &FarmNode, runs: bool) {

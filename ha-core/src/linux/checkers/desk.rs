@@ -308,11 +308,11 @@ impl Desk {
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         if reports.len() <= module {
             let known = here.checkers.iter().map(|one| one.known(now)).collect();
-            let restarts = here.rules.restarts().collect();
-            reports.push(Reported { module: here.name.clone(), known, restarts });
-            return;
+            let (restarts, starts_again) = (Vec::new(), false);
+            reports.push(Reported { module: here.name.clone(), known, restarts, starts_again });
         }
         reports[module].restarts = here.rules.restarts().collect();
+        reports[module].starts_again = here.rules.starts_again();
         for (place, (known, one)) in
             reports[module].known.iter_mut().zip(&here.checkers).enumerate()
         {

@@ -184,6 +184,8 @@ struct Reported {
     known: Vec<Known>,
     /// When they had it restarted, as far as that still counts.
     restarts: Vec<Instant>,
+    /// One had it stopped only to be started again, and it has not been.
+    starts_again: bool,
 }
 
 /// A checker as it was reported last.
@@ -282,6 +284,13 @@ impl Checkers {
         let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         let found = reports.iter().find(|it| it.module == module);
         found.map_or_else(Vec::new, |it| it.restarts.iter().map(|at| at.as_nanos()).collect())
+    }
+
+    /// Whether a checker had the module of this name stopped only to be started again, and it has
+    /// not been: the process that goes on after this one orders it.
+    pub fn starts_again(&self, module: &str) -> bool {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.iter().any(|it| it.module == module && it.starts_again)
     }
 
     fn tell(
