@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ha_core::checker::{Loops, State};
-use ha_core::control::{EventLog, Exit, Refused, Server, ServerError};
+use ha_core::control::{EventLog, Exit, FarmLog, Refused, Server, ServerError};
 use ha_core::driver;
+use ha_core::event::Level;
 use ha_core::farm::{Baton, ConfigError, Event, Order, View};
 use ha_core::ha_farm::Hash;
 use ha_core::http;
@@ -33,7 +34,7 @@ use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::checker::OnFailure;
 use super::config::{FarmNode, Folder, RawMode};
@@ -168,7 +169,8 @@ impl Daemon {
         let name = claim(&node.raw.module)?;
         let (application, surroundings) = application(&node)?;
         let baton = take_baton(&baton_file(&node));
-        let (running, plane) = run(&node, application, baton.as_ref())?;
+        let log = Arc::new(FarmLog::new(node.raw.module.clone()));
+        let (running, plane) = run(&node, application, baton.as_ref(), &log)?;
         let handle = running.handle();
         // The node's thread has its name before it has answered.
         let _ = runtime.block_on(handle.view());
@@ -192,6 +194,7 @@ impl Daemon {
             since: Instant::now(),
             verdict: Mutex::default(),
             checkers,
+            log,
             compared: Mutex::default(),
         });
         let control = Server::start(&socket, Arc::clone(&desk), Arc::new(EventLog::new()))?;
@@ -410,6 +413,7 @@ fn run(
     node: &FarmNode,
     application: Box<dyn Application>,
     baton: Option<&Baton>,
+    log: &Arc<FarmLog>,
 ) -> Result<(Running, PlaneTold), FarmError> {
     let interface = node.raw.interface.clone();
     let mac = match mac_of(&interface) {
@@ -432,7 +436,7 @@ fn run(
             return Err(error.into());
         }
     };
-    let names = node.names.clone();
+    let (names, log) = (node.names.clone(), Arc::clone(log));
     let setup = Setup {
         config,
         key: node.key.clone(),
@@ -440,7 +444,7 @@ fn run(
         plane,
         front: Some(Front { interface }),
         application,
-        observer: Box::new(move |event| say(&names, event)),
+        observer: Box::new(move |event| say(&names, &log, event)),
     };
     let running = match baton {
         Some(baton) => resume(setup, baton),
@@ -513,43 +517,16 @@ fn teller(handle: Handle) -> io::Result<std_mpsc::Sender<Order>> {
     Ok(tell)
 }
 
-/// An event, for the journal.
-fn say(names: &BTreeMap<NodeId, String>, event: &Event) {
-    let name = |node: NodeId| names.get(&node).map_or("?", String::as_str);
-    match *event {
-        Event::View { id, members, moved, cut } => {
-            let members: Vec<&str> = members.iter().map(name).collect();
-            info!(view = %id, members = members.join(" "), moved, "a view is in force");
-            if cut > 0 {
-                warn!(buckets = cut, "third owners were cut off: their connections break");
-            }
-        }
-        Event::Takes(id) => info!(view = %id, "takes all that is its own"),
-        Event::StandsBy(why) => warn!(%why, "takes nothing"),
-        Event::Linked(node) => info!(member = name(node), "linked"),
-        Event::Unlinked(node) => warn!(member = name(node), "not linked any more"),
-        Event::Restarted(node) => info!(member = name(node), "its daemon has started anew"),
-        Event::Paused(span) => warn!(?span, "this node did not run"),
-        Event::Rejected(why) => warn!(%why, "a datagram was refused"),
-        Event::Disagrees(node) => error!(
-            member = name(node),
-            "left out: its rules, hash, key, buckets, mode or plane are not this member's: \
-             give both one file"
-        ),
-        Event::Agrees(node) => info!(member = name(node), "it agrees now"),
-        Event::Twice(node) => {
-            error!(member = name(node), "two daemons say that they are it: change one's node");
-        }
-        Event::MacTwice(node) => {
-            error!(member = name(node), "it has this member's hardware address: change one's mac");
-        }
-        Event::Future(node) => error!(member = name(node), "it tells of an impossible view"),
-        Event::FilterFailed => error!("the filter cannot be written: takes nothing until it can"),
-        Event::FilterBack => info!("the filter can be written again"),
-        Event::ApplicationFailed => error!("the service could not be started or stopped"),
-        Event::Drained { counter } => info!(counter, "moved connections have had their time"),
-        Event::Rules => info!("the services of the file are in force"),
-        Event::Resumed { until } => info!(?until, "goes on where the daemon before it stopped"),
+/// An event, for the journal and for whoever asks.
+fn say(names: &BTreeMap<NodeId, String>, log: &FarmLog, event: &Event) {
+    let name = |node: NodeId| names.get(&node).cloned().unwrap_or_else(|| format!("node {node}"));
+    log.note(event, name);
+    let told = event.told(name);
+    match event.level() {
+        Level::Error => error!("{told}"),
+        Level::Warn => warn!("{told}"),
+        Level::Info => info!("{told}"),
+        Level::Debug => debug!("{told}"),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ha_core::control::{Command, ConfigTexts, Desk, Exit, FarmReport, FarmVerb, Refused, Report};
+use ha_core::control::{
+    Command, ConfigTexts, Desk, Exit, FarmLog, FarmReport, FarmVerb, Refused, Report,
+};
 use ha_core::farm::{Order, View};
 use ha_core::ha_farm::{Reason, Rule};
 use ha_core::http::Source;
@@ -43,6 +45,8 @@ pub struct FarmDesk {
     /// Its verdict, and when that began.
     pub(super) verdict: Mutex<Option<(&'static str, Instant)>>,
     pub(super) checkers: Option<Checkers>,
+    /// What happened.
+    pub(super) log: Arc<FarmLog>,
     /// Whether the files differ, and when that was looked at.
     pub(super) compared: Mutex<Option<(Instant, bool)>>,
 }
@@ -288,6 +292,10 @@ impl Desk for FarmDesk {
 
     fn farms(&self) -> Vec<String> {
         vec![self.module()]
+    }
+
+    fn farm_log(&self) -> Option<&FarmLog> {
+        Some(&self.log)
     }
 
     async fn farm(&self, farm: &str) -> Option<FarmReport> {

@@ -67,7 +67,7 @@ pub(super) fn events(at: &At<'_>, follow: bool, since: u64) -> Result<End, Refus
             answer if at.output.json => Output::json(answer),
             Reply::Event(event) => Output::line(&event_line(event)),
             Reply::Forgotten(count) => Output::line(&format!("… {count} older ones are forgotten")),
-            Reply::Status(_) | Reply::Ready(_) => {}
+            Reply::Status(_) | Reply::Farms(_) | Reply::Ready(_) => {}
             other => return Err(strange(other)),
         }
     }

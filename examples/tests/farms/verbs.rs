@@ -47,6 +47,30 @@ fn a_whole_farm_is_shown_checked_and_explained() {
 }
 
 #[test]
+fn what_happened_is_told_in_order_and_followed() {
+    let Some(rig) = Rig::whole("farm_events", 3, SHORT, "") else { return };
+    let told = rig.done(0, &["events"]);
+    let line = |what: &str| told.lines().position(|line| line.contains(what));
+    let (linked, view) = (line(" info  b is linked"), line("a view is in force: a b c; "));
+    assert!(linked.is_some() && linked < view, "{told}");
+    let events = |rig: &Rig, since: usize| -> Vec<serde_json::Value> {
+        let said = rig.done(0, &["events", "--json", "--since", &since.to_string()]);
+        let lines = said.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.filter(|line: &serde_json::Value| !line["event"].is_null()).collect()
+    };
+    let before = events(&rig, 0).len();
+    rig.daemon(2).kill().unwrap();
+    rig.until_serve(&[0, 1]);
+    let lost = |line: &serde_json::Value| {
+        line["event"]["event"] == "unlinked" && line["event"]["text"] == "c is not linked any more"
+    };
+    let found = events(&rig, before + 1);
+    assert!(found.iter().any(lost), "{found:?}");
+    let history = rig.ha(0, &["history"]);
+    assert_eq!((history.code, history.err.contains("see ha events")), (64, true), "{history:?}");
+}
+
+#[test]
 fn what_json_says_of_a_farm_keeps_its_names() {
     let Some(rig) = Rig::whole("farm_json", 2, CALM, "") else { return };
     let line = rig.done(0, &["status", "--json"]);

@@ -8,7 +8,7 @@ use ha_proto::ModuleId;
 use serde::{Deserialize, Serialize};
 
 use crate::Order;
-use crate::control::{Exit, FarmReport, FarmVerb, Refused};
+use crate::control::{Exit, FarmLog, FarmReport, FarmVerb, Refused};
 use crate::verdict::{HostFacts, Names};
 use crate::view::View;
 
@@ -59,6 +59,12 @@ pub trait Desk: Send + Sync + 'static {
     /// How the farm of this name is doing; `None` when there is none, or the daemon is ending.
     fn farm(&self, _farm: &str) -> impl Future<Output = Option<FarmReport>> + Send {
         core::future::ready(None)
+    }
+
+    /// What happened to the farm, for whoever asks or follows; `None` where nothing is kept of it,
+    /// which is the default.
+    fn farm_log(&self) -> Option<&FarmLog> {
+        None
     }
 
     /// Obeys, of a farm. What comes of it is seen in later reports.

@@ -9,6 +9,7 @@ use ha_proto::{Epoch, Instant, ModuleId};
 use tokio::sync::watch;
 
 use crate::Event;
+use crate::control::ring::{Ring, Since};
 use crate::control::wall::Wall;
 use crate::driver::Clock;
 use crate::history::{History, Takeover};
@@ -62,28 +63,10 @@ pub struct Past {
     pub takeover: Takeover,
 }
 
-/// What was asked for from some number on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Since {
-    /// The events, oldest first; at most [`EventLog::CHUNK`].
-    pub entries: Vec<Entry>,
-    /// How many before them are forgotten.
-    pub forgotten: u64,
-    /// Where to ask next.
-    pub next: u64,
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
-    ring: Ring,
+    ring: Ring<Entry>,
     modules: BTreeMap<ModuleId, (History, VecDeque<Past>)>,
-}
-
-/// Numbered entries of which the oldest are forgotten.
-#[derive(Debug, Default)]
-struct Ring {
-    entries: VecDeque<Entry>,
-    newest: u64,
 }
 
 impl EventLog {
@@ -97,7 +80,8 @@ impl EventLog {
     /// An empty log.
     pub fn new() -> Self {
         let (newest, _) = watch::channel(0);
-        Self { clock: Clock::start(), kept: Mutex::default(), newest }
+        let kept = Kept { ring: Ring::new(Self::KEPT), modules: BTreeMap::new() };
+        Self { clock: Clock::start(), kept: Mutex::new(kept), newest }
     }
 
     /// Takes an event. Returns at once.
@@ -120,8 +104,8 @@ impl EventLog {
     }
 
     /// The events from number `from` on.
-    pub fn since(&self, from: u64) -> Since {
-        self.kept().ring.since(from)
+    pub fn since(&self, from: u64) -> Since<Entry> {
+        self.kept().ring.since(from, Self::CHUNK)
     }
 
     /// The number of the newest event; zero before the first.
@@ -151,29 +135,6 @@ impl EventLog {
     }
 }
 
-impl Ring {
-    fn push(&mut self, entry: impl FnOnce(u64) -> Entry) -> u64 {
-        self.newest += 1;
-        if self.entries.len() == EventLog::KEPT {
-            self.entries.pop_front();
-        }
-        self.entries.push_back(entry(self.newest));
-        assert!(self.entries.len() <= EventLog::KEPT, "events would fill the memory");
-        self.newest
-    }
-
-    fn since(&self, from: u64) -> Since {
-        let from = from.max(1);
-        let oldest = self.newest + 1 - self.entries.len() as u64;
-        let first = from.clamp(oldest, self.newest + 1);
-        let skipped = usize::try_from(first - oldest).expect("no more than are kept");
-        let entries: Vec<Entry> =
-            self.entries.iter().skip(skipped).take(EventLog::CHUNK).copied().collect();
-        let next = first + entries.len() as u64;
-        Since { entries, forgotten: first.saturating_sub(from), next }
-    }
-}
-
 impl Default for EventLog {
     fn default() -> Self {
         Self::new()
@@ -189,6 +150,7 @@ impl fmt::Debug for EventLog {
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
+    use std::vec;
 
     use ha_proto::NodeId;
 
@@ -205,7 +167,7 @@ mod tests {
         log
     }
 
-    fn numbers(since: &Since) -> Option<(u64, u64)> {
+    fn numbers(since: &Since<Entry>) -> Option<(u64, u64)> {
         Some((since.entries.first()?.seq, since.entries.last()?.seq))
     }
 
@@ -217,9 +179,9 @@ mod tests {
         let second = log.since(first.next);
         assert_eq!((numbers(&second), second.next), (Some((257, 300)), 301));
         let none = log.since(second.next);
-        assert_eq!(none, Since { next: 301, ..Since::default() });
+        assert_eq!(none, Since { entries: vec![], forgotten: 0, next: 301 });
         assert_eq!(log.since(u64::MAX).next, 301, "a number of another life begins at the end");
-        assert_eq!(EventLog::new().since(0), Since { next: 1, ..Since::default() });
+        assert_eq!(EventLog::new().since(0), Since { entries: vec![], forgotten: 0, next: 1 });
     }
 
     #[test]

@@ -13,10 +13,12 @@ mod client;
 mod desk;
 mod exit;
 mod farm;
+mod farm_log;
 mod log;
 mod ops;
 mod plan;
 pub mod protocol;
+mod ring;
 mod server;
 mod status;
 mod told;
@@ -28,8 +30,10 @@ pub use self::exit::{Exit, Refused};
 pub use self::farm::{
     FarmMember, FarmReport, FarmRun, FarmService, FarmStatus, FarmTable, FarmVerb,
 };
-pub use self::log::{Entry, EventLog, Past, Since};
+pub use self::farm_log::FarmLog;
+pub use self::log::{Entry, EventLog, Past};
 pub use self::plan::Plan;
+pub use self::ring::Since;
 pub use self::server::{Server, ServerError};
 pub use self::status::{
     CheckerStatus, CopyStatus, DownStatus, Explained, Found, Here, LinkStatus, ModuleStatus, There,

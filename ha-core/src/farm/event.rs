@@ -1,11 +1,17 @@
 //! What a farm's node tells an operator.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use ha_heartbeat::group::ViewId;
 use ha_proto::wire::Reject;
 use ha_proto::{Instant, NodeId, NodeSet};
+
+use crate::event::Level;
+use crate::verdict::span;
 
 /// Something that happened, for logs, metrics and tests. No answer is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +71,105 @@ pub enum Event {
         /// Until when its lease runs.
         until: Instant,
     },
+}
+
+impl Event {
+    /// Who should look at it.
+    pub const fn level(&self) -> Level {
+        match self {
+            Self::Disagrees(_)
+            | Self::Twice(_)
+            | Self::MacTwice(_)
+            | Self::Future(_)
+            | Self::FilterFailed
+            | Self::ApplicationFailed => Level::Error,
+            Self::StandsBy(_) | Self::Unlinked(_) | Self::Paused(_) | Self::Rejected(_) => {
+                Level::Warn
+            }
+            Self::View { cut, .. } if *cut > 0 => Level::Warn,
+            Self::View { .. }
+            | Self::Takes(_)
+            | Self::Linked(_)
+            | Self::Restarted(_)
+            | Self::Agrees(_)
+            | Self::FilterBack
+            | Self::Drained { .. }
+            | Self::Rules
+            | Self::Resumed { .. } => Level::Info,
+        }
+    }
+
+    /// Its word in event streams: part of the interface.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::View { .. } => "view",
+            Self::Takes(_) => "takes",
+            Self::StandsBy(_) => "stands_by",
+            Self::Linked(_) => "linked",
+            Self::Unlinked(_) => "unlinked",
+            Self::Restarted(_) => "restarted",
+            Self::Paused(_) => "paused",
+            Self::Rejected(_) => "rejected",
+            Self::Disagrees(_) => "disagrees",
+            Self::Agrees(_) => "agrees",
+            Self::Twice(_) => "twice",
+            Self::MacTwice(_) => "mac_twice",
+            Self::Future(_) => "future",
+            Self::FilterFailed => "filter_failed",
+            Self::FilterBack => "filter_back",
+            Self::ApplicationFailed => "application_failed",
+            Self::Drained { .. } => "drained",
+            Self::Rules => "rules",
+            Self::Resumed { .. } => "resumed",
+        }
+    }
+
+    /// What happened, in one line for a person who calls members as `name` does; it may change from
+    /// version to version.
+    pub fn told(&self, name: impl Fn(NodeId) -> String) -> String {
+        match *self {
+            Self::View { id: _, members, moved, cut } => {
+                let members: Vec<String> = members.iter().map(name).collect();
+                let members = members.join(" ");
+                let cut = match cut {
+                    0 => String::new(),
+                    _ => format!("; third owners of {cut} were cut off: their connections break"),
+                };
+                format!("a view is in force: {members}; {moved} buckets moved{cut}")
+            }
+            Self::Takes(_) => "this member takes all that is its own".into(),
+            Self::StandsBy(why) => format!("this member takes nothing: {why}"),
+            Self::Linked(node) => format!("{} is linked", name(node)),
+            Self::Unlinked(node) => format!("{} is not linked any more", name(node)),
+            Self::Restarted(node) => format!("the daemon of {} has started anew", name(node)),
+            Self::Paused(length) => format!("this member did not run for {}", span(length)),
+            Self::Rejected(why) => format!("a datagram was refused: {why}"),
+            Self::Disagrees(node) => format!(
+                "{} is left out: its rules, hash, key, buckets, mode or plane are not this \
+                 member's: give both one file",
+                name(node)
+            ),
+            Self::Agrees(node) => format!("{} agrees now", name(node)),
+            Self::Twice(node) => {
+                format!("{}: two daemons say that they are it: change one's node", name(node))
+            }
+            Self::MacTwice(node) => {
+                format!("{} has this member's hardware address: change one's mac", name(node))
+            }
+            Self::Future(node) => {
+                let name = name(node);
+                format!("{name} tells of a view that cannot be: it is not believed; restart {name}")
+            }
+            Self::FilterFailed => {
+                "the filter cannot be written: this member takes nothing until it can".into()
+            }
+            Self::FilterBack => "the filter can be written again".into(),
+            Self::ApplicationFailed => "the service could not be started or stopped".into(),
+            Self::Drained { counter: _ } => "connections that moved have had their time".into(),
+            Self::Rules => "the services of the file are in force".into(),
+            Self::Resumed { .. } => "it goes on where the daemon before it stopped".into(),
+        }
+    }
 }
 
 /// Why a node takes nothing.

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::format;
 use std::string::String;
 use std::sync::Arc;
+use std::vec;
 use std::vec::Vec;
 
 use tokio::time::{Instant, sleep};
@@ -43,8 +44,12 @@ impl<D: Desk> Office<D> {
             }
             Request::Reload => Ok(wire.say(Reply::Said(self.desk.reload().await?)).await?),
             Request::Config => Ok(wire.say(Reply::Config(self.desk.config().await)).await?),
-            Request::Events { .. } | Request::History { .. } => {
-                let text = "a farm's events are in its journal: journalctl -u ha-farm";
+            Request::Events { module, since, follow } => {
+                let report = self.farm(module.as_deref()).await?;
+                self.farm_events(wire, &report, since, follow).await
+            }
+            Request::History { .. } => {
+                let text = "takeovers are a mirror's; of this farm: see ha events";
                 Err(Refused::new(Exit::Usage, text).into())
             }
             Request::Plan { verb, .. } | Request::Order { verb, .. } => {
@@ -82,6 +87,45 @@ impl<D: Desk> Office<D> {
             tokio::select! {
                 () = wire.gone() => return Ok(()),
                 () = sleep(BLINK) => {}
+            }
+        }
+    }
+
+    async fn farm_events(
+        &self,
+        wire: &mut Wire,
+        report: &FarmReport,
+        since: u64,
+        follow: bool,
+    ) -> Result<(), Stop> {
+        let Some(log) = self.desk.farm_log() else {
+            return Err(Refused::new(Exit::Usage, "this daemon keeps no events").into());
+        };
+        let mut follower = log.follow();
+        wire.say(Reply::Farms(vec![FarmStatus::new(report)])).await?;
+        let (mut next, mut ready) = (since, false);
+        loop {
+            let found = log.since(next);
+            if found.forgotten > 0 && next > 0 {
+                wire.say(Reply::Forgotten(found.forgotten)).await?;
+            }
+            next = found.next;
+            let any = !found.entries.is_empty();
+            for line in found.entries {
+                wire.say(Reply::Event(line)).await?;
+            }
+            if any {
+                continue;
+            }
+            if !std::mem::replace(&mut ready, true) {
+                wire.say(Reply::Ready(next)).await?;
+            }
+            if !follow {
+                return Ok(());
+            }
+            tokio::select! {
+                () = wire.gone() => return Ok(()),
+                changed = follower.changed() => if changed.is_err() { return Ok(()) },
             }
         }
     }
