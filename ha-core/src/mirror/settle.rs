@@ -116,7 +116,9 @@ impl Mirror {
         let wishes = self.wants_to_serve(now);
         if self.reign.leads() || self.service.is_visible() {
             let member = self.memory.saved().membership.set.contains(self.peer_id());
-            let copies = self.peer_is_alive() && self.log.peer().following;
+            // A stopped one goes on to copy, and takes over from nobody.
+            let stopped = self.peer.is_some_and(|peer| peer.told.role == Role::Stop);
+            let copies = self.peer_is_alive() && self.log.peer().following && !stopped;
             let role = if member || copies { Role::Prim } else { Role::Alone };
             return (role, self.service.is_up() && wishes && !self.broken);
         }
