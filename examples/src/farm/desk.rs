@@ -129,19 +129,42 @@ impl FarmDesk {
             let text = format!("{field} cannot be changed while it runs: restart the daemon");
             return Err(Refused::new(Exit::Config, text));
         }
-        let said = if read.rules() == running.rules() {
-            for (service, weight) in (0..).zip(read.weights()) {
-                self.order(Order::Weight { service: Some(service), weight }).await?;
-            }
+        let (rules, weights) = (read.rules(), read.weights());
+        let said = if rules == running.rules() {
             "the weights of the file are in force"
         } else {
-            let (rules, weights) = (read.rules(), read.weights());
-            self.order(Order::Rules { rules, weights }).await?;
             "the services of the file come into force once every member has them"
         };
+        // Also for weights alone: the services of the last file may still wait for the others.
+        self.order(Order::Rules { rules, weights }).await?;
         *locked(&self.node) = read;
         *locked(&self.compared) = None;
         Ok(said.into())
+    }
+
+    /// Where a service is among those in force, which may be others than the file's.
+    async fn place(&self, name: &str) -> Result<u16, Refused> {
+        let node = self.node();
+        let at = node.services.iter().position(|service| service.name == name);
+        let at = at.ok_or_else(|| {
+            let names: Vec<&str> = node.services.iter().map(|it| &*it.name).collect();
+            let text = format!("no service {name:?}: there are {}", names.join(", "));
+            Refused::new(Exit::Usage, text)
+        })?;
+        let view = self
+            .handle
+            .view()
+            .await
+            .map_err(|_| Refused::new(Exit::Unavailable, "the daemon is ending"))?;
+        let rule = &node.rules()[at];
+        let force = view.services.iter().position(|service| service.rule == *rule);
+        // A member of no view has what its file says.
+        let at = if view.services.is_empty() { Some(at) } else { force };
+        at.and_then(|at| u16::try_from(at).ok()).ok_or_else(|| {
+            let text =
+                format!("service {name} is in force once every member has it: see ha status");
+            Refused::new(Exit::Busy, text)
+        })
     }
 
     /// Goes on as the program and the file that are there now; returns only if that cannot be.
@@ -334,15 +357,8 @@ impl Desk for FarmDesk {
                 Order::Weight { service: None, weight }
             }
             FarmVerb::Weight { weight, service: Some(name), node: _ } => {
-                let services = self.node().services;
-                let at = services.iter().position(|service| service.name == name);
-                let service = at.and_then(|at| u16::try_from(at).ok());
-                let unknown = || {
-                    let names: Vec<&str> = services.iter().map(|it| &*it.name).collect();
-                    let text = format!("no service {name:?}: there are {}", names.join(", "));
-                    Refused::new(Exit::Usage, text)
-                };
-                Order::Weight { service: Some(service.ok_or_else(unknown)?), weight }
+                let service = Some(self.place(&name).await?);
+                Order::Weight { service, weight }
             }
         };
         self.order(order).await

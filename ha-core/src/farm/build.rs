@@ -1,7 +1,6 @@
 //! Views made, checked, and found to be out of date.
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use ha_heartbeat::group::{self, Proposal, State, ViewId};
@@ -282,8 +281,8 @@ impl Farm {
         }
     }
 
-    /// Every weight, for the orders that set it.
-    pub(super) fn weights_mut(&mut self) -> &mut Vec<u16> {
-        &mut self.rules.weights
+    /// The rules that are in force here, and those that wait for the others.
+    pub(super) fn rulings_mut(&mut self) -> impl Iterator<Item = &mut Ruling> {
+        [Some(&mut self.rules), self.next.as_mut()].into_iter().flatten()
     }
 }

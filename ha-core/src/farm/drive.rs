@@ -175,6 +175,7 @@ impl Farm {
 
     fn write(&mut self, filter: Arc<Filter>, took: Vec<Vec<bool>>, what: What) {
         assert!(self.flight.is_none(), "two writes of the filter could overtake each other");
+        assert!(took.len() == filter.setup().rules.len(), "a rule would take by another's buckets");
         let ticket = self.effect(Effect::Filter(filter));
         self.flight = Some(Flight { ticket, took, what });
     }
@@ -359,6 +360,7 @@ impl Farm {
                 share.is_some_and(|share| share.weights.iter().any(|&weight| weight > 0))
             });
         if self.cuts && !waits && self.flight.is_none() {
+            assert!(!self.asked.checked, "only a failed checker cuts");
             self.cuts = false;
             self.effect(Effect::Reset);
         }
@@ -404,7 +406,9 @@ impl Farm {
             Warm::Since(since) => {
                 let step = self.warm_step();
                 let steps = now.saturating_since(since).as_nanos() / step.as_nanos().max(1);
-                1 + u16::try_from(steps).unwrap_or(WHOLE).min(WHOLE - 1)
+                let warmth = 1 + u16::try_from(steps).unwrap_or(WHOLE).min(WHOLE - 1);
+                assert!((1..=WHOLE).contains(&warmth), "it would get more than its share");
+                warmth
             }
         }
     }

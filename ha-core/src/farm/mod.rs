@@ -342,6 +342,19 @@ impl Farm {
         assert!(self.rules.weights.len() == services, "a service would have no weight");
         let alike = self.present.as_ref().is_none_or(|it| it.body.accord == self.rules.accord);
         assert!(alike, "its tables would be read by other rules than they are of");
+        let waits = self.next.as_ref().is_none_or(|next| next.accord != self.rules.accord);
+        assert!(waits, "rules in force would be waited for");
+        assert!(self.took.is_empty() || self.took.len() == services, "a row would be another's");
+        assert!(!self.cuts || !self.asked.checked, "a healthy server would cut its connections");
+        let chosen = self.present.as_ref().is_some_and(|it| it.body.announcer == self.me());
+        assert!(!self.announces || chosen, "F9: two would answer for an address");
+        let last = self.present.as_ref().map_or(0, |present| present.id.counter);
+        assert!(
+            self.drains.keys().all(|&counter| counter <= last),
+            "a drain of no view never ends"
+        );
+        let asked = self.flight.as_ref().is_none_or(|flight| flight.ticket.0 <= self.tickets);
+        assert!(asked, "an answer to nothing would be waited for");
     }
 
     fn event(&mut self, event: Event) {

@@ -71,6 +71,7 @@ impl Farm {
     }
 
     pub(super) fn send_beat(&mut self, beat: &Beat) {
+        assert!(beat.boot == self.group.boot(), "it would speak for another process");
         let datagram = self.seal(Kind::Member, beat.number, |out| beat.encode(out));
         for to in self.others() {
             self.send(to, &datagram);
@@ -88,6 +89,7 @@ impl Farm {
     }
 
     fn send(&mut self, to: NodeId, datagram: &Bytes) {
+        assert!(to != self.me(), "it would hear itself as another");
         for link in self.links() {
             self.transmit(link, to, datagram.clone());
         }

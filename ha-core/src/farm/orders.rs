@@ -57,12 +57,16 @@ impl Farm {
         if weight > Policy::WEIGHT_MAX {
             return Err(ConfigError::Weight(weight).into());
         }
-        let weights = self.weights_mut();
-        match service {
-            None => weights.fill(weight),
-            Some(service) => {
-                let place = weights.get_mut(usize::from(service));
-                *place.ok_or(OrderError::NoService(service))? = weight;
+        let Some(service) = service else {
+            self.rulings_mut().for_each(|ruling| ruling.weights.fill(weight));
+            return Ok(());
+        };
+        let rule = self.rules.rules.get(usize::from(service)).cloned();
+        let rule = rule.ok_or(OrderError::NoService(service))?;
+        for ruling in self.rulings_mut() {
+            // Rules that wait may have it in another place, or no more.
+            if let Some(at) = ruling.rules.iter().position(|known| *known == rule) {
+                ruling.weights[at] = weight;
             }
         }
         Ok(())

@@ -50,6 +50,7 @@ impl Shelf {
             let oldest = oldest.expect("two views are kept, and there are more");
             self.views.remove(&oldest);
         }
+        assert!(self.views.contains_key(&id), "what was just computed would be asked for");
     }
 
     /// The parts of a view's tables, as they are sent.
@@ -103,6 +104,8 @@ impl Tables {
         members: &BTreeMap<NodeId, Share>,
         accord: u64,
     ) -> Self {
+        let alike = members.values().all(|share| share.weights.len() == base.len());
+        assert!(alike, "a service would be shared by another one's weights");
         let (mut moved, mut cut) = (0, 0);
         let mut all = Vec::with_capacity(base.len());
         for (service, table) in base.iter().enumerate() {

@@ -61,6 +61,25 @@ fn rules_come_into_force_once_every_member_has_them() {
 }
 
 #[test]
+fn a_weight_that_is_ordered_while_rules_wait_stays() {
+    let mut rig = Rig::new(3);
+    rig.run(millis(1_500));
+    let rules = || Order::Rules { rules: vec![rule(443), rule(80)], weights: vec![1, 1] };
+    rig.order(2, rules());
+    rig.order(2, Order::Weight { service: Some(0), weight: 2 });
+    rig.order(1, rules());
+    rig.order(1, Order::Weight { service: None, weight: 2 });
+    rig.order(0, rules());
+    rig.run(millis(10_000));
+    let told = |service: usize| {
+        let weights = rig.view(0).services[service].weights.clone();
+        (0..3).map(|id| weights[&node(id)] / weights[&node(0)]).collect::<Vec<_>>()
+    };
+    assert_eq!(told(1), [1, 2, 2], "the service that it was ordered for");
+    assert_eq!(told(0), [1, 2, 1], "and not the one that has its place in the new rules");
+}
+
+#[test]
 fn a_closed_gate_and_a_checker_that_fails_drain() {
     let mut rig = Rig::new(3);
     rig.run(millis(1_500));
