@@ -544,7 +544,7 @@ impl Signals {
 
     /// Keeps signals in the kernel for the next program of this process, those included that came
     /// since the last one was read.
-    async fn hold(&mut self) -> io::Result<()> {
+    pub(crate) async fn hold(&mut self) -> io::Result<()> {
         held().thread_block()?;
         while let Ok(told) = timeout(Duration::from_millis(1), self.next()).await {
             raise(match told {
