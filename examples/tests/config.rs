@@ -350,3 +350,22 @@ fn a_witness_says_what_is_wrong_and_where() {
     let twice = told(&format!("{shop}{shop}"));
     assert!(twice.starts_with("/f/witness.toml:6: name \"shop\" is there twice"), "{twice}");
 }
+
+/// The same for all programs: what is wrong with the path itself.
+#[test]
+fn a_file_that_cannot_be_read_says_what_to_do() {
+    let rig = Rig::new();
+    let (missing, folder) = (rig.0.path().join("none.toml"), rig.0.path());
+    let said = |path: &Path| {
+        let (node, farm) = (Node::read(path).unwrap_err(), FarmNode::read(path).unwrap_err());
+        assert_eq!(node, farm);
+        assert_eq!(node, witness::read(path).unwrap_err());
+        node.to_string().replace(&path.display().to_string(), "FILE")
+    };
+    assert_eq!(
+        said(&missing),
+        "FILE: there is no such file: name another one, or write it; examples/config has one with \
+         every field"
+    );
+    assert_eq!(said(folder), "FILE: it is a folder: name a file in it");
+}

@@ -173,6 +173,12 @@ fn what_cannot_be_had_is_one_line_and_leaves_nothing() {
         .unwrap();
     let told = rig.refused();
     assert!(told.starts_with("mirror-node: key_file = \"/no\" cannot be read"), "{told}");
+    // An address may come yet: systemd must try again.
+    let elsewhere = text.replacen("local = \"127.0.0.1", "local = \"192.0.2.1", 1);
+    assert_ne!(elsewhere, text);
+    fs::write(rig.path("ha-node.toml"), elsewhere).unwrap();
+    let ended = rig.command().output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     assert!(!rig.guardian_listens(), "no guardian is left");
     assert!(!rig.groups().exists(), "no group is left");
     assert!(!rig.path("web/started").exists(), "nothing was started");

@@ -223,6 +223,17 @@ fn the_next_daemon_finds_the_guardian_of_the_one_before() {
     assert!(!rig.post.socket.exists());
 }
 
+/// A daemon that comes after the end of the right knows of nothing that ran.
+#[test]
+fn a_guardian_that_has_killed_all_is_dismissed_by_a_daemon_that_ran_nothing() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.daemon();
+    rig.signal(Signal::KILL);
+    wait("killed", || rig.is_empty());
+    engage(&rig.post).dismiss().unwrap();
+    wait("its end", || rig.guardian().is_none());
+}
+
 /// A guardian watches for as long as its service runs, so a reload must tell it what has changed.
 #[test]
 fn the_next_daemon_s_terms_count_and_the_deadline_is_kept() {

@@ -127,3 +127,26 @@ fn scripts_of_root_have_what_root_has() {
     }
     assert!(lacks("CapabilityBoundingSet=~CAP_SYS_MODULE"), "{report}");
 }
+
+/// `RestartPreventExitStatus=78`: what no restart mends is not tried each second for ever.
+#[test]
+fn a_wrong_configuration_ends_a_program_as_its_unit_expects() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyless = folder.path().join("witness.toml");
+    let text =
+        format!("listen = \"127.0.0.1:0\"\nfolder = {:?}\nkey_file = \"/no\"\n", folder.path());
+    fs::write(&keyless, text).unwrap();
+    let none = folder.path().join("none.toml");
+    for (unit, program, file) in [
+        ("ha-node", env!("CARGO_BIN_EXE_mirror-node"), &none),
+        ("ha-farm", env!("CARGO_BIN_EXE_farm-node"), &none),
+        ("ha-witness", env!("CARGO_BIN_EXE_witness-node"), &none),
+        ("ha-witness", env!("CARGO_BIN_EXE_witness-node"), &keyless),
+    ] {
+        let unit = fs::read_to_string(source(&format!("{unit}.service"))).unwrap();
+        assert!(unit.contains("\nRestartPreventExitStatus=78\n"), "{unit}");
+        let ended = Command::new(program).arg("--config").arg(file).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(78), "{said}");
+    }
+}

@@ -48,6 +48,8 @@ use crate::node::log::EX_CONFIG;
 #[derive(Debug)]
 pub struct Daemon {
     runtime: Runtime,
+    /// Heard since before anything else was begun, so that none is lost or kills what comes up.
+    signals: Signals,
     running: Running,
     desk: Arc<FarmDesk>,
     restarts: mpsc::Receiver<Restart>,
@@ -159,9 +161,10 @@ impl Daemon {
     /// # Errors
     /// [`FarmError`]: nothing runs then.
     pub fn start(file: &Path) -> Result<Self, FarmError> {
-        let node = FarmNode::read(file)?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(FarmError::System)?;
+        let signals = runtime.block_on(async { Signals::new() }).map_err(FarmError::System)?;
+        let node = FarmNode::read(file)?;
         let systemd = Notifier::from_env().map_err(DaemonError::Systemd)?;
         // Before anything else is touched: another daemon's filter looks like what a killed one
         // left behind.
@@ -205,7 +208,7 @@ impl Daemon {
                 warn!("{refused}");
             }
         }
-        Ok(Self { runtime, running, desk, restarts: asked, systemd, patience, open })
+        Ok(Self { runtime, signals, running, desk, restarts: asked, systemd, patience, open })
     }
 
     /// Works until it is told to end, by SIGTERM or SIGINT. It leaves in order then: new clients go
@@ -216,23 +219,22 @@ impl Daemon {
     /// [`FarmError::Failure`]: it ended by itself.
     pub fn run(mut self) -> Result<(), FarmError> {
         loop {
-            let next = self.runtime.block_on(work(&self.desk, &mut self.restarts, &self.systemd));
-            match next? {
+            let Self { runtime, desk, restarts, systemd, signals, .. } = &mut self;
+            match runtime.block_on(work(desk, restarts, systemd, signals)) {
                 Next::Ended => return Ok(self.running.wait()?),
                 Next::Stop => break,
                 Next::Restart(refuse) => self = self.replace(refuse)?,
             }
         }
-        let Self { runtime, running, desk, restarts: _, systemd, patience, open } = self;
+        let Self { runtime, mut signals, running, desk, systemd, patience, open, .. } = self;
         info!("told to end: new clients go elsewhere, then the service stops");
         systemd.stopping("the service stops");
         let in_order = runtime.block_on(async {
-            let mut signals = Signals::new().map_err(FarmError::System)?;
             tokio::select! {
-                () = signals.end() => Ok::<_, FarmError>(false),
-                in_order = leave(&desk, patience) => Ok(in_order),
+                () = signals.end() => false,
+                in_order = leave(&desk, patience) => in_order,
             }
-        })?;
+        });
         drop(open);
         if in_order {
             return Ok(running.wait()?);
@@ -249,11 +251,12 @@ impl Daemon {
     /// # Errors
     /// [`FarmError`]: no process goes on. The filter takes nothing once its lease is over.
     fn replace(self, refuse: Restart) -> Result<Self, FarmError> {
-        let Self { runtime, running, desk, restarts, systemd, patience, open } = self;
+        let Self { runtime, mut signals, running, desk, restarts, systemd, patience, open } = self;
         systemd.reloading();
         let node = desk.node();
         match running.hand_over(node.timing(Duration::ZERO).interval * HAND_OVER) {
             Ok(baton) => {
+                info!("handed over: the next program goes on");
                 let mut bytes = Vec::new();
                 baton.encode(&mut bytes);
                 if let Err(error) = std::fs::write(baton_file(&node), bytes) {
@@ -261,7 +264,12 @@ impl Daemon {
                 }
                 let mut next = Command::new(&desk.program);
                 next.args(std::env::args_os().skip(1));
-                // All that is open here closes by itself, at once.
+                // No thread may be left that would take a signal, nor a checker's program that
+                // nobody waits for.
+                drop((open, desk));
+                if let Err(error) = runtime.block_on(signals.hold()) {
+                    warn!(%error, "a signal that comes now may be lost: send it again");
+                }
                 Err(DaemonError::Exec(next.exec()).into())
             }
             Err(running) => {
@@ -270,7 +278,7 @@ impl Daemon {
                 // Who asked may have gone.
                 let _ = refuse.send(Refused::new(Exit::Busy, text));
                 systemd.ready(&format!("a member of {}", node.raw.module));
-                Ok(Self { runtime, running, desk, restarts, systemd, patience, open })
+                Ok(Self { runtime, signals, running, desk, restarts, systemd, patience, open })
             }
         }
     }
@@ -313,8 +321,8 @@ async fn work(
     desk: &FarmDesk,
     restarts: &mut mpsc::Receiver<Restart>,
     systemd: &Notifier,
-) -> Result<Next, FarmError> {
-    let mut signals = Signals::new().map_err(FarmError::System)?;
+    signals: &mut Signals,
+) -> Next {
     systemd.ready(&format!("a member of {}", desk.node().raw.module));
     let alive = systemd.keep_alive(async || desk.handle.view().await.is_ok());
     tokio::pin!(alive);
@@ -322,18 +330,22 @@ async fn work(
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = &mut alive => return Ok(Next::Ended),
+            () = &mut alive => return Next::Ended,
             told = signals.next() => match told {
-                Told::End => return Ok(Next::Stop),
+                Told::End => return Next::Stop,
                 Told::Reload => match desk.reload_now().await {
-                    Ok(said) => info!("{said}"),
+                    Ok(said) => {
+                        info!("{said}");
+                        systemd.status(&said);
+                    }
                     Err(refused) => {
                         warn!(why = refused.text, "not reloaded: all goes on as it was");
+                        systemd.status(&format!("not reloaded: {}", refused.text));
                     }
                 },
             },
-            Some(refuse) = restarts.recv() => return Ok(Next::Restart(refuse)),
-            _ = look.tick() => if !desk.look().await { return Ok(Next::Ended) },
+            Some(refuse) = restarts.recv() => return Next::Restart(refuse),
+            _ = look.tick() => if !desk.look().await { return Next::Ended },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `ha doctor`: what is wrong with this machine's set-up, each with its mend.
 
 mod farm;
+mod rights;
 
 use std::fs;
 use std::io;
@@ -15,11 +16,13 @@ use ha_core::driver::Driver;
 use ha_core::linux::cgroup::Cgroup;
 use ha_core::raw::Key;
 
+use self::rights::RunsAs;
 use super::ask::Answers;
 use super::output::Output;
 use super::run::{At, End};
 use super::{ask, files};
 use crate::node::config::Node;
+use crate::node::module::guardian_of_daemon;
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub(super) fn run(at: &At<'_>, config: &Path) -> End {
         Ok(node) => {
             found.push(Found::Fine(format!("{} can work", config.display())));
             of_node(&mut found, &node, statuses.is_ok());
+            let key = &node.modules.first().expect("a node has modules").node.key;
+            found.extend(unit_reads("ha-node", config, key));
         }
         Err(refused) => {
             let mend = "correct it; examples/config/ha-node.toml has every field".into();
@@ -141,24 +146,35 @@ fn key(key: &Key) -> Found {
         let mend = "ha keygen FILE on one node, and the same file on the others".into();
         return Found::Bad(error.to_string(), mend);
     }
-    let files = match key {
-        Key::Insecure => {
-            let what = "insecure = true: whoever reaches the ports can stop this cluster".into();
-            return Found::Weak(what, "ha keygen FILE, and key_file in its place".into());
-        }
-        Key::File(file) => vec![file],
-        Key::Rotating { signing, accepted } => vec![signing, accepted],
-    };
-    let open = |file: &&&String| {
-        fs::metadata(file.as_str()).is_ok_and(|data| data.permissions().mode() & 0o077 != 0)
-    };
-    match files.iter().find(open) {
+    if *key == Key::Insecure {
+        let what = "insecure = true: whoever reaches the ports can stop this cluster".into();
+        return Found::Weak(what, "ha keygen FILE, and key_file in its place".into());
+    }
+    let open =
+        |file: &&Path| fs::metadata(file).is_ok_and(|data| data.permissions().mode() & 0o077 != 0);
+    match files_of(key).into_iter().find(open) {
         Some(file) => Found::Bad(
-            format!("others than its owner may read {file}"),
-            format!("chmod 400 {file}"),
+            format!("others than its owner may read {}", file.display()),
+            format!("chmod 400 {}", file.display()),
         ),
         None => Found::Fine("the key can be read, and by its owner only".into()),
     }
+}
+
+fn files_of(key: &Key) -> Vec<&Path> {
+    match key {
+        Key::Insecure => Vec::new(),
+        Key::File(file) => vec![file.as_ref()],
+        Key::Rotating { signing, accepted } => vec![signing.as_ref(), accepted.as_ref()],
+    }
+}
+
+/// Whether the user of a unit may read what the daemon needs; `None` without that unit.
+fn unit_reads(unit: &str, config: &Path, key: &Key) -> Option<Found> {
+    let files = [config].into_iter().chain(files_of(key));
+    // What is not there is another complaint.
+    let files = files.filter(|file| file.exists());
+    RunsAs::of_unit(unit).map(|it| it.read(files))
 }
 
 /// `CAP_NET_ADMIN` and `CAP_NET_RAW`, which addresses and their announcements need.
@@ -203,29 +219,13 @@ fn groups() -> Found {
     }
 }
 
-/// Where the packages and the units of systemd have it.
-const INSTALLED: &str = "/usr/lib/ha-node/ha-guardian";
-
 fn guardian(node: &Node) -> Found {
-    let beside = || std::env::current_exe().map(|it| it.with_file_name("ha-guardian"));
-    // That of the daemon, which is not always where this program is.
-    let installed = || match Path::new(INSTALLED) {
-        path if path.exists() => Ok(path.into()),
-        _ => beside(),
-    };
-    let program = node.raw.guardian.clone().map_or_else(installed, Ok);
-    match program {
-        Ok(program) if program.is_file() => {
-            Found::Fine(format!("the guardian is {}", program.display()))
-        }
-        Ok(program) => {
-            let mend = "install ha-guardian beside mirror-node, or name it: guardian".into();
-            Found::Bad(format!("there is no {}", program.display()), mend)
-        }
-        Err(error) => {
-            Found::Bad(format!("no guardian: {error}"), "name it: guardian = PATH".into())
-        }
+    let program = guardian_of_daemon(node);
+    if program.is_file() {
+        return Found::Fine(format!("the guardian is {}", program.display()));
     }
+    let mend = "install ha-guardian beside mirror-node, or name it: guardian".into();
+    Found::Bad(format!("there is no {}", program.display()), mend)
 }
 
 /// Whether an address is this machine's, and its port free, unless the daemon has it.
@@ -277,6 +277,10 @@ fn unit(name: &str) -> Found {
         Ok(output) if output.status.success() => Found::Fine(format!("{name} starts at boot")),
         Ok(output) => {
             let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            if state.is_empty() {
+                let mend = format!("examples/systemd/{name}.service goes to /etc/systemd/system");
+                return Found::Weak(format!("systemd knows no unit {name}"), mend);
+            }
             let what = format!("{name} does not start at boot: {state}");
             Found::Weak(what, format!("systemctl enable {name}"))
         }

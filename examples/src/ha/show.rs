@@ -32,6 +32,9 @@ pub fn status(status: &ModuleStatus, style: Style) -> String {
     if let Some(first) = status.blockers.first() {
         page.plain(&format!("if {} dies now: {}", primary(status), first.if_dies));
         page.row("next", &first.next);
+    } else if status.down.is_none() {
+        let takes = time(status.takeover_ms);
+        page.plain(&format!("if {} dies now: a takeover takes {takes} at most", primary(status)));
     }
     if let Some(down) = &status.down {
         page.row("why", &down.why);

@@ -10,7 +10,7 @@ use rustix::fs::{Access, access};
 
 use super::config::{Module, Node, Service};
 use super::daemon::DaemonError;
-use super::module::{ModuleError, guardian};
+use super::module::{ModuleError, guardian, guardian_of_daemon};
 
 /// What is open already, of a daemon that runs.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub fn check(node: &Node, open: Open<'_>) -> Result<(), DaemonError> {
         checked => checked?,
     }
     for module in &node.modules {
-        check_module(node, module)?;
+        check_module(node, module, open)?;
     }
     let planned = node.modules.iter().map(|module| Planned {
         name: &module.name,
@@ -52,7 +52,7 @@ pub fn check(node: &Node, open: Open<'_>) -> Result<(), DaemonError> {
     Ok(check_sockets(node, open)?)
 }
 
-fn check_module(node: &Node, module: &Module) -> Result<(), ModuleError> {
+fn check_module(node: &Node, module: &Module, open: Open<'_>) -> Result<(), ModuleError> {
     let name = &module.name;
     if let Some(vips) = &module.vips {
         vips.look().map_err(|source| ModuleError::Vips { module: name.clone(), source })?;
@@ -62,7 +62,10 @@ fn check_module(node: &Node, module: &Module) -> Result<(), ModuleError> {
         let known = unit_of(unit, service).and_then(|unit| unit.place());
         known.map_err(|source| ModuleError::Unit { module: name.clone(), source })?;
     }
-    let program = node.raw.guardian.clone().unwrap_or_else(guardian);
+    let program = match open {
+        Open::Nothing | Open::Of(_) => guardian(node),
+        Open::Unknown => guardian_of_daemon(node),
+    };
     if !program.is_file() || access(&program, Access::EXEC_OK).is_err() {
         let why = HostError::new("there is no such file, or it is not executable");
         return Err(ModuleError::Guardian { module: name.clone(), program, why });

@@ -442,7 +442,16 @@ impl Source {
         match fs::read_to_string(path) {
             Ok(text) => Ok(Self { path: path.into(), text }),
             Err(error) => {
-                let what = format!("cannot be read: {error}");
+                let what = match error.kind() {
+                    io::ErrorKind::NotFound => "there is no such file: name another one, or write \
+                        it; examples/config has one with every field"
+                        .into(),
+                    io::ErrorKind::PermissionDenied => {
+                        "this user may not read it: be root, or the user that it is for".into()
+                    }
+                    io::ErrorKind::IsADirectory => "it is a folder: name a file in it".into(),
+                    _ => format!("cannot be read: {error}"),
+                };
                 Err(FileError { path: path.into(), line: None, what })
             }
         }

@@ -142,18 +142,28 @@ impl DaemonError {
     /// What the process ends with: 78 where the configuration is to be changed, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::File(_)
-            | Self::Module(_)
-            | Self::Start(_)
-            | Self::Hook(_)
-            | Self::Checkers(_)
-            | Self::Folder { .. } => EX_CONFIG,
-            Self::InUse { .. }
+            // An address may come yet, where the network is late at a boot, and a port be let go.
+            Self::Start(StartError::Bind { .. } | StartError::Thread(_))
+            | Self::InUse { .. }
             | Self::Control(_)
             | Self::Systemd(_)
             | Self::Exec(_)
             | Self::Runtime(_)
             | Self::Failure(_) => 1,
+            Self::File(_)
+            | Self::Module(_)
+            | Self::Start(
+                StartError::Key { .. }
+                | StartError::KeyFormat { .. }
+                | StartError::Differ { .. }
+                | StartError::Twice(_)
+                | StartError::Modules(_)
+                | StartError::NoEtcd
+                | StartError::Store(_),
+            )
+            | Self::Hook(_)
+            | Self::Checkers(_)
+            | Self::Folder { .. } => EX_CONFIG,
         }
     }
 }
@@ -544,7 +554,7 @@ impl Signals {
 
     /// Keeps signals in the kernel for the next program of this process, those included that came
     /// since the last one was read.
-    async fn hold(&mut self) -> io::Result<()> {
+    pub(crate) async fn hold(&mut self) -> io::Result<()> {
         held().thread_block()?;
         while let Ok(told) = timeout(Duration::from_millis(1), self.next()).await {
             raise(match told {

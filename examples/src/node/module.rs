@@ -264,7 +264,7 @@ fn host(
         grace: service.grace,
         watchdog: node.raw.watchdog.clone(),
     };
-    let program = node.raw.guardian.clone().unwrap_or_else(guardian);
+    let program = guardian(node);
     let bounds = Bounds::of(&module.node.config);
     let (runs, mut surroundings) = (scripts.runs(), scripts.surroundings());
     if unit.is_some() {
@@ -286,8 +286,21 @@ fn group(node: &Node, module: &str) -> Result<PathBuf, ModuleError> {
     Ok(group.folder().into())
 }
 
-/// Where the guardian is unless the configuration says so: beside this program.
-pub(super) fn guardian() -> PathBuf {
+/// The guardian's program, as the daemon names it: beside the daemon unless the file says so.
+pub(super) fn guardian(node: &Node) -> PathBuf {
+    node.raw.guardian.clone().unwrap_or_else(beside)
+}
+
+/// Likewise, as it looks to another program of ours, which may be installed elsewhere.
+pub(crate) fn guardian_of_daemon(node: &Node) -> PathBuf {
+    let installed = || Some(PathBuf::from(INSTALLED)).filter(|path| path.exists());
+    node.raw.guardian.clone().or_else(installed).unwrap_or_else(beside)
+}
+
+/// Where the packages and the units of systemd have it.
+const INSTALLED: &str = "/usr/lib/ha-node/ha-guardian";
+
+fn beside() -> PathBuf {
     let beside = |program: PathBuf| program.with_file_name("ha-guardian");
     std::env::current_exe().map_or_else(|_| "ha-guardian".into(), beside)
 }

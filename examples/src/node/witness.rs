@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use super::config::{FileError, Source};
 use super::daemon::Signals;
+use super::log::EX_CONFIG;
 
 /// A witness, as an administrator writes it: `/etc/ha-node/witness.toml`.
 ///
@@ -90,6 +91,20 @@ pub enum WitnessError {
     /// It ended by itself.
     #[error("ended by itself: {0}: start it again")]
     Failure(#[from] Failure),
+}
+
+impl WitnessError {
+    /// What the process ends with: 78 where the configuration is to be changed, else 1.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Start(StartError::Key { .. } | StartError::KeyFormat { .. }) => EX_CONFIG,
+            Self::Start(_)
+            | Self::Runtime(_)
+            | Self::Systemd(_)
+            | Self::Mute
+            | Self::Failure(_) => 1,
+        }
+    }
 }
 
 /// Answers until it is told to end, by SIGTERM or SIGINT. Whatever it acknowledged is on its disk.

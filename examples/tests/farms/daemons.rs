@@ -1,5 +1,7 @@
 //! Daemons that are killed, stopped and replaced.
 
+use std::time::Duration;
+
 use ha_lab::{now, within};
 
 use crate::SOON;
@@ -91,4 +93,32 @@ fn a_rolling_restart_of_all_daemons_cuts_nothing_and_moves_nobody() {
     rig.nodes[1].configure("nonsense").unwrap();
     assert_eq!(rig.ha(1, &["restart-daemon"]).code, 78);
     assert_eq!(kept(&mut open), open.len());
+}
+
+/// Before it hears signals a program is killed by them, and a lost one is never obeyed.
+#[test]
+fn a_daemon_that_is_told_to_end_while_it_is_replaced_ends_in_order() {
+    let Some(mut rig) = Rig::whole("farm_end_roll", 2, CALM, "") else { return };
+    let socket = rig.nodes[0].folder().join("run/control.sock");
+    // At other moments of the exec each time.
+    for pause in [0, 2, 5, 10, 20, 40] {
+        let order = rig.hosts[0].spawn(env!("CARGO_BIN_EXE_ha"), |it| {
+            it.arg("--socket").arg(&socket).arg("restart-daemon")
+        });
+        let daemon = rig.daemon(0);
+        assert!(daemon.wait_for("handed over: the next program goes on", SOON));
+        let at = now();
+        while now().saturating_since(at) < Duration::from_millis(pause) {
+            std::thread::yield_now();
+        }
+        daemon.terminate().unwrap();
+        let status = daemon.wait(SOON).unwrap().expect("it was told to end");
+        assert!(status.success(), "{pause} ms: {status}: {}", daemon.output());
+        assert!(daemon.output().contains("told to end"), "{}", daemon.output());
+        assert!(!rig.pins(0).exists(), "no filter");
+        drop(order);
+        rig.until_serve(&[1]);
+        rig.start(0);
+        rig.until_serve(&[0, 1]);
+    }
 }

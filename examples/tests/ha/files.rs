@@ -206,6 +206,46 @@ fn doctor_names_what_is_wrong_and_how_to_mend_it() {
     assert!(wrong.code == 1 && wrong.out.starts_with("BAD   /f/node.toml:10: "), "{wrong:?}");
 }
 
+/// Root reads all, so who looks must look as the user of the unit.
+#[test]
+fn doctor_sees_what_the_units_user_may_not_read() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let rig = Rig::new("");
+    fs::set_permissions(rig.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = rig.path().join("node.toml");
+    let key = rig.path().join("key");
+    assert_eq!(ha(&["keygen", key.to_str().unwrap()]).code, 0);
+    let keyed = format!("key_file = \"{}\"", key.display());
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("insecure = true", &keyed)).unwrap();
+    // What systemd would say of the unit.
+    let systemctl = rig.path().join("systemctl");
+    let says = "#!/bin/sh\n[ \"$1\" = show ] && printf 'LoadState=loaded\\nUser=nobody\\n\
+        Group=nogroup\\nCapabilityBoundingSet=cap_net_admin\\n'\n";
+    fs::write(&systemctl, says).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let doctor = || {
+        let paths = format!("{}:{}", rig.path().display(), std::env::var("PATH").unwrap());
+        let mut doctor = command(&["doctor", "--config", path.to_str().unwrap()]);
+        Said::of(doctor.env("PATH", paths).output().unwrap())
+    };
+    let (said, key) = (doctor().out, key.display());
+    let line = format!("BAD   nobody, as the unit runs the daemon, may not read {key}\n");
+    assert!(
+        said.contains(&line) && said.contains(&format!("mend: chown nobody {key}; ")),
+        "{said}"
+    );
+    std::os::unix::fs::chown(rig.path().join("key"), Some(65_534), None).unwrap();
+    let said = doctor().out;
+    assert!(
+        said.contains("ok    nobody, as the unit runs the daemon, may read its files"),
+        "{said}"
+    );
+}
+
 #[test]
 fn completions_and_manual_pages_are_made_of_the_command_line() {
     for shell in ["bash", "zsh", "fish"] {

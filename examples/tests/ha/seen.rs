@@ -50,12 +50,14 @@ const WHOLE: [&str; 2] = [
      here node0 * PRIM ready a toy up to date\n\
      there node1 SECOND ready up to date\n\
      links prod N t repl N t witness N t\n\
-     checks tcp up\n",
+     checks tcp up\n\
+     if node0 dies now: a takeover takes N t at most\n",
     "web PROTECTED for N t\n\
      here node1 SECOND ready up to date\n\
      there node0 * PRIM ready up to date\n\
      links prod N t repl N t witness N t\n\
-     checks tcp up\n",
+     checks tcp up\n\
+     if node0 dies now: a takeover takes N t at most\n",
 ];
 
 const EXPLAINED: &str = "web PROTECTED for N t\n\

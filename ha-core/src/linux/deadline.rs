@@ -75,6 +75,11 @@ impl Watch {
         self.state == State::Resting
     }
 
+    /// Whether all that ran was killed: it may take a while to go.
+    pub fn has_killed(&self) -> bool {
+        matches!(self.state, State::Killed { .. })
+    }
+
     fn feed(&mut self, now: Instant, fed: Epoch, until: Instant, out: &mut Outbox<Act>) {
         let next = State::Running { epoch: fed, until };
         // What came too late to matter must not let anything go on, even for a moment.

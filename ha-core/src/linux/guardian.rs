@@ -341,7 +341,7 @@ impl Watching {
                 Ok(len) => match Word::decode(&bytes[..len]) {
                     Some(Word::Hear(fact)) => self.tell(fact),
                     Some(Word::Post(terms)) => self.take(terms),
-                    Some(Word::Quit) if self.watch.rests() => {
+                    Some(Word::Quit) if self.watches_nothing() => {
                         self.dog.take().map_or(Ok(()), Dog::leave)?;
                         return Ok(false);
                     }
@@ -358,6 +358,14 @@ impl Watching {
             dog.pat(boottime(), &self.terms.group);
         }
         Ok(true)
+    }
+
+    /// It was told so; or it killed all that ran, and the daemon that dismisses it never knew of
+    /// that.
+    fn watches_nothing(&self) -> bool {
+        let empty = || Cgroup::open(self.terms.group.clone()).and_then(|group| group.is_empty());
+        let gone = || empty().unwrap_or_else(|error| error.kind() == ErrorKind::NotFound);
+        self.watch.rests() || (self.watch.has_killed() && gone())
     }
 
     /// The next daemon has other terms. What runs stays guarded: the deadline is kept, a group is

@@ -4,9 +4,8 @@ use std::net::UdpSocket;
 use std::path::Path;
 
 use ha_core::control::{Exit, FarmStatus};
-use ha_core::driver::Driver;
 
-use super::{Found, capabilities, clock, groups, interface, local, tell, unit};
+use super::{Found, capabilities, clock, groups, interface, key, local, tell, unit, unit_reads};
 use crate::farm::config::FarmNode;
 use crate::ha::run::{At, End};
 use crate::ha::{farm, files};
@@ -19,6 +18,7 @@ pub(super) fn run(at: &At<'_>, config: &Path) -> End {
         Ok(node) => {
             found.push(Found::Fine(format!("{} can work", config.display())));
             of_node(&mut found, &node, farms.is_ok());
+            found.extend(unit_reads("ha-farm", config, &node.key));
         }
         Err(refused) => {
             let mend = "correct it; examples/config/farm-node.toml has every field".into();
@@ -44,13 +44,7 @@ pub(super) fn run(at: &At<'_>, config: &Path) -> End {
 }
 
 fn of_node(found: &mut Vec<Found>, node: &FarmNode, runs: bool) {
-    found.push(match Driver::check_key(&node.key) {
-        Ok(()) => Found::Fine("the key can be read, and by its owner only".into()),
-        Err(error) => {
-            let mend = "ha keygen FILE on one member, and the same file on the others".into();
-            Found::Bad(error.to_string(), mend)
-        }
-    });
+    found.push(key(&node.key));
     found.push(capabilities());
     found.push(interface(&node.raw.interface, "interface"));
     if node.scripts.is_some() {

@@ -24,7 +24,7 @@ pub enum PlaneError {
     #[error("there is no interface {0:?}: `ip link` lists those of this machine")]
     NoInterface(String),
     /// `/sys/fs/bpf` is not mounted, or cannot be written.
-    #[error("{folder}: {source}: mount it with `mount -t bpf bpf /sys/fs/bpf`")]
+    #[error("{folder}: {source}: {}", mend(source))]
     Folder {
         /// Which folder.
         folder: String,
@@ -55,4 +55,14 @@ pub enum PlaneError {
         /// Why not, in the system's words.
         why: String,
     },
+}
+
+/// How the folder can be had.
+fn mend(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "the unit must make and allow it, as examples/systemd/ha-farm.service does"
+        }
+        _ => "mount it with `mount -t bpf bpf /sys/fs/bpf`",
+    }
 }

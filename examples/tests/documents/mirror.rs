@@ -1,0 +1,175 @@
+//! Two bare servers and a witness.
+
+use ha_lab::within;
+
+use crate::SOON;
+use crate::document::{Block, blocks};
+use crate::machine::Machines;
+
+const DOCUMENT: &str = include_str!("../../../docs/mirror.md");
+
+const NODES: [&str; 2] = ["node1", "node2"];
+
+#[test]
+fn two_bare_servers_become_a_protected_service() {
+    let Some(mut pair) = Machines::boot("doc_mirror", &["node1", "node2", "witness"]) else {
+        return;
+    };
+    for block in blocks(DOCUMENT) {
+        match block {
+            Block::File(text) => write(&mut pair, &text),
+            Block::Commands(text) => obey(&mut pair, &text),
+            Block::Shown(text) => panic!("what is this? {text}"),
+        }
+    }
+    // It was moved once.
+    serves(&pair, "node2");
+    reload_and_stop(&mut pair);
+    cut_power(&mut pair);
+    hang(&mut pair);
+    what_no_restart_mends(&mut pair);
+    by_unit(&mut pair);
+}
+
+fn write(pair: &mut Machines, text: &str) {
+    let text = pair.here(text);
+    if !text.contains("peer_name") {
+        pair.named("witness").write("/etc/ha-node/witness.toml", &text);
+        return;
+    }
+    let path = "/etc/ha-node/ha-node.toml";
+    pair.named("node1").write(path, &text);
+    let [one, two] = [pair.here("10.0.0.1:"), pair.here("10.0.0.2:")];
+    let changed = text
+        .replace("node = 0\npeer = 1\n", "node = 1\npeer = 0\n")
+        .replace("\nname = \"node1\"", "\nname = \"node2\"")
+        .replace("\npeer_name = \"node2\"", "\npeer_name = \"node1\"")
+        .replace(&one, "THE OTHER")
+        .replace(&two, &one)
+        .replace("THE OTHER", &two);
+    pair.named("node2").write(path, &changed);
+}
+
+/// Each block is for the machines that the words before it name.
+fn obey(pair: &mut Machines, text: &str) {
+    let offline = |line: &&str| !line.starts_with("apt-get ") && !line.starts_with("curl ");
+    let lines: Vec<&str> = text.lines().filter(offline).collect();
+    let lines = pair.here(&lines.join("\n"));
+    let first = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    match &*first {
+        "cargo build" => {}
+        "ha keygen" => {
+            pair.named("node1").sh(&lines);
+            let key = pair.named("node1").sh("cat /etc/ha-node/key");
+            for other in ["node2", "witness"] {
+                pair.named(other).write("/etc/ha-node/key", key.trim_end());
+                pair.named(other).sh("chmod 400 /etc/ha-node/key");
+            }
+        }
+        "install -D" => pair.all.iter().for_each(|it| drop(it.sh(&lines))),
+        "install -m" if text.contains("ha-witness") => drop(pair.named("witness").sh(&lines)),
+        "ha status" => pair.named("node1").until(&lines, "PROTECTED"),
+        "ha prim" | "ha swap" => drop(pair.named("node1").sh(&lines)),
+        _ => NODES.iter().for_each(|name| drop(pair.named(name).sh(&lines))),
+    }
+    for line in text.lines().filter(|line| line.starts_with("curl ")) {
+        assert!(within(SOON, || pair.client(line).starts_with("node")), "{line}");
+    }
+}
+
+/// Waits until the client is served by this node.
+fn serves(pair: &Machines, node: &str) {
+    let by = || pair.client("curl http://10.0.0.10/");
+    assert!(within(SOON, || by().trim() == node), "{node} does not serve: {}", by());
+}
+
+fn reload_and_stop(pair: &mut Machines) {
+    let node = pair.named("node2");
+    let main = "systemctl show ha-node -p MainPID -p NRestarts";
+    let before = node.sh(main);
+    // It returns when the next program is ready: what is installed, or the file, may have changed.
+    node.sh("systemctl reload ha-node");
+    node.until("systemctl show ha-node -p SubState", "SubState=running");
+    assert_eq!(node.sh(main), before);
+    node.until("ha status", "node2 * PRIM   ready");
+    node.until("ha status", " PROTECTED ");
+    assert!(pair.client("curl http://10.0.0.10/").contains("node2"));
+    let node = pair.named("node2");
+    node.sh("systemctl stop ha-node");
+    assert!(!node.sh("ps -e").contains("ha-guardian"), "the guardian ends with its daemon");
+    assert!(node.sh("systemctl show ha-node -p Result").contains("Result=success"));
+    serves(pair, "node1");
+    pair.named("node2").sh("systemctl start ha-node");
+    pair.named("node1").until("ha status", " PROTECTED ");
+}
+
+fn cut_power(pair: &mut Machines) {
+    pair.named("node1").power_off();
+    serves(pair, "node2");
+    assert!(pair.named("node2").sh("ha history").contains("peer_lost"));
+    pair.named("node1").power_on();
+    pair.named("node2").until("ha status", " PROTECTED ");
+    pair.named("node1").until("ha status", "node1   SECOND ready");
+}
+
+/// The guardian ends the service of a daemon that hangs, and systemd the daemon.
+fn hang(pair: &mut Machines) {
+    pair.named("node2").sh("kill -STOP $(systemctl show ha-node --property MainPID --value)");
+    serves(pair, "node1");
+    let node = pair.named("node2");
+    node.until("systemctl show ha-node -p NRestarts", "NRestarts=1");
+    assert!(node.sh("journalctl --unit ha-node --no-pager").contains("Watchdog timeout"));
+    node.until("ha status", "node2   SECOND ready");
+    node.sh("systemctl stop ha-node");
+    assert!(!node.sh("ps -e").contains("ha-guardian"), "the guardian of the one that hung");
+    node.sh("systemctl start ha-node");
+    pair.named("node1").until("ha status", " PROTECTED ");
+}
+
+/// Each second for ever would be the default of `Restart=always`.
+fn what_no_restart_mends(pair: &mut Machines) {
+    let node = pair.named("node1");
+    node.sh("cd /etc/ha-node && cp ha-node.toml good && echo nonsense >> ha-node.toml");
+    node.sh("systemctl reload ha-node");
+    node.until("systemctl show ha-node -p StatusText", "not reloaded: ");
+    node.sh("systemctl stop ha-node");
+    assert!(!node.try_sh("systemctl start ha-node").status.success());
+    let state = node.sh("systemctl show ha-node -p ActiveState -p ExecMainStatus -p NRestarts");
+    for said in ["ActiveState=failed", "ExecMainStatus=78", "NRestarts=0"] {
+        assert!(state.contains(said), "{said}: {state}");
+    }
+    node.sh("mv /etc/ha-node/good /etc/ha-node/ha-node.toml && systemctl start ha-node");
+    node.until("ha status", " PROTECTED ");
+}
+
+/// The other way to run the service; the daemon is root then without the rights of root.
+fn by_unit(pair: &mut Machines) {
+    let unit = "unit = \"nginx.service\"";
+    let change = format!(
+        "systemctl stop ha-node\n\
+         sed -i 's|^scripts = .*|{unit}|' /etc/ha-node/ha-node.toml\n\
+         cd /etc/systemd/system/ha-node.service.d && rm ha-node-root.conf\n\
+         install -m 644 /bare/examples/systemd/ha-node-unit.conf .\n\
+         systemctl daemon-reload"
+    );
+    for name in NODES {
+        let node = pair.named(name);
+        node.sh(&change);
+        node.sh("chown daemon /etc/ha-node/key");
+        let told = node.try_sh("ha doctor");
+        let told = String::from_utf8_lossy(&told.stdout);
+        let says = "BAD   root, as the unit runs the daemon, may not read /etc/ha-node/key";
+        assert!(told.contains(says), "{told}");
+        node.sh("chown root /etc/ha-node/key && ha doctor && systemctl start ha-node");
+    }
+    for name in NODES {
+        pair.named(name).until("ha status", " PROTECTED ");
+    }
+    let by = pair.client("curl http://10.0.0.10/");
+    let node = pair.named(by.trim());
+    assert!(node.sh("systemctl is-active nginx").starts_with("active"));
+    node.sh("systemctl stop ha-node");
+    assert!(!node.sh("ps -e").contains("nginx"));
+    let other = if by.trim() == "node1" { "node2" } else { "node1" };
+    serves(pair, other);
+}
