@@ -69,7 +69,9 @@ impl Rig {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mirror-node"));
+        let own = self.path("mirror-node");
+        let program = if own.exists() { own } else { env!("CARGO_BIN_EXE_mirror-node").into() };
+        let mut command = Command::new(program);
         command.arg("--config").arg(self.path("ha-node.toml")).stdin(Stdio::null());
         command
     }
@@ -346,7 +348,7 @@ fn an_order_to_reload_returns_when_the_next_program_runs_the_new_files() {
     change(&rig, "1s", "3s");
     let (code, said) = ha(&rig, &["reload"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.starts_with("the files are in force; services ran on; "), "{said}");
+    assert!(said.starts_with("the daemon goes on with the files as they are; "), "{said}");
     let (code, shown) = ha(&rig, &["config", "show"]);
     assert!(code == Some(0) && shown.contains("stop_timeout = \"3s\""), "{shown}");
     assert_eq!(starts(), before);
@@ -389,4 +391,112 @@ fn what_is_stopped_to_be_started_is_started_by_the_next_program() {
     let log = || fs::read_to_string(rig.path("log.txt")).unwrap_or_default();
     wait("the next program", || log().matches("the node is up").count() == 2);
     wait("a start", || starts() == before + 1);
+}
+
+/// What was ordered of the process before holds from the first moment of the next one.
+#[test]
+fn checkers_do_not_act_after_a_reload_while_the_module_is_maintained() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.script("start_prim", "echo again >> starts");
+    let checker = "name = \"front\"\nkind = \"tcp\"\naddress = \"127.0.0.1:1\"\naction = \"restart\"\n\
+         fall = 1\ngrace = \"0s\"\ninterval = \"100ms\"\n";
+    serve(&mut rig);
+    order(&rig, &["maintenance", "on", "--for", "2h", "--yes"]);
+    let starts = || fs::read_to_string(rig.path("web/starts")).unwrap().lines().count();
+    let before = starts();
+    append(&rig, &format!("[[module.checker]]\n{checker}"));
+    for pause in 2..7 {
+        change(&rig, &format!("{}s", pause - 1), &format!("{pause}s"));
+        let (code, said) = ha(&rig, &["reload"]);
+        assert_eq!(code, Some(0), "{said}");
+        let (_, shown) = ha(&rig, &["status"]);
+        assert!(shown.contains("maintenance on "), "{shown}");
+    }
+    assert_eq!(starts(), before);
+    order(&rig, &["maintenance", "off", "--yes"]);
+    wait("the checker acts now", || starts() > before);
+}
+
+#[test]
+fn a_stop_that_comes_before_the_start_of_a_stopstart_stays() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.script("stop_prim", "touch stops; while [ -e hold ]; do sleep 0.01; done");
+    serve(&mut rig);
+    fs::write(rig.path("web/hold"), "").unwrap();
+    let (code, said) = ha(&rig, &["stopstart", "--yes", "--force", "--json", "--timeout", "0s"]);
+    assert_eq!(code, Some(124), "{said}");
+    let number = said.split("\"id\":").nth(1).unwrap().split(',').next().unwrap();
+    wait("a stop", || rig.path("web/stops").exists());
+    order(&rig, &["stop", "--yes", "--force"]);
+    fs::remove_file(rig.path("web/hold")).unwrap();
+    let (code, said) = ha(&rig, &["op", number]);
+    assert!(code == Some(1) && said.contains("another order came in between"), "{said}");
+    assert_eq!(ha(&rig, &["role", "-q"]).0, Some(0));
+}
+
+#[test]
+fn a_program_that_does_not_run_is_not_handed_over_to() {
+    let Some(mut rig) = Rig::new() else { return };
+    let place = rig.path("mirror-node");
+    fs::copy(env!("CARGO_BIN_EXE_mirror-node"), &place).unwrap();
+    let guardian = env!("CARGO_BIN_EXE_ha-guardian");
+    let file = fs::read_to_string(rig.path("ha-node.toml")).unwrap();
+    fs::write(rig.path("ha-node.toml"), format!("guardian = \"{guardian}\"\n{file}")).unwrap();
+    serve(&mut rig);
+    let good = rig.path("good");
+    fs::rename(&place, &good).unwrap();
+    fs::write(&place, "half a program").unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+    let (code, told) = ha(&rig, &["reload"]);
+    assert!(code == Some(1) && told.contains("cannot go on: "), "{told}");
+    rig.signal(Signal::HUP);
+    wait("a refusal", || said(&rig, "install it anew, then reload"));
+    assert_eq!(ha(&rig, &["role", "-q"]).0, Some(2), "it serves alone");
+    // The same files, and another program.
+    fs::copy(&good, rig.path("next")).unwrap();
+    fs::rename(rig.path("next"), &place).unwrap();
+    let (code, said) = ha(&rig, &["reload"]);
+    assert!(code == Some(0) && said.starts_with("the daemon goes on"), "{said}");
+}
+
+/// Whoever follows events misses none of the next process.
+#[test]
+fn events_are_numbered_on_after_a_reload() {
+    let Some(mut rig) = Rig::new() else { return };
+    serve(&mut rig);
+    let newest = |rig: &Rig| -> u64 {
+        let (_, said) = ha(rig, &["events", "--json"]);
+        let numbers = said.lines().filter_map(|line| line.split("\"seq\":").nth(1));
+        numbers.last().unwrap().split(',').next().unwrap().parse().unwrap()
+    };
+    let before = newest(&rig);
+    change(&rig, "1s", "2s");
+    assert_eq!(ha(&rig, &["reload"]).0, Some(0));
+    wait("an event", || ha(&rig, &["events"]).1.contains("this daemon goes on"));
+    assert!(newest(&rig) > before);
+}
+
+/// One that was killed and started anew is not the one that was asked.
+#[test]
+fn a_daemon_that_is_killed_in_the_middle_of_a_reload_has_not_reloaded() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.script("start_prim", "touch began; while [ -e hold ]; do sleep 0.01; done");
+    serve(&mut rig);
+    fs::write(rig.path("web/hold"), "").unwrap();
+    fs::remove_file(rig.path("web/began")).unwrap();
+    order(&rig, &["restart", "--yes"]);
+    wait("a start", || rig.path("web/began").exists());
+    change(&rig, "1s", "3s");
+    let mut ha = Command::new(env!("CARGO_BIN_EXE_ha"));
+    ha.arg("--socket").arg(rig.path("run/control.sock")).arg("reload");
+    let asks = ha.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait("a reload", || said(&rig, "a reload: "));
+    rig.signal(Signal::KILL);
+    rig.daemon.take().unwrap().wait().unwrap();
+    fs::remove_file(rig.path("web/hold")).unwrap();
+    start(&mut rig);
+    let asked = asks.wait_with_output().unwrap();
+    let told = String::from_utf8(asked.stderr).unwrap();
+    assert_eq!(asked.status.code(), Some(1), "{told}");
+    assert!(told.contains("another one was started"), "{told}");
 }

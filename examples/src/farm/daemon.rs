@@ -497,6 +497,7 @@ fn watch(
         // They have no action that restarts.
         loops: Loops::new(0, Duration::from_hours(1)),
         surroundings,
+        suspended: false,
     };
     let checkers = Checkers::start(vec![watched], move |_, event| {
         let checkers::Event::Changed { checker, state, why: _ } = event else { return };

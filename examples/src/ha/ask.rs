@@ -57,6 +57,11 @@ impl Answers {
         })
     }
 
+    /// The number of the daemon's process.
+    pub(super) fn process(&self) -> Option<i32> {
+        self.client.process()
+    }
+
     /// The next one; `None` when there are no more. A refusal is an error.
     pub(super) fn next(&mut self) -> Result<Option<Reply>, Refused> {
         match self.client.next(self.patience).map_err(|error| unreachable(&error))? {

@@ -41,20 +41,12 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
     match action {
         Config::Check { file } if is_farm(file) => {
             let node = farm(file)?;
-            at.output.say(format!("{}: fine: {}", file.display(), node.raw.module));
-            if let Err(error) = Driver::check_key(&node.key) {
-                Output::note(&format!("ha: a daemon could not run it on this machine: {error}"));
-                return Ok(End::Exit(Exit::Config));
-            }
+            fine(at, file, &node.raw.module, Driver::check_key(&node.key))?;
         }
         Config::Check { file } => {
             let node = node(file)?;
             let modules: Vec<&str> = node.modules.iter().map(|it| &*it.name).collect();
-            at.output.say(format!("{}: fine: {}", file.display(), modules.join(", ")));
-            if let Err(error) = check(&node, Open::Unknown) {
-                Output::note(&format!("ha: a daemon could not run it on this machine: {error}"));
-                return Ok(End::Exit(Exit::Config));
-            }
+            fine(at, file, &modules.join(", "), check(&node, Open::Unknown))?;
         }
         Config::Show { effective: true, file } => {
             let file = file.as_deref().unwrap_or(Path::new(effective::DEFAULT));
@@ -85,6 +77,20 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
         }
     }
     Ok(End::Exit(Exit::Done))
+}
+
+/// A file that can be read; whether what it says can be run here is another thing.
+fn fine(
+    at: &At<'_>,
+    file: &Path,
+    modules: &str,
+    here: Result<(), impl core::fmt::Display>,
+) -> Result<(), Refused> {
+    at.output.say(format!("{}: fine: {modules}", file.display()));
+    here.map_err(|error| {
+        let text = format!("a daemon could not run it on this machine: {error}");
+        Refused::new(Exit::Config, text)
+    })
 }
 
 /// 32 random bytes as 64 digits, in a new file that only its owner reads.

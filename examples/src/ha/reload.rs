@@ -14,29 +14,47 @@ pub(super) fn reload(at: &At<'_>) -> Result<End, Refused> {
     let patience = at.timeout.unwrap_or(PATIENCE);
     let began = Instant::now();
     let mut answers = Answers::of(at.socket, &Request::Reload, Some(patience))?;
+    let process = answers.process();
     let said = match answers.next()? {
         Some(Reply::Said(said)) => said,
         Some(other) => return Err(strange(&other)),
-        // It goes on as another program.
+        // It goes on as another program of the same process.
         None => {
-            await_next(at, began + patience)?;
-            format!("the files are in force; services ran on; {}", span(began.elapsed()))
+            if await_next(at, began + patience)? != process {
+                let text = "the daemon has ended, and another one was started: see `ha status`";
+                return Err(Refused::new(Exit::Failed, text));
+            }
+            look(at)?;
+            format!("the daemon goes on with the files as they are; {}", span(began.elapsed()))
         }
     };
     at.output.say(said);
     Ok(End::Exit(Exit::Done))
 }
 
-/// Waits until a daemon answers for its modules, and looks whether it runs what the files say.
-fn await_next(at: &At<'_>, end: Instant) -> Result<(), Refused> {
-    let up = |left| ask::within(at.socket, &Request::Status { module: None, watch: false }, left);
-    while let Err(refused) = up(end.saturating_duration_since(Instant::now())) {
-        if refused.exit != Exit::Unavailable || Instant::now() >= end {
-            let text = "no daemon goes on: see its log (`journalctl -u ha-node`), and start it";
-            return Err(Refused::new(Exit::Unavailable, text));
+/// Waits until a daemon answers for its modules; the number of its process.
+fn await_next(at: &At<'_>, end: Instant) -> Result<Option<i32>, Refused> {
+    let status = Request::Status { module: None, watch: false };
+    let up = |left| {
+        let mut answers = Answers::of(at.socket, &status, Some(left))?;
+        let process = answers.process();
+        answers.next().map(|answer| answer.and(process))
+    };
+    loop {
+        match up(end.saturating_duration_since(Instant::now())) {
+            Ok(Some(process)) => return Ok(Some(process)),
+            Err(refused) if refused.exit != Exit::Unavailable => return Err(refused),
+            Ok(None) | Err(_) if Instant::now() < end => std::thread::sleep(AGAIN),
+            Ok(None) | Err(_) => {
+                let text = "no daemon goes on yet: see its log (`journalctl -u ha-node`)";
+                return Err(Refused::new(Exit::Running, text));
+            }
         }
-        std::thread::sleep(AGAIN);
     }
+}
+
+/// Whether what runs is what the files say.
+fn look(at: &At<'_>) -> Result<(), Refused> {
     match ask::once(at.socket, &Request::Config)? {
         Reply::Config(texts) if !texts.differs => Ok(()),
         Reply::Config(_) => {

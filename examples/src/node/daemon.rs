@@ -1,5 +1,6 @@
 //! The process of a mirror node.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -14,24 +15,24 @@ use ha_core::http;
 use ha_core::linux::checkers::{self, Checkers, CheckersError, Watched};
 use ha_core::linux::hook::{Hook, HookError, Named};
 use ha_core::linux::realtime;
-use ha_core::proto::{Instant, Role};
+use ha_core::proto::{Instant, ModuleId, Role};
 use ha_core::systemd::Notifier;
-use ha_core::{Order, Status};
+use ha_core::{Event, Order, Status};
 use nix::sys::signal::{SigSet, raise};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::check::{self, check};
 use super::config::{FileError, Module, Node};
-use super::desk::{Entry, NodeDesk, restarts_before};
+use super::desk::{Entry, Handed, Kept, NodeDesk, Ordered, Program};
 use super::log::EX_CONFIG;
-use super::module::{ModuleError, ModuleHost};
+use super::module::{Failures, ModuleError, ModuleHost};
 
 /// A node with all its modules at work.
 #[derive(Debug)]
@@ -235,7 +236,7 @@ impl Daemon {
             Ok(()) => {
                 info!("handed over: the next program goes on");
                 open.let_go();
-                let mut next = Command::new(&desk.program);
+                let mut next = Command::new(desk.program.path());
                 next.args(std::env::args_os().skip(1));
                 let folder = desk.node.raw.run.join("last.good");
                 let kept = desk.node.texts.write(&folder);
@@ -284,20 +285,24 @@ impl Parts {
         let locks = [lock("run", &node.raw.run)?, lock("state", &node.raw.state)?];
         // And before what was handed over is taken away, once and for all.
         check(&node, check::Open::Nothing)?;
+        // Before anybody can order otherwise, and before a checker acts.
+        let handed = handed();
         let mut driver = Driver::new();
         let mut entries = Vec::new();
         for module in &node.modules {
-            entries.push(add(&mut driver, &node, module)?);
+            let kept = handed.modules.get(&module.name).cloned().unwrap_or_default();
+            entries.push(add(&mut driver, &node, module, &kept)?);
         }
-        let checkers = watch_modules(&node, &entries)?;
-        let events = Arc::new(EventLog::new());
-        let hook = observe(&mut driver, &node, &events)?;
+        let checkers = Arc::new(watch_modules(&node, &entries, &handed)?);
+        let events = Arc::new(EventLog::after(handed.events));
+        let hook = observe(&mut driver, &node, &events, &checkers)?;
         let (requests, asked) = mpsc::channel(REQUESTS_MAX);
         let patience = node.modules.iter().map(patience).max().unwrap_or_default();
         let (socket, listen) = (node.control_socket(), node.raw.http.map(|http| http.listen));
         let desk = Arc::new(NodeDesk {
             file: file.into(),
-            program: std::env::current_exe().map_err(DaemonError::Runtime)?,
+            program: Program::of_this_process().map_err(DaemonError::Runtime)?,
+            events: Arc::clone(&events),
             node,
             modules: entries,
             checkers,
@@ -317,10 +322,8 @@ impl Parts {
                 warn!("{refused}");
             }
         }
-        if let Some(folder) = last_good_folder()
-            && let Err(error) = runtime.block_on(desk.resume_orders(&folder))
-        {
-            warn!(%error, "maintenance and other orders are forgotten: give them again");
+        if last_good_folder().is_some() {
+            runtime.block_on(desk.resume_orders());
         }
         info!(node = desk.node.name, modules = desk.modules.len(), "the node is up");
         Ok(Self { running, desk, requests: asked, systemd, patience, open })
@@ -362,7 +365,7 @@ async fn work(
             told = signals.next() => match told {
                 Told::End => return Next::Stop,
                 // Also for a new program that is there, though the files are as they were.
-                Told::Reload => match desk.may_reload() {
+                Told::Reload => match desk.may_reload().await {
                     Ok(_) => return Next::HandOver(None),
                     Err(refused) => {
                         warn!(why = refused.text, "not reloaded: all goes on as it was");
@@ -382,11 +385,18 @@ async fn work(
     }
 }
 
-/// Adds a module to the driver, and what others may ask of it.
-fn add(driver: &mut Driver, node: &Node, module: &Module) -> Result<Entry, DaemonError> {
+/// Adds a module to the driver, and what others may ask of it; goes on with what the process before
+/// kept of it.
+fn add(
+    driver: &mut Driver,
+    node: &Node,
+    module: &Module,
+    kept: &Kept,
+) -> Result<Entry, DaemonError> {
     let later = Arc::new(OnceLock::new());
     let host = ModuleHost::new(node, module, &later)?;
     let told = host.told();
+    told.failures.resume(&kept.failures);
     let handle = driver.add(module.node.clone(), host)?;
     later.set(handle.clone()).expect("it is set here alone");
     // What an earlier daemon handed over as down is so until it is told otherwise.
@@ -397,20 +407,26 @@ fn add(driver: &mut Driver, node: &Node, module: &Module) -> Result<Entry, Daemo
         service: module.says(),
         handle,
         told,
-        ordered: Mutex::default(),
+        turn: AsyncMutex::default(),
+        ordered: Mutex::new(Ordered::resume(kept)),
         exposure: Mutex::default(),
     })
 }
 
 /// Starts the checkers of all modules that have some.
-fn watch_modules(node: &Node, entries: &[Entry]) -> Result<Option<Checkers>, DaemonError> {
+fn watch_modules(
+    node: &Node,
+    entries: &[Entry],
+    handed: &Handed,
+) -> Result<Option<Checkers>, DaemonError> {
     let with = node.modules.iter().zip(entries).filter(|(module, _)| !module.checkers.is_empty());
-    // Before the first look, which may already ask for a restart.
-    let before = last_good_folder().map(|folder| restarts_before(&folder)).unwrap_or_default();
+    let failures = entries.iter().map(|entry| (entry.name.clone(), entry.told.failures.clone()));
+    let failures: BTreeMap<String, Failures> = failures.collect();
     let watched: Vec<Watched> = with
         .map(|(module, entry)| {
             let mut loops = module.loops.clone();
-            for &at in before.get(&module.name).into_iter().flatten() {
+            let kept = handed.modules.get(&module.name);
+            for &at in kept.into_iter().flat_map(|kept| &kept.restarts) {
                 loops.take(Instant::from_nanos(at));
             }
             Watched {
@@ -419,18 +435,22 @@ fn watch_modules(node: &Node, entries: &[Entry]) -> Result<Option<Checkers>, Dae
                 checkers: module.checkers.clone(),
                 loops,
                 surroundings: entry.told.surroundings.clone(),
+                suspended: !entry.ordered().acts(),
             }
         })
         .collect();
     if watched.is_empty() {
         return Ok(None);
     }
-    let checkers = Checkers::start(watched, |module, event| match event {
+    let checkers = Checkers::start(watched, move |module, event| match event {
         checkers::Event::Changed { checker, state, why } => {
             info!(module, checker, ?state, why, "a checker");
         }
         checkers::Event::Acts { checker, action } => {
             warn!(module, checker, ?action, "a checker is down");
+            if let Some(failures) = failures.get(module).filter(|_| action.counts()) {
+                failures.count();
+            }
         }
         checkers::Event::Refused { checker, action, why } => {
             warn!(module, checker, ?action, %why, "a checker is down, and the node refuses");
@@ -450,9 +470,21 @@ fn observe(
     driver: &mut Driver,
     node: &Node,
     events: &Arc<EventLog>,
+    checkers: &Arc<Option<Checkers>>,
 ) -> Result<Option<Arc<Hook>>, DaemonError> {
     let log = Arc::clone(events);
     driver.observe(move |module, epoch, event| log.note(module, epoch, event));
+    if checkers.is_some() {
+        let id = |module: &Module| (module.node.config.identity().module, module.name.clone());
+        let names: BTreeMap<ModuleId, String> = node.modules.iter().map(id).collect();
+        let checkers = Arc::clone(checkers);
+        driver.observe(move |module, _, event| {
+            if let (Event::ApplicationFailed, Some(checkers)) = (event, checkers.as_ref()) {
+                // A module without checkers is unknown there, and has nothing to count.
+                let _ = checkers.failed(&names[&module]);
+            }
+        });
+    }
     let Some(config) = node.hook.clone() else { return Ok(None) };
     let named = |module: &Module| {
         let named = Named { module: module.name.clone(), names: node.names_in(module) };
@@ -491,6 +523,15 @@ const LAST_GOOD: &str = "HA_NODE_LAST_GOOD";
 fn last_good_folder() -> Option<PathBuf> {
     let file = PathBuf::from(std::env::var_os(LAST_GOOD)?);
     file.parent().map(Path::to_path_buf)
+}
+
+/// What the process before handed over beside the node's state.
+fn handed() -> Handed {
+    let Some(folder) = last_good_folder() else { return Handed::default() };
+    Handed::read(&folder).unwrap_or_else(|error| {
+        warn!(%error, "maintenance and other orders are forgotten: give them again");
+        Handed::default()
+    })
 }
 
 /// Makes a folder, and holds it against other daemons.

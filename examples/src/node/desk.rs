@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ha_core::checker::State;
-use ha_core::control::{Checker, Command, ConfigTexts, Desk, Exit, Refused, Report};
+use ha_core::control::{Checker, Command, ConfigTexts, Desk, EventLog, Exit, Refused, Report};
 use ha_core::driver::{Clock, Handle};
 use ha_core::http::Source;
 use ha_core::linux::VipsSeen;
+use ha_core::linux::cgroup::Cgroup;
 use ha_core::linux::checkers::Checkers;
 use ha_core::linux::scripts::Runs;
 use ha_core::metrics::{Sample, render};
@@ -20,27 +23,29 @@ use ha_core::verdict::{Facts, HostFacts, Names, judge};
 use ha_core::{Counters, Order, View};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::check::{Open, check};
 use super::config::Node;
 use super::daemon::Request;
 use super::effective::effective;
-use super::module::Told;
+use super::module::{Told, group_name};
 
 /// The desk of a daemon: one for its socket and its HTTP server.
 #[derive(Debug)]
 pub struct NodeDesk {
     /// The main file.
     pub(super) file: PathBuf,
-    /// Where this program is, whatever lies there by now.
-    pub(super) program: PathBuf,
+    pub(super) program: Program,
+    /// What happened.
+    pub(super) events: Arc<EventLog>,
     /// What runs.
     pub(super) node: Node,
     pub(super) modules: Vec<Entry>,
     /// Those of all modules, if any has some.
-    pub(super) checkers: Option<Checkers>,
+    pub(super) checkers: Arc<Option<Checkers>>,
     /// What the daemon itself is to do.
     pub(super) requests: Sender<Request>,
     pub(super) clock: Clock,
@@ -56,6 +61,8 @@ pub struct Entry {
     pub(super) service: String,
     pub(super) handle: Handle,
     pub(super) told: Told,
+    /// Orders come one after the other.
+    pub(super) turn: AsyncMutex<()>,
     pub(super) ordered: Mutex<Ordered>,
     pub(super) exposure: Mutex<Exposure>,
 }
@@ -84,49 +91,112 @@ enum Starter {
 
 impl Ordered {
     /// What it was, as the process before wrote it down.
-    fn resume(kept: &Kept) -> Self {
+    pub(super) fn resume(kept: &Kept) -> Self {
         let maintenance = kept.maintenance.map(Instant::from_nanos);
         let starter = kept.starts.then_some(Starter::Daemon);
         Self { maintenance, failover: kept.failover, suspended: kept.suspended, starter }
     }
 
     /// Whether checkers act.
-    const fn acts(&self) -> bool {
+    pub(super) const fn acts(&self) -> bool {
         !self.suspended && self.maintenance.is_none()
     }
 }
 
-/// The same, for the next process, and how often the application failed by itself.
+/// What the next process goes on with, beside what the modules' folders say.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Handed {
+    /// The number of the newest event.
+    pub(super) events: u64,
+    /// By module.
+    pub(super) modules: BTreeMap<String, Kept>,
+}
+
+/// What operators ordered, for the next process, and how often the application failed by itself.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-struct Kept {
+pub(super) struct Kept {
     /// In nanoseconds of the machine's clock.
     maintenance: Option<u64>,
     failover: Option<bool>,
     suspended: bool,
     starts: bool,
-    failures: Vec<u64>,
-    /// By checkers.
-    restarts: Vec<u64>,
+    /// Automatic restarts, in nanoseconds of the machine's clock.
+    pub(super) failures: Vec<u64>,
+    /// Likewise, as the checkers count them.
+    pub(super) restarts: Vec<u64>,
 }
 
 /// Beside the last good configuration.
 const KEPT: &str = "ordered.toml";
 
-fn read_kept(folder: &Path) -> io::Result<BTreeMap<String, Kept>> {
-    let text = std::fs::read_to_string(folder.join(KEPT))?;
-    toml::from_str(&text).map_err(io::Error::other)
+impl Handed {
+    /// As the process before wrote it down.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn read(folder: &Path) -> io::Result<Self> {
+        let text = std::fs::read_to_string(folder.join(KEPT))?;
+        toml::from_str(&text).map_err(io::Error::other)
+    }
 }
 
-/// When checkers had each module restarted in the process before, in nanoseconds of the machine's
-/// clock; a file that cannot be read is told when orders are resumed.
-pub(super) fn restarts_before(folder: &Path) -> BTreeMap<String, Vec<u64>> {
-    let kept = read_kept(folder).unwrap_or_default();
-    kept.into_iter().map(|(module, kept)| (module, kept.restarts)).collect()
+/// The program of this process, which the next one has the place of.
+#[derive(Debug)]
+pub struct Program {
+    path: PathBuf,
+    /// Which file it was.
+    seen: Option<(u64, u64, i64)>,
 }
+
+impl Program {
+    /// That which runs here.
+    pub(super) fn of_this_process() -> io::Result<Self> {
+        let path = std::env::current_exe()?;
+        let seen = Self::look(&path);
+        Ok(Self { path, seen })
+    }
+
+    /// Where it is, whatever lies there by now.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether another one lies there by now.
+    fn is_replaced(&self) -> bool {
+        Self::look(&self.path) != self.seen
+    }
+
+    fn look(path: &Path) -> Option<(u64, u64, i64)> {
+        let data = path.metadata().ok()?;
+        Some((data.dev(), data.ino(), data.mtime_nsec()))
+    }
+
+    /// Whether what lies there runs at all: past the hand-over nobody is left to go on.
+    async fn try_it(&self) -> Result<(), Refused> {
+        let mut trial = tokio::process::Command::new(&self.path);
+        trial.arg("--version").kill_on_drop(true);
+        trial.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let why = match timeout(TRIAL, trial.status()).await {
+            Ok(Ok(status)) if status.success() => return Ok(()),
+            Ok(Ok(status)) => format!("it ends with {status}"),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it does not answer".into(),
+        };
+        let text = format!(
+            "{} cannot go on: {why}: install it anew, then reload; all goes on as it was",
+            self.path.display()
+        );
+        Err(Refused::new(Exit::Failed, text))
+    }
+}
+
+/// How long a program may take to say which version it is.
+const TRIAL: Duration = Duration::from_secs(5);
 
 impl Entry {
-    fn ordered(&self) -> MutexGuard<'_, Ordered> {
+    pub(super) fn ordered(&self) -> MutexGuard<'_, Ordered> {
         self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -140,7 +210,7 @@ impl NodeDesk {
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn may_reload(&self) -> Result<Node, Refused> {
+    pub(super) async fn may_reload(&self) -> Result<Node, Refused> {
         let read = Node::read(&self.file);
         let read = read.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
         if read.raw.run != self.node.raw.run || read.raw.state != self.node.raw.state {
@@ -153,12 +223,17 @@ impl NodeDesk {
         // Past the hand-over nobody is left to go on as it was.
         let could = check(&read, Open::Of(&self.node));
         could.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
+        self.program.try_it().await?;
         Ok(read)
     }
 
     /// Why the new files would leave a service that runs here with nobody to stop it in order.
     fn abandons(&self, read: &Node) -> Option<Refused> {
-        let runs = |entry: &Entry| entry.handle.status().now().is_some_and(|it| it.serving);
+        let runs = |entry: &Entry| {
+            let serves = entry.handle.status().now().is_some_and(|it| it.serving);
+            // What `start_both` started runs on a secondary, too.
+            serves || self.has_processes(&entry.name).unwrap_or_default()
+        };
         let mut modules = self.node.modules.iter().zip(&self.modules);
         let (module, what) = modules.find_map(|(module, entry)| {
             let what = match read.modules.iter().find(|it| it.name == module.name) {
@@ -180,6 +255,20 @@ impl NodeDesk {
         Some(Refused::new(Exit::Config, text))
     }
 
+    /// Whether scripts of a module left something that runs.
+    fn has_processes(&self, module: &str) -> io::Result<bool> {
+        let group = Cgroup::home()?.join(group_name(&self.node, module));
+        for below in ["prim", "both"] {
+            match Cgroup::open(group.join(below)) {
+                Ok(group) if !group.is_empty()? => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
     /// Writes down what operators ordered, and how often applications failed.
     ///
     /// # Errors
@@ -189,44 +278,35 @@ impl NodeDesk {
             let Ordered { maintenance, failover, suspended, starter } = *entry.ordered();
             let maintenance = maintenance.map(Instant::as_nanos);
             let failures = entry.told.failures.restarts();
-            let checkers = self.checkers.as_ref();
+            let checkers = (*self.checkers).as_ref();
             let restarts = checkers.map(|it| it.restarts(&entry.name)).unwrap_or_default();
             let by_checker = checkers.is_some_and(|it| it.starts_again(&entry.name));
             let starts = starter.is_some() || by_checker;
             let kept = Kept { maintenance, failover, suspended, starts, failures, restarts };
             (entry.name.clone(), kept)
         };
-        let kept: BTreeMap<String, Kept> = self.modules.iter().map(kept).collect();
-        let text = toml::to_string(&kept).map_err(io::Error::other)?;
+        let modules = self.modules.iter().map(kept).collect();
+        let handed = Handed { events: self.events.newest(), modules };
+        let text = toml::to_string(&handed).map_err(io::Error::other)?;
         std::fs::write(folder.join(KEPT), text)
     }
 
-    /// Goes on with what the process before wrote down. The node itself may have booted meanwhile,
-    /// and checkers act after any start: both are told anew.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub(super) async fn resume_orders(&self, folder: &Path) -> io::Result<()> {
-        let kept = read_kept(folder)?;
+    /// Tells the nodes what was ordered of the process before: one may have booted meanwhile.
+    pub(super) async fn resume_orders(&self) {
         for (at, entry) in self.modules.iter().enumerate() {
-            let Some(kept) = kept.get(&entry.name) else { continue };
-            *entry.ordered() = Ordered::resume(kept);
-            entry.told.failures.resume(&kept.failures);
-            let failover = self.failover(at) && kept.maintenance.is_none();
+            let _turn = entry.turn.lock().await;
+            let failover = self.failover(at) && entry.ordered().maintenance.is_none();
             if let Err(refused) = entry.order(Order::Failover(failover)).await {
                 warn!(module = entry.name, why = refused.text, "failover is as it was handed over");
             }
-            if let Err(refused) = self.watch(entry) {
-                warn!(module = entry.name, why = refused.text, "checkers act");
-            }
         }
-        Ok(())
     }
 
     /// Starts what was stopped for that by the process before, unless an operator has ordered
     /// something else since.
     pub(super) async fn start_again(&self) {
         for entry in &self.modules {
+            let _turn = entry.turn.lock().await;
             let status = entry.handle.status().now();
             let stopped = status.is_some_and(|it| it.role == Role::Stop && it.ready);
             let ours = |starter: &mut Starter| stopped && *starter == Starter::Daemon;
@@ -248,6 +328,7 @@ impl NodeDesk {
     pub(super) async fn end_maintenance(&self) {
         let now = self.clock.now();
         for (at, entry) in self.modules.iter().enumerate() {
+            let _turn = entry.turn.lock().await;
             let over = entry.ordered().maintenance.take_if(|until| *until <= now).is_some();
             if over {
                 // What it refuses now, the driver's end for one, it would refuse later.
@@ -265,7 +346,7 @@ impl NodeDesk {
 
     /// Lets checkers act, or not, as the orders have it.
     fn watch(&self, entry: &Entry) -> Result<(), Refused> {
-        let Some(checkers) = &self.checkers else { return Ok(()) };
+        let Some(checkers) = &*self.checkers else { return Ok(()) };
         if checkers.report(&entry.name).is_empty() {
             return Ok(());
         }
@@ -280,7 +361,7 @@ impl NodeDesk {
     /// All automatic restarts are left again: somebody looks.
     fn obeyed(&self, entry: &Entry, order: Order) {
         entry.told.failures.reset();
-        let Some(checkers) = &self.checkers else { return };
+        let Some(checkers) = &*self.checkers else { return };
         if !checkers.report(&entry.name).is_empty()
             && let Err(error) = checkers.ordered(&entry.name, order)
         {
@@ -304,15 +385,17 @@ impl NodeDesk {
         }
     }
 
-    /// Whether the files mean another thing than what runs, as of the last few seconds; files that
-    /// cannot work run nowhere.
+    /// Whether the files mean another thing than what runs, or nothing that could run, as of the
+    /// last few seconds.
     fn differs(&self) -> bool {
         let now = self.clock.now();
         let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
         match *compared {
             Some((at, differs)) if now < at + COMPARE_EVERY => differs,
             Some(_) | None => {
-                let differs = Node::read(&self.file).is_ok_and(|read| read.raw != self.node.raw);
+                // Files that cannot be read are not those that run either.
+                let read = Node::read(&self.file);
+                let differs = read.map_or(true, |read| read.raw != self.node.raw);
                 *compared = Some((now, differs));
                 differs
             }
@@ -380,7 +463,7 @@ impl Desk for NodeDesk {
             service: entry.service.clone(),
             view,
             host: self.host_facts(entry),
-            checkers: checkers_of(self.checkers.as_ref(), &entry.name),
+            checkers: checkers_of((*self.checkers).as_ref(), &entry.name),
         })
     }
 
@@ -390,11 +473,20 @@ impl Desk for NodeDesk {
             return Err(Refused::new(Exit::Usage, text));
         };
         let entry = &self.modules[at];
+        let _turn = entry.turn.lock().await;
         match command {
             Command::StopToStart => {
                 entry.order(Order::Stop).await?;
                 entry.ordered().starter = Some(Starter::Server);
                 self.obeyed(entry, Order::Stop);
+                Ok(())
+            }
+            Command::StartAgain => {
+                if entry.ordered().starter != Some(Starter::Server) {
+                    return Err(Refused::new(Exit::Failed, "another order came in between"));
+                }
+                entry.order(Order::Start).await?;
+                entry.ordered().starter = None;
                 Ok(())
             }
             Command::Node(order) => {
@@ -424,7 +516,9 @@ impl Desk for NodeDesk {
                 entry.ordered().maintenance = None;
                 self.watch(entry)
             }
-            Command::Checkers(_) if checkers_of(self.checkers.as_ref(), &entry.name).is_empty() => {
+            Command::Checkers(_)
+                if checkers_of((*self.checkers).as_ref(), &entry.name).is_empty() =>
+            {
                 let text = format!("module {module} has no checkers: there is nothing to suspend");
                 Err(Refused::new(Exit::Usage, text))
             }
@@ -436,8 +530,8 @@ impl Desk for NodeDesk {
     }
 
     async fn reload(&self) -> Result<String, Refused> {
-        let read = self.may_reload()?;
-        if read.raw == self.node.raw {
+        let read = self.may_reload().await?;
+        if read.raw == self.node.raw && !self.program.is_replaced() {
             return Ok("the files say what runs: nothing to do".into());
         }
         let (refuse, refused) = oneshot::channel();
@@ -453,7 +547,7 @@ impl Desk for NodeDesk {
         ConfigTexts {
             path: self.file.display().to_string(),
             running: effective(&self.node),
-            differs: read.as_ref().is_ok_and(|read| read.raw != self.node.raw),
+            differs: read.as_ref().map_or(true, |read| read.raw != self.node.raw),
             file: read.ok().as_ref().map(effective),
         }
     }

@@ -74,6 +74,11 @@ impl Failures {
         self.loops().reset();
     }
 
+    /// A checker had it restarted, which counts as well.
+    pub(super) fn count(&self) {
+        self.loops().take(self.clock.now());
+    }
+
     /// One more; whether it may be tried again.
     fn take(&self) -> bool {
         self.loops().take(self.clock.now())
@@ -279,11 +284,16 @@ fn host(
 /// nodes there are.
 fn group(node: &Node, module: &str) -> Result<PathBuf, ModuleError> {
     let failed = |source| ModuleError::Group { module: module.into(), source };
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    let cluster: String = node.raw.cluster.chars().map(plain).collect();
-    let name = format!("ha-{cluster}-{}-{module}", node.raw.node);
+    let name = group_name(node, module);
     let group = Cgroup::make(&Cgroup::home().map_err(failed)?, &name).map_err(failed)?;
     Ok(group.folder().into())
+}
+
+/// What that is called.
+pub(super) fn group_name(node: &Node, module: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let cluster: String = node.raw.cluster.chars().map(plain).collect();
+    format!("ha-{cluster}-{}-{module}", node.raw.node)
 }
 
 /// The guardian's program, as the daemon names it: beside the daemon unless the file says so.

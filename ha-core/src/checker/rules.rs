@@ -61,6 +61,8 @@ pub enum Input {
         /// Whether it obeys.
         answer: Result<(), OrderError>,
     },
+    /// The application failed by itself and is started again: one automatic restart less.
+    Failed,
     /// An operator gave this order, and the node obeys: somebody looks.
     Operator(Order),
 }
@@ -288,8 +290,8 @@ impl Rules {
         self.resources.iter_mut().filter(answered).for_each(|rule| rule.spent = true);
         self.resources[usize::from(index)].spent = true;
         if action.counts() {
-            let allowed = self.loops.take(now);
-            assert!(allowed, "an order beyond the limit would loop for ever");
+            // It was given within the limit; a failure since may have been the last one.
+            self.loops.take(now);
         }
         if action == Action::StopStart && !stays {
             return Doing::Stops;
@@ -408,6 +410,7 @@ impl Machine for Rules {
             Input::Changed { index, state } => self.changed(index, state, out),
             Input::Node { serving, role, ready } => self.node(serving, role, ready, out),
             Input::Answered { ticket, answer } => self.answered(now, ticket, answer, out),
+            Input::Failed => drop(self.loops.take(now)),
             Input::Operator(order) => self.operator(order),
         }
         self.settle(now, out);
@@ -456,7 +459,7 @@ impl Rule {
 
 impl Action {
     /// Whether it counts as an automatic restart.
-    const fn counts(self) -> bool {
+    pub const fn counts(self) -> bool {
         match self {
             Self::Restart | Self::Swap | Self::StopStart => true,
             Self::None | Self::Wait | Self::Stop => false,
@@ -601,6 +604,21 @@ mod tests {
         assert_eq!(rig.0.loops_left(at(5)), 2);
         rig.node(6, Some(6), Role::Prim);
         assert_eq!(rig.change(7, 0, Down)[2..], [order(4, Order::Restart)]);
+    }
+
+    #[test]
+    fn failures_of_the_application_count_too() {
+        let mut rig = Rig::serving(&[Action::Restart]);
+        rig.tell(1, Input::Failed);
+        rig.change(2, 0, Down);
+        rig.tell(2, Input::Failed);
+        assert_eq!(rig.answer(2, 1, Ok(())), [acts(0, Action::Restart)], "it was ordered before");
+        assert_eq!(rig.0.loops_left(at(2)), 0);
+        rig.change(3, 0, Up);
+        rig.node(3, Some(3), Role::Prim);
+        let said = rig.change(4, 0, Down);
+        let spent = Output::Event(Event::LoopsSpent { index: 0 });
+        assert!(said.contains(&spent) && said.contains(&order(2, Order::Stop)), "{said:?}");
     }
 
     #[test]

@@ -83,6 +83,12 @@ impl Client {
         Ok(Self { path: path.into(), answers: BufReader::new(stream) })
     }
 
+    /// The number of the daemon's process, which a next program of it keeps.
+    pub fn process(&self) -> Option<i32> {
+        let peer = rustix::net::sockopt::socket_peercred(self.answers.get_ref()).ok()?;
+        Some(peer.pid.as_raw_pid())
+    }
+
     /// The next answer, within `patience`; `None` when there are no more.
     ///
     /// # Errors

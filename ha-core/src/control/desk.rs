@@ -132,6 +132,8 @@ pub enum Command {
     /// [`Order::Stop`], after which the server orders [`Order::Start`]; a daemon that is replaced in
     /// between orders it itself.
     StopToStart,
+    /// The [`Order::Start`] of it: refused where another order came in between.
+    StartAgain,
     /// Whether checkers act.
     Checkers(bool),
     /// Maintenance for so long, or its end: no failover, and checkers do not act. It ends by itself.

@@ -36,7 +36,7 @@ impl FarmLog {
     /// An empty log of the farm of this name.
     pub fn new(farm: impl Into<String>) -> Self {
         let (newest, _) = watch::channel(0);
-        let kept = Kept { ring: Ring::new(Self::KEPT), view: "-".into() };
+        let kept = Kept { ring: Ring::after(0, Self::KEPT), view: "-".into() };
         Self { farm: farm.into(), kept: Mutex::new(kept), newest }
     }
 

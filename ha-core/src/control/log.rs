@@ -79,8 +79,14 @@ impl EventLog {
 
     /// An empty log.
     pub fn new() -> Self {
-        let (newest, _) = watch::channel(0);
-        let kept = Kept { ring: Ring::new(Self::KEPT), modules: BTreeMap::new() };
+        Self::after(0)
+    }
+
+    /// One of a process that goes on for another, whose newest event had this number: who followed
+    /// there hears that events are forgotten, and misses none of those that come.
+    pub fn after(newest: u64) -> Self {
+        let kept = Kept { ring: Ring::after(newest, Self::KEPT), modules: BTreeMap::new() };
+        let (newest, _) = watch::channel(newest);
         Self { clock: Clock::start(), kept: Mutex::new(kept), newest }
     }
 
@@ -182,6 +188,15 @@ mod tests {
         assert_eq!(none, Since { entries: vec![], forgotten: 0, next: 301 });
         assert_eq!(log.since(u64::MAX).next, 301, "a number of another life begins at the end");
         assert_eq!(EventLog::new().since(0), Since { entries: vec![], forgotten: 0, next: 1 });
+    }
+
+    #[test]
+    fn the_numbers_of_another_process_are_gone_on_with() {
+        let log = EventLog::after(40);
+        assert_eq!(log.newest(), 40);
+        log.note(WEB, Epoch::NONE, &Event::InSync);
+        let since = log.since(7);
+        assert_eq!((numbers(&since), since.forgotten, since.next), (Some((41, 41)), 34, 42));
     }
 
     #[test]

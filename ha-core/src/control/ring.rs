@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::prelude::rust_2024::*;
 
-/// Entries that are numbered from 1, of which the oldest are forgotten.
+/// Numbered entries of which the oldest are forgotten.
 #[derive(Debug)]
 pub(super) struct Ring<T> {
     entries: VecDeque<T>,
@@ -23,9 +23,9 @@ pub struct Since<T> {
 }
 
 impl<T: Clone> Ring<T> {
-    /// One that keeps so many.
-    pub(super) fn new(most: usize) -> Self {
-        Self { entries: VecDeque::new(), newest: 0, most }
+    /// An empty one that keeps so many, numbered from the one after `newest`.
+    pub(super) fn after(newest: u64, most: usize) -> Self {
+        Self { entries: VecDeque::new(), newest, most }
     }
 
     pub(super) fn push(&mut self, entry: impl FnOnce(u64) -> T) -> u64 {

@@ -61,6 +61,7 @@ impl Desk for Table {
         match command {
             Command::Node(order) => self.handle.order(order).await?,
             Command::StopToStart => self.handle.order(Order::Stop).await?,
+            Command::StartAgain => self.handle.order(Order::Start).await?,
             Command::Checkers(on) => self.checkers.store(on, Ordering::Relaxed),
             Command::Maintenance(span) => {
                 *self.maintenance.lock().unwrap() = span;

@@ -75,6 +75,7 @@ impl Rig {
                 checkers: checkers(setup.checkers).unwrap(),
                 loops: setup.loops,
                 surroundings: setup.surroundings,
+                suspended: false,
             });
         }
         let handles = watched.iter().filter_map(|it| it.handle.clone()).collect();

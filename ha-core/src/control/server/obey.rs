@@ -10,11 +10,11 @@ use tokio::time::{sleep, timeout};
 use tracing::info;
 
 use super::Office;
+use crate::Event;
 use crate::control::ops::State;
 use crate::control::plan::{Goal, needs_force, progress};
 use crate::control::protocol::{Outcome, Verb};
 use crate::control::{Command, Desk, Refused, Report};
-use crate::{Event, Order};
 
 impl<D: Desk> Office<D> {
     /// Gives an order; its number.
@@ -59,7 +59,7 @@ impl<D: Desk> Office<D> {
         let first = self.reach(&report, Goal::of(verb), since, &tell).await;
         let reached = match (first, verb) {
             (Ok(()), Verb::Stopstart) => {
-                match self.desk.order(&report.name, Command::Node(Order::Start)).await {
+                match self.desk.order(&report.name, Command::StartAgain).await {
                     Ok(()) => self.reach(&report, Goal::Ready, since, &tell).await,
                     Err(refused) => Err(refused.text),
                 }

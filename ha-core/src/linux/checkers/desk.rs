@@ -103,6 +103,7 @@ impl Desk {
             addresses: Arc::new(Mutex::new(Addresses::open()?)),
         };
         let now = clock.now();
+        let suspended: Vec<bool> = modules.iter().map(|it| it.suspended).collect();
         let make = |watched: Watched| Module::new(watched, &others, now);
         let mut desk = Self {
             clock,
@@ -122,6 +123,9 @@ impl Desk {
                 let seen = Seen { serving: Some(now), role: Role::Up, ready: true };
                 desk.take(Fact::Node { module: place, seen });
             }
+        }
+        for (place, _) in suspended.iter().enumerate().filter(|(_, suspended)| **suspended) {
+            desk.check_all(now, place, checker::Input::Suspend);
         }
         desk.tick();
         Ok(desk)
@@ -184,6 +188,10 @@ impl Desk {
         match command {
             Command::Suspend { module } => self.check_all(now, module, checker::Input::Suspend),
             Command::Resume { module } => self.check_all(now, module, checker::Input::Resume),
+            Command::Failed { module } => {
+                self.rule(now, module, rules::Input::Failed);
+                self.report(module, now, None);
+            }
             Command::Ordered { module, order } => {
                 self.rule(now, module, rules::Input::Operator(order));
                 self.report(module, now, None);
@@ -328,7 +336,7 @@ impl Desk {
 
 impl Module {
     fn new(watched: Watched, others: &Others, now: Instant) -> Self {
-        let Watched { name, handle, checkers, loops, surroundings } = watched;
+        let Watched { name, handle, checkers, loops, surroundings, suspended: _ } = watched;
         let actions: Vec<_> = checkers.iter().map(|checker| checker.action).collect();
         let make = |config| One::new(config, &name, &surroundings, others, now);
         let checkers = checkers.into_iter().map(make).collect();

@@ -62,6 +62,8 @@ pub struct Watched {
     pub loops: Loops,
     /// Where executables are called.
     pub surroundings: Surroundings,
+    /// Suspended from the start, as by [`Checkers::suspend`].
+    pub suspended: bool,
 }
 
 /// What an executable of a checker is called in, and whose processes are the module's.
@@ -172,6 +174,7 @@ enum Command {
     Suspend { module: usize },
     Resume { module: usize },
     Ordered { module: usize, order: Order },
+    Failed { module: usize },
 }
 
 /// How all checkers are doing, for whoever asks.
@@ -265,6 +268,15 @@ impl Checkers {
     /// [`CheckersError::Unknown`] or [`CheckersError::Busy`].
     pub fn ordered(&self, module: &str, order: Order) -> Result<(), CheckersError> {
         self.tell(module, |module| Command::Ordered { module, order })
+    }
+
+    /// The application of a module failed by itself and is started again, which counts as an
+    /// automatic restart like those by checkers.
+    ///
+    /// # Errors
+    /// [`CheckersError::Unknown`] or [`CheckersError::Busy`].
+    pub fn failed(&self, module: &str) -> Result<(), CheckersError> {
+        self.tell(module, |module| Command::Failed { module })
     }
 
     /// How the checkers of a module are doing, in the order of the configuration; empty when there
