@@ -29,6 +29,7 @@ fn two_bare_servers_become_a_protected_service() {
     hang(&mut pair);
     what_no_restart_mends(&mut pair);
     by_unit(&mut pair);
+    by_user(&mut pair);
 }
 
 fn write(pair: &mut Machines, text: &str) {
@@ -172,4 +173,28 @@ fn by_unit(pair: &mut Machines) {
     assert!(!node.sh("ps -e").contains("nginx"));
     let other = if by.trim() == "node1" { "node2" } else { "node1" };
     serves(pair, other);
+}
+
+/// No addition: the daemon is a user of its own, with the rights for addresses alone.
+fn by_user(pair: &mut Machines) {
+    let once = |it: &&str| it.starts_with("adduser ") || it.starts_with("chown ha-node ");
+    let once: Vec<&str> = DOCUMENT.split('`').filter(once).collect();
+    assert_eq!(once.len(), 2, "{once:?}");
+    let change = "systemctl stop ha-node\n\
+        rm -r /etc/systemd/system/ha-node.service.d\n\
+        systemctl daemon-reload\n\
+        sed -i '/^unit = /d; /module.checker/,$d' /etc/ha-node/ha-node.toml";
+    for name in NODES {
+        let node = pair.named(name);
+        node.sh(change);
+        node.sh(&once.join("\n"));
+        node.sh("ha doctor\nsystemctl start ha-node\nsystemctl reload ha-node");
+    }
+    for name in NODES {
+        let node = pair.named(name);
+        node.until("ha status", " PROTECTED ");
+        assert_eq!(node.sh("ps -C mirror-node -o user=").trim(), "ha-node");
+    }
+    let answers = || pair.client("ping -c 1 -W 1 10.0.0.10").contains(" 0% packet loss");
+    assert!(within(SOON, answers), "the virtual address answers");
 }
