@@ -422,7 +422,7 @@ impl Mirror {
                 Err(error) => self.reject(source, Reject::Decode(error)),
             },
             (Kind::Beat | Kind::Ask | Kind::Answer, Source::Peer(_) | Source::Witness)
-            | (Kind::Member | Kind::Propose | Kind::Pull | Kind::Part, _) => {
+            | (Kind::Member | Kind::Propose | Kind::Pull | Kind::Part | Kind::Survey, _) => {
                 self.reject(source, Reject::Misplaced);
             }
         }

@@ -155,7 +155,7 @@ fn read(datagram: &[u8]) -> Said {
             Said::Ask(ask.number, ask.request)
         }
         Kind::Answer => unreachable!("a node answers nobody"),
-        Kind::Member | Kind::Propose | Kind::Pull | Kind::Part => {
+        Kind::Member | Kind::Propose | Kind::Pull | Kind::Part | Kind::Survey => {
             unreachable!("a pair sends no datagram of a farm")
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ha_core::checker::CheckerConfig;
+use ha_core::farm::survey::Hashing;
 use ha_core::farm::{Config, ConfigError, Identity, Isolated, Policy, Timing};
 use ha_core::ha_farm::{Buckets, Hash, Mac, Mode, Rule, Uncovered};
 use ha_core::http::RawHttp;
@@ -17,6 +18,7 @@ use ha_core::raw::{Key, Span, cluster_id};
 use serde::Deserialize;
 
 use super::checker::{OnFailure, RawFarmChecker, checkers};
+use super::plane::tick;
 use super::service::{RawService, Service};
 use crate::node::config::{FileError, Source};
 
@@ -48,6 +50,10 @@ pub struct RawFarm {
     /// Where packets are decided on: `auto` (default), `bpf` or `nft`; the same on all members.
     #[serde(default)]
     pub plane: RawPlane,
+    /// How long a member with `auto` waits, when it starts, for the others to say what they can do;
+    /// D to 30 s, default 3 s or D. It does not wait once all are heard, or one that takes.
+    #[serde(default)]
+    pub survey: Option<Span>,
     /// File with the cluster's key, as `ha keygen` makes it; readable by its owner only.
     #[serde(default)]
     pub key_file: Option<String>,
@@ -167,7 +173,7 @@ pub enum RawMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RawPlane {
-    /// BPF where the kernel can do it, else nftables.
+    /// BPF where all members can do it, else nftables.
     #[default]
     Auto,
     /// BPF programs.
@@ -289,6 +295,11 @@ impl FarmNode {
         timing
     }
 
+    /// How long it asks the others, with `plane = "auto"`.
+    pub fn survey(&self) -> Duration {
+        self.raw.survey.map_or(SURVEY, |span| span.0).max(self.timing.timeout())
+    }
+
     /// How long after the death of a member the others have its clients: it is lost after D, and a
     /// view takes three times a round trip.
     pub fn takeover(&self) -> Duration {
@@ -319,6 +330,15 @@ impl FarmNode {
             warm_up: raw.warm_up.map_or(Duration::ZERO, |span| span.0),
         };
         Config::new(self.identity, self.timing(tick), policy)
+    }
+
+    /// Likewise, as it would be with this hash: for what all members share, of which the hardware
+    /// address is no part.
+    ///
+    /// # Errors
+    /// The first field that cannot work.
+    pub fn config_as(&self, hash: Hash) -> Result<Config, ConfigError> {
+        self.config(hash, Some(ANY_MAC), tick(Hashing::of(&hash)))
     }
 
     /// The services' rules.
@@ -381,11 +401,11 @@ impl RawFarm {
             free_lease,
         };
         // The machine's own address is looked up when the daemon starts.
-        let mac = Some(Mac([2, 0, 0, 0, 0, 1]));
-        match node.config(Hash::Jhash { seed: 0 }, mac, Duration::ZERO) {
-            Ok(_) => Ok(node),
-            Err(error) => Err(node.place(&error)),
+        if let Err(error) = node.config(Hash::Jhash { seed: 0 }, Some(ANY_MAC), Duration::ZERO) {
+            return Err(node.place(&error));
         }
+        node.check_survey()?;
+        Ok(node)
     }
 
     fn check_name(&self) -> Result<(), Wrong> {
@@ -559,6 +579,15 @@ impl RawFarm {
 }
 
 impl FarmNode {
+    fn check_survey(&self) -> Result<(), Wrong> {
+        let (asked, least) = (self.raw.survey.map(|span| span.0), self.timing.timeout());
+        if asked.is_none_or(|asked| (least..=SURVEY_MAX).contains(&asked)) {
+            return Ok(());
+        }
+        let what = format!("survey must be {} to {}", Span(least), Span(SURVEY_MAX));
+        Err(wrong("survey", what))
+    }
+
     /// Where in the file an error of the farm itself is.
     fn place(&self, error: &ConfigError) -> Wrong {
         let first = |fields: &[(&'static str, bool)]| {
@@ -654,6 +683,12 @@ const fn log_bytes() -> u64 {
 const NAME_MAX: usize = 32;
 const LOG_BYTES_MIN: u64 = 4 << 10;
 const LOG_BYTES_MAX: u64 = 1 << 30;
+/// Servers that are told to start at once have started by then.
+const SURVEY: Duration = Duration::from_secs(3);
+/// Half of what a unit is given to start in.
+const SURVEY_MAX: Duration = Duration::from_secs(30);
+/// For what does not depend on it.
+const ANY_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const SCRIPT_MAX: Duration = Duration::from_mins(5);
 /// Longer than most requests, and short enough that a server can be taken away in a tea break.
 const DRAIN: Duration = Duration::from_mins(5);

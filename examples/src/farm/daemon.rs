@@ -8,6 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use ha_core::control::{EventLog, Exit, FarmLog, Refused, Server, ServerError};
 use ha_core::driver;
 use ha_core::event::Level;
 use ha_core::farm::{Baton, ConfigError, Event, Order, View};
-use ha_core::ha_farm::Hash;
+use ha_core::ha_farm::Mac;
 use ha_core::http;
 use ha_core::linux::cgroup::Cgroup;
 use ha_core::linux::checkers::{self, Checkers, CheckersError, Surroundings, Watched};
@@ -38,8 +39,8 @@ use tracing::{debug, error, info, warn};
 
 use super::checker::OnFailure;
 use super::config::{FarmNode, Folder, RawMode};
-use super::desk::{FarmDesk, Restart};
-use super::plane::{Begin, Chosen, NoPlane, choose, renew};
+use super::desk::{FarmDesk, Look, Restart};
+use super::plane::{Chosen, NoPlane, choose, renew};
 use crate::node::config::FileError;
 use crate::node::daemon::{DaemonError, Signals, Told, lock};
 use crate::node::log::EX_CONFIG;
@@ -127,13 +128,17 @@ pub enum FarmError {
     /// The system.
     #[error("the system refuses: {0}")]
     System(io::Error),
+    /// It was told to end before it had begun.
+    #[error("told to end before it had begun")]
+    Told,
     /// It ended by itself.
     #[error("ended by itself: {0}: start it again")]
     Failure(#[from] Failure),
 }
 
 impl FarmError {
-    /// What the process ends with: 78 where the configuration is to be changed, else 1.
+    /// What the process ends with: 78 where the configuration is to be changed, 0 where it was told
+    /// to end, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::File(_)
@@ -144,7 +149,8 @@ impl FarmError {
             | Self::Scripts(_)
             | Self::Checkers(_) => EX_CONFIG,
             Self::Daemon(error) => error.exit_code(),
-            Self::Plane(NoPlane::Plane(_))
+            Self::Told => 0,
+            Self::Plane(NoPlane::Plane(_) | NoPlane::Ask(_))
             | Self::Group(_)
             | Self::Start(_)
             | Self::Http(_)
@@ -163,7 +169,8 @@ impl Daemon {
     pub fn start(file: &Path) -> Result<Self, FarmError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(FarmError::System)?;
-        let signals = runtime.block_on(async { Signals::new() }).map_err(FarmError::System)?;
+        let signals = runtime.block_on(async { Signals::new() });
+        let mut signals = signals.map_err(FarmError::System)?;
         let node = FarmNode::read(file)?;
         let systemd = Notifier::from_env().map_err(DaemonError::Systemd)?;
         // Before anything else is touched: another daemon's filter looks like what a killed one
@@ -172,8 +179,17 @@ impl Daemon {
         let name = claim(&node.raw.module)?;
         let (application, surroundings) = application(&node)?;
         let baton = take_baton(&baton_file(&node));
+        let (mac, links) = (mac(&node)?, links(&node));
+        let chosen = runtime.block_on(async {
+            tokio::select! {
+                chosen = choose(&node, &links, baton.as_ref()) => Ok(chosen?),
+                // What was handed over runs: it leaves in order.
+                () = signals.end(), if baton.is_none() => Err(FarmError::Told),
+            }
+        })?;
+        let plane = chosen.told.clone();
         let log = Arc::new(FarmLog::new(node.raw.module.clone()));
-        let (running, plane) = run(&node, application, baton.as_ref(), &log)?;
+        let running = run(&node, application, (mac, chosen), links, baton.as_ref(), &log)?;
         let handle = running.handle();
         // The node's thread has its name before it has answered.
         let _ = runtime.block_on(handle.view());
@@ -182,7 +198,7 @@ impl Daemon {
         let socket = node.control_socket();
         let patience = node.scripts.as_ref().map_or(Duration::ZERO, |it| it.stop + it.force);
         if baton.is_some() {
-            renew(&node, plane.name).map_err(FarmError::System)?;
+            renew(&node, &plane.hash).map_err(FarmError::System)?;
         }
         info!(node = node.name(), plane = plane.name, why = plane.why, "the node is up");
         let (restarts, asked) = mpsc::channel(1);
@@ -199,6 +215,8 @@ impl Daemon {
             checkers,
             log,
             compared: Mutex::default(),
+            strangers: Mutex::default(),
+            unable: AtomicBool::default(),
         });
         let control = Server::start(&socket, Arc::clone(&desk), Arc::new(EventLog::new()))?;
         let http = http.map(|listen| http::Server::start(listen, Shared(Arc::clone(&desk))));
@@ -218,29 +236,43 @@ impl Daemon {
     /// # Errors
     /// [`FarmError::Failure`]: it ended by itself.
     pub fn run(mut self) -> Result<(), FarmError> {
-        loop {
+        let anew = loop {
             let Self { runtime, desk, restarts, systemd, signals, .. } = &mut self;
             match runtime.block_on(work(desk, restarts, systemd, signals)) {
                 Next::Ended => return Ok(self.running.wait()?),
-                Next::Stop => break,
+                Next::Stop => break false,
+                Next::Anew => break true,
                 Next::Restart(refuse) => self = self.replace(refuse)?,
             }
+        };
+        let Self { runtime, running, desk, mut signals, systemd, patience, open, .. } = self;
+        if anew {
+            systemd.reloading();
+        } else {
+            info!("told to end: new clients go elsewhere, then the service stops");
+            systemd.stopping("the service stops");
         }
-        let Self { runtime, mut signals, running, desk, systemd, patience, open, .. } = self;
-        info!("told to end: new clients go elsewhere, then the service stops");
-        systemd.stopping("the service stops");
         let in_order = runtime.block_on(async {
             tokio::select! {
-                () = signals.end() => false,
-                in_order = leave(&desk, patience) => in_order,
+                () = signals.end() => None,
+                // A service may take longer to stop than systemd waits for a sign of life.
+                () = systemd.keep_alive(async || true) => None,
+                in_order = leave(&desk, patience) => Some(in_order),
             }
         });
         drop(open);
-        if in_order {
-            return Ok(running.wait()?);
+        if in_order == Some(true) {
+            running.wait()?;
+        } else {
+            warn!("it ends without an orderly stop");
+            drop(running);
         }
-        warn!("it ends without an orderly stop");
-        drop(running);
+        if anew && in_order.is_some() {
+            // It takes nothing, and asks once more what the others do.
+            let program = desk.program.clone();
+            drop(desk);
+            return Err(next_program(&program, &runtime, &mut signals));
+        }
         Ok(())
     }
 
@@ -262,15 +294,11 @@ impl Daemon {
                 if let Err(error) = std::fs::write(baton_file(&node), bytes) {
                     warn!(%error, "nothing is handed over: the next daemon begins anew");
                 }
-                let mut next = Command::new(&desk.program);
-                next.args(std::env::args_os().skip(1));
+                let program = desk.program.clone();
                 // No thread may be left that would take a signal, nor a checker's program that
                 // nobody waits for.
                 drop((open, desk));
-                if let Err(error) = runtime.block_on(signals.hold()) {
-                    warn!(%error, "a signal that comes now may be lost: send it again");
-                }
-                Err(DaemonError::Exec(next.exec()).into())
+                Err(next_program(&program, &runtime, &mut signals))
             }
             Err(running) => {
                 let text = "a change is under way: order it again in a moment";
@@ -284,6 +312,16 @@ impl Daemon {
     }
 }
 
+/// Runs the program that is there now in the place of this one; returns only if that cannot be.
+fn next_program(program: &Path, runtime: &Runtime, signals: &mut Signals) -> FarmError {
+    let mut next = Command::new(program);
+    next.args(std::env::args_os().skip(1));
+    if let Err(error) = runtime.block_on(signals.hold()) {
+        warn!(%error, "a signal that comes now may be lost: send it again");
+    }
+    DaemonError::Exec(next.exec()).into()
+}
+
 /// Why the daemon does not go on as it is.
 #[derive(Debug)]
 enum Next {
@@ -293,6 +331,8 @@ enum Next {
     Stop,
     /// The next program is to go on.
     Restart(Restart),
+    /// It is to choose its plane once more.
+    Anew,
 }
 
 /// What one process leaves to the next.
@@ -345,7 +385,11 @@ async fn work(
                 },
             },
             Some(refuse) = restarts.recv() => return Next::Restart(refuse),
-            _ = look.tick() => if !desk.look().await { return Next::Ended },
+            _ = look.tick() => match desk.look().await {
+                Look::Ended => return Next::Ended,
+                Look::Anew => return Next::Anew,
+                Look::Fine => {}
+            },
         }
     }
 }
@@ -412,35 +456,28 @@ fn scripts(node: &FarmNode, folder: &Folder) -> Result<Scripts, FarmError> {
     })?)
 }
 
-/// Where packets are decided on, as it is told.
-#[derive(Debug)]
-pub(super) struct PlaneTold {
-    pub(super) name: &'static str,
-    pub(super) why: String,
-    pub(super) hash: Hash,
+/// This machine's hardware address, where the others need it.
+fn mac(node: &FarmNode) -> Result<Option<Mac>, FarmError> {
+    let interface = node.raw.interface.clone();
+    match mac_of(&interface) {
+        Ok(mac) => Ok(Some(mac).filter(|_| node.raw.mode == RawMode::Directed)),
+        Err(source) => Err(FarmError::Interface { interface, source }),
+    }
 }
 
-/// Opens the plane and starts the node, in the place of an earlier process if that left something.
+/// Starts the node, in the place of an earlier process if that left something.
 fn run(
     node: &FarmNode,
     application: Box<dyn Application>,
+    (mac, Chosen { plane, told, tick }): (Option<Mac>, Chosen),
+    links: Vec<Link>,
     baton: Option<&Baton>,
     log: &Arc<FarmLog>,
-) -> Result<(Running, PlaneTold), FarmError> {
-    let interface = node.raw.interface.clone();
-    let mac = match mac_of(&interface) {
-        Ok(mac) => Some(mac),
-        Err(source) => {
-            return Err(FarmError::Interface { interface, source });
-        }
-    };
-    let mac = mac.filter(|_| node.raw.mode == RawMode::Directed);
-    let begin = if baton.is_some() { Begin::Adopted } else { Begin::Shut };
-    let Chosen { plane, name, why, hash, tick } = choose(node, begin)?;
-    let config = match node.config(hash, mac, tick) {
+) -> Result<Running, FarmError> {
+    let config = match node.config(told.hash, mac, tick) {
         Ok(config) => config,
         Err(error) => {
-            if begin == Begin::Shut
+            if baton.is_none()
                 && let Err(error) = plane.remove()
             {
                 error!(%error, "the filter may be left");
@@ -452,9 +489,9 @@ fn run(
     let setup = Setup {
         config,
         key: node.key.clone(),
-        links: links(node),
+        links,
         plane,
-        front: Some(Front { interface }),
+        front: Some(Front { interface: node.raw.interface.clone() }),
         application,
         observer: Box::new(move |event| say(&names, &log, event)),
     };
@@ -462,7 +499,7 @@ fn run(
         Some(baton) => resume(setup, baton),
         None => start(setup),
     };
-    Ok((running?, PlaneTold { name, why, hash }))
+    Ok(running?)
 }
 
 fn links(node: &FarmNode) -> Vec<Link> {

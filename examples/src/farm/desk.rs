@@ -2,25 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ha_core::control::{
     Command, ConfigTexts, Desk, Exit, FarmLog, FarmReport, FarmVerb, Refused, Report,
 };
-use ha_core::farm::{Order, View};
+use ha_core::farm::survey::Hashing;
+use ha_core::farm::{Order, View, Why};
 use ha_core::ha_farm::{Reason, Rule};
 use ha_core::http::Source;
 use ha_core::linux::checkers::Checkers;
 use ha_core::linux::farm::Handle;
 use ha_core::linux::plane::Counters;
 use ha_core::metrics::{FarmSample, Packets, render_farm};
-use ha_core::proto::{ModuleId, NodeId};
+use ha_core::proto::{ModuleId, NodeId, NodeSet};
 use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
 
-use super::config::FarmNode;
-use super::daemon::PlaneTold;
-use super::plane::hash;
+use super::config::{FarmNode, RawPlane};
+use super::plane::{ONE_PLANE, PlaneTold, hash, name, probe};
 use super::service::called;
 use crate::node::desk::checkers_of;
 
@@ -49,6 +51,21 @@ pub struct FarmDesk {
     pub(super) log: Arc<FarmLog>,
     /// Whether the files differ, and when that was looked at.
     pub(super) compared: Mutex<Option<(Instant, bool)>>,
+    /// Members that run with the other plane, as it was told.
+    pub(super) strangers: Mutex<NodeSet>,
+    /// This machine cannot do the other plane.
+    pub(super) unable: AtomicBool,
+}
+
+/// What a look at the node showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It goes on as it is.
+    Fine,
+    /// It has ended.
+    Ended,
+    /// It takes nothing since the others run with the other plane, which it can do and may choose.
+    Anew,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -65,13 +82,69 @@ impl FarmDesk {
         locked(&self.node).raw.module.clone()
     }
 
-    /// Looks at the node; `false` when it has ended.
-    pub(super) async fn look(&self) -> bool {
+    /// Looks at the node.
+    pub(super) async fn look(&self) -> Look {
         // For how long its verdict is what it is, is known without anybody who asks.
         let report = self.farm(&self.module()).await;
-        let lives = report.is_some();
-        *locked(&self.seen) = report.map(|report| report.view);
-        lives
+        let view = report.map(|report| report.view);
+        locked(&self.seen).clone_from(&view);
+        let Some(view) = view else { return Look::Ended };
+        let node = self.node();
+        let strangers = self.strangers(&node, &view);
+        self.tell_strangers(&node, strangers);
+        if self.would_follow(&node, &view, strangers) { Look::Anew } else { Look::Fine }
+    }
+
+    /// Why the plane is what it is, and who cannot be one farm with this member by it.
+    fn plane_why(&self, node: &FarmNode, view: &View) -> String {
+        let other = name(Hashing::of(&self.plane.other));
+        let strangers = self.strangers(node, view);
+        let others = strangers.iter().map(|id| format!("; {} runs with {other}", node.name_of(id)));
+        format!("{}{}", self.plane.why, others.collect::<String>())
+    }
+
+    /// Who is heard, and differs from this member in nothing but the plane.
+    fn strangers(&self, node: &FarmNode, view: &View) -> NodeSet {
+        if view.peers.values().all(|peer| peer.agrees) {
+            return NodeSet::EMPTY;
+        }
+        let other = node.config_as(self.plane.other).ok().map(|config| config.accord());
+        let peers = view.peers.iter();
+        let strange = peers.filter(|(_, peer)| peer.heard && !peer.agrees && peer.accord == other);
+        strange.map(|(&id, _)| id).collect()
+    }
+
+    /// Tells of each once, as long as it is one.
+    fn tell_strangers(&self, node: &FarmNode, strangers: NodeSet) {
+        let told = std::mem::replace(&mut *locked(&self.strangers), strangers);
+        for id in strangers.iter().filter(|id| !told.contains(*id)) {
+            let (mine, other) = (self.plane.name, name(Hashing::of(&self.plane.other)));
+            let member = node.name_of(id);
+            error!(
+                member,
+                "it runs with {other}, this member with {mine}: one of them is {ONE_PLANE}"
+            );
+        }
+    }
+
+    /// Whether this member takes nothing for the sake of members that take with the other plane,
+    /// and can be one of them.
+    fn would_follow(&self, node: &FarmNode, view: &View, strangers: NodeSet) -> bool {
+        let free = node.raw.plane == RawPlane::Auto && !view.drained && yields(view.why);
+        let takers = || view.peers.iter().filter(|(_, peer)| peer.linked && peer.takes);
+        let follows = takers().any(|(id, _)| strangers.contains(*id))
+            && !takers().any(|(_, peer)| peer.agrees);
+        if !free || !follows || self.unable.load(Ordering::Relaxed) {
+            return false;
+        }
+        let other = Hashing::of(&self.plane.other);
+        if let Err(lacks) = probe(other) {
+            warn!(%lacks, "this machine cannot do {}, which the others run with", name(other));
+            self.unable.store(true, Ordering::Relaxed);
+            return false;
+        }
+        info!("begins anew, with {}: the others run with it, and it takes nothing", name(other));
+        true
     }
 
     async fn order(&self, order: Order) -> Result<(), Refused> {
@@ -188,7 +261,7 @@ impl FarmDesk {
     /// The first field in which a file differs from what runs so that nothing can be handed over.
     fn breaks(&self, read: &FarmNode) -> Result<Option<&'static str>, Refused> {
         let running = self.node();
-        let hash = hash(read, self.plane.name);
+        let hash = hash(read, Hashing::of(&self.plane.hash));
         let hash = hash.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
         let (a, b) = (&running.raw, &read.raw);
         let same = [
@@ -223,6 +296,16 @@ impl FarmDesk {
             checkers: checkers.into_iter().map(|it| (it.name, it.up)).collect(),
             view,
         })
+    }
+}
+
+/// Whether a member that takes nothing for this reason would take in another farm.
+const fn yields(why: Option<Why>) -> bool {
+    match why {
+        Some(Why::Boot | Why::Gap | Why::Lease | Why::Yields(_) | Why::LeftOut | Why::Isolated) => {
+            true
+        }
+        Some(Why::Stopped | Why::Filter | Why::Twice | Why::Mac(_)) | None => false,
     }
 }
 
@@ -334,7 +417,7 @@ impl Desk for FarmDesk {
             services: Self::names(&node, &view),
             mode: node.raw.mode.name().into(),
             plane: self.plane.name.into(),
-            plane_why: self.plane.why.clone(),
+            plane_why: self.plane_why(&node, &view),
             view,
             verdict_for: Duration::ZERO,
             up: self.since.elapsed(),

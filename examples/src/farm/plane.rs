@@ -4,12 +4,17 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use ha_core::driver::{StartError, hash_key};
+use ha_core::driver::{self, hash_key};
+use ha_core::farm::Baton;
+use ha_core::farm::survey::{Able, Because, Choice, Hashing, Told};
 use ha_core::ha_farm::Hash;
+use ha_core::linux::farm::{Asker, Link, StartError, ask};
 use ha_core::linux::plane::bpf::{Bpf, Settings};
 use ha_core::linux::plane::nft::{self, Nft};
 use ha_core::linux::plane::{Plane, PlaneError};
+use ha_core::proto::NodeId;
 use ha_core::raw::Key;
+use ha_core::verdict::span;
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -19,14 +24,23 @@ use super::config::{FarmNode, RawPlane};
 pub struct Chosen {
     /// Where the filter goes.
     pub plane: Box<dyn Plane + Send>,
-    /// What it is called: `bpf` or `nft`.
+    /// What is told of it.
+    pub told: PlaneTold,
+    /// The tick of the clock that ends its lease.
+    pub tick: Duration,
+}
+
+/// Where packets are decided on, as it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaneTold {
+    /// `bpf` or `nft`.
     pub name: &'static str,
     /// Why it is that one, and what is less than it could be.
     pub why: String,
     /// What chooses the buckets.
     pub hash: Hash,
-    /// The tick of the clock that ends its lease.
-    pub tick: Duration,
+    /// What would choose them on the other plane.
+    pub other: Hash,
 }
 
 /// Why no plane can be had.
@@ -37,16 +51,16 @@ pub enum NoPlane {
     Plane(#[from] PlaneError),
     /// The hash's key.
     #[error(transparent)]
-    Key(#[from] StartError),
+    Key(#[from] driver::StartError),
+    /// The other members cannot be asked.
+    #[error(transparent)]
+    Ask(#[from] StartError),
 }
 
 impl fmt::Debug for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chosen")
-            .field("name", &self.name)
-            .field("why", &self.why)
-            .field("tick", &self.tick)
-            .finish_non_exhaustive()
+        let Self { plane: _, told, tick } = self;
+        f.debug_struct("Chosen").field("told", told).field("tick", tick).finish_non_exhaustive()
     }
 }
 
@@ -59,21 +73,39 @@ pub enum Begin {
     Adopted,
 }
 
-/// Opens the plane that the file asks for.
+/// Opens the plane that the file asks for; where it leaves that open, the one of the process that
+/// handed over, or else the best that all members can do, who are asked.
 ///
 /// # Errors
 /// [`NoPlane`], in one line; nothing was left in the kernel, but for what was to be adopted.
-pub fn choose(node: &FarmNode, begin: Begin) -> Result<Chosen, NoPlane> {
+pub async fn choose(
+    node: &FarmNode,
+    links: &[Link],
+    baton: Option<&Baton>,
+) -> Result<Chosen, NoPlane> {
+    let begin = if baton.is_some() { Begin::Adopted } else { Begin::Shut };
     match node.raw.plane {
-        RawPlane::Bpf => bpf(node, begin, "configured"),
-        RawPlane::Nft => nft(node, begin, "configured"),
-        RawPlane::Auto => match bpf(node, begin, "auto: the best that this kernel can do") {
-            Err(NoPlane::Plane(lacks)) => {
-                warn!(%lacks, "no BPF: every member needs plane = \"nft\" then");
-                nft(node, begin, &format!("auto: {lacks}"))
+        RawPlane::Bpf => open(node, Hashing::Sip, begin, "configured"),
+        RawPlane::Nft => open(node, Hashing::Jhash, begin, "configured"),
+        RawPlane::Auto => {
+            let hashes = hashes(node)?;
+            let before = baton.and_then(|baton| before(node, baton, hashes));
+            match before {
+                Some(hashing) => open(node, hashing, begin, "auto: as before the restart"),
+                None => survey(node, links, begin).await,
             }
-            chosen => chosen,
-        },
+        }
+    }
+}
+
+/// Whether this machine can do the plane of this hash.
+///
+/// # Errors
+/// What is missing.
+pub fn probe(hashing: Hashing) -> Result<(), PlaneError> {
+    match hashing {
+        Hashing::Sip => Bpf::probe(),
+        Hashing::Jhash => Nft::probe(),
     }
 }
 
@@ -82,10 +114,11 @@ pub fn choose(node: &FarmNode, begin: Begin) -> Result<Chosen, NoPlane> {
 ///
 /// # Errors
 /// No thread can be had.
-pub fn renew(node: &FarmNode, plane: &str) -> io::Result<()> {
-    if plane == "nft" {
+pub fn renew(node: &FarmNode, hash: &Hash) -> io::Result<()> {
+    match Hashing::of(hash) {
+        Hashing::Sip => {}
         // Its rules are written anew with the next filter.
-        return Ok(());
+        Hashing::Jhash => return Ok(()),
     }
     let settings = Settings::new(node.raw.module.clone(), vec![node.raw.interface.clone()]);
     let renew = move || match Bpf::renew(settings) {
@@ -95,50 +128,178 @@ pub fn renew(node: &FarmNode, plane: &str) -> io::Result<()> {
     std::thread::Builder::new().name("ha-farm-renew".into()).spawn(renew).map(drop)
 }
 
-/// What chooses the buckets on a plane of this name.
+/// What chooses the buckets by this file on the plane of a hash.
 ///
 /// # Errors
 /// The key's file.
-pub fn hash(node: &FarmNode, plane: &str) -> Result<Hash, StartError> {
-    let key = secret(node)?;
-    let [a, b, c, d, ..] = key;
-    let seed = u32::from_be_bytes([a, b, c, d]);
-    Ok(if plane == "nft" { Hash::Jhash { seed } } else { Hash::Sip { key } })
+pub fn hash(node: &FarmNode, hashing: Hashing) -> Result<Hash, driver::StartError> {
+    let [sip, jhash] = hashes(node)?;
+    Ok(match hashing {
+        Hashing::Sip => sip,
+        Hashing::Jhash => jhash,
+    })
 }
 
-fn nft(node: &FarmNode, begin: Begin, why: &str) -> Result<Chosen, NoPlane> {
-    let hash = hash(node, "nft")?;
+/// What the plane of a hash is called.
+pub const fn name(hashing: Hashing) -> &'static str {
+    match hashing {
+        Hashing::Sip => "bpf",
+        Hashing::Jhash => "nft",
+    }
+}
+
+/// The tick of the clock that ends the lease on the plane of a hash.
+pub const fn tick(hashing: Hashing) -> Duration {
+    match hashing {
+        Hashing::Sip => Duration::ZERO,
+        // A jiffy at 100 Hz, the longest that a kernel has: by it a lease of nftables may end late.
+        Hashing::Jhash => Duration::from_millis(10),
+    }
+}
+
+/// What the process that handed over ran with, if the file still means that.
+fn before(node: &FarmNode, baton: &Baton, hashes: [Hash; 2]) -> Option<Hashing> {
+    let of = |hash: &Hash| node.config_as(*hash).is_ok_and(|config| baton.is_of(&config));
+    hashes.iter().find(|hash| of(hash)).map(Hashing::of)
+}
+
+/// Asks the others, and opens what follows.
+async fn survey(node: &FarmNode, links: &[Link], begin: Begin) -> Result<Chosen, NoPlane> {
+    let told = able()?;
+    let choice = asked(node, links, told.clone()).await?;
+    let opened = open(node, choice.hashing, begin, &because(node, &choice));
+    match opened {
+        // The kernel has the programs, but no place for them.
+        Err(NoPlane::Plane(lacks)) if choice.hashing == Hashing::Sip && told.able == Able::Both => {
+            let told = Told::new(Able::Jhash, &lacks.to_string());
+            let choice = asked(node, links, told).await?;
+            open(node, choice.hashing, begin, &because(node, &choice))
+        }
+        opened => opened,
+    }
+}
+
+/// What this machine can do.
+fn able() -> Result<Told, NoPlane> {
+    match (probe(Hashing::Sip), probe(Hashing::Jhash)) {
+        (Ok(()), Ok(())) => Ok(Told::new(Able::Both, "")),
+        (Ok(()), Err(_)) => Ok(Told::new(Able::Sip, "")),
+        (Err(lacks), Ok(())) => Ok(Told::new(Able::Jhash, &lacks.to_string())),
+        (Err(lacks), Err(nft)) => {
+            warn!(%lacks, "no BPF");
+            Err(nft.into())
+        }
+    }
+}
+
+async fn asked(node: &FarmNode, links: &[Link], told: Told) -> Result<Choice, StartError> {
+    info!(at_most = ?node.survey(), "plane = \"auto\": asks the other members what they can do");
+    let asker = Asker {
+        identity: node.identity(),
+        key: &node.key,
+        links,
+        told,
+        interval: node.timing(Duration::ZERO).interval,
+        patience: node.survey(),
+    };
+    let choice = ask(asker).await?;
+    match choice.because {
+        Because::Cannot(_) | Because::Most => warn!(why = because(node, &choice), "{ONE_PLANE}"),
+        Because::Follows(_) | Because::Common => {}
+    }
+    Ok(choice)
+}
+
+/// A choice in words, as they go on after `bpf: ` or `nft: `.
+fn because(node: &FarmNode, choice: &Choice) -> String {
+    let mut parts = Vec::new();
+    match choice.because {
+        Because::Follows(farm) => return format!("auto: {} runs with it", node.name_of(farm)),
+        Because::Cannot(farm) => {
+            let (name, its) = (node.name_of(farm), choice.heard[&farm].able);
+            let other = if its == Able::Sip { Hashing::Sip } else { Hashing::Jhash };
+            let lacks = reason(&choice.heard[&node.me()]);
+            let plane = self::name(other);
+            return format!("auto: {name} runs with {plane}, which this machine cannot do{lacks}");
+        }
+        Because::Common if choice.hashing == Hashing::Jhash => {
+            parts.extend(without(node, choice, Hashing::Sip));
+        }
+        Because::Common if choice.unheard.is_empty() => {
+            parts.push(format!("all {} members can", choice.heard.len()));
+        }
+        Because::Common => {}
+        Because::Most => {
+            parts.push("no plane that all can do".into());
+            parts.extend(without(node, choice, Hashing::Sip));
+            parts.extend(without(node, choice, Hashing::Jhash));
+        }
+    }
+    let waited = span(node.survey());
+    let silent = |member| format!("{} was not heard within {waited}", node.name_of(member));
+    parts.extend(choice.unheard.iter().map(silent));
+    format!("auto: {}", parts.join(", "))
+}
+
+/// Who does not do a plane, and why not.
+fn without(node: &FarmNode, choice: &Choice, hashing: Hashing) -> Vec<String> {
+    let line = |(&member, told): (&NodeId, &Told)| {
+        let lacks = if hashing == Hashing::Sip { reason(told) } else { String::new() };
+        format!("{} does not do {}{lacks}", node.name_of(member), name(hashing))
+    };
+    choice.heard.iter().filter(|(_, told)| !told.able.does(hashing)).map(line).collect()
+}
+
+fn reason(told: &Told) -> String {
+    if told.lacks.is_empty() { String::new() } else { format!(" ({})", told.lacks) }
+}
+
+fn open(node: &FarmNode, hashing: Hashing, begin: Begin, why: &str) -> Result<Chosen, NoPlane> {
+    let [sip, jhash] = hashes(node)?;
+    let (plane, notes, hash, other) = match hashing {
+        Hashing::Sip => {
+            let bpf = bpf(node, begin)?;
+            let notes = bpf.notes().to_vec();
+            (Box::new(bpf) as Box<dyn Plane + Send>, notes, sip, jhash)
+        }
+        Hashing::Jhash => {
+            let notes = vec!["connections of clients that move break".into()];
+            (Box::new(nft(node, begin)?) as Box<dyn Plane + Send>, notes, jhash, sip)
+        }
+    };
+    let why = [vec![why.into()], notes].concat().join("; ");
+    let told = PlaneTold { name: name(hashing), why, hash, other };
+    Ok(Chosen { plane, told, tick: tick(hashing) })
+}
+
+fn nft(node: &FarmNode, begin: Begin) -> Result<Nft, PlaneError> {
     let settings = nft::Settings {
         module: node.raw.module.clone(),
         interfaces: vec![node.raw.interface.clone()],
     };
-    let plane = match begin {
+    match begin {
         Begin::Shut => Nft::open(settings),
         Begin::Adopted => Nft::adopt(settings),
-    };
-    let why = format!("{why}; connections of clients that move break");
-    let plane = Box::new(plane?);
-    Ok(Chosen { plane, name: "nft", why, hash, tick: TICK })
+    }
 }
 
-fn bpf(node: &FarmNode, begin: Begin, why: &str) -> Result<Chosen, NoPlane> {
-    let hash = hash(node, "bpf")?;
+fn bpf(node: &FarmNode, begin: Begin) -> Result<Bpf, PlaneError> {
     let settings = Settings::new(node.raw.module.clone(), vec![node.raw.interface.clone()]);
-    let bpf = match begin {
+    match begin {
         Begin::Shut => Bpf::open(settings),
         Begin::Adopted => Bpf::adopt(settings),
-    };
-    let bpf = bpf?;
-    let mut why = String::from(why);
-    for note in bpf.notes() {
-        why.push_str("; ");
-        why.push_str(note);
     }
-    Ok(Chosen { plane: Box::new(bpf), name: "bpf", why, hash, tick: Duration::ZERO })
+}
+
+/// What chooses the buckets, on BPF and on nftables.
+fn hashes(node: &FarmNode) -> Result<[Hash; 2], driver::StartError> {
+    let key = secret(node)?;
+    let [a, b, c, d, ..] = key;
+    Ok([Hash::Sip { key }, Hash::Jhash { seed: u32::from_be_bytes([a, b, c, d]) }])
 }
 
 /// The key of the hash: that of its file, or of the cluster's.
-fn secret(node: &FarmNode) -> Result<[u8; 16], StartError> {
+fn secret(node: &FarmNode) -> Result<[u8; 16], driver::StartError> {
     if let Some(file) = &node.raw.hash_key_file {
         return hash_key("hash_key_file", file);
     }
@@ -151,5 +312,7 @@ fn secret(node: &FarmNode) -> Result<[u8; 16], StartError> {
     }
 }
 
-/// A jiffy at 100 Hz, the longest that a kernel has: by it a lease of nftables may end late.
-const TICK: Duration = Duration::from_millis(10);
+/// What to do where members cannot have one plane by themselves.
+pub(super) const ONE_PLANE: &str = "left out until all members have one plane: mend what is \
+     missing and start that member anew, or write plane = \"nft\" in the file of all and start \
+     them all anew";

@@ -62,6 +62,7 @@ fn what_cannot_work_is_one_line_and_leaves_nothing() {
         ),
         ("node = 0", "node = 0\nlease = \"900ms\"", "lease"),
         ("node = 0", "node = 0\nbuckets = 17", "it must be 4096 or 256"),
+        ("node = 0", "node = 0\nsurvey = \"31s\"", "survey must be 300ms to 30s"),
         ("node = 0", "node = 0\nplane = \"xdp\"", "unknown variant `xdp`"),
     ];
     for (from, to, says) in rows {

@@ -137,6 +137,16 @@ impl Rig {
         self.daemons[node] = Some(self.nodes[node].start().unwrap());
     }
 
+    /// Likewise without the rights for BPF, as a kernel that has none.
+    pub(crate) fn start_without_bpf(&mut self, node: usize) {
+        let program = env!("CARGO_BIN_EXE_farm-node");
+        let daemon = self.hosts[node].spawn("setpriv", |it| {
+            let rights = ["--bounding-set", "-bpf,-sys_admin", program, "--config"];
+            it.args(rights).arg(self.nodes[node].file())
+        });
+        self.daemons[node] = Some(daemon.unwrap());
+    }
+
     /// Starts all, and waits until each has its share.
     pub(crate) fn start_all(&mut self) {
         (0..self.nodes.len()).for_each(|node| self.start(node));

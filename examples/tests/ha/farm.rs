@@ -11,7 +11,7 @@ fn farm(change: &str) -> FarmStatus {
         "module": "farm", "id": 0, "node": "web1", "verdict": "PROTECTED", "verdict_for_ms": 42000,
         "role": "UP", "ready": true, "why": null,
         "if_dies": "the others have its clients within 0.3 s", "next": null, "up_ms": 60000,
-        "mode": "invisible", "plane": "bpf", "plane_why": "auto: the best that this kernel can do",
+        "mode": "invisible", "plane": "bpf", "plane_why": "auto: all 3 members can",
         "view": "5.0", "announcer": "web1", "full": true, "waits_for": [], "lease_ms": 140,
         "drained": false, "gate": true, "checked": true,
         "members": [
@@ -43,7 +43,7 @@ farm                                                         PROTECTED  for 42 s
   web3    it is silent, heard 90 s ago
   missing web1 does not hear web3
   view    5.0, invisible, announcer web1
-  plane   bpf: auto: the best that this kernel can do
+  plane   bpf: auto: all 3 members can
   checks  nginx up
   if web1 dies now: the others have its clients within 0.3 s
 ";

@@ -51,6 +51,8 @@ pub enum Kind {
     Pull,
     /// Between members of a farm: a part of a view's tables.
     Part,
+    /// Between members of a farm: what one can do that starts, and what one does that runs.
+    Survey,
 }
 
 impl Kind {
@@ -64,6 +66,7 @@ impl Kind {
             Self::Propose => 5,
             Self::Pull => 6,
             Self::Part => 7,
+            Self::Survey => 8,
         }
     }
 
@@ -77,6 +80,7 @@ impl Kind {
             5 => Some(Self::Propose),
             6 => Some(Self::Pull),
             7 => Some(Self::Part),
+            8 => Some(Self::Survey),
             _ => None,
         }
     }
@@ -85,7 +89,7 @@ impl Kind {
     pub const fn datagram_max(self) -> usize {
         match self {
             Self::Beat | Self::Ask | Self::Answer => DATAGRAM_MAX,
-            Self::Member | Self::Propose | Self::Pull | Self::Part => LONG_MAX,
+            Self::Member | Self::Propose | Self::Pull | Self::Part | Self::Survey => LONG_MAX,
         }
     }
 }

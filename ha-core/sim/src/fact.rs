@@ -35,7 +35,7 @@ impl Fact {
                 Self::Ask(Ask::decode(sender, body).expect("encoded just now"))
             }
             Some(Kind::Answer) => Self::Answer(Answer::decode(body).expect("encoded just now")),
-            Some(Kind::Member | Kind::Propose | Kind::Pull | Kind::Part) => {
+            Some(Kind::Member | Kind::Propose | Kind::Pull | Kind::Part | Kind::Survey) => {
                 panic!("a pair sends no datagram of a farm")
             }
             None => panic!("nobody knows datagrams of kind {}", bytes[KIND_AT]),

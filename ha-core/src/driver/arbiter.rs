@@ -225,7 +225,7 @@ impl Desk {
         match packet.header.kind {
             Kind::Ask => {}
             Kind::Beat | Kind::Answer => return Err(Reject::Misplaced),
-            Kind::Member | Kind::Propose | Kind::Pull | Kind::Part => {
+            Kind::Member | Kind::Propose | Kind::Pull | Kind::Part | Kind::Survey => {
                 return Err(Reject::Misplaced);
             }
         }

@@ -12,7 +12,7 @@ use ha_proto::wire::Keys;
 use ha_proto::{ClusterId, Instant, Machine, ModuleId, NodeId, NodeSet};
 use thiserror::Error;
 
-use crate::farm::body::{self, Body, Facts};
+use crate::farm::body::{Body, Facts};
 use crate::farm::tables::Tables;
 use crate::farm::{App, Asked, Config, Event, Farm, Policy, Present, Warm, group_config};
 
@@ -94,7 +94,7 @@ impl Of {
             members: identity.members,
             interval: timing.interval,
             lease: timing.lease,
-            accord: body::accord(config, &config.policy.rules),
+            accord: config.accord(),
         }
     }
 }
@@ -167,6 +167,11 @@ impl Baton {
     const MAGIC: &[u8; 4] = b"HAFB";
     const VERSION: u8 = 1;
 
+    /// Whether it was handed over under this configuration, by the member that this one is of.
+    pub fn is_of(&self, config: &Config) -> bool {
+        self.of == Of::new(config)
+    }
+
     /// The lease's end: until when it may be used.
     pub fn until(&self) -> Instant {
         self.group.lease()
@@ -178,7 +183,7 @@ impl Baton {
         if whose(&old) != whose(&new) {
             return Err(Void::Stranger);
         }
-        if old != new || !self.group.fits(&group_config(config)) {
+        if !self.is_of(config) || !self.group.fits(&group_config(config)) {
             return Err(Void::Config);
         }
         if now < self.at {

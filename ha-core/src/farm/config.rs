@@ -7,6 +7,8 @@ use ha_farm::{Buckets, Hash, Mac, Mode, Rule, RuleError, Uncovered};
 use ha_proto::{ClusterId, ModuleId, NodeId, NodeSet};
 use thiserror::Error;
 
+use crate::farm::body;
+
 /// The configuration of one member of a farm. Checked: an impossible one cannot be built
 /// ([`Config::new`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +188,11 @@ impl Config {
     /// What the farm does.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// What members must agree on, as a number: rules, hash, key, buckets, mode, interval, lease.
+    pub fn accord(&self) -> u64 {
+        body::accord(self, &self.policy.rules)
     }
 }
 

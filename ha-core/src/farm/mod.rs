@@ -89,6 +89,7 @@ mod network;
 mod order;
 mod orders;
 mod report;
+pub mod survey;
 mod tables;
 mod view;
 
@@ -232,8 +233,7 @@ impl Farm {
     }
 
     fn with(config: Config, keys: Keys, group: Group, now: Instant) -> Self {
-        let policy = &config.policy;
-        let accord = body::accord(&config, &policy.rules);
+        let (policy, accord) = (&config.policy, config.accord());
         let (rules, weights) = (policy.rules.clone(), policy.weights.clone());
         let warm = if policy.warm_up.is_zero() { Warm::Done } else { Warm::Cold };
         Self {

@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use ha_heartbeat::group::{self, Beat, Part, Pull};
-use ha_proto::wire::{self, Header, Kind, Packet, Reject};
+use ha_proto::wire::{self, Header, Keys, Kind, Packet, Reject};
 use ha_proto::{Epoch, Instant, LinkId, NodeId};
 
-use crate::farm::{Event, Farm};
+use crate::farm::survey::{Hashing, Word};
+use crate::farm::{Event, Farm, Identity};
 
 impl Farm {
     /// A datagram came in.
@@ -50,6 +51,14 @@ impl Farm {
                 self.give(link, from, &pull);
                 return Ok(());
             }
+            Kind::Survey => {
+                if from == identity.me {
+                    return Err(Reject::Misplaced);
+                }
+                let word = Word::decode(body)?;
+                self.tell_asker(link, from, &word);
+                return Ok(());
+            }
         };
         self.drive(now, input);
         Ok(())
@@ -68,6 +77,15 @@ impl Farm {
             let datagram = self.seal(Kind::Part, 0, |out| part.encode(out));
             self.transmit(link, to, datagram);
         }
+    }
+
+    /// Somebody who starts asks which hash is in use here, whether it was chosen or configured.
+    fn tell_asker(&mut self, link: LinkId, to: NodeId, asked: &Word) {
+        let takes = self.group.stands_by().is_none();
+        let hashing = Hashing::of(&self.config.policy.hash);
+        let Some(word) = asked.answer(self.group.boot(), hashing, takes) else { return };
+        let datagram = word.seal(&self.config.identity, &self.keys);
+        self.transmit(link, to, datagram);
     }
 
     pub(super) fn send_beat(&mut self, beat: &Beat) {
@@ -96,20 +114,30 @@ impl Farm {
     }
 
     fn seal(&self, kind: Kind, sequence: u64, body: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-        let identity = &self.config.identity;
-        let header = Header {
-            kind,
-            sender: identity.me,
-            flags: 0,
-            cluster: identity.cluster,
-            module: identity.module,
-            waited: 0,
-            epoch: Epoch::NONE,
-            sequence,
-            echo: 0,
-        };
-        let mut bytes = Vec::new();
-        body(&mut bytes);
-        wire::seal_long(&header, &bytes, &self.keys).into()
+        seal(&self.config.identity, &self.keys, kind, sequence, body)
     }
+}
+
+/// A datagram of this member's.
+pub(super) fn seal(
+    identity: &Identity,
+    keys: &Keys,
+    kind: Kind,
+    sequence: u64,
+    body: impl FnOnce(&mut Vec<u8>),
+) -> Bytes {
+    let header = Header {
+        kind,
+        sender: identity.me,
+        flags: 0,
+        cluster: identity.cluster,
+        module: identity.module,
+        waited: 0,
+        epoch: Epoch::NONE,
+        sequence,
+        echo: 0,
+    };
+    let mut bytes = Vec::new();
+    body(&mut bytes);
+    wire::seal_long(&header, &bytes, keys).into()
 }

@@ -53,6 +53,7 @@ impl Farm {
             takes: said.is_some_and(|said| said.takes()),
             able: said.is_some_and(|said| said.state != ha_heartbeat::group::State::Unable),
             agrees: status.agrees,
+            accord: said.map(|said| said.accord),
             last: status.last,
         }
     }

@@ -87,6 +87,10 @@ pub struct Peer {
     pub able: bool,
     /// Whether its rules, hash, key, buckets and mode are this node's.
     pub agrees: bool,
+    /// Those as a number ([`Config::accord`]), as it said last.
+    ///
+    /// [`Config::accord`]: crate::farm::Config::accord
+    pub accord: Option<u64>,
     /// When it was heard last.
     pub last: Option<Instant>,
 }

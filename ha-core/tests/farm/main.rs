@@ -7,4 +7,5 @@ mod faults;
 mod merge;
 mod rig;
 mod succession;
+mod survey;
 mod time;

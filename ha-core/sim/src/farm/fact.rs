@@ -113,7 +113,7 @@ impl Fact {
                 let pull = Pull::decode(body).expect("just encoded");
                 Self::Pull { from, id: Id::of(pull.id) }
             }
-            Some(Kind::Beat | Kind::Ask | Kind::Answer) | None => {
+            Some(Kind::Beat | Kind::Ask | Kind::Answer | Kind::Survey) | None => {
                 panic!("a farm sends no datagram of kind {}", bytes[KIND_AT])
             }
         }

@@ -30,6 +30,7 @@
 //! ```
 
 mod application;
+mod ask;
 mod front;
 mod sweep;
 mod turn;
@@ -56,11 +57,12 @@ use self::front::Desk;
 use self::sweep::Sweeper;
 use self::turn::{Letter, Loop};
 use crate::driver::{self, Alarm, Clock, Port, Secrets, bind, random};
-use crate::farm::{self, Baton, Config, Event, Farm, Order, View};
+use crate::farm::{self, Baton, Config, Event, Farm, Identity, Order, View};
 use crate::linux::plane::{Counters, Plane, PlaneError};
 use crate::raw::Key;
 
 pub use self::application::{Application, NoApplication, Scripted};
+pub use self::ask::{Asker, ask};
 pub use self::front::{Front, FrontError};
 
 /// What a member is made of.
@@ -263,10 +265,8 @@ struct Ready {
 }
 
 fn prepare(setup: &mut Setup, baton: Option<&Baton>) -> Result<Ready, StartError> {
-    setup.check()?;
+    let sockets = open(setup.config.identity(), &setup.links)?;
     let secrets = Secrets::load(&setup.key)?;
-    let sockets = setup.links.iter().map(|link| bind("links", link.local));
-    let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(thread_failed)?;
     let boot = Boot(random().map_err(thread_failed)?);
@@ -324,8 +324,7 @@ fn assemble(
     let Setup { config, key: _, links, plane, front: _, application, observer } = setup;
     // The kernel's filter ends its lease by the machine's clock.
     let clock = Clock::of_the_machine();
-    let ports = sockets.into_iter().map(|socket| Port::new(socket, LONG_MAX));
-    let ports = ports.collect::<io::Result<_>>()?;
+    let ports = ports(sockets)?;
     let peers = links.into_iter().map(|link| link.peers).collect();
     let application = Caller::start(application, letters)?;
     let alarm = Alarm::new(clock)?;
@@ -359,27 +358,31 @@ fn assemble(
     })
 }
 
-impl Setup {
-    fn check(&self) -> Result<(), StartError> {
-        let identity = self.config.identity();
-        if self.links.len() != usize::from(identity.links) {
-            return Err(StartError::Links { links: self.links.len(), config: identity.links });
-        }
-        let others = identity.members.without(identity.me);
-        for (link, Link { local, peers }) in self.links.iter().enumerate() {
-            // Else it would neither hear nor be heard, and serve everything alone.
-            let address = local.ip();
-            if UdpSocket::bind(SocketAddr::new(address, 0)).is_err() {
-                return Err(StartError::NotHere { link, address });
-            }
-            let missing = others.iter().find(|node| !peers.contains_key(node));
-            let stranger = peers.keys().copied().find(|&node| !others.contains(node));
-            if let Some(node) = missing.or(stranger) {
-                return Err(StartError::Peer { link, node });
-            }
-        }
-        Ok(())
+/// Opens this member's end of each link.
+fn open(identity: &Identity, links: &[Link]) -> Result<Vec<UdpSocket>, StartError> {
+    if links.len() != usize::from(identity.links) {
+        return Err(StartError::Links { links: links.len(), config: identity.links });
     }
+    let others = identity.members.without(identity.me);
+    for (link, Link { local, peers }) in links.iter().enumerate() {
+        // Else it would neither hear nor be heard, and serve everything alone.
+        let address = local.ip();
+        if UdpSocket::bind(SocketAddr::new(address, 0)).is_err() {
+            return Err(StartError::NotHere { link, address });
+        }
+        let missing = others.iter().find(|node| !peers.contains_key(node));
+        let stranger = peers.keys().copied().find(|&node| !others.contains(node));
+        if let Some(node) = missing.or(stranger) {
+            return Err(StartError::Peer { link, node });
+        }
+    }
+    let sockets = links.iter().map(|link| bind("links", link.local));
+    Ok(sockets.collect::<Result<_, _>>()?)
+}
+
+/// The ports of sockets that are open. Needs the runtime's context.
+fn ports(sockets: Vec<UdpSocket>) -> io::Result<Vec<Port>> {
+    sockets.into_iter().map(|socket| Port::new(socket, LONG_MAX)).collect()
 }
 
 impl fmt::Debug for Setup {

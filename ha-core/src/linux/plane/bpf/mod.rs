@@ -148,6 +148,21 @@ impl Bpf {
         Ok(bpf)
     }
 
+    /// Whether this kernel and this process's rights are enough for the programs and their pins.
+    /// Both are made, and gone again; nothing that filters is touched.
+    ///
+    /// # Errors
+    /// [`PlaneError`] names what is missing.
+    pub fn probe() -> Result<(), PlaneError> {
+        let root = Path::new(ROOT);
+        mount_bpf(root).map_err(not_at(root))?;
+        // Whether anything can be pinned: a unit may have made it read-only.
+        let pins = root.join("ha-node").join(format!("probe-{}", std::process::id()));
+        fs::create_dir_all(&pins).map_err(not_at(&pins))?;
+        fs::remove_dir(&pins).map_err(not_at(&pins))?;
+        Object::load(&Load::default()).map(drop)
+    }
+
     /// Until when the filter takes.
     ///
     /// # Errors
@@ -276,19 +291,20 @@ fn detach_clsact(interface: &str) {
 
 /// The folder of a module's pins, made if it is not there; those of another layout are removed.
 fn folder(module: &str) -> Result<PathBuf, PlaneError> {
-    let refuse = |folder: &Path| {
-        let folder = format!("{}", folder.display());
-        move |source| PlaneError::Folder { folder, source }
-    };
     let root = Path::new(ROOT);
-    mount_bpf(root).map_err(refuse(root))?;
+    mount_bpf(root).map_err(not_at(root))?;
     let of_module = module_folder(module);
     let folder = of_module.join(layout::VERSION);
     if !folder.exists() {
-        remove_all(&of_module).map_err(refuse(&of_module))?;
+        remove_all(&of_module).map_err(not_at(&of_module))?;
     }
-    fs::create_dir_all(&folder).map_err(refuse(&folder))?;
+    fs::create_dir_all(&folder).map_err(not_at(&folder))?;
     Ok(folder)
+}
+
+fn not_at(folder: &Path) -> impl FnOnce(io::Error) -> PlaneError + use<> {
+    let folder = format!("{}", folder.display());
+    move |source| PlaneError::Folder { folder, source }
 }
 
 fn module_folder(module: &str) -> PathBuf {

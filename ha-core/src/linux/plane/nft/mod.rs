@@ -82,6 +82,14 @@ impl Nft {
         Ok(Self { settings, wire, table, old, plan: None, adopted: None, next: 0, last: None })
     }
 
+    /// Whether `nft` is there, and this process may use it. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`PlaneError`] names what is missing.
+    pub fn probe() -> Result<(), PlaneError> {
+        nft(&["list", "tables", "netdev"], "").map(drop)
+    }
+
     /// Somebody flushed all rules, as a firewall that is loaded anew does: makes the table again,
     /// and what filtered last, shut. `false` where that is not so, or cannot be.
     fn recover(&mut self) -> Result<bool, PlaneError> {
