@@ -15,3 +15,4 @@ mod seen;
 mod shares;
 mod sockets;
 mod split;
+mod strangers;

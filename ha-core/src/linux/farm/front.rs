@@ -16,14 +16,17 @@ use std::string::String;
 
 use ha_farm::{Filter, Mac, Mode};
 use ha_proto::Instant;
-use ha_vip::{Announcer, ArpForm, Frame, arp_announcement, neighbor_advertisement, question};
+use ha_vip::{
+    Announcer, ArpForm, Frame, Lookout, Stranger, arp_announcement, arp_probe, claim,
+    neighbor_advertisement, neighbor_question, question,
+};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::neighbour::{
     NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use thiserror::Error;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::linux::address::{Addresses, Spot};
 use crate::linux::frames::Frames;
@@ -81,6 +84,7 @@ pub(super) struct Desk {
     /// Told so by the node.
     announces: bool,
     announcer: Announcer,
+    lookout: Lookout,
     /// What was there before us.
     settings: Vec<(PathBuf, String)>,
 }
@@ -97,8 +101,9 @@ struct Vip {
 }
 
 impl Desk {
-    /// Looks at the interface; sets nothing yet. Needs the runtime's context.
-    pub(super) fn open(front: Front, mode: Mode) -> Result<Self, FrontError> {
+    /// Looks at the interface; sets nothing yet. For longer than `timeout` no two members announce.
+    /// Needs the runtime's context.
+    pub(super) fn open(front: Front, mode: Mode, timeout: Duration) -> Result<Self, FrontError> {
         let interface = front.interface;
         let mut addresses = system("open netlink", Addresses::open())?;
         let link = system("look for the interface", addresses.link(&interface))?;
@@ -117,6 +122,7 @@ impl Desk {
             frames: None,
             announces: false,
             announcer: Announcer::default(),
+            lookout: Lookout::new(timeout.clamp(SETTLE_MIN, Lookout::SETTLE_MAX)),
             settings: Vec::new(),
         })
     }
@@ -151,14 +157,21 @@ impl Desk {
         self.announces = on;
         if on {
             self.announcer.begin(now);
+            self.lookout.begin(now);
         } else {
             self.announcer.stop();
+            self.lookout.stop();
         }
     }
 
-    /// When something is to be announced.
+    /// When something is to be announced or asked.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.announcer.next().at()
+        [self.announcer.next().at(), self.lookout.next().at()].into_iter().flatten().min()
+    }
+
+    /// Who else answers for the addresses, while this node announces them.
+    pub(super) fn strangers(&self) -> Vec<Stranger> {
+        self.lookout.strangers().collect()
     }
 
     /// Answers those who ask, and announces; both only under the lease (F5, F9). Whether there may
@@ -166,10 +179,13 @@ impl Desk {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, until: Instant) -> bool {
         let may = self.announces && now < until;
         if self.announcer.expire(now, REFRESH) && may {
-            let all: Vec<IpAddr> = self.vips.keys().copied().collect();
-            for vip in all {
-                self.tell(vip);
-            }
+            self.vips.keys().for_each(|vip| self.tell(*vip));
+        }
+        if self.lookout.expire(now) && may {
+            self.vips.keys().for_each(|vip| self.ask(*vip));
+        }
+        for Stranger { ip, card } in self.lookout.gone(now) {
+            info!(%card, "nobody else answers for {ip} any more from there");
         }
         let mut bytes = [0; Frames::BYTES_MAX];
         for _ in 0..QUESTIONS_MAX {
@@ -183,12 +199,31 @@ impl Desk {
                     return true;
                 }
             };
-            let asked = question(&bytes[..len]).filter(|_| may);
-            if let Some(asked) = asked.filter(|asked| self.vips.contains_key(&asked.ip())) {
-                self.send(&asked.answer(self.shown(asked.ip())));
+            if may {
+                self.hear(now, &bytes[..len]);
             }
         }
         true
+    }
+
+    /// A frame came: a question, or somebody else's claim.
+    fn hear(&mut self, now: Instant, frame: &[u8]) {
+        let asked = question(frame).filter(|asked| self.vips.contains_key(&asked.ip()));
+        if let Some(asked) = asked {
+            self.send(&asked.answer(self.shown(asked.ip())));
+        }
+        let claimed = claim(frame).filter(|claim| self.vips.contains_key(&claim.ip));
+        let claimed = claimed.filter(|claim| claim.card.0 != self.mac.0);
+        let Some(stranger) = claimed.map(|it| Stranger { ip: it.ip, card: it.card }) else {
+            return;
+        };
+        if self.lookout.heard(now, stranger) {
+            let Stranger { ip, card } = stranger;
+            warn!(
+                "{card} answers for {ip} too: clients may go there and not to this farm; give one \
+                 of the two another address"
+            );
+        }
     }
 
     /// Takes all addresses off, and puts the interface back as it was.
@@ -230,6 +265,16 @@ impl Desk {
         }
     }
 
+    /// Who else has it? From nobody, so that nobody's cache changes, and with the card's own address
+    /// as no address's (F9).
+    fn ask(&self, vip: IpAddr) {
+        let card = ha_vip::Mac(self.mac.0);
+        match vip {
+            IpAddr::V4(vip) => self.send(&arp_probe(vip, card)),
+            IpAddr::V6(vip) => self.send(&neighbor_question(vip, card)),
+        }
+    }
+
     /// Always from the card's own address: in mode invisible the switch must not learn the one that
     /// clients send to.
     fn send(&self, frame: &Frame) {
@@ -257,7 +302,7 @@ impl Desk {
                 _ => FrontError::System { what: "name the address", source },
             })?;
         match self.mode {
-            Mode::Invisible => self.hear(Mac::of_vip(vip)),
+            Mode::Invisible => self.take_frames_to(Mac::of_vip(vip)),
             Mode::Directed => {}
         }
         let group = match vip {
@@ -292,7 +337,7 @@ impl Desk {
 
     /// Lets the card take frames to this address too. It stays there: without a filter behind it
     /// the kernel drops them.
-    fn hear(&self, mac: Mac) {
+    fn take_frames_to(&self, mac: Mac) {
         if let Err(error) = take_frames_to(self.index, mac) {
             warn!(
                 interface = self.interface, %mac, %error,
@@ -355,6 +400,8 @@ fn system<T>(what: &'static str, result: io::Result<T>) -> Result<T, FrontError>
 
 /// Between two announcements once the burst is over: below the ageing time of switches.
 const REFRESH: Duration = Duration::from_secs(30);
+/// At a change of announcer both may answer for less than that, whatever the interval.
+const SETTLE_MIN: Duration = Duration::from_secs(1);
 /// Questions that are answered before datagrams come to their turn again.
 const QUESTIONS_MAX: usize = 64;
 /// `ff02::1:ff00:0`.

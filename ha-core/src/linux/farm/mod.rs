@@ -60,6 +60,8 @@ use crate::farm::{self, Baton, Config, Event, Farm, Order, View};
 use crate::linux::plane::{Counters, Plane, PlaneError};
 use crate::raw::Key;
 
+pub use ha_vip::Stranger;
+
 pub use self::application::{Application, NoApplication, Scripted};
 pub use self::front::{Front, FrontError};
 
@@ -301,7 +303,7 @@ fn begin(setup: &mut Setup, succeeds: bool) -> Result<Option<Desk>, StartError> 
     let tables = std::vec![Table::new(policy.buckets); policy.rules.len()];
     let nothing = Filter::new(nothing, &tables, |_, _| false);
     let nothing = nothing.expect("a configuration is checked when it is made");
-    let mut desk = Desk::open(front, policy.mode)?;
+    let mut desk = Desk::open(front, policy.mode, setup.config.timing().timeout())?;
     if !succeeds {
         setup.plane.install(&nothing)?;
     }
@@ -467,6 +469,15 @@ impl Handle {
     /// [`OrderError::Closed`].
     pub async fn view(&self) -> Result<View, OrderError> {
         self.ask(Letter::View).await
+    }
+
+    /// Who else answers for the virtual addresses, as this node hears while it is the announcer;
+    /// nobody while it is not.
+    ///
+    /// # Errors
+    /// [`OrderError::Closed`].
+    pub async fn strangers(&self) -> Result<Vec<Stranger>, OrderError> {
+        self.ask(Letter::Strangers).await
     }
 
     /// What the filter counted.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use ha_farm::Filter;
 use ha_proto::{Instant, LinkId, NodeId, Ticket};
+use ha_vip::Stranger;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
@@ -30,6 +31,8 @@ pub(super) enum Letter {
     Order { order: Order, reply: oneshot::Sender<Result<(), OrderError>> },
     /// What does the node see?
     View(oneshot::Sender<View>),
+    /// Who else answers for the addresses?
+    Strangers(oneshot::Sender<Vec<Stranger>>),
     /// What did the filter count?
     Counters(oneshot::Sender<Result<Counters, PlaneError>>),
     /// Leave the farm in order, and end.
@@ -146,6 +149,10 @@ impl Loop {
                     let _ = reply.send(self.farm.order(now, order));
                 }
                 Letter::View(reply) => drop(reply.send(self.farm.view(now))),
+                Letter::Strangers(reply) => {
+                    let strangers = self.desk.as_ref().map(Desk::strangers);
+                    drop(reply.send(strangers.unwrap_or_default()));
+                }
                 Letter::Counters(reply) => drop(reply.send(self.plane().counters())),
                 Letter::Leave if self.leaving.is_none() => {
                     self.leaving = Some(Leaving::Asked);
