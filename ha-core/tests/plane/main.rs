@@ -5,6 +5,7 @@
 mod differential;
 mod farm;
 mod frames;
+mod hands;
 mod held;
 mod leftovers;
 mod members;

@@ -28,6 +28,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use thiserror::Error;
 use tracing::{debug, error, info, warn};
 
+use super::keeper::{Eyes, Sight, Wanted};
 use crate::linux::address::{Addresses, Spot};
 use crate::linux::frames::Frames;
 use crate::linux::netlink::Netlink;
@@ -49,6 +50,17 @@ pub enum FrontError {
     /// The interface is none of Ethernet.
     #[error("interface {0:?} has no Ethernet address: choose another one")]
     NotEthernet(String),
+    /// The interface is another card now.
+    #[error(
+        "{interface} has another hardware address than {was}, which the others know: restart the \
+         daemon"
+    )]
+    OtherCard {
+        /// Its name.
+        interface: String,
+        /// As it was at the start.
+        was: Mac,
+    },
     /// Another farm of this machine has the address.
     #[error("{0} is the virtual address of another farm on this machine, which runs")]
     Taken(IpAddr),
@@ -85,6 +97,9 @@ pub(super) struct Desk {
     announces: bool,
     announcer: Announcer,
     lookout: Lookout,
+    /// Nothing filters: the addresses are off `lo`.
+    away: bool,
+    wanted: Wanted,
     /// What was there before us.
     settings: Vec<(PathBuf, String)>,
 }
@@ -123,6 +138,8 @@ impl Desk {
             announces: false,
             announcer: Announcer::default(),
             lookout: Lookout::new(timeout.clamp(SETTLE_MIN, Lookout::SETTLE_MAX)),
+            away: false,
+            wanted: Wanted::default(),
             settings: Vec::new(),
         })
     }
@@ -135,6 +152,7 @@ impl Desk {
         for vip in gone {
             self.remove(vip);
         }
+        self.want();
     }
 
     /// Sets what this filter covers: once it is in force.
@@ -146,10 +164,114 @@ impl Desk {
             return Ok(());
         }
         let added = missing.into_iter().try_for_each(|vip| self.add(vip));
-        let all: Vec<IpAddr> = self.vips.keys().copied().collect();
-        let frames = Frames::questions(self.index, &all);
-        self.frames = Some(system("listen on the interface", frames)?);
+        self.want();
+        self.listen()?;
         added
+    }
+
+    fn listen(&mut self) -> Result<(), FrontError> {
+        let all: Vec<IpAddr> = self.vips.keys().copied().collect();
+        self.frames = Some(system("listen on the interface", Frames::questions(self.index, &all))?);
+        Ok(())
+    }
+
+    /// What is looked at to see whether all that is set here is still so.
+    pub(super) fn eyes(&self) -> io::Result<Eyes> {
+        let (interface, wanted) = (self.interface.clone(), self.wanted.clone());
+        Ok(Eyes { addresses: Addresses::open()?, interface, lo: self.lo, wanted })
+    }
+
+    /// Says which addresses are to be there.
+    fn want(&self) {
+        let all = self.vips.keys().copied().filter(|_| !self.away);
+        self.wanted.set(all.collect());
+    }
+
+    /// Whether the interface is another one than it was.
+    pub(super) fn is_elsewhere(&self, sight: &Sight) -> bool {
+        sight.link.is_some_and(|link| link.index != self.index)
+    }
+
+    /// Somebody made the interface anew, or took addresses away: goes where it is, and sets them.
+    pub(super) fn see(&mut self, sight: &Sight) -> Result<(), FrontError> {
+        let link = sight.link.ok_or_else(|| FrontError::NoInterface(self.interface.clone()))?;
+        let mac = link.mac.ok_or_else(|| FrontError::NotEthernet(self.interface.clone()))?;
+        if self.mode == Mode::Directed && mac.0 != self.mac.0 {
+            return Err(FrontError::OtherCard { interface: self.interface.clone(), was: self.mac });
+        }
+        if self.is_elsewhere(sight) {
+            self.go_to(link.index)?;
+            warn!(interface = self.interface, "the interface was made anew");
+        }
+        self.mac = Mac(mac.0);
+        if !self.away {
+            self.mend(&sight.missing)?;
+        }
+        Ok(())
+    }
+
+    fn go_to(&mut self, index: u32) -> Result<(), FrontError> {
+        let before = core::mem::replace(&mut self.index, index);
+        let gone = self.arrive();
+        if gone.is_err() {
+            // Once more at the next look.
+            self.index = before;
+        }
+        gone
+    }
+
+    /// What is set at an interface, at one that has nothing of it.
+    fn arrive(&mut self) -> Result<(), FrontError> {
+        self.settings.clear();
+        self.tune();
+        let all: Vec<IpAddr> = self.vips.keys().copied().collect();
+        for vip in all {
+            let group = self.open_card(vip)?;
+            let held = self.vips.remove(&vip).expect("it is one of these");
+            self.vips.insert(vip, Vip { _group: group, ..held });
+        }
+        self.listen()
+    }
+
+    fn mend(&mut self, missing: &[IpAddr]) -> Result<(), FrontError> {
+        for &vip in missing {
+            let spot = self.spot(vip);
+            // What was seen may be past.
+            let Some(held) = self.vips.get_mut(&vip) else { continue };
+            held.ours = true;
+            system("set the address on lo", self.addresses.set_for_others(spot))?;
+            warn!(%vip, "somebody took the address off lo: it is set again");
+        }
+        Ok(())
+    }
+
+    /// Those that were set here: an administrator's own stay where they are.
+    fn ours(&self) -> Vec<IpAddr> {
+        self.vips.iter().filter(|(_, held)| held.ours).map(|(vip, _)| *vip).collect()
+    }
+
+    /// Takes the addresses off `lo`, and keeps all else.
+    pub(super) fn withdraw(&mut self) {
+        self.away = true;
+        self.want();
+        for vip in self.ours() {
+            let spot = self.spot(vip);
+            if let Err(error) = self.addresses.remove(spot) {
+                error!(%vip, %error, "the address is still set on lo, and nothing filters");
+            }
+        }
+    }
+
+    /// Sets them again.
+    pub(super) fn put_back(&mut self) -> Result<(), String> {
+        for vip in self.ours() {
+            let spot = self.spot(vip);
+            let set = self.addresses.set_for_others(spot);
+            set.map_err(|error| format!("{vip} cannot be set on lo: {error}"))?;
+        }
+        self.away = false;
+        self.want();
+        Ok(())
     }
 
     /// Whether this node answers and announces, from now on.
@@ -229,6 +351,7 @@ impl Desk {
     /// Takes all addresses off, and puts the interface back as it was.
     pub(super) fn close(&mut self) {
         self.announce(Instant::ZERO, false);
+        self.wanted.set(BTreeSet::new());
         let all: Vec<IpAddr> = self.vips.keys().copied().collect();
         for vip in all {
             self.remove(vip);
@@ -301,14 +424,7 @@ impl Desk {
                 io::ErrorKind::AddrInUse => FrontError::Taken(vip),
                 _ => FrontError::System { what: "name the address", source },
             })?;
-        match self.mode {
-            Mode::Invisible => self.take_frames_to(Mac::of_vip(vip)),
-            Mode::Directed => {}
-        }
-        let group = match vip {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(vip) => Some(system("join a group", self.join(vip))?),
-        };
+        let group = self.open_card(vip)?;
         let spot = self.spot(vip);
         let all = system("list the addresses", self.addresses.list())?;
         let before = all.iter().find(|found| found.spot.ip == vip);
@@ -318,6 +434,18 @@ impl Desk {
         }
         self.vips.insert(vip, Vip { ours, _name: name, _group: group });
         Ok(())
+    }
+
+    /// Has the card take what is for the address, and what asks for it.
+    fn open_card(&self, vip: IpAddr) -> Result<Option<UdpSocket>, FrontError> {
+        match self.mode {
+            Mode::Invisible => self.take_frames_to(Mac::of_vip(vip)),
+            Mode::Directed => {}
+        }
+        match vip {
+            IpAddr::V4(_) => Ok(None),
+            IpAddr::V6(vip) => system("join a group", self.join(vip)).map(Some),
+        }
     }
 
     fn remove(&mut self, vip: IpAddr) {

@@ -31,6 +31,7 @@
 
 mod application;
 mod front;
+mod keeper;
 mod sweep;
 mod turn;
 
@@ -53,6 +54,7 @@ use tracing::{error, info, info_span, warn};
 
 use self::application::Caller;
 use self::front::Desk;
+use self::keeper::Keeper;
 use self::sweep::Sweeper;
 use self::turn::{Letter, Loop};
 use crate::driver::{self, Alarm, Clock, Port, Secrets, bind, random};
@@ -323,12 +325,14 @@ fn assemble(
     begin: Begin,
     (letters, inbox): (mpsc::Sender<Letter>, mpsc::Receiver<Letter>),
 ) -> io::Result<Loop> {
-    let Setup { config, key: _, links, plane, front: _, application, observer } = setup;
+    let Setup { config, key: _, links, mut plane, front: _, application, observer } = setup;
     // The kernel's filter ends its lease by the machine's clock.
     let clock = Clock::of_the_machine();
     let ports = sockets.into_iter().map(|socket| Port::new(socket, LONG_MAX));
     let ports = ports.collect::<io::Result<_>>()?;
     let peers = links.into_iter().map(|link| link.peers).collect();
+    let eyes = desk.as_ref().map(Desk::eyes).transpose()?;
+    let keeper = Keeper::start(plane.guard(), eyes, letters.clone())?;
     let application = Caller::start(application, letters)?;
     let alarm = Alarm::new(clock)?;
     let (farm, until) = match begin {
@@ -358,6 +362,8 @@ fn assemble(
         handed: None,
         filter: None,
         sweeper: Sweeper::start()?,
+        keeper: Some(keeper),
+        lost: None,
     })
 }
 

@@ -17,6 +17,7 @@ use ha_core::linux::plane::Plane;
 use ha_core::linux::realtime;
 use ha_core::proto::{ClusterId, ModuleId};
 use ha_core::raw::Key;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{Case, PORT, SOON, STICKY, Shown, UDP, UDP_STICKY, node};
 
@@ -193,6 +194,7 @@ impl Spec {
 fn daemon() {
     let Some(spec) = env::var_os("HA_TEST_MEMBER") else { return };
     let spec = Spec::read(spec.as_ref());
+    tracing_subscriber::fmt().with_max_level(LevelFilter::WARN).with_ansi(false).init();
     let control = UnixListener::bind(env::var("HA_TEST_CONTROL").unwrap()).unwrap();
     let plane = spec.case.plane(&spec.module, spec.baton.is_some());
     let setup = spec.setup(plane, BEATS);

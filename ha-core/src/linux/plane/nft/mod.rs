@@ -267,6 +267,21 @@ impl Plane for Nft {
         })
     }
 
+    /// The rules' hook is gone with the interface: a table that knows the new one.
+    fn moved(&mut self) -> Result<(), PlaneError> {
+        if self.plan.take().is_some() {
+            let table = make(&mut self.wire, &self.settings.module)?;
+            self.old.push(core::mem::replace(&mut self.table, table));
+            self.next = 0;
+        }
+        if self.put_last()? {
+            return Ok(());
+        }
+        let what = "filter an interface that was made anew".into();
+        let why = "this process does not know its rules yet: restart the daemon".into();
+        Err(PlaneError::System { what, why })
+    }
+
     fn remove(mut self: Box<Self>) -> Result<(), PlaneError> {
         let mut first = Ok(());
         for table in self.old.iter().chain([&self.table]) {
