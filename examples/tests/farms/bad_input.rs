@@ -122,6 +122,12 @@ fn the_rights_that_its_unit_gives_are_enough() {
         }
         rig.until_serve(&[0, 1]);
         rig.connect(10);
+        if plane == "bpf" {
+            let version = fs::read_dir(rig.pins(0)).unwrap().next().unwrap().unwrap();
+            fs::remove_file(version.path().join("tc-eth0")).unwrap();
+            let told = "the filter was not there any more: it is put back";
+            assert!(rig.daemon(0).wait_for(told, SOON), "{}", rig.daemon(0).output());
+        }
         for node in 0..2 {
             rig.daemon(node).terminate().unwrap();
             rig.daemon(node).wait(SOON).unwrap().expect("it ends");
