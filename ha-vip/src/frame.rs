@@ -167,9 +167,13 @@ pub fn neighbor_probe(ip: Ipv6Addr, mac: Mac) -> Frame {
 /// says where that is (1, once 8 bytes, `mac`, behind the target). So the answer comes to who asks
 /// alone: a probe's comes to all nodes, and moves them to who answers.
 pub fn neighbor_question(ip: Ipv6Addr, mac: Mac) -> Frame {
-    let [a, b, c, d, e, f] = mac.0.map(u128::from);
-    let own = (a ^ 2) << 56 | b << 48 | c << 40 | 0xff_fe << 24 | d << 16 | e << 8 | f;
-    solicit(ip, mac, Some(Ipv6Addr::from(0xfe80 << 112 | own)))
+    let mut own = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 0];
+    let (vendor, rest) = mac.0.split_at(3);
+    own[8..11].copy_from_slice(vendor);
+    own[13..].copy_from_slice(rest);
+    // Given by a vendor, or by hand: told the other way round.
+    own[8] ^= 2;
+    solicit(ip, mac, Some(Ipv6Addr::from(own)))
 }
 
 /// A solicitation; from somebody with the option that says where he is.

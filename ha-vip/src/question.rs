@@ -151,8 +151,8 @@ mod tests {
         let solicitation = neighbor_probe(VIP6, card);
         let asked = Question::Neighbor { ip: VIP6, asker: None, card };
         assert_eq!(question(solicitation.as_bytes()), Some(asked));
-        let asker = Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 1));
-        let asked = Question::Neighbor { ip: VIP6, asker, card };
+        let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 1);
+        let asked = Question::Neighbor { ip: VIP6, asker: Some(own), card };
         assert_eq!(question(neighbor_question(VIP6, card).as_bytes()), Some(asked));
     }
 

@@ -5,7 +5,6 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process;
-use std::time::Instant;
 
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
 use ha_core::linux::plane::bpf::{Bpf, Settings};
@@ -94,9 +93,9 @@ fn a_guard_sees_what_is_at_an_interface() {
         let mut guard = bpf.guard().unwrap();
         let mut look = || host.inside(|| guard.look()).unwrap();
         look().unwrap();
-        let began = Instant::now();
+        let began = ha_lab::now();
         (0..LOOKS).for_each(|_| look().unwrap());
-        println!("a look, with tcx {tcx}: {:?}", began.elapsed() / LOOKS);
+        println!("a look, with tcx {tcx}: {:?}", ha_lab::now().saturating_since(began) / LOOKS);
         if tcx {
             fs::remove_file(pins(&settings.module).join("tc-eth0")).unwrap();
         } else {

@@ -262,7 +262,8 @@ fn answer(handle: &Handle, word: &str, rest: &str) -> String {
         }
         "strangers" => {
             let strangers = wait(handle.strangers()).unwrap();
-            return strangers.iter().map(|it| format!("{} {}\n", it.ip, it.card)).collect();
+            let lines = strangers.iter().map(|it| format!("{} {}", it.ip, it.card));
+            return lines.collect::<Vec<_>>().join("\n");
         }
         "drain" => Order::Drain(rest == "on"),
         "gate" => Order::Gate(rest == "open"),

@@ -115,7 +115,7 @@ pub(super) fn drop_clsact(interface: &str) {
 /// does not say.
 pub(super) fn has_clsact(netlink: &mut Netlink, index: u32) -> bool {
     let mut all = TcMessage::default();
-    all.header.index = index as i32;
+    all.header.index = index.cast_signed();
     all.header.parent = TcHandle { major: u16::MAX, minor: TcHandle::MIN_INGRESS };
     let filters = netlink.ask(NLM_F_DUMP, RouteNetlinkMessage::GetTrafficFilter(all));
     let is_ours = |filter: &RouteNetlinkMessage| match filter {

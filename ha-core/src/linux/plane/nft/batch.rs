@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::prelude::rust_2024::*;
 use std::string::String;
+use std::vec;
 
 use nix::sys::socket::{setsockopt, sockopt::SndBufForce};
 use rustix::io::Errno;
@@ -68,7 +69,7 @@ impl Wire {
         let mut bytes = batch.bytes;
         message(&mut bytes, BATCH_END, 0, 0, NFTABLES, &[]);
         send(&self.socket, &bytes, SendFlags::empty())?;
-        let mut answer = [0; ANSWER_MAX];
+        let mut answer = vec![0; ANSWER_MAX];
         let mut first = Ok(());
         while let Some(len) = self.read(&mut answer)? {
             let failed = messages(&answer[..len]).find_map(|message| message.error());
@@ -97,7 +98,7 @@ impl Wire {
     /// Reads a list of counters to its end; `None` where it changed meanwhile.
     fn list(&mut self) -> io::Result<Option<BTreeMap<String, u64>>> {
         let (mut counted, mut whole) = (BTreeMap::new(), true);
-        let mut answer = [0; ANSWER_MAX];
+        let mut answer = vec![0; ANSWER_MAX];
         while let Some(len) = self.read(&mut answer)? {
             for message in messages(&answer[..len]) {
                 whole &= message.flags & CHANGED == 0;
@@ -114,9 +115,9 @@ impl Wire {
     }
 
     /// One datagram of answers; `None` where there is no more.
-    fn read(&mut self, answer: &mut [u8; ANSWER_MAX]) -> io::Result<Option<usize>> {
+    fn read(&mut self, answer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
-            match recv(&self.socket, &mut answer[..], RecvFlags::DONTWAIT) {
+            match recv(&self.socket, &mut *answer, RecvFlags::DONTWAIT) {
                 Ok((_, len)) => return Ok(Some(len.min(answer.len()))),
                 Err(Errno::AGAIN) => return Ok(None),
                 Err(Errno::INTR) => {}

@@ -157,7 +157,7 @@ mod tests {
         let weights = (0..2).map(|id| (node(id), 1)).collect();
         let plan = Plan { counter: 1, weights, settled: 1, taken: None };
         let table = Table::new(Buckets::Many).next(&plan);
-        let mut left = vec![taken; SERVICES];
+        let mut left = [taken; SERVICES];
         Filter::new(setup, &vec![table; SERVICES], |service, _| {
             left[service] = left[service].saturating_sub(1);
             left[service] > 0
