@@ -8,7 +8,8 @@ use pnet_packet::arp::{
 };
 use pnet_packet::ethernet::{EtherType, EtherTypes, EthernetPacket, MutableEthernetPacket};
 use pnet_packet::icmpv6::ndp::{
-    MutableNeighborAdvertPacket, MutableNeighborSolicitPacket, NdpOptionTypes, NeighborAdvertFlags,
+    MutableNeighborAdvertPacket, MutableNeighborSolicitPacket, NdpOptionType, NdpOptionTypes,
+    NeighborAdvertFlags,
 };
 use pnet_packet::icmpv6::{Icmpv6Packet, Icmpv6Types, checksum};
 use pnet_packet::ip::IpNextHeaderProtocols;
@@ -158,13 +159,38 @@ pub fn neighbor_advertisement(ip: Ipv6Addr, mac: Mac) -> Frame {
 /// | 58 | 4 | reserved | 0 |
 /// | 62 | 16 | target | `ip` |
 pub fn neighbor_probe(ip: Ipv6Addr, mac: Mac) -> Frame {
+    solicit(ip, mac, None)
+}
+
+/// The question who has `ip`, from the card `mac` (RFC 4861 §4.3): a [`neighbor_probe`], but from
+/// the address of the link that every card of Ethernet has (RFC 4291 §2.5.6), with the option that
+/// says where that is (1, once 8 bytes, `mac`, behind the target). So the answer comes to who asks
+/// alone: a probe's comes to all nodes, and moves them to who answers.
+pub fn neighbor_question(ip: Ipv6Addr, mac: Mac) -> Frame {
+    let mut own = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 0];
+    let (vendor, rest) = mac.0.split_at(3);
+    own[8..11].copy_from_slice(vendor);
+    own[13..].copy_from_slice(rest);
+    // Given by a vendor, or by hand: told the other way round.
+    own[8] ^= 2;
+    solicit(ip, mac, Some(Ipv6Addr::from(own)))
+}
+
+/// A solicitation; from somebody with the option that says where he is.
+fn solicit(ip: Ipv6Addr, mac: Mac, asker: Option<Ipv6Addr>) -> Frame {
     let [.., a, b, c] = ip.octets();
     let group = u128::from(SOLICITED) | u128::from(ip) & 0xff_ffff;
-    let mut frame = Frame::zeroed(SOLICITATION);
+    let len = SOLICITATION + if asker.is_some() { OPTION } else { 0 };
+    let mut frame = Frame::zeroed(len);
     frame.ethernet(Mac([0x33, 0x33, 0xff, a, b, c]), mac, EtherTypes::Ipv6);
-    let bytes = &mut frame.bytes[ETHERNET..SOLICITATION];
+    let bytes = &mut frame.bytes[ETHERNET..len];
     let (header, message) = bytes.split_at_mut(Ipv6Packet::minimum_packet_size());
-    fill_ipv6(header, Ipv6Addr::UNSPECIFIED, Ipv6Addr::from(group), message.len());
+    let source = asker.unwrap_or(Ipv6Addr::UNSPECIFIED);
+    fill_ipv6(header, source, Ipv6Addr::from(group), message.len());
+    if asker.is_some() {
+        let at = message.len() - OPTION;
+        fill_option(&mut message[at..], NdpOptionTypes::SourceLLAddr, mac);
+    }
     let mut solicitation = MutableNeighborSolicitPacket::new(message).expect("it has its length");
     solicitation.set_icmpv6_type(Icmpv6Types::NeighborSolicit);
     solicitation.set_target_addr(ip.octets().into());
@@ -265,9 +291,12 @@ fn fill_advertisement(bytes: &mut [u8], target: Ipv6Addr, mac: Mac, flags: u8) {
     advertisement.set_icmpv6_type(Icmpv6Types::NeighborAdvert);
     advertisement.set_flags(flags);
     advertisement.set_target_addr(target.octets().into());
-    let option = &mut bytes[FIXED..];
+    fill_option(&mut bytes[FIXED..], NdpOptionTypes::TargetLLAddr, mac);
+}
+
+fn fill_option(option: &mut [u8], kind: NdpOptionType, mac: Mac) {
     assert!(option.len() == OPTION, "the option would say another length than it has");
-    option[0] = NdpOptionTypes::TargetLLAddr.0;
+    option[0] = kind.0;
     option[1] = (OPTION / 8) as u8;
     option[2..].copy_from_slice(&mac.0);
 }
@@ -346,6 +375,28 @@ mod tests {
     }
 
     #[test]
+    fn a_question_names_its_asker() {
+        let ip = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0x12, 0x3456);
+        let frame = neighbor_question(ip, golden::MAC);
+        let (bytes, probe) = (frame.as_bytes(), neighbor_probe(ip, golden::MAC));
+        assert_eq!(bytes[..18], probe.as_bytes()[..18]);
+        assert_eq!(bytes[62..78], probe.as_bytes()[62..]);
+        assert_eq!(bytes[19], 32);
+        let source: [u8; 16] = bytes[22..38].try_into().unwrap();
+        assert_eq!(format!("{}", Ipv6Addr::from(source)), "fe80::ff:fe00:1");
+        assert_eq!(bytes[78..], [1, 1, 2, 0, 0, 0, 0, 1]);
+        assert_eq!(sum(bytes, 32), 0xffff, "a receiver would drop it");
+    }
+
+    /// Of the pseudo-header and a message of this length: all ones where its checksum is right.
+    fn sum(frame: &[u8], len: u8) -> u32 {
+        let mut words = frame[22..].to_vec();
+        words.extend([0, 0, 0, len, 0, 0, 0, 58]);
+        let sum: u32 = words.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
+        (sum & 0xffff) + (sum >> 16)
+    }
+
+    #[test]
     fn an_answer_by_arp_is_as_its_table_says() {
         let asker = (Ipv4Addr::new(10, 0, 0, 7), Mac([2, 0, 0, 0, 0, 7]));
         let vip = Mac([0x5a, 0xfe, 10, 0, 0, 1]);
@@ -366,10 +417,7 @@ mod tests {
         assert_eq!(bytes[54..56], [136, 0]);
         assert_eq!(bytes[58], 0x60, "solicited, override");
         assert_eq!(bytes[78..], [2, 1, 0x5a, 0xfe, 0, 0, 0, 1]);
-        let mut words = bytes[22..].to_vec();
-        words.extend([0, 0, 0, 32, 0, 0, 0, 58]);
-        let sum: u32 = words.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
-        assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff, "a receiver would drop it");
+        assert_eq!(sum(bytes, 32), 0xffff, "a receiver would drop it");
     }
 
     #[test]

@@ -71,6 +71,7 @@ mod frame;
 #[cfg(test)]
 mod golden;
 mod io;
+mod lookout;
 mod question;
 mod set;
 mod sighting;
@@ -82,9 +83,10 @@ pub use config::{Config, ConfigError, OnRemoved};
 pub use counters::Counters;
 pub use frame::{
     ArpForm, Frame, arp_announcement, arp_answer, arp_probe, neighbor_advertisement,
-    neighbor_answer, neighbor_probe,
+    neighbor_answer, neighbor_probe, neighbor_question,
 };
 pub use io::{Event, Input, Output};
+pub use lookout::{Lookout, Stranger};
 pub use question::{Question, question};
 pub use set::AddressSet;
-pub use sighting::{Sighting, sighting};
+pub use sighting::{Sighting, claim, sighting};

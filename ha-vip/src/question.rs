@@ -125,7 +125,9 @@ const FIXED: usize = 24;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ArpForm, arp_announcement, arp_probe, golden, neighbor_probe};
+    use crate::{
+        ArpForm, arp_announcement, arp_probe, claim, golden, neighbor_probe, neighbor_question,
+    };
     use proptest::prelude::*;
 
     const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -149,6 +151,9 @@ mod tests {
         let solicitation = neighbor_probe(VIP6, card);
         let asked = Question::Neighbor { ip: VIP6, asker: None, card };
         assert_eq!(question(solicitation.as_bytes()), Some(asked));
+        let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 1);
+        let asked = Question::Neighbor { ip: VIP6, asker: Some(own), card };
+        assert_eq!(question(neighbor_question(VIP6, card).as_bytes()), Some(asked));
     }
 
     #[test]
@@ -165,6 +170,20 @@ mod tests {
         let mut routed = neighbor_probe(VIP6, golden::MAC).as_bytes().to_vec();
         routed[21] = 254;
         assert_eq!(question(&routed), None, "it came through a router");
+    }
+
+    /// What a farm asks claims nothing, and the answer of another farm names its card.
+    #[test]
+    fn a_question_is_no_claim_and_its_answer_is_one() {
+        let (other, virtual_mac) = (Mac([2, 0, 0, 0, 0, 9]), Mac([0x5a, 0xfe, 10, 0, 0, 1]));
+        for asked in [arp_probe(VIP, golden::MAC), neighbor_question(VIP6, golden::MAC)] {
+            assert_eq!(claim(asked.as_bytes()).filter(|it| it.ip == VIP || it.ip == VIP6), None);
+            let asked = question(asked.as_bytes()).unwrap();
+            let answer = asked.answer(virtual_mac).sent_by(other);
+            assert_eq!(answer.as_bytes()[..6], golden::MAC.0, "nobody else hears it");
+            let said = claim(answer.as_bytes()).unwrap();
+            assert_eq!((said.ip, said.mac, said.card), (asked.ip(), virtual_mac, other));
+        }
     }
 
     proptest! {

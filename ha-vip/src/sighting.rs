@@ -22,6 +22,8 @@ pub struct Sighting {
     pub ip: IpAddr,
     /// Whose hardware address.
     pub mac: Mac,
+    /// From which card the frame came, whatever it says.
+    pub card: Mac,
 }
 
 /// What `frame`, whole from its destination on, claims about one of the addresses of `ours`.
@@ -37,6 +39,11 @@ pub struct Sighting {
 /// nothing. Up to two tags of a VLAN are passed over (IEEE 802.1Q); which VLANs are heard is the
 /// adapter's choice of a socket.
 pub fn sighting(frame: &[u8], ours: &Config) -> Option<Sighting> {
+    claim(frame).filter(|claim| ours.addresses().iter().any(|address| address.ip == claim.ip))
+}
+
+/// As [`sighting()`], of whichever address it is.
+pub fn claim(frame: &[u8]) -> Option<Sighting> {
     let ethernet = EthernetPacket::new(frame)?;
     let sender = Mac(ethernet.get_source().octets());
     let (mut what, mut rest) = (ethernet.get_ethertype(), ethernet.payload());
@@ -48,18 +55,18 @@ pub fn sighting(frame: &[u8], ours: &Config) -> Option<Sighting> {
         what = tag.get_ethertype();
         rest = &rest[VlanPacket::minimum_packet_size()..];
     }
-    let claim = match what {
+    let (ip, mac) = match what {
         EtherTypes::Arp => arp_claim(rest),
         EtherTypes::Ipv6 => neighbor_claim(rest, sender),
         _ => None,
     }?;
-    ours.addresses().iter().any(|address| address.ip == claim.ip).then_some(claim)
+    Some(Sighting { ip, mac, card: sender })
 }
 
 /// A tag of the provider and one of the customer (IEEE 802.1ad).
 const TAGS_MAX: usize = 2;
 
-fn arp_claim(bytes: &[u8]) -> Option<Sighting> {
+fn arp_claim(bytes: &[u8]) -> Option<(IpAddr, Mac)> {
     let arp = ArpPacket::new(bytes)?;
     let kind = (arp.get_hardware_type(), arp.get_protocol_type());
     let lengths = (arp.get_hw_addr_len(), arp.get_proto_addr_len());
@@ -67,10 +74,10 @@ fn arp_claim(bytes: &[u8]) -> Option<Sighting> {
         return None;
     }
     let ip = Ipv4Addr::from(arp.get_sender_proto_addr().octets());
-    Some(Sighting { ip: ip.into(), mac: Mac(arp.get_sender_hw_addr().octets()) })
+    Some((ip.into(), Mac(arp.get_sender_hw_addr().octets())))
 }
 
-fn neighbor_claim(bytes: &[u8], sender: Mac) -> Option<Sighting> {
+fn neighbor_claim(bytes: &[u8], sender: Mac) -> Option<(IpAddr, Mac)> {
     let ipv6 = Ipv6Packet::new(bytes)?;
     let message = ipv6.payload();
     let whole = message.len() == usize::from(ipv6.get_payload_length());
@@ -96,7 +103,7 @@ fn neighbor_claim(bytes: &[u8], sender: Mac) -> Option<Sighting> {
         _ => return None,
     };
     let mac = find_option(message.get(fixed..)?, option, sender)?;
-    Some(Sighting { ip: Ipv6Addr::from(ip.octets()).into(), mac })
+    Some((Ipv6Addr::from(ip.octets()).into(), mac))
 }
 
 /// The hardware address in the first option of this kind, or `otherwise`. `None` when the options
@@ -154,8 +161,9 @@ mod tests {
         sighting(frame, &ours())
     }
 
+    /// By a card that has this address.
     fn claim(ip: &str, mac: Mac) -> Sighting {
-        Sighting { ip: ip.parse().unwrap(), mac }
+        Sighting { ip: ip.parse().unwrap(), mac, card: mac }
     }
 
     /// The frame with its checksum of `ICMPv6` right again.
@@ -225,6 +233,15 @@ mod tests {
     }
 
     #[test]
+    fn the_card_is_told_beside_what_it_claims() {
+        let vip = Mac([0x5a, 0xfe, 192, 0, 2, 10]);
+        let ip = Ipv4Addr::new(192, 0, 2, 10);
+        let frame = arp_announcement(ip, vip, ArpForm::Reply).sent_by(OTHER);
+        let expected = Sighting { ip: ip.into(), mac: vip, card: OTHER };
+        assert_eq!(super::claim(frame.as_bytes()), Some(expected), "two farms claim the same");
+    }
+
+    #[test]
     fn the_option_is_found_behind_others() {
         let mut frame = advertisement();
         let option = frame.split_off(78);
@@ -286,12 +303,12 @@ mod tests {
             let ip = [Ipv4Addr::new(192, 0, 2, 10), Ipv4Addr::new(192, 0, 2, 20)][which];
             for form in [ArpForm::Request, ArpForm::Reply] {
                 let frame = arp_announcement(ip, Mac(mac), form);
-                let expected = Sighting { ip: ip.into(), mac: Mac(mac) };
+                let expected = Sighting { ip: ip.into(), mac: Mac(mac), card: Mac(mac) };
                 prop_assert_eq!(see(frame.as_bytes()), Some(expected));
             }
             let ip = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, [0x10, 0x20][which]);
             let frame = neighbor_advertisement(ip, Mac(mac));
-            let expected = Sighting { ip: ip.into(), mac: Mac(mac) };
+            let expected = Sighting { ip: ip.into(), mac: Mac(mac), card: Mac(mac) };
             prop_assert_eq!(see(frame.as_bytes()), Some(expected));
         }
 

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ha_core::control::{
-    Command, ConfigTexts, Desk, Exit, FarmLog, FarmReport, FarmVerb, Refused, Report,
+    Command, ConfigTexts, Desk, Exit, FarmLog, FarmReport, FarmStranger, FarmVerb, Refused, Report,
 };
 use ha_core::farm::survey::Hashing;
 use ha_core::farm::{Order, View, Why};
 use ha_core::ha_farm::{Reason, Rule};
 use ha_core::http::Source;
 use ha_core::linux::checkers::Checkers;
-use ha_core::linux::farm::Handle;
+use ha_core::linux::farm::{Handle, Stranger};
 use ha_core::linux::plane::Counters;
 use ha_core::metrics::{FarmSample, Packets, render_farm};
 use ha_core::proto::{ModuleId, NodeId, NodeSet};
@@ -281,6 +281,7 @@ impl FarmDesk {
 
     async fn sample(&self) -> Option<FarmSample> {
         let report = self.farm(&self.module()).await?;
+        let strangers = report.strangers.len() as u64;
         let (protected, view) = (report.verdict() == "PROTECTED", report.view);
         let counters = self.handle.counters().await.ok()?.ok();
         let node = self.node();
@@ -292,6 +293,7 @@ impl FarmDesk {
             protected,
             members: node.names.clone(),
             services,
+            strangers,
             packets: counters.as_ref().map(packets),
             checkers: checkers.into_iter().map(|it| (it.name, it.up)).collect(),
             view,
@@ -410,6 +412,8 @@ impl Desk for FarmDesk {
             return None;
         }
         let view = self.handle.view().await.ok()?;
+        let strangers = self.handle.strangers().await.ok()?;
+        let stranger = |it: Stranger| FarmStranger { vip: it.ip, mac: it.card.to_string() };
         let mut report = FarmReport {
             name: node.raw.module.clone(),
             id: ModuleId(node.raw.id),
@@ -423,6 +427,7 @@ impl Desk for FarmDesk {
             up: self.since.elapsed(),
             takeover: node.takeover(),
             checkers: checkers_of(self.checkers.as_ref(), &node.raw.module),
+            strangers: strangers.into_iter().map(stranger).collect(),
             config_differs: self.differs(),
         };
         report.verdict_for = self.verdict_since(report.verdict()).elapsed();

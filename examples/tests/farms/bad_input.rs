@@ -123,6 +123,12 @@ fn the_rights_that_its_unit_gives_are_enough() {
         }
         rig.until_serve(&[0, 1]);
         rig.connect(10);
+        if plane == "bpf" {
+            let version = fs::read_dir(rig.pins(0)).unwrap().next().unwrap().unwrap();
+            fs::remove_file(version.path().join("tc-eth0")).unwrap();
+            let told = "the filter was not there any more: it is put back";
+            assert!(rig.daemon(0).wait_for(told, SOON), "{}", rig.daemon(0).output());
+        }
         for node in 0..2 {
             rig.daemon(node).terminate().unwrap();
             rig.daemon(node).wait(SOON).unwrap().expect("it ends");
@@ -219,6 +225,39 @@ fn a_second_farm_of_this_machine_with_its_address_or_its_name_is_refused() {
     }
     assert_eq!(kept(&mut open), 20, "its filter is as it was");
     rig.until_serve(&[0, 1]);
+}
+
+/// Nobody can refuse it; each is told, by the other one's card.
+#[test]
+fn two_farms_on_two_machines_with_one_address_say_so_and_serve_on() {
+    for mode in ["invisible", "directed"] {
+        let Some(mut rig) = Rig::new("farm_two", 2) else { return };
+        let shared = format!("{CALM}mode = \"{mode}\"\n[http]\nlisten = \"0.0.0.0:9010\"\n");
+        rig.configure(&shared, "");
+        let other = rig.text(1, &shared, "").replacen("cluster = \"", "cluster = \"other-", 1);
+        rig.nodes[1].configure(&other).unwrap();
+        for node in [0, 1] {
+            rig.start(node);
+        }
+        for (node, other) in [(0, 1), (1, 0)] {
+            let card = rig.hosts[other].mac(&rig.network).unwrap();
+            let line = format!(
+                "{card} answers for {} too: clients may go there and not to this farm",
+                rig.vip()
+            );
+            let daemon = rig.daemon(node);
+            let told = format!("{line}; give one of the two another address");
+            assert!(daemon.wait_for(&told, SOON), "{mode}: {}", daemon.output());
+            rig.until_serve(&[node]);
+            let status = rig.status(node).unwrap();
+            assert_eq!((&status["verdict"], &status["why"]), (&"UNPROTECTED".into(), &line.into()));
+            assert_eq!(rig.ha(node, &["check"]).code, 1, "a monitor sees it");
+            let (_, page) = rig.http(node, "/metrics");
+            let gauge = page.lines().find(|line| line.starts_with("ha_farm_strangers{"));
+            assert!(gauge.is_some_and(|line| line.ends_with(" 1")), "{mode}: {page}");
+            assert_eq!(rig.daemon(node).output().matches("answers for").count(), 1, "{mode}");
+        }
+    }
 }
 
 #[test]

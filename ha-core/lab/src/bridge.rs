@@ -79,6 +79,33 @@ impl Bridge {
         self.switch.ip(&format!("link set {} up\n", self.port(host.name())))
     }
 
+    /// Takes a host's interface away, as a driver that is removed does: the host has it no more,
+    /// nor what was set at it.
+    ///
+    /// # Errors
+    /// The host has no cable to this switch.
+    pub fn cut_cable(&self, host: &Host) -> io::Result<Mac> {
+        let mac = host.mac(self)?;
+        self.switch.ip(&format!("link delete {}\n", self.port(host.name())))?;
+        Ok(mac)
+    }
+
+    /// Makes it anew, with another number, by the same name and with this hardware address and the
+    /// host's own addresses.
+    ///
+    /// # Errors
+    /// The host has one.
+    pub fn lay_cable(&self, host: &Host, mac: Mac) -> io::Result<()> {
+        let (port, device, interface) =
+            (self.port(host.name()), self.device(), host.interface(self));
+        let peer = host.namespace().name();
+        self.switch.ip(&format!(
+            "link add {port} type veth peer name {interface} address {mac} netns {peer}\n\
+             link set {port} master {device} up\n"
+        ))?;
+        host.link_up(self)
+    }
+
     /// Its interface in the namespace of the switches.
     pub(crate) fn device(&self) -> String {
         format!("br{}", self.number)

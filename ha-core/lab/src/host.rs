@@ -53,6 +53,10 @@ impl Host {
         self.link_up(bridge)
     }
 
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     /// Its name, which is also what its services answer with.
     pub fn name(&self) -> &str {
         &self.name

@@ -1,6 +1,7 @@
 //! What is seen and ordered of a farm's member.
 
 use alloc::collections::BTreeMap;
+use core::net::IpAddr;
 use core::time::Duration;
 use std::format;
 use std::prelude::rust_2024::*;
@@ -42,6 +43,8 @@ pub struct FarmReport {
     pub takeover: Duration,
     /// Its checkers.
     pub checkers: Vec<Checker>,
+    /// Who else answers for its addresses.
+    pub strangers: Vec<FarmStranger>,
     /// The configuration's file is not what runs.
     pub config_differs: bool,
 }
@@ -56,8 +59,8 @@ pub struct FarmStatus {
     pub id: u16,
     /// This member.
     pub node: String,
-    /// `PROTECTED`: others go on if this one dies. `UNPROTECTED`: it serves alone. `DOWN`: it takes
-    /// nothing.
+    /// `PROTECTED`: others go on if this one dies. `UNPROTECTED`: it serves alone, or a stranger
+    /// answers for its address. `DOWN`: it takes nothing.
     pub verdict: String,
     /// For how long.
     pub verdict_for_ms: u64,
@@ -105,6 +108,9 @@ pub struct FarmStatus {
     pub drains_ms: Option<u64>,
     /// The checkers.
     pub checkers: Vec<CheckerStatus>,
+    /// Who else answers for its addresses, as far as this member asks: the announcer does.
+    #[serde(default)]
+    pub strangers: Vec<FarmStranger>,
     /// The configuration's file is not what runs.
     pub config_differs: bool,
 }
@@ -136,6 +142,15 @@ pub struct FarmService {
     pub buckets: u32,
     /// How many of them drain.
     pub draining: u32,
+}
+
+/// Somebody who is none of the farm and answers for one of its addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarmStranger {
+    /// Which address.
+    pub vip: IpAddr,
+    /// From which card.
+    pub mac: String,
 }
 
 /// A service's table, in runs of equal buckets.
@@ -413,6 +428,7 @@ impl FarmStatus {
             missing: missing(report),
             drains_ms: view.drains.values().max().copied().map(millis),
             checkers: report.checkers.iter().map(checker).collect(),
+            strangers: report.strangers.clone(),
             config_differs: report.config_differs,
         }
     }
@@ -433,6 +449,11 @@ fn judge(report: &FarmReport) -> (&'static str, Option<String>, Option<String>) 
             "it goes on by itself once the reason is gone"
         };
         return ("DOWN", Some(format!("{me} takes nothing: {why}")), Some(next.into()));
+    }
+    if let Some(FarmStranger { vip, mac }) = report.strangers.first() {
+        let why = format!("{mac} answers for {vip} too: clients may go there and not to this farm");
+        let next = "give one of the two another address; this farm serves on meanwhile";
+        return ("UNPROTECTED", Some(why), Some(next.into()));
     }
     if report.others() > 0 {
         return ("PROTECTED", None, None);

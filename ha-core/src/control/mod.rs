@@ -28,7 +28,7 @@ pub use self::client::{Client, ClientError};
 pub use self::desk::{Checker, Command, ConfigTexts, Desk, Report};
 pub use self::exit::{Exit, Refused};
 pub use self::farm::{
-    FarmMember, FarmReport, FarmRun, FarmService, FarmStatus, FarmTable, FarmVerb,
+    FarmMember, FarmReport, FarmRun, FarmService, FarmStatus, FarmStranger, FarmTable, FarmVerb,
 };
 pub use self::farm_log::FarmLog;
 pub use self::log::{Entry, EventLog, Past};

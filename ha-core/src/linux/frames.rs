@@ -32,8 +32,8 @@ impl Frames {
         Self::start(index, &filter(ips))
     }
 
-    /// As [`Frames::open`], but to hear who asks for one of `ips`: requests of ARP, and neighbor
-    /// solicitations. Of those, a socket hears even what a filter behind it drops.
+    /// As [`Frames::open`], but to hear who asks for one of `ips`, too: requests of ARP, and
+    /// neighbor solicitations. Of those, a socket hears even what a filter behind it drops.
     pub(super) fn questions(index: u32, ips: &[IpAddr]) -> io::Result<Self> {
         Self::start(index, &questions(ips))
     }
@@ -114,36 +114,32 @@ fn filter(ips: &[IpAddr]) -> Vec<SockFilter> {
     hear(ips, arp, discovery)
 }
 
-/// What is heard by who answers: whatever asks for one of these addresses.
+/// What is heard by who answers: whatever asks for one of these addresses, or claims one.
 fn questions(ips: &[IpAddr]) -> Vec<SockFilter> {
-    let arp = vec![
+    let mut arp = vec![Step::Load(Size::Four, ARP_SENDER)];
+    arp.extend(v4(ips));
+    arp.extend([
         Step::Load(Size::Two, ARP_OPERATION),
         Step::If(1, "request"),
         Step::Go("ignore"),
         Step::Label("request"),
         Step::Load(Size::Four, ARP_TARGET),
-    ];
-    let discovery = vec![
+    ]);
+    let mut discovery = vec![
         Step::If(135, "solicitation"),
+        Step::If(136, "target"),
         Step::Go("ignore"),
         Step::Label("solicitation"),
-        Step::Load(Size::Four, NEIGHBOR_TARGET + 12),
+        Step::Load(Size::Four, IPV6_SOURCE + 12),
     ];
+    discovery.extend(v6(ips));
+    discovery.extend([Step::Label("target"), Step::Load(Size::Four, NEIGHBOR_TARGET + 12)]);
     hear(ips, arp, discovery)
 }
 
 /// Hears untagged frames that come in and are about one of these addresses: `arp` loads that of an
 /// ARP frame, `discovery`, behind the type of an `ICMPv6` message, the end of that of another one.
 fn hear(ips: &[IpAddr], arp: Vec<Step>, discovery: Vec<Step>) -> Vec<SockFilter> {
-    let v4 = ips.iter().filter_map(|ip| match ip {
-        IpAddr::V4(ip) => Some(Step::If(ip.to_bits(), "hear")),
-        IpAddr::V6(_) => None,
-    });
-    // The last four bytes of sixteen: what is heard in vain is read with care.
-    let v6 = ips.iter().filter_map(|ip| match ip {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(ip) => Some(Step::If((ip.to_bits() & u128::from(u32::MAX)) as u32, "hear")),
-    });
     let mut steps = vec![
         // `SKF_AD_PKTTYPE`, `PACKET_OUTGOING`.
         Step::Load(Size::Four, ANCILLARY + 4),
@@ -160,7 +156,7 @@ fn hear(ips: &[IpAddr], arp: Vec<Step>, discovery: Vec<Step>) -> Vec<SockFilter>
         Step::Label("ARP"),
     ];
     steps.extend(arp);
-    steps.extend(v4);
+    steps.extend(v4(ips));
     steps.extend([
         Step::Go("ignore"),
         Step::Label("IPv6"),
@@ -171,7 +167,7 @@ fn hear(ips: &[IpAddr], arp: Vec<Step>, discovery: Vec<Step>) -> Vec<SockFilter>
         Step::Load(Size::One, ICMP_TYPE),
     ]);
     steps.extend(discovery);
-    steps.extend(v6);
+    steps.extend(v6(ips));
     steps.extend([
         Step::Label("ignore"),
         Step::Hear(0),
@@ -179,6 +175,22 @@ fn hear(ips: &[IpAddr], arp: Vec<Step>, discovery: Vec<Step>) -> Vec<SockFilter>
         Step::Hear(Frames::BYTES_MAX),
     ]);
     program(&steps)
+}
+
+/// Hears what was loaded last if it is one of these addresses.
+fn v4(ips: &[IpAddr]) -> impl Iterator<Item = Step> {
+    ips.iter().filter_map(|ip| match ip {
+        IpAddr::V4(ip) => Some(Step::If(ip.to_bits(), "hear")),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// Likewise if it is the last four bytes of sixteen: what is heard in vain is read with care.
+fn v6(ips: &[IpAddr]) -> impl Iterator<Item = Step> {
+    ips.iter().filter_map(|ip| match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(Step::If((ip.to_bits() & u128::from(u32::MAX)) as u32, "hear")),
+    })
 }
 
 // Where things are in an untagged frame: behind the 14 bytes of Ethernet, in ARP (RFC 826) and in

@@ -24,8 +24,10 @@ pub struct FarmSample {
     pub services: Vec<String>,
     /// Whether clients are to be sent here.
     pub ready: bool,
-    /// Whether others go on if this member dies now.
+    /// Whether others go on if this member dies now, and no stranger answers for its addresses.
     pub protected: bool,
+    /// How many others answer for its addresses.
+    pub strangers: u64,
     /// What the filter counted; `None` when it cannot say.
     pub packets: Option<Packets>,
     /// The checkers, and whether what each looks at is up, if that is known.
@@ -66,7 +68,7 @@ fn states(sample: &FarmSample, page: &mut String) {
         Family::new(page, name, Gauge, help).line(&[module], value);
     };
     one("ha_module_ready", "Whether clients are to be sent to this node.", sample.ready.into());
-    let help = "Whether others go on if this node dies now.";
+    let help = "Whether others go on if this node dies now, and no stranger has its addresses.";
     one("ha_module_protected", help, sample.protected.into());
     let members = view.members.len() as u64;
     one("ha_farm_members", "Members of the view that this node is at.", members);
@@ -76,6 +78,8 @@ fn states(sample: &FarmSample, page: &mut String) {
     one("ha_farm_drained", "Whether it takes no new clients.", view.drained.into());
     let announces = view.announcer == Some(view.me);
     one("ha_farm_announcer", "Whether it answers for the virtual addresses.", announces.into());
+    let help = "Others that answer for its virtual addresses, as the announcer hears them.";
+    one("ha_farm_strangers", help, sample.strangers);
     let counter = view.id.map_or(0, |id| id.counter);
     one("ha_farm_view", "The number of the view that this node is at.", counter);
     let help = "How long the filter takes on if the daemon dies now.";

@@ -5,6 +5,7 @@
 mod differential;
 mod farm;
 mod frames;
+mod hands;
 mod held;
 mod leftovers;
 mod members;
@@ -15,3 +16,4 @@ mod seen;
 mod shares;
 mod sockets;
 mod split;
+mod strangers;

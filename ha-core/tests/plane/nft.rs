@@ -102,6 +102,51 @@ fn what_another_process_left_is_shut_and_then_replaced() {
     host.inside(|| plane.remove()).unwrap().unwrap();
 }
 
+/// F6: for as long as a call takes the node is late, and it may be for 75 ms.
+#[test]
+#[ignore = "a measurement: run it with --nocapture"]
+fn what_changes_and_counters_of_the_largest_farm_cost() {
+    let Some(mut rig) = Rig::start("what_changes") else { return };
+    for mode in [Mode::Invisible, Mode::Directed] {
+        for taken in [usize::MAX, 4_000, 3_999, 1_000] {
+            let filter = largest(mode, taken);
+            let began = Clock::of_the_machine().now();
+            rig.install(&filter);
+            let took = Clock::of_the_machine().now().saturating_since(began);
+            println!("{mode:?}: {taken} buckets of each service at most: installed in {took:?}");
+        }
+        let began = Clock::of_the_machine().now();
+        rig.counters();
+        let took = Clock::of_the_machine().now().saturating_since(began);
+        println!("{mode:?}: counters read in {took:?}");
+    }
+    let Rig { plane, host, .. } = rig;
+    host.inside(|| plane.remove()).unwrap().unwrap();
+}
+
+/// Sixteen services of 4,096 buckets, of which one of two nodes takes those that are its own below a
+/// number.
+fn largest(mode: Mode, below: usize) -> Filter {
+    let rule = |port| Rule {
+        vip: "198.18.0.1".parse().unwrap(),
+        ports: port..=port,
+        protocol: Protocol::Tcp,
+        on: HashOn::AddrPort,
+    };
+    let setup = Setup {
+        me: node(0),
+        mode,
+        uncovered: Uncovered::Deny,
+        hash: Hash::Jhash { seed: 7 },
+        rules: (0..16).map(|at| rule(80 + at)).collect(),
+        macs: (0..2).map(|id| (node(id), mac(id as u8))).collect(),
+    };
+    let weights = (0..2).map(|id| (node(id), 1)).collect();
+    let table =
+        Table::new(Buckets::Many).next(&Plan { counter: 1, weights, settled: 1, taken: None });
+    Filter::new(setup, &vec![table; 16], |_, bucket| bucket < below).unwrap()
+}
+
 struct Rig {
     plane: Box<dyn Plane + Send>,
     socket: Socket,

@@ -5,6 +5,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
+use ha_lab::Host;
+
 use crate::rig::Farm;
 
 /// What came from the VIPs.
@@ -20,8 +22,9 @@ pub(crate) struct Seen {
 impl Seen {
     /// Of lines of tcpdump's.
     pub(crate) fn of(lines: &[String], farm: &Farm) -> Self {
-        let macs: Vec<String> =
-            farm.hosts.iter().map(|host| host.mac(&farm.network).unwrap().to_string()).collect();
+        // Who has no interface just now answers nothing.
+        let mac = |host: &Host| host.mac(&farm.network).map_or("-".into(), |mac| mac.to_string());
+        let macs: Vec<String> = farm.hosts.iter().map(mac).collect();
         let vips = farm.vips.map(|vip| vip.to_string());
         let (answers, began, singles) = Default::default();
         let mut seen = Self { answers, began, singles };

@@ -107,7 +107,7 @@ pub(crate) fn interface(id: u8, up: bool) -> Input {
 }
 
 pub(crate) fn claim(address: Address, mac: Mac) -> Input {
-    let sighting = Sighting { ip: address.ip, mac };
+    let sighting = Sighting { ip: address.ip, mac, card: mac };
     Input::Sighting { interface: address.interface, sighting }
 }
 

@@ -16,15 +16,19 @@ use std::string::String;
 
 use ha_farm::{Filter, Mac, Mode};
 use ha_proto::Instant;
-use ha_vip::{Announcer, ArpForm, Frame, arp_announcement, neighbor_advertisement, question};
+use ha_vip::{
+    Announcer, ArpForm, Frame, Lookout, Stranger, arp_announcement, arp_probe, claim,
+    neighbor_advertisement, neighbor_question, question,
+};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::neighbour::{
     NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use thiserror::Error;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
+use super::keeper::{Eyes, Sight, Wanted};
 use crate::linux::address::{Addresses, Spot};
 use crate::linux::frames::Frames;
 use crate::linux::netlink::Netlink;
@@ -46,6 +50,17 @@ pub enum FrontError {
     /// The interface is none of Ethernet.
     #[error("interface {0:?} has no Ethernet address: choose another one")]
     NotEthernet(String),
+    /// The interface is another card now.
+    #[error(
+        "{interface} has another hardware address than {was}, which the others know: restart the \
+         daemon"
+    )]
+    OtherCard {
+        /// Its name.
+        interface: String,
+        /// As it was at the start.
+        was: Mac,
+    },
     /// Another farm of this machine has the address.
     #[error("{0} is the virtual address of another farm on this machine, which runs")]
     Taken(IpAddr),
@@ -81,6 +96,10 @@ pub(super) struct Desk {
     /// Told so by the node.
     announces: bool,
     announcer: Announcer,
+    lookout: Lookout,
+    /// Nothing filters: the addresses are off `lo`.
+    away: bool,
+    wanted: Wanted,
     /// What was there before us.
     settings: Vec<(PathBuf, String)>,
 }
@@ -97,8 +116,9 @@ struct Vip {
 }
 
 impl Desk {
-    /// Looks at the interface; sets nothing yet. Needs the runtime's context.
-    pub(super) fn open(front: Front, mode: Mode) -> Result<Self, FrontError> {
+    /// Looks at the interface; sets nothing yet. For longer than `timeout` no two members announce.
+    /// Needs the runtime's context.
+    pub(super) fn open(front: Front, mode: Mode, timeout: Duration) -> Result<Self, FrontError> {
         let interface = front.interface;
         let mut addresses = system("open netlink", Addresses::open())?;
         let link = system("look for the interface", addresses.link(&interface))?;
@@ -117,6 +137,9 @@ impl Desk {
             frames: None,
             announces: false,
             announcer: Announcer::default(),
+            lookout: Lookout::new(timeout.clamp(SETTLE_MIN, Lookout::SETTLE_MAX)),
+            away: false,
+            wanted: Wanted::default(),
             settings: Vec::new(),
         })
     }
@@ -129,6 +152,7 @@ impl Desk {
         for vip in gone {
             self.remove(vip);
         }
+        self.want();
     }
 
     /// Sets what this filter covers: once it is in force.
@@ -140,10 +164,114 @@ impl Desk {
             return Ok(());
         }
         let added = missing.into_iter().try_for_each(|vip| self.add(vip));
-        let all: Vec<IpAddr> = self.vips.keys().copied().collect();
-        let frames = Frames::questions(self.index, &all);
-        self.frames = Some(system("listen on the interface", frames)?);
+        self.want();
+        self.listen()?;
         added
+    }
+
+    fn listen(&mut self) -> Result<(), FrontError> {
+        let all: Vec<IpAddr> = self.vips.keys().copied().collect();
+        self.frames = Some(system("listen on the interface", Frames::questions(self.index, &all))?);
+        Ok(())
+    }
+
+    /// What is looked at to see whether all that is set here is still so.
+    pub(super) fn eyes(&self) -> io::Result<Eyes> {
+        let (interface, wanted) = (self.interface.clone(), self.wanted.clone());
+        Ok(Eyes { addresses: Addresses::open()?, interface, lo: self.lo, wanted })
+    }
+
+    /// Says which addresses are to be there.
+    fn want(&self) {
+        let all = self.vips.keys().copied().filter(|_| !self.away);
+        self.wanted.set(all.collect());
+    }
+
+    /// Whether the interface is another one than it was.
+    pub(super) fn is_elsewhere(&self, sight: &Sight) -> bool {
+        sight.link.is_some_and(|link| link.index != self.index)
+    }
+
+    /// Somebody made the interface anew, or took addresses away: goes where it is, and sets them.
+    pub(super) fn see(&mut self, sight: &Sight) -> Result<(), FrontError> {
+        let link = sight.link.ok_or_else(|| FrontError::NoInterface(self.interface.clone()))?;
+        let mac = link.mac.ok_or_else(|| FrontError::NotEthernet(self.interface.clone()))?;
+        if self.mode == Mode::Directed && mac.0 != self.mac.0 {
+            return Err(FrontError::OtherCard { interface: self.interface.clone(), was: self.mac });
+        }
+        if self.is_elsewhere(sight) {
+            self.go_to(link.index)?;
+            warn!(interface = self.interface, "the interface was made anew");
+        }
+        self.mac = Mac(mac.0);
+        if !self.away {
+            self.mend(&sight.missing)?;
+        }
+        Ok(())
+    }
+
+    fn go_to(&mut self, index: u32) -> Result<(), FrontError> {
+        let before = core::mem::replace(&mut self.index, index);
+        let gone = self.arrive();
+        if gone.is_err() {
+            // Once more at the next look.
+            self.index = before;
+        }
+        gone
+    }
+
+    /// What is set at an interface, at one that has nothing of it.
+    fn arrive(&mut self) -> Result<(), FrontError> {
+        self.settings.clear();
+        self.tune();
+        let all: Vec<IpAddr> = self.vips.keys().copied().collect();
+        for vip in all {
+            let group = self.open_card(vip)?;
+            let held = self.vips.remove(&vip).expect("it is one of these");
+            self.vips.insert(vip, Vip { _group: group, ..held });
+        }
+        self.listen()
+    }
+
+    fn mend(&mut self, missing: &[IpAddr]) -> Result<(), FrontError> {
+        for &vip in missing {
+            let spot = self.spot(vip);
+            // What was seen may be past.
+            let Some(held) = self.vips.get_mut(&vip) else { continue };
+            held.ours = true;
+            system("set the address on lo", self.addresses.set_for_others(spot))?;
+            warn!(%vip, "somebody took the address off lo: it is set again");
+        }
+        Ok(())
+    }
+
+    /// Those that were set here: an administrator's own stay where they are.
+    fn ours(&self) -> Vec<IpAddr> {
+        self.vips.iter().filter(|(_, held)| held.ours).map(|(vip, _)| *vip).collect()
+    }
+
+    /// Takes the addresses off `lo`, and keeps all else.
+    pub(super) fn withdraw(&mut self) {
+        self.away = true;
+        self.want();
+        for vip in self.ours() {
+            let spot = self.spot(vip);
+            if let Err(error) = self.addresses.remove(spot) {
+                error!(%vip, %error, "the address is still set on lo, and nothing filters");
+            }
+        }
+    }
+
+    /// Sets them again.
+    pub(super) fn put_back(&mut self) -> Result<(), String> {
+        for vip in self.ours() {
+            let spot = self.spot(vip);
+            let set = self.addresses.set_for_others(spot);
+            set.map_err(|error| format!("{vip} cannot be set on lo: {error}"))?;
+        }
+        self.away = false;
+        self.want();
+        Ok(())
     }
 
     /// Whether this node answers and announces, from now on.
@@ -151,14 +279,21 @@ impl Desk {
         self.announces = on;
         if on {
             self.announcer.begin(now);
+            self.lookout.begin(now);
         } else {
             self.announcer.stop();
+            self.lookout.stop();
         }
     }
 
-    /// When something is to be announced.
+    /// When something is to be announced or asked.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.announcer.next().at()
+        [self.announcer.next().at(), self.lookout.next().at()].into_iter().flatten().min()
+    }
+
+    /// Who else answers for the addresses, while this node announces them.
+    pub(super) fn strangers(&self) -> Vec<Stranger> {
+        self.lookout.strangers().collect()
     }
 
     /// Answers those who ask, and announces; both only under the lease (F5, F9). Whether there may
@@ -166,10 +301,13 @@ impl Desk {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, until: Instant) -> bool {
         let may = self.announces && now < until;
         if self.announcer.expire(now, REFRESH) && may {
-            let all: Vec<IpAddr> = self.vips.keys().copied().collect();
-            for vip in all {
-                self.tell(vip);
-            }
+            self.vips.keys().for_each(|vip| self.tell(*vip));
+        }
+        if self.lookout.expire(now) && may {
+            self.vips.keys().for_each(|vip| self.ask(*vip));
+        }
+        for Stranger { ip, card } in self.lookout.gone(now) {
+            info!(%card, "nobody else answers for {ip} any more from there");
         }
         let mut bytes = [0; Frames::BYTES_MAX];
         for _ in 0..QUESTIONS_MAX {
@@ -183,17 +321,37 @@ impl Desk {
                     return true;
                 }
             };
-            let asked = question(&bytes[..len]).filter(|_| may);
-            if let Some(asked) = asked.filter(|asked| self.vips.contains_key(&asked.ip())) {
-                self.send(&asked.answer(self.shown(asked.ip())));
+            if may {
+                self.hear(now, &bytes[..len]);
             }
         }
         true
     }
 
+    /// A frame came: a question, or somebody else's claim.
+    fn hear(&mut self, now: Instant, frame: &[u8]) {
+        let asked = question(frame).filter(|asked| self.vips.contains_key(&asked.ip()));
+        if let Some(asked) = asked {
+            self.send(&asked.answer(self.shown(asked.ip())));
+        }
+        let claimed = claim(frame).filter(|claim| self.vips.contains_key(&claim.ip));
+        let claimed = claimed.filter(|claim| claim.card.0 != self.mac.0);
+        let Some(stranger) = claimed.map(|it| Stranger { ip: it.ip, card: it.card }) else {
+            return;
+        };
+        if self.lookout.heard(now, stranger) {
+            let Stranger { ip, card } = stranger;
+            warn!(
+                "{card} answers for {ip} too: clients may go there and not to this farm; give one \
+                 of the two another address"
+            );
+        }
+    }
+
     /// Takes all addresses off, and puts the interface back as it was.
     pub(super) fn close(&mut self) {
         self.announce(Instant::ZERO, false);
+        self.wanted.set(BTreeSet::new());
         let all: Vec<IpAddr> = self.vips.keys().copied().collect();
         for vip in all {
             self.remove(vip);
@@ -230,6 +388,16 @@ impl Desk {
         }
     }
 
+    /// Who else has it? From nobody, so that nobody's cache changes, and with the card's own address
+    /// as no address's (F9).
+    fn ask(&self, vip: IpAddr) {
+        let card = ha_vip::Mac(self.mac.0);
+        match vip {
+            IpAddr::V4(vip) => self.send(&arp_probe(vip, card)),
+            IpAddr::V6(vip) => self.send(&neighbor_question(vip, card)),
+        }
+    }
+
     /// Always from the card's own address: in mode invisible the switch must not learn the one that
     /// clients send to.
     fn send(&self, frame: &Frame) {
@@ -256,14 +424,7 @@ impl Desk {
                 io::ErrorKind::AddrInUse => FrontError::Taken(vip),
                 _ => FrontError::System { what: "name the address", source },
             })?;
-        match self.mode {
-            Mode::Invisible => self.hear(Mac::of_vip(vip)),
-            Mode::Directed => {}
-        }
-        let group = match vip {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(vip) => Some(system("join a group", self.join(vip))?),
-        };
+        let group = self.open_card(vip)?;
         let spot = self.spot(vip);
         let all = system("list the addresses", self.addresses.list())?;
         let before = all.iter().find(|found| found.spot.ip == vip);
@@ -273,6 +434,18 @@ impl Desk {
         }
         self.vips.insert(vip, Vip { ours, _name: name, _group: group });
         Ok(())
+    }
+
+    /// Has the card take what is for the address, and what asks for it.
+    fn open_card(&self, vip: IpAddr) -> Result<Option<UdpSocket>, FrontError> {
+        match self.mode {
+            Mode::Invisible => self.take_frames_to(Mac::of_vip(vip)),
+            Mode::Directed => {}
+        }
+        match vip {
+            IpAddr::V4(_) => Ok(None),
+            IpAddr::V6(vip) => system("join a group", self.join(vip)).map(Some),
+        }
     }
 
     fn remove(&mut self, vip: IpAddr) {
@@ -292,7 +465,7 @@ impl Desk {
 
     /// Lets the card take frames to this address too. It stays there: without a filter behind it
     /// the kernel drops them.
-    fn hear(&self, mac: Mac) {
+    fn take_frames_to(&self, mac: Mac) {
         if let Err(error) = take_frames_to(self.index, mac) {
             warn!(
                 interface = self.interface, %mac, %error,
@@ -355,6 +528,8 @@ fn system<T>(what: &'static str, result: io::Result<T>) -> Result<T, FrontError>
 
 /// Between two announcements once the burst is over: below the ageing time of switches.
 const REFRESH: Duration = Duration::from_secs(30);
+/// At a change of announcer both may answer for less than that, whatever the interval.
+const SETTLE_MIN: Duration = Duration::from_secs(1);
 /// Questions that are answered before datagrams come to their turn again.
 const QUESTIONS_MAX: usize = 64;
 /// `ff02::1:ff00:0`.

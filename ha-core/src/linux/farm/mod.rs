@@ -32,6 +32,7 @@
 mod application;
 mod ask;
 mod front;
+mod keeper;
 mod sweep;
 mod turn;
 
@@ -54,12 +55,15 @@ use tracing::{error, info, info_span, warn};
 
 use self::application::Caller;
 use self::front::Desk;
+use self::keeper::Keeper;
 use self::sweep::Sweeper;
 use self::turn::{Letter, Loop};
 use crate::driver::{self, Alarm, Clock, Port, Secrets, bind, random};
 use crate::farm::{self, Baton, Config, Event, Farm, Identity, Order, View};
 use crate::linux::plane::{Counters, Plane, PlaneError};
 use crate::raw::Key;
+
+pub use ha_vip::Stranger;
 
 pub use self::application::{Application, NoApplication, Scripted};
 pub use self::ask::{Asker, ask};
@@ -301,7 +305,7 @@ fn begin(setup: &mut Setup, succeeds: bool) -> Result<Option<Desk>, StartError> 
     let tables = std::vec![Table::new(policy.buckets); policy.rules.len()];
     let nothing = Filter::new(nothing, &tables, |_, _| false);
     let nothing = nothing.expect("a configuration is checked when it is made");
-    let mut desk = Desk::open(front, policy.mode)?;
+    let mut desk = Desk::open(front, policy.mode, setup.config.timing().timeout())?;
     if !succeeds {
         setup.plane.install(&nothing)?;
     }
@@ -321,11 +325,13 @@ fn assemble(
     begin: Begin,
     (letters, inbox): (mpsc::Sender<Letter>, mpsc::Receiver<Letter>),
 ) -> io::Result<Loop> {
-    let Setup { config, key: _, links, plane, front: _, application, observer } = setup;
+    let Setup { config, key: _, links, mut plane, front: _, application, observer } = setup;
     // The kernel's filter ends its lease by the machine's clock.
     let clock = Clock::of_the_machine();
     let ports = ports(sockets)?;
     let peers = links.into_iter().map(|link| link.peers).collect();
+    let eyes = desk.as_ref().map(Desk::eyes).transpose()?;
+    let keeper = Keeper::start(plane.guard(), eyes, letters.clone())?;
     let application = Caller::start(application, letters)?;
     let alarm = Alarm::new(clock)?;
     let (farm, until) = match begin {
@@ -355,6 +361,8 @@ fn assemble(
         handed: None,
         filter: None,
         sweeper: Sweeper::start()?,
+        keeper: Some(keeper),
+        lost: None,
     })
 }
 
@@ -470,6 +478,15 @@ impl Handle {
     /// [`OrderError::Closed`].
     pub async fn view(&self) -> Result<View, OrderError> {
         self.ask(Letter::View).await
+    }
+
+    /// Who else answers for the virtual addresses, as this node hears while it is the announcer;
+    /// nobody while it is not.
+    ///
+    /// # Errors
+    /// [`OrderError::Closed`].
+    pub async fn strangers(&self) -> Result<Vec<Stranger>, OrderError> {
+        self.ask(Letter::Strangers).await
     }
 
     /// What the filter counted.

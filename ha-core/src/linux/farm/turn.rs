@@ -2,19 +2,23 @@
 
 use std::boxed::Box;
 use std::collections::BTreeMap;
+use std::format;
 use std::net::{IpAddr, SocketAddr};
 use std::prelude::rust_2024::*;
+use std::string::String;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ha_farm::Filter;
 use ha_proto::{Instant, LinkId, NodeId, Ticket};
+use ha_vip::Stranger;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use super::Failure;
 use super::application::Caller;
 use super::front::Desk;
+use super::keeper::{Keeper, Seen, Sight};
 use super::sweep::Sweeper;
 use crate::driver::{self, Alarm, Clock, Port};
 use crate::farm::{Baton, Effect, Event, Farm, Input, Order, OrderError, Output, View};
@@ -30,6 +34,10 @@ pub(super) enum Letter {
     Order { order: Order, reply: oneshot::Sender<Result<(), OrderError>> },
     /// What does the node see?
     View(oneshot::Sender<View>),
+    /// How what was set is now.
+    Seen(Seen),
+    /// Who else answers for the addresses?
+    Strangers(oneshot::Sender<Vec<Stranger>>),
     /// What did the filter count?
     Counters(oneshot::Sender<Result<Counters, PlaneError>>),
     /// Leave the farm in order, and end.
@@ -65,6 +73,10 @@ pub(super) struct Loop {
     /// What the kernel decides by.
     pub(super) filter: Option<Arc<Filter>>,
     pub(super) sweeper: Sweeper,
+    /// Ends before what it looks after.
+    pub(super) keeper: Option<Keeper>,
+    /// Why nothing filters here.
+    pub(super) lost: Option<String>,
 }
 
 /// Who waits for what a next process needs, and until when.
@@ -92,7 +104,7 @@ impl Loop {
         }
         self.expire();
         self.perform()?;
-        if self.read_letters(cx) {
+        if self.read_letters(cx)? {
             return Poll::Ready(Ok(()));
         }
         self.perform()?;
@@ -126,11 +138,11 @@ impl Loop {
     }
 
     /// Reads what other threads have sent; whether that is the end.
-    fn read_letters(&mut self, cx: &mut Context<'_>) -> bool {
+    fn read_letters(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
         for _ in 0..LETTERS_A_TURN {
             let letter = match self.inbox.poll_recv(cx) {
-                Poll::Pending => return false,
-                Poll::Ready(None) => return true,
+                Poll::Pending => return Ok(false),
+                Poll::Ready(None) => return Ok(true),
                 Poll::Ready(Some(letter)) => letter,
             };
             let now = self.clock.now();
@@ -146,6 +158,10 @@ impl Loop {
                     let _ = reply.send(self.farm.order(now, order));
                 }
                 Letter::View(reply) => drop(reply.send(self.farm.view(now))),
+                Letter::Strangers(reply) => {
+                    let strangers = self.desk.as_ref().map(Desk::strangers);
+                    drop(reply.send(strangers.unwrap_or_default()));
+                }
                 Letter::Counters(reply) => drop(reply.send(self.plane().counters())),
                 Letter::Leave if self.leaving.is_none() => {
                     self.leaving = Some(Leaving::Asked);
@@ -156,11 +172,45 @@ impl Loop {
                 Letter::HandOver { until, reply } => {
                     self.handing = Some(Handing { until, reply });
                 }
-                Letter::End => return true,
+                Letter::End => return Ok(true),
+                Letter::Seen(seen) => self.see(seen)?,
             }
         }
         cx.waker().wake_by_ref();
-        false
+        Ok(false)
+    }
+
+    /// Where nothing filters, this kernel must not have the addresses: it would answer all.
+    fn see(&mut self, seen: Seen) -> Result<(), Failure> {
+        let filter = seen.filter.map_err(|error| format!("{error}"));
+        let mut whole = filter.and_then(|()| self.follow(seen.front.as_ref()));
+        match (&whole, self.lost.is_some()) {
+            (Err(why), false) => {
+                error!("takes nothing, and its addresses are off, until this is mended: {why}");
+                self.until = Instant::ZERO;
+                self.plane().lease(Instant::ZERO)?;
+                self.desk.iter_mut().for_each(Desk::withdraw);
+            }
+            (Ok(()), true) => {
+                whole = self.desk.as_mut().map_or(Ok(()), Desk::put_back);
+                if whole.is_ok() {
+                    info!("the filter and its addresses are back");
+                }
+            }
+            (Err(_), true) | (Ok(()), false) => {}
+        }
+        self.lost = whole.err();
+        Ok(())
+    }
+
+    /// Goes where the clients' interface is, and mends the addresses.
+    fn follow(&mut self, sight: Option<&Sight>) -> Result<(), String> {
+        let (Some(desk), Some(sight)) = (&mut self.desk, sight) else { return Ok(()) };
+        if desk.is_elsewhere(sight) {
+            let plane = self.plane.as_mut().expect("the plane is there until the end");
+            plane.moved().map_err(|error| format!("{error}"))?;
+        }
+        desk.see(sight).map_err(|error| format!("{error}"))
     }
 
     /// Does all that the node wants, in its order.
@@ -226,6 +276,8 @@ impl Loop {
     /// Does one thing; whether it was done, unless that is told later.
     fn effect(&mut self, ticket: Ticket, effect: Effect) -> Result<Option<bool>, Failure> {
         match effect {
+            // Nothing would filter by it.
+            Effect::Filter(_) | Effect::Lease(_) if self.lost.is_some() => Ok(Some(false)),
             Effect::Filter(filter) => {
                 let written = self.install(&filter);
                 if written {
@@ -330,6 +382,8 @@ impl Loop {
     pub(super) fn end(mut self, ended: Result<(), Failure>) -> Result<(), Failure> {
         // A thread that waits for room to answer is told that nobody reads.
         self.inbox.close();
+        // It would put back what is taken away.
+        self.keeper = None;
         if let Some((baton, reply)) = self.handed.take() {
             let Self { application, ports, plane, desk, .. } = self;
             application.leave();

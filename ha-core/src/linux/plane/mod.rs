@@ -38,6 +38,21 @@ pub trait Plane {
     /// [`PlaneError`]; the lease is as it was then.
     fn lease(&mut self, until: Instant) -> Result<(), PlaneError>;
 
+    /// What looks after the filter from now on, should others take it away: for a thread of its own,
+    /// since the kernel may let a look wait. `None` where the plane sees to that when it writes.
+    fn guard(&mut self) -> Option<Box<dyn Guard + Send>> {
+        None
+    }
+
+    /// An interface was made anew under its name: the filter is to be there. A plane that has a
+    /// [`Guard`] has done so already.
+    ///
+    /// # Errors
+    /// [`PlaneError`]; nothing filters there then.
+    fn moved(&mut self) -> Result<(), PlaneError> {
+        Ok(())
+    }
+
     /// What was counted since the plane was opened, by whatever filters.
     ///
     /// # Errors
@@ -50,4 +65,15 @@ pub trait Plane {
     /// # Errors
     /// [`PlaneError`] names what may be left.
     fn remove(self: Box<Self>) -> Result<(), PlaneError>;
+}
+
+/// Looks after a filter that is in force. It ends before the filter is removed.
+pub trait Guard {
+    /// Looks whether the filter is at each of its interfaces, and puts it back where it is not,
+    /// which is told in the log. It decides as before then.
+    ///
+    /// # Errors
+    /// [`PlaneError`]: it is not there, and cannot be; this kernel has nothing before it that says
+    /// whose packets it takes.
+    fn look(&mut self) -> Result<(), PlaneError>;
 }

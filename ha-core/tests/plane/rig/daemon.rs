@@ -17,6 +17,7 @@ use ha_core::linux::plane::Plane;
 use ha_core::linux::realtime;
 use ha_core::proto::{ClusterId, ModuleId};
 use ha_core::raw::Key;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{Case, PORT, SOON, STICKY, Shown, UDP, UDP_STICKY, node};
 
@@ -31,6 +32,8 @@ pub(crate) struct Spec {
     pub(crate) mac: Mac,
     pub(crate) vips: [IpAddr; 2],
     pub(crate) case: Case,
+    /// Another one is another farm's.
+    pub(crate) cluster: u64,
     /// Of all members, by id.
     pub(crate) addresses: Vec<IpAddr>,
     /// From which the hash's key is made.
@@ -53,6 +56,7 @@ impl Default for Spec {
             mac: Mac([0; 6]),
             vips: [[0; 4].into(), [0; 4].into()],
             case: Case::ALL[0],
+            cluster: 0xfa,
             addresses: Vec::new(),
             seed: 7,
             last: PORT,
@@ -76,6 +80,7 @@ impl Spec {
             self.mac.to_string(),
             words(&self.vips),
             self.case.place().to_string(),
+            self.cluster.to_string(),
             words(&self.addresses),
             self.seed.to_string(),
             self.last.to_string(),
@@ -90,11 +95,10 @@ impl Spec {
     fn read(file: &Path) -> Self {
         let text = fs::read_to_string(file).unwrap();
         let lines: Vec<&str> = text.split('\n').collect();
-        let [me, module, mac, vips, case, addresses, seed, last, drain, all, interval, baton] =
-            lines[..]
-        else {
+        let [me, module, mac, vips, case, cluster, addresses, rest @ ..] = &lines[..] else {
             panic!("{text:?}")
         };
+        let [seed, last, drain, all, interval, baton] = rest else { panic!("{text:?}") };
         let words = |words: &str| -> Vec<IpAddr> {
             words.split(' ').map(|word| word.parse().unwrap()).collect()
         };
@@ -102,15 +106,16 @@ impl Spec {
             mac.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
         Self {
             me: me.parse().unwrap(),
-            module: module.to_owned(),
+            module: (*module).to_owned(),
             mac: Mac(bytes.try_into().unwrap()),
             vips: words(vips).try_into().unwrap(),
             case: Case::ALL[case.parse::<usize>().unwrap()],
+            cluster: cluster.parse().unwrap(),
             addresses: words(addresses),
             seed: seed.parse().unwrap(),
             last: last.parse().unwrap(),
             drain: Duration::from_millis(drain.parse().unwrap()),
-            isolated: if all == "true" { Isolated::All } else { Isolated::Nothing },
+            isolated: if *all == "true" { Isolated::All } else { Isolated::Nothing },
             interval: Duration::from_millis(interval.parse().unwrap()),
             baton: Some(baton).filter(|baton| !baton.is_empty()).map(PathBuf::from),
         }
@@ -133,7 +138,7 @@ impl Spec {
     pub(crate) fn setup(&self, plane: Box<dyn Plane + Send>, beats: u16) -> Setup {
         let me = node(self.me);
         let identity = Identity {
-            cluster: ClusterId(0xfa),
+            cluster: ClusterId(self.cluster),
             module: ModuleId(1),
             me,
             members: (0..self.addresses.len()).map(node).collect(),
@@ -189,6 +194,7 @@ impl Spec {
 fn daemon() {
     let Some(spec) = env::var_os("HA_TEST_MEMBER") else { return };
     let spec = Spec::read(spec.as_ref());
+    tracing_subscriber::fmt().with_max_level(LevelFilter::WARN).with_ansi(false).init();
     let control = UnixListener::bind(env::var("HA_TEST_CONTROL").unwrap()).unwrap();
     let plane = spec.case.plane(&spec.module, spec.baton.is_some());
     let setup = spec.setup(plane, BEATS);
@@ -253,6 +259,11 @@ fn answer(handle: &Handle, word: &str, rest: &str) -> String {
             let pair =
                 |of: &ha_core::linux::plane::Service| format!("{},{} ", of.accepted, of.forwarded);
             return counted.services.iter().map(pair).collect();
+        }
+        "strangers" => {
+            let strangers = wait(handle.strangers()).unwrap();
+            let lines = strangers.iter().map(|it| format!("{} {}", it.ip, it.card));
+            return lines.collect::<Vec<_>>().join("\n");
         }
         "drain" => Order::Drain(rest == "on"),
         "gate" => Order::Gate(rest == "open"),

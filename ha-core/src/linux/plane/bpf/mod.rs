@@ -7,29 +7,29 @@
 //! Maps and links are pinned in `/sys/fs/bpf/ha-node/<module>/`, so the filter goes on to the end
 //! of its lease when the daemon dies (F5). The next one shuts what it finds, or adopts it (F6).
 
+mod attach;
+mod guard;
 mod layout;
 mod object;
 
 use std::boxed::Box;
+use std::format;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 use std::string::String;
-use std::{format, mem};
 
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::tc::{self, SchedClassifierLink};
-use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType, XdpMode};
+use aya::programs::XdpMode;
 use ha_farm::Filter;
 use ha_proto::Instant;
 use rustix::fs::statfs;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
+use self::guard::Program;
 use self::object::refused;
-use super::{Counters, Plane, PlaneError, nft};
+use super::{Counters, Guard, Plane, PlaneError, nft};
 use crate::linux::link::Link;
 use crate::linux::netlink::Netlink;
 
@@ -132,6 +132,8 @@ impl Bpf {
             object.lease(Instant::ZERO)?;
         }
         let mut bpf = Self { settings, object, notes: Vec::new() };
+        // First: who looks after it puts the pinned one at an interface.
+        guard::pin(bpf.object.tc(), &pins)?;
         for interface in bpf.settings.interfaces.clone() {
             if let Err(error) = bpf.attach(&interface, &pins) {
                 // What was adopted goes on to the end of its lease.
@@ -182,65 +184,22 @@ impl Bpf {
         if found.is_none() {
             return Err(PlaneError::NoInterface(String::from(interface)));
         }
-        self.attach_tc(interface, &pins.join(format!("tc-{interface}")))?;
+        let pin = pins.join(format!("tc-{interface}"));
+        attach::tc(self.object.tc(), self.settings.tcx, interface, &pin)?;
         let mode = match self.settings.early {
             Early::Native => XdpMode::Driver,
             Early::Generic => XdpMode::Skb,
             Early::Off => return Ok(()),
         };
-        if let Err(why) = self.attach_xdp(interface, mode, &pins.join(format!("xdp-{interface}"))) {
+        let program = self.object.xdp().map_err(|error| format!("{error}"));
+        let pin = pins.join(format!("xdp-{interface}"));
+        if let Err(why) = program.and_then(|it| attach::xdp(it, mode, interface, &pin)) {
             self.notes.push(format!(
                 "{interface}: no XDP ({why}): packets of other members are dropped at tc, which \
                  costs more"
             ));
         }
         Ok(())
-    }
-
-    fn attach_tc(&mut self, interface: &str, pin: &Path) -> Result<(), PlaneError> {
-        let program = self.object.tc();
-        let refuse = |error: ProgramError| refused(&format!("filter {interface}"), &error);
-        if !self.settings.tcx {
-            return attach_clsact(program, interface).map_err(refuse);
-        }
-        if let Ok(old) = PinnedLink::from_pin(pin) {
-            let link = SchedClassifierLink::try_from(FdLink::from(old));
-            if link.is_ok_and(|link| program.attach_to_link(link).is_ok()) {
-                return Ok(());
-            }
-            // The interface that it was at is gone.
-            done("remove a pin", fs::remove_file(pin))?;
-        }
-        let id = match program.attach(interface, TcAttachType::Ingress) {
-            Ok(id) => id,
-            Err(_old_kernel) => return attach_clsact(program, interface).map_err(refuse),
-        };
-        let link = program.take_link(id).map_err(refuse)?;
-        match FdLink::try_from(link) {
-            Ok(link) => link.pin(pin).map(drop).map_err(|error| refused("pin the filter", &error)),
-            // Before 6.6 aya chose clsact by itself, without a link that could be pinned.
-            Err(_) => attach_clsact(self.object.tc(), interface).map_err(refuse),
-        }
-    }
-
-    fn attach_xdp(&mut self, interface: &str, mode: XdpMode, pin: &Path) -> Result<(), String> {
-        let program = self.object.xdp().map_err(|error| format!("{error}"))?;
-        let say = |error: &dyn core::error::Error| match error.source() {
-            Some(source) => format!("{source}"),
-            None => format!("{error}"),
-        };
-        if let Ok(old) = PinnedLink::from_pin(pin) {
-            let link = XdpLink::try_from(FdLink::from(old));
-            if link.is_ok_and(|link| program.attach_to_link(link).is_ok()) {
-                return Ok(());
-            }
-            fs::remove_file(pin).map_err(|error| say(&error))?;
-        }
-        let id = program.attach(interface, mode).map_err(|error| say(&error))?;
-        let link = program.take_link(id).map_err(|error| say(&error))?;
-        // A link that cannot be pinned is dropped, and with it the program leaves the interface.
-        let link = FdLink::try_from(link).map_err(|error| say(&error))?;
-        link.pin(pin).map(drop).map_err(|error| say(&error))
     }
 }
 
@@ -257,6 +216,10 @@ impl Plane for Bpf {
         self.object.counters()
     }
 
+    fn guard(&mut self) -> Option<Box<dyn Guard + Send>> {
+        Some(Box::new(Program::new(self.settings.clone())))
+    }
+
     fn remove(self: Box<Self>) -> Result<(), PlaneError> {
         done("remove the filter", sweep(&self.settings.module, &self.settings.interfaces))
     }
@@ -265,28 +228,9 @@ impl Plane for Bpf {
 /// Takes away what a module's filter left, whatever process made it.
 pub(super) fn sweep(module: &str, interfaces: &[String]) -> io::Result<()> {
     for interface in interfaces {
-        detach_clsact(interface);
+        attach::drop_clsact(interface);
     }
     remove_all(&module_folder(module))
-}
-
-/// The program at ingress of a `clsact` qdisc, where it stays when this process ends; one that was
-/// there before is replaced.
-fn attach_clsact(program: &mut SchedClassifier, interface: &str) -> Result<(), ProgramError> {
-    // It may be there already.
-    drop(tc::qdisc_add_clsact(interface));
-    let old = tc::qdisc_detach_program(interface, TcAttachType::Ingress, PROGRAM);
-    drop(old);
-    let options = tc::TcAttachOptions::Netlink(tc::NlOptions::default());
-    let id = program.attach_with_options(interface, TcAttachType::Ingress, options)?;
-    // Dropping the link would detach the program.
-    mem::forget(program.take_link(id)?);
-    Ok(())
-}
-
-fn detach_clsact(interface: &str) {
-    // Nothing is there where TCX was used, or the interface is gone.
-    drop(tc::qdisc_detach_program(interface, TcAttachType::Ingress, PROGRAM));
 }
 
 /// The folder of a module's pins, made if it is not there; those of another layout are removed.

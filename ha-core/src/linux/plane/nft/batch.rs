@@ -3,9 +3,12 @@
 //! `nft` itself is too slow for a view that changes, and in version 1.0.6 it cannot write what the
 //! rules need: a set whose key is a hash.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::prelude::rust_2024::*;
+use std::string::String;
+use std::vec;
 
 use nix::sys::socket::{setsockopt, sockopt::SndBufForce};
 use rustix::io::Errno;
@@ -66,20 +69,87 @@ impl Wire {
         let mut bytes = batch.bytes;
         message(&mut bytes, BATCH_END, 0, 0, NFTABLES, &[]);
         send(&self.socket, &bytes, SendFlags::empty())?;
-        let mut answer = [0; 8 * 1024];
+        let mut answer = vec![0; ANSWER_MAX];
         let mut first = Ok(());
-        loop {
-            let len = match recv(&self.socket, &mut answer[..], RecvFlags::DONTWAIT) {
-                Ok((_, len)) => len.min(answer.len()),
-                Err(Errno::AGAIN) => return first,
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let error = errors(&answer[..len]).find(|&error| error != 0);
-            if let (Some(error), Ok(())) = (error, &first) {
-                first = Err(io::Error::from_raw_os_error(-error));
+        while let Some(len) = self.read(&mut answer)? {
+            let failed = messages(&answer[..len]).find_map(|message| message.error());
+            first = first.and(failed.map_or(Ok(()), Err));
+        }
+        first
+    }
+
+    /// How many packets each counter of a table has counted. Of a table that is gone there is none,
+    /// which is an error.
+    pub(super) fn counters(&mut self, table: &str) -> io::Result<BTreeMap<String, u64>> {
+        for _ in 0..LISTS_MAX {
+            let mut question = Vec::new();
+            let mut body = text(1, table);
+            number(&mut body, 3, COUNTER);
+            message(&mut question, NFTABLES << 8 | GET_OBJECT, DUMP, NETDEV, 0, &body);
+            send(&self.socket, &question, SendFlags::empty())?;
+            if let Some(counted) = self.list()? {
+                let gone = || io::Error::other("the table is not there");
+                return Some(counted).filter(|it| !it.is_empty()).ok_or_else(gone);
             }
         }
+        Err(io::Error::other("the kernel's list changes faster than it can be read"))
+    }
+
+    /// Reads a list of counters to its end; `None` where it changed meanwhile.
+    fn list(&mut self) -> io::Result<Option<BTreeMap<String, u64>>> {
+        let (mut counted, mut whole) = (BTreeMap::new(), true);
+        let mut answer = vec![0; ANSWER_MAX];
+        while let Some(len) = self.read(&mut answer)? {
+            for message in messages(&answer[..len]) {
+                whole &= message.flags & CHANGED == 0;
+                if message.kind == DONE {
+                    return Ok(whole.then_some(counted));
+                }
+                if let Some(error) = message.error() {
+                    return Err(error);
+                }
+                counted.extend(message.counter());
+            }
+        }
+        Err(io::Error::other("the kernel's list has no end"))
+    }
+
+    /// One datagram of answers; `None` where there is no more.
+    fn read(&mut self, answer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match recv(&self.socket, &mut *answer, RecvFlags::DONTWAIT) {
+                Ok((_, len)) => return Ok(Some(len.min(answer.len()))),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// A message as it is read.
+#[derive(Clone, Copy, Debug)]
+struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    /// Behind the header of netlink.
+    rest: &'a [u8],
+}
+
+impl Message<'_> {
+    /// What the kernel refuses.
+    fn error(&self) -> Option<io::Error> {
+        let code = i32::from_ne_bytes(*self.rest.first_chunk()?);
+        (self.kind == ERROR && code != 0).then(|| io::Error::from_raw_os_error(-code))
+    }
+
+    /// The name of a counter, and what it counted.
+    fn counter(&self) -> Option<(String, u64)> {
+        let find = |bytes, kind| attributes(bytes).find(|it| it.0 == kind).map(|it| it.1);
+        let body = self.rest.get(4..).filter(|_| self.kind == NFTABLES << 8 | NEW_OBJECT)?;
+        let name = find(body, 2)?.strip_suffix(&[0])?;
+        let packets = find(find(body, 4)?, 2)?.first_chunk()?;
+        Some((String::from_utf8_lossy(name).into_owned(), u64::from_be_bytes(*packets)))
     }
 }
 
@@ -128,12 +198,22 @@ impl Batch {
     }
 
     pub(super) fn elements(&mut self, name: &str, elements: &[Element]) {
+        self.list(NEW_ELEMENT, name, elements);
+    }
+
+    /// Takes these out, which are there.
+    pub(super) fn remove(&mut self, name: &str, elements: &[Element]) {
+        self.list(DEL_ELEMENT, name, elements);
+    }
+
+    fn list(&mut self, kind: u16, name: &str, elements: &[Element]) {
+        let flags = if kind == NEW_ELEMENT { CREATE } else { 0 };
         for some in elements.chunks(ELEMENTS_MAX) {
             let mut body = text(1, &self.table);
             body.extend(text(2, name));
             let all: Vec<u8> = some.iter().flat_map(|element| element.0.iter().copied()).collect();
             attribute(&mut body, 3 | NESTED, &all);
-            self.add(NEW_ELEMENT, CREATE, &body);
+            self.add(kind, flags, &body);
         }
     }
 
@@ -228,21 +308,25 @@ fn text(kind: u16, value: &str) -> Vec<u8> {
     out
 }
 
-/// The numbers of the errors in an answer.
-fn errors(mut bytes: &[u8]) -> impl Iterator<Item = i32> {
+/// The messages of an answer, to its end or to one that makes no sense.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     core::iter::from_fn(move || {
-        loop {
-            let len = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
-            let whole = bytes.get(..len)?;
-            let kind = u16::from_ne_bytes(*whole.get(4..)?.first_chunk()?);
-            bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or(&[]);
-            if kind == ERROR {
-                return whole.get(16..)?.first_chunk().copied().map(i32::from_ne_bytes);
-            }
-            if len < 16 {
-                return None;
-            }
-        }
+        let len = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
+        let whole = bytes.get(..len).filter(|_| len >= 16)?;
+        let half = |at: usize| whole[at..].first_chunk().map(|it| u16::from_ne_bytes(*it));
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+        Some(Message { kind: half(4)?, flags: half(6)?, rest: &whole[16..] })
+    })
+}
+
+/// Attributes: kind and value, likewise.
+fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    core::iter::from_fn(move || {
+        let len = usize::from(u16::from_ne_bytes(*bytes.first_chunk()?));
+        let value = bytes.get(4..len)?;
+        let kind = u16::from_ne_bytes(*bytes[2..].first_chunk()?) & !NESTED;
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+        Some((kind, value))
     })
 }
 
@@ -252,8 +336,12 @@ const NETDEV: u8 = 5;
 const NFTABLES: u16 = 10;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
-/// `NLMSG_ERROR`.
+/// `NLMSG_ERROR`, `NLMSG_DONE`.
 const ERROR: u16 = 2;
+const DONE: u16 = 3;
+/// `NLM_F_DUMP`, `NLM_F_DUMP_INTR`.
+const DUMP: u16 = 0x300;
+const CHANGED: u16 = 0x10;
 /// `NLM_F_CREATE`.
 const CREATE: u16 = 0x400;
 /// `NLA_F_NESTED`.
@@ -264,8 +352,16 @@ const NEW_SET: u16 = 9;
 const DEL_SET: u16 = 11;
 const NEW_ELEMENT: u16 = 12;
 const DEL_ELEMENT: u16 = 14;
+const NEW_OBJECT: u16 = 18;
+const GET_OBJECT: u16 = 19;
+/// `NFT_OBJECT_COUNTER`.
+const COUNTER: u32 = 1;
 /// In one message: an attribute has at most 64 KiB.
 const ELEMENTS_MAX: usize = 1_000;
+/// The kernel fills 32 KiB at most for a list.
+const ANSWER_MAX: usize = 32 * 1024;
+/// How often a list that changes while it is read is asked for.
+const LISTS_MAX: usize = 8;
 /// Sixteen services of 4,096 buckets, each with an owner, are less than 4 MiB.
 const SEND_MAX: usize = 8 << 20;
 
@@ -299,8 +395,40 @@ mod tests {
 
     #[test]
     fn any_answer_is_read_to_its_end() {
-        assert_eq!(errors(&[]).count(), 0);
-        assert_eq!(errors(&[0; 40]).count(), 0, "a length of nothing would be read for ever");
-        assert_eq!(errors(&[0xff; 40]).count(), 0);
+        for bytes in [&[][..], &[0; 40], &[0xff; 40], &[16, 0, 0, 0], &[4; 64]] {
+            // A length of nothing would be read for ever.
+            assert!(messages(bytes).count() <= 4, "{bytes:?}");
+            assert!(attributes(bytes).count() <= 16, "{bytes:?}");
+            assert!(messages(bytes).all(|message| message.counter().is_none()), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_counter_is_read_as_the_kernel_writes_it() {
+        let (mut data, mut body) = (Vec::new(), text(1, "t"));
+        attribute(&mut data, 1, &9_u64.to_be_bytes());
+        attribute(&mut data, 2, &7_u64.to_be_bytes());
+        body.extend(text(2, "accepted_1"));
+        number(&mut body, 3, COUNTER);
+        attribute(&mut body, 4 | NESTED, &data);
+        let mut bytes = Vec::new();
+        message(&mut bytes, NFTABLES << 8 | NEW_OBJECT, 0, NETDEV, 0, &body);
+        message(&mut bytes, DONE, 0, 0, 0, &[]);
+        let read: Vec<_> = messages(&bytes).map(|message| message.counter()).collect();
+        assert_eq!(read, [Some(("accepted_1".into(), 7)), None]);
+        for len in 0..bytes.len() {
+            messages(&bytes[..len]).for_each(|message| drop(message.counter()));
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_an_error_and_an_acknowledgement_is_none() {
+        for (code, expected) in [(-2, Some(2)), (0, None)] {
+            let mut bytes = Vec::new();
+            message(&mut bytes, ERROR, 0, 0, 0, &[]);
+            bytes[16..20].copy_from_slice(&i32::to_ne_bytes(code));
+            let error = messages(&bytes).find_map(|message| message.error());
+            assert_eq!(error.and_then(|error| error.raw_os_error()), expected);
+        }
     }
 }

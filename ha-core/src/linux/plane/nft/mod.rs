@@ -1,8 +1,8 @@
 //! The data plane `nft`: the filter as rules of nftables, for kernels without BPF.
 //!
 //! Rules at the ingress of each interface find a packet's bucket by `jhash` and look it up in sets.
-//! A view changes the sets alone, in one transaction of netlink and without a process; `nft` (from
-//! 1.0.6) is run when rules or modes change. Unlike `bpf`, it looks up no sockets: nothing drains,
+//! A view changes what is other in the sets alone, in one transaction of netlink and without a
+//! process; so are counters read. `nft` (from 1.0.6) is run when rules or modes change. Unlike `bpf`, it looks up no sockets: nothing drains,
 //! the owner takes all of a bucket at once, and connections of moved buckets break (FG4). The lease
 //! is a span of the time of day, which the kernel looks at for each packet; it also ends by a
 //! timeout, lest a clock that is set back prolongs it. Frames with two VLAN tags are left alone.
@@ -11,6 +11,7 @@
 
 mod batch;
 mod rules;
+mod sets;
 
 use std::boxed::Box;
 use std::io::{self, Write};
@@ -20,12 +21,13 @@ use std::string::String;
 use std::{format, vec};
 
 use ha_farm::{Filter, Hash, Mode, Reason, Rule};
-use ha_proto::{Instant, NodeId};
+use ha_proto::Instant;
 use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
 use self::batch::{Batch, Element, Shape, Wire};
 use self::rules::Plan;
+use self::sets::Before;
 use super::{Counters, Plane, PlaneError, Service, bpf};
 use crate::driver::{Clock, random};
 use crate::linux::link::Link;
@@ -99,11 +101,16 @@ impl Nft {
         warn!(table = self.table, "somebody deleted the filter: it is made again");
         self.table = make(&mut self.wire, &self.settings.module)?;
         (self.plan, self.adopted, self.next) = (None, None, 0);
-        // Just adopted: what filtered is not known, and whoever writes is to hear that.
+        self.put_last()
+    }
+
+    /// What filtered last, by the table that is there now. `false` just after an adoption: it is
+    /// not known then, and whoever writes is to hear that.
+    fn put_last(&mut self) -> Result<bool, PlaneError> {
         let Some(filter) = self.last.take() else { return Ok(false) };
-        self.put(&filter)?;
+        let put = self.put(&filter);
         self.last = Some(filter);
-        Ok(true)
+        put.map(|()| true)
     }
 
     /// What could not be written is written once more where that was the reason.
@@ -134,49 +141,12 @@ impl Nft {
         }
     }
 
-    /// The sets of a filter, filled.
-    fn fill(filter: &Filter, generation: u32, batch: &mut Batch, fresh: bool) {
-        let setup = filter.setup();
-        let directed = setup.mode == Mode::Directed;
-        let begin = |batch: &mut Batch, name: &str, shape| {
-            if fresh { batch.set(name, shape) } else { batch.flush(name) }
-        };
-        let me = u32::from(setup.me.as_u8());
-        for service in 0..setup.rules.len() {
-            let (mut mine, mut others) = (Vec::new(), Vec::new());
-            for (bucket, &word) in (0_u32..).zip(filter.words(service)) {
-                let key = bucket.to_ne_bytes();
-                if word & Filter::TAKE != 0 {
-                    mine.push(Element::key(&key));
-                }
-                let owner = (word & 0xff != me).then(|| NodeId::new(word as u8)).flatten();
-                if let Some(mac) = owner.filter(|_| directed).and_then(|it| setup.macs.get(&it)) {
-                    others.push(Element::pair(&key, &mac.0));
-                }
-            }
-            let name = rules::mine(generation, service);
-            begin(batch, &name, Shape::BUCKETS);
-            batch.elements(&name, &mine);
-            if directed {
-                let name = rules::owners(generation, service);
-                begin(batch, &name, Shape::OWNERS);
-                batch.elements(&name, &others);
-            }
-        }
-        if directed {
-            let name = rules::members(generation);
-            begin(batch, &name, Shape::MACS);
-            let macs: Vec<_> = setup.macs.values().map(|mac| Element::key(&mac.0)).collect();
-            batch.elements(&name, &macs);
-        }
-    }
-
     /// Rules that are not in force yet, with sets of their own, put in force at once.
     fn replace(&mut self, filter: &Filter, plan: Plan) -> Result<(), PlaneError> {
         let generation = self.next;
         self.next += 1;
         let mut batch = Batch::new(&self.table);
-        Self::fill(filter, generation, &mut batch, true);
+        sets::write(&mut batch, generation, Before::None, filter);
         done("make the sets", self.wire.commit(batch))?;
         let text = plan.text(&self.table, generation);
         if let Err(error) = nft(&["-f", "-"], &text) {
@@ -239,9 +209,18 @@ impl Nft {
         }
         match &self.plan {
             Some((present, generation)) if *present == plan => {
-                let mut batch = Batch::new(&self.table);
-                Self::fill(filter, *generation, &mut batch, false);
-                done("change the sets", self.wire.commit(batch))
+                let known = self.last.as_ref().map(Before::Filter);
+                // Whole, where somebody else had a hand in what is known of them.
+                let mut written = Ok(());
+                for before in known.into_iter().chain([Before::Unknown]) {
+                    let mut batch = Batch::new(&self.table);
+                    sets::write(&mut batch, *generation, before, filter);
+                    written = self.wire.commit(batch);
+                    if written.is_ok() {
+                        break;
+                    }
+                }
+                done("change the sets", written)
             }
             Some(_) | None => self.replace(filter, plan),
         }
@@ -280,8 +259,8 @@ impl Plane for Nft {
     }
 
     fn counters(&mut self) -> Result<Counters, PlaneError> {
-        let said = nft(&["list", "counters", "table", "netdev", &self.table], "")?;
-        let count = |name: &str| packets(&said, name);
+        let counted = done("read the counters", self.wire.counters(&self.table))?;
+        let count = |name: &str| counted.get(name).copied().unwrap_or(0);
         let services = self.plan.as_ref().map_or(0, |(plan, _)| plan.rules.len());
         let service = |service| Service {
             accepted: count(&rules::accepted(service)),
@@ -294,6 +273,21 @@ impl Plane for Nft {
             dropped: Reason::ALL.map(|reason| count(&rules::dropped(reason))),
             services: (0..services).map(service).collect(),
         })
+    }
+
+    /// The rules' hook is gone with the interface: a table that knows the new one.
+    fn moved(&mut self) -> Result<(), PlaneError> {
+        if self.plan.take().is_some() {
+            let table = make(&mut self.wire, &self.settings.module)?;
+            self.old.push(core::mem::replace(&mut self.table, table));
+            self.next = 0;
+        }
+        if self.put_last()? {
+            return Ok(());
+        }
+        let what = "filter an interface that was made anew".into();
+        let why = "this process does not know its rules yet: restart the daemon".into();
+        Err(PlaneError::System { what, why })
     }
 
     fn remove(mut self: Box<Self>) -> Result<(), PlaneError> {
@@ -367,17 +361,6 @@ fn nft(arguments: &[&str], input: &str) -> Result<String, PlaneError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// What a counter counted, as `nft` lists it.
-fn packets(listed: &str, name: &str) -> u64 {
-    let mut lines = listed.lines().skip_while(|line| {
-        let mut words = line.split_whitespace();
-        words.next() != Some("counter") || words.next() != Some(name)
-    });
-    let line = lines.nth(1).unwrap_or("");
-    let mut words = line.split_whitespace().skip_while(|word| *word != "packets");
-    words.nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
 /// In nanoseconds, as the kernel's rules read it.
 fn time_of_day() -> u64 {
     let time = clock_gettime(ClockId::Realtime);
@@ -400,17 +383,3 @@ const NAME: &str = "nft";
 /// Ids of nodes.
 const OWNERS: usize = 128;
 const _: () = assert!(Rule::MAX == 16, "the counters are for so many services");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_counter_is_read_as_nft_lists_it() {
-        let listed = "table netdev t {\n\tcounter accepted_1 {\n\t\tpackets 7 bytes 9\n\t}\n\
-                      \tcounter accepted_10 {\n\t\tpackets 8 bytes 9\n\t}\n}\n";
-        assert_eq!(packets(listed, "accepted_1"), 7);
-        assert_eq!(packets(listed, "accepted_10"), 8);
-        assert_eq!(packets(listed, "accepted_2"), 0);
-    }
-}
