@@ -81,7 +81,7 @@ fn what_json_says_of_a_farm_keeps_its_names() {
     assert_eq!(
         names(farm),
         "announcer checked checkers config_differs drained drains_ms full gate id if_dies lease_ms \
-         members missing mode module next node plane plane_why ready role services up_ms verdict \
+         members missing mode module next node plane plane_why ready role services strangers up_ms verdict \
          verdict_for_ms view waits_for why"
     );
     assert_eq!(names(&farm["members"][0]), "age_ms buckets id name state why");
