@@ -83,8 +83,7 @@ fn clients_that_say_nothing_or_never_read_keep_nobody_out() {
 /// Everybody of the machine may connect, and hold what an administrator needs.
 #[test]
 fn users_who_may_not_see_take_no_place() {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: needs root");
+    if !ha_lab::root_or_skip() {
         return;
     }
     let rig = Pair::new();
