@@ -314,12 +314,13 @@ fn a_reload_that_could_not_start_is_refused() {
     let served = events(&rig, 0);
     let good = std::fs::read_to_string(rig.nodes[0].file()).unwrap();
     let daemon = rig.daemon(0);
-    let http = "\n[http]\nlisten = \"192.0.2.1:9010\"\n[[module]]";
+    // Where the service listens.
+    let http = format!("\n[http]\nlisten = \"{}\"\n[[module]]", rig.targets()[0]);
     let hook = "\n[notify]\nexec = \"/nowhere/hook\"\n[[module]]";
     for (from, to, says) in [
         ("interface = \"eth0\"", "interface = \"eth9\"", "no interface"),
         ("key_file = \"", "key_file = \"/nowhere", "cannot be read"),
-        ("[[module]]", http, "http.listen: cannot use"),
+        ("[[module]]", http.as_str(), "http.listen: cannot use"),
         ("[[module]]", hook, "there is no such file"),
         ("vote =", "guardian = \"/nowhere/guardian\"\nvote =", "/nowhere/guardian"),
         ("witness =", "guardian = \"/nowhere/guardian\"\nwitness =", "/nowhere/guardian"),
@@ -363,6 +364,52 @@ fn a_maintenance_ends_though_the_daemon_was_reloaded() {
 /// Or an application that fails once an hour would be restarted for ever by a daemon that is reloaded
 /// once a day.
 #[test]
+/// An interface that is down, or a network that is late, ended the service and kept the daemon
+/// down.
+#[test]
+fn a_reload_and_a_start_do_without_an_address_that_comes_later() {
+    let Some(mut rig) = Rig::new("late_address", Vote::None, 2) else { return };
+    rig.configure("", "");
+    // Beats, records and HTTP by the second network; beats by the first one, too.
+    let late = rig.networks[1].clone();
+    let own = [0, 1].map(|node| rig.hosts[node].v4(&late));
+    for node in [0, 1] {
+        let file = std::fs::read_to_string(rig.nodes[node].file()).unwrap();
+        let http = format!("[http]\nlisten = \"{}:9010\"\n[[module]]", own[node]);
+        rig.nodes[node].configure(&file.replacen("[[module]]", &http, 1)).unwrap();
+        rig.start(node);
+    }
+    rig.until_whole(0);
+    let served = events(&rig, 0);
+    for node in [0, 1] {
+        rig.hosts[node].remove_address(own[node].into(), &late).unwrap();
+        let resumed = || rig.daemon(node).output().contains("goes on where an earlier process");
+        let asked = || {
+            // In the middle of something it says so: the stream has just broken.
+            rig.daemon(node).hang_up().unwrap();
+            within(AWHILE, resumed)
+        };
+        assert!(within(SOON, asked), "{}", rig.daemon(node).output());
+    }
+    assert_eq!(events(&rig, 0), served, "the service ran on");
+    assert!(rig.holds(0, true));
+
+    rig.daemon(1).terminate().unwrap();
+    rig.daemon(1).wait(SOON).unwrap().expect("it ends in order");
+    rig.start(1);
+    assert!(rig.daemon(1).wait_for("the node is up", SOON), "{}", rig.daemon(1).output());
+    for node in [0, 1] {
+        let (address, interface) = (format!("{}/24", own[node]), rig.hosts[node].interface(&late));
+        told(rig.hosts[node].command("ip").args(["address", "add", &address, "dev", &interface]));
+    }
+    rig.until_whole(0);
+    let answers = |node: usize| {
+        let connect = || std::net::TcpStream::connect((own[node], 9010)).is_ok();
+        rig.hosts[node].inside(connect).unwrap()
+    };
+    assert!(answers(0) && answers(1));
+}
+
 fn restarts_by_checkers_count_on_after_a_reload() {
     let Some(mut rig) = Rig::new("loops_reload", Vote::Arbiter, 1) else { return };
     let well = rig.lab.folder().join("well");
