@@ -115,7 +115,11 @@ fn a_second_server_is_refused_and_a_dead_ones_socket_is_taken_over() {
     let second = Server::start(path, table(&station), Arc::new(EventLog::new()));
     let said = second.unwrap_err();
     assert!(matches!(said, ServerError::InUse { .. }));
-    let text = format!("control socket {} is in use: another daemon answers there", path.display());
+    let text = format!(
+        "control socket {} is in use: another daemon answers there: stop it, or name another \
+         folder for this one",
+        path.display()
+    );
     assert_eq!(said.to_string(), text);
     assert_eq!(station.status().module, "web", "the first one still answers");
 
