@@ -28,8 +28,7 @@ impl Rig {
     /// `None`, said once, where a daemon may not have control groups.
     fn new() -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: needs root");
+        if !ha_lab::root_or_skip() {
             return None;
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -175,10 +174,10 @@ fn what_cannot_be_had_is_one_line_and_leaves_nothing() {
         .unwrap();
     let told = rig.refused();
     assert!(told.starts_with("mirror-node: key_file = \"/no\" cannot be read"), "{told}");
-    // An address may come yet: systemd must try again.
-    let elsewhere = text.replacen("local = \"127.0.0.1", "local = \"192.0.2.1", 1);
-    assert_ne!(elsewhere, text);
-    fs::write(rig.path("ha-node.toml"), elsewhere).unwrap();
+    // A port may be let go yet: systemd must try again.
+    fs::write(rig.path("ha-node.toml"), &text).unwrap();
+    let link = text.split("local = \"").nth(1).unwrap().split('"').next().unwrap();
+    let _taken = UdpSocket::bind(link).unwrap();
     let ended = rig.command().output().unwrap();
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     assert!(!rig.guardian_listens(), "no guardian is left");
@@ -240,6 +239,24 @@ fn serve(rig: &mut Rig) {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     order(rig, &["prim", "--keep", name.trim(), "--yes"]);
     wait("a primary", || said(rig, "to: Alone, ready: true"));
+}
+
+/// A network that is late, or whose interface is down, kept the next program from starting, also
+/// with the files of the one before.
+#[test]
+fn addresses_that_are_not_here_keep_no_daemon_from_starting_or_going_on() {
+    let Some(mut rig) = Rig::new() else { return };
+    let file = rig.path("ha-node.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace("local = \"127.0.0.1:", "local = \"192.0.2.1:");
+    let http = "[http]\nlisten = \"192.0.2.1:9010\"\n[[module]]";
+    fs::write(&file, text.replace("[[module]]", http)).unwrap();
+    rig.script("start_prim", "echo again >> starts");
+    reload(&mut rig);
+    let starts = || fs::read_to_string(rig.path("web/starts")).unwrap();
+    assert_eq!(starts().lines().count(), 1, "it runs on");
+    let log = || fs::read_to_string(rig.path("log.txt")).unwrap_or_default();
+    assert!(!log().contains("cannot be run"), "{}", log());
 }
 
 /// What is handed over is worth something for a second here, and a server of alerts that is down

@@ -64,8 +64,7 @@ impl Rig {
     /// `None`, said once, where tests cannot have any.
     fn new() -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: needs root");
+        if !ha_lab::root_or_skip() {
             return None;
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -144,9 +144,8 @@ fn raw(pair: &Pair, cluster: &Cluster, node: u8) -> RawConfig {
 /// Whether there is an etcd. Where everything must be tested there has to be.
 fn installed() -> bool {
     let found = Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_ok();
-    assert!(found || std::env::var("CI").as_deref() != Ok("true"), "etcd is not installed");
     if !found {
-        println!("skipped: etcd is not installed");
+        ha_lab::skip("etcd");
     }
     found
 }

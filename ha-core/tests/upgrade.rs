@@ -2,6 +2,7 @@
 //! paused. Whatever does not fit is a boot.
 #![allow(clippy::unwrap_used, reason = "a test fails where it is wrong")]
 
+use core::mem;
 use core::time::Duration;
 
 use ha_core::config::{Config, Identity, Limits, Policy};
@@ -9,7 +10,7 @@ use ha_core::heartbeat::Beat;
 use ha_core::proto::wire::{self, Keys, Kind};
 use ha_core::proto::{
     Boot, ClusterId, DataState, Incarnation, Instant, ModuleId, NodeId, NodeSet, Position, Role,
-    Seq, StoreId,
+    Seq, StoreId, Ticket,
 };
 use ha_core::quorum::{Ask, Request, Vote};
 use ha_core::replicate::Recovered;
@@ -38,7 +39,7 @@ struct Node {
     end: Position,
     applied: Seq,
     /// Effects that are not answered.
-    kept: Vec<Effect>,
+    kept: Vec<(Ticket, Effect)>,
     /// Whether effects are answered.
     answers: bool,
 }
@@ -94,12 +95,22 @@ impl Node {
                         let answer = Answer::Done;
                         self.mirror.handle_input(now, Input::Done { ticket, answer });
                     } else {
-                        self.kept.push(effect);
+                        self.kept.push((ticket, effect));
                     }
                 }
             }
         }
         said
+    }
+
+    /// Answers all that was not answered.
+    fn done(&mut self, now: Instant, answer: &Answer) {
+        for (ticket, effect) in mem::take(&mut self.kept) {
+            if *answer == Answer::Done {
+                self.perform(&effect);
+            }
+            self.tell(now, Input::Done { ticket, answer: answer.clone() });
+        }
     }
 
     fn perform(&mut self, effect: &Effect) {
@@ -207,7 +218,7 @@ fn nothing_under_way_is_left_behind() {
     node.mirror.order(at(2_001), Order::Restart).unwrap();
     assert_eq!(node.mirror.may_hand_over(at(2_001)), Err(HandOverError::Outputs));
     node.tell(at(2_001), Input::Timeout);
-    assert_eq!(node.kept, [Effect::StopApp { force: false }]);
+    assert!(matches!(node.kept[..], [(_, Effect::StopApp { force: false })]), "{:?}", node.kept);
     let (mirror, why) = node.mirror.hand_over(at(2_001)).unwrap_err();
     assert_eq!(why, HandOverError::Service);
     assert!(why.passes());
@@ -215,13 +226,44 @@ fn nothing_under_way_is_left_behind() {
 }
 
 #[test]
-fn who_has_nothing_to_lose_boots() {
+fn who_has_nothing_to_lose_boots_once_nothing_is_under_way() {
     let me = NodeId::new(0).unwrap();
     let saved = Saved::blank(CLUSTER, ModuleId(1), me, StoreId(3));
-    let found = recovered(&saved, Position::default(), Seq::ZERO);
-    let node = Mirror::new(config(Vote::None), Keys::insecure(), saved, found, BOOT, 4, at(0));
-    let why = node.may_hand_over(at(0)).unwrap_err();
-    assert_eq!((why, why.passes()), (HandOverError::Incomplete, false));
+    let (end, applied) = (Position::default(), Seq::ZERO);
+    let found = recovered(&saved, end, applied);
+    let keys = Keys::insecure();
+    let mirror = Mirror::new(config(Vote::None), keys, saved.clone(), found, BOOT, 4, at(0));
+    let mut node = Node { mirror, saved, end, applied, kept: Vec::new(), answers: false };
+    node.tell(at(0), Input::Timeout);
+    // What an earlier boot may have left.
+    assert!(matches!(node.kept[..], [(_, Effect::DropAddress)]), "{:?}", node.kept);
+    assert_eq!(node.mirror.may_hand_over(at(0)), Err(HandOverError::Service));
+    node.answers = true;
+    node.done(at(0), &Answer::Done);
+    let why = node.mirror.may_hand_over(at(0)).unwrap_err();
+    assert_eq!((why, why.is_a_boot()), (HandOverError::Incomplete, true));
+}
+
+#[test]
+fn who_lost_its_storage_boots_once_its_application_has_stopped() {
+    let mut node = Node::alone();
+    node.answers = false;
+    node.mirror.propose(at(2_001), b"a record").unwrap();
+    node.tell(at(2_001), Input::Timeout);
+    assert!(matches!(node.kept[..], [(_, Effect::Append(_))]), "{:?}", node.kept);
+    node.done(at(2_001), &Answer::Failed);
+    assert!(node.mirror.status().broken);
+    let why = node.mirror.may_hand_over(at(2_001)).unwrap_err();
+    assert_eq!((why, why.is_a_boot()), (HandOverError::Failing, false), "nobody else could serve");
+    node.mirror.order(at(2_001), Order::Stop).unwrap();
+    node.tell(at(2_001), Input::Timeout);
+    let why = node.mirror.may_hand_over(at(2_001)).unwrap_err();
+    assert_eq!((why, why.is_a_boot()), (HandOverError::Service, false));
+    node.answers = true;
+    node.done(at(2_001), &Answer::Done);
+    node.run(at(2_001), at(2_500));
+    assert!(!node.mirror.status().serving);
+    assert_eq!(node.mirror.may_hand_over(at(2_500)), Err(HandOverError::Broken));
 }
 
 #[test]

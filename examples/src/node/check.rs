@@ -1,7 +1,6 @@
 //! Whether a daemon could go on with a configuration, found out without touching anything.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use ha_core::driver::{Driver, HostError, StartError};
 use ha_core::linux::checkers::{self, Planned};
@@ -83,23 +82,25 @@ pub(super) fn unit_of(name: &str, service: &Service) -> io::Result<Unit> {
     })
 }
 
-/// Whether each address can be listened at that is not the daemon's already.
+/// Whether each address can be listened at that is not the daemon's already, or could once it is
+/// this machine's: a network may be late, or its interface down.
 fn check_sockets(node: &Node, open: Open<'_>) -> Result<(), StartError> {
     let held = match open {
         Open::Of(running) => Some(&running.raw),
         Open::Nothing | Open::Unknown => None,
     };
-    let tcp = |at: SocketAddr| TcpListener::bind(at).map(drop);
-    let free = |field, address, bound: io::Result<()>| match bound {
-        Err(error) if matches!(open, Open::Unknown) && error.kind() == io::ErrorKind::AddrInUse => {
+    let free = |checked: Result<(), StartError>| match checked {
+        Err(StartError::Bind { source, .. })
+            if matches!(open, Open::Unknown) && source.kind() == io::ErrorKind::AddrInUse =>
+        {
             Ok(())
         }
-        bound => bound.map_err(|source| StartError::Bind { field, address, source }),
+        checked => checked,
     };
     for link in &node.raw.links {
         let at = link.local;
         if !held.is_some_and(|raw| raw.links.iter().any(|link| link.local == at)) {
-            free("links", at, UdpSocket::bind(at).map(drop))?;
+            free(Driver::check_link("links", at))?;
         }
     }
     // The node with the higher id listens, the other one dials.
@@ -107,12 +108,12 @@ fn check_sockets(node: &Node, open: Open<'_>) -> Result<(), StartError> {
     if node.raw.node > node.raw.peer
         && !held.is_some_and(|raw| raw.replication.listen == stream && raw.node > raw.peer)
     {
-        free("replication.listen", stream, tcp(stream))?;
+        free(Driver::check_listener("replication.listen", stream))?;
     }
     if let Some(http) = node.raw.http
         && held.is_none_or(|raw| raw.http.is_none_or(|it| it.listen != http.listen))
     {
-        free("http.listen", http.listen, tcp(http.listen))?;
+        free(Driver::check_listener("http.listen", http.listen))?;
     }
     Ok(())
 }

@@ -35,8 +35,7 @@ impl Machines {
         let mut lab = Lab::root_or_skip(test)?;
         let lacks = ["/lib/systemd/systemd", "/lib/systemd/system/nginx.service"];
         if let Some(lacks) = lacks.iter().find(|path| !Path::new(path).exists()) {
-            assert!(std::env::var_os("CI").is_none(), "{test}: there is no {lacks}");
-            println!("{test}: skipped: needs {lacks}");
+            ha_lab::skip(lacks);
             return None;
         }
         let network = lab.bridge().unwrap();

@@ -209,8 +209,7 @@ fn doctor_names_what_is_wrong_and_how_to_mend_it() {
 /// Root reads all, so who looks must look as the user of the unit.
 #[test]
 fn doctor_sees_what_the_units_user_may_not_read() {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: needs root");
+    if !ha_lab::root_or_skip() {
         return;
     }
     let rig = Rig::new("");

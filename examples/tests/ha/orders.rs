@@ -105,8 +105,8 @@ fn settings_take_hold_at_once_and_a_silent_witness_is_no_vote() {
 
 #[test]
 fn somebody_without_the_group_is_told_which_one_is_missing() {
-    if !rustix::process::geteuid().is_root() {
-        return println!("skipped: needs root");
+    if !ha_lab::root_or_skip() {
+        return;
     }
     let rig = Pair::new();
     let station = Station::start(&rig, 0);

@@ -138,8 +138,11 @@ fn a_script_that_never_ends_is_killed_with_all_that_it_started() {
     rig.start(0);
     rig.start(1);
     let daemon = rig.daemon(0);
-    let expected = "start_prim did not end within 300ms and was killed";
-    assert!(daemon.wait_for(expected, SOON), "{}", daemon.output());
+    let (what, mend) = ("start_prim did not end within 300ms and was killed: ", "raise the limit");
+    assert!(daemon.wait_for(what, SOON), "{}", daemon.output());
+    let output = daemon.output();
+    let line = output.lines().find(|line| line.contains(what)).unwrap();
+    assert!(line.contains(mend), "{line}");
     daemon.terminate().unwrap();
     daemon.wait(SOON).unwrap().expect("it ends in order");
     rig.nodes[0].script(MODULE, "start_prim", "").unwrap();

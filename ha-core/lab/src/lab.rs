@@ -1,6 +1,5 @@
 //! The network as a whole.
 
-use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,14 +7,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::geteuid;
-
 use crate::bridge::Bridge;
 use crate::cut::Cut;
 use crate::host::Host;
 use crate::leftovers;
 use crate::namespace::Namespace;
 use crate::process::Process;
+use crate::skip::{root_or_skip, skip};
 use crate::switch::Switch;
 
 /// A network in this machine that nothing else is in. See the [crate's page](crate) for what it
@@ -53,20 +51,13 @@ impl Lab {
     /// lets no namespaces be made.
     ///
     /// # Panics
-    /// With `CI` in the environment, when it is root and there can be no lab: none is skipped there.
+    /// With `CI` in the environment, when there can be no lab: none is skipped there.
     pub fn root_or_skip(test: &str) -> Option<Self> {
-        if !geteuid().is_root() {
-            println!("{test}: skipped: needs root");
+        if !root_or_skip() {
             return None;
         }
-        match Self::new(test) {
-            Ok(lab) => Some(lab),
-            Err(error) if env::var_os("CI").is_some() => panic!("{test}: no lab: {error}"),
-            Err(error) => {
-                println!("{test}: skipped: needs a lab (iproute2, nftables): {error}");
-                None
-            }
-        }
+        let why = |error: &io::Error| skip(format!("a lab (iproute2, nftables): {error}"));
+        Self::new(test).inspect_err(why).ok()
     }
 
     /// A new switch, with a network of its own.

@@ -56,6 +56,7 @@ mod prober;
 mod process;
 mod programs;
 mod report;
+mod skip;
 mod switch;
 mod tool;
 
@@ -71,3 +72,4 @@ pub use prober::Prober;
 pub use process::Process;
 pub use programs::{built, program};
 pub use report::{Answer, Gap, Line, NotALine, Report, Strays, Turns};
+pub use skip::{root_or_skip, skip};

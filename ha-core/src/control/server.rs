@@ -45,7 +45,11 @@ pub struct Server {
 #[derive(Debug, Error)]
 pub enum ServerError {
     /// Somebody answers there.
-    #[error("control socket {} is in use: another daemon answers there", path.display())]
+    #[error(
+        "control socket {} is in use: another daemon answers there: stop it, or name another \
+         folder for this one",
+        path.display()
+    )]
     InUse {
         /// Where.
         path: PathBuf,

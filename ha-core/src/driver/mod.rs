@@ -58,6 +58,7 @@
 //! ```
 
 mod arbiter;
+mod bind;
 mod cipher;
 #[cfg(feature = "etcd")]
 mod clerk;
@@ -100,6 +101,10 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, info_span};
 
+#[cfg(feature = "linux")]
+pub(crate) use self::bind::bind;
+#[cfg(feature = "http")]
+pub(crate) use self::bind::listen;
 use self::cipher::{Ends, StreamKeys};
 pub(crate) use self::clock::Alarm;
 use self::dial::Patience;
@@ -113,8 +118,6 @@ use self::mailbox::{Letter, Mailbox};
 use self::module::{Module, Observers, Ports};
 use self::turn::Loop;
 pub(crate) use self::udp::Port;
-#[cfg(feature = "linux")]
-pub(crate) use self::udp::bind;
 #[cfg(feature = "linux")]
 pub(crate) use self::watched::watch;
 use crate::raw::{Key, NodeConfig};
@@ -357,26 +360,18 @@ struct Sockets {
 impl Sockets {
     fn bind(modules: &[Prepared]) -> Result<Self, StartError> {
         let first = &modules.first().expect("a driver without modules does not start").config;
-        let links = first.links.iter().map(|link| udp::bind("links", link.local));
+        let links = first.links.iter().map(|link| bind::bind("links", link.local));
         let links = links.collect::<Result<_, _>>()?;
         let mut witnesses = BTreeMap::new();
         for witness in modules.iter().filter_map(|module| module.config.witness) {
             if let Entry::Vacant(place) = witnesses.entry(witness) {
-                place.insert(udp::bind("witness", udp::any_for(witness))?);
+                place.insert(bind::bind("witness", udp::any_for(witness))?);
             }
         }
         let identity = first.config.identity();
-        let listener = if identity.me > identity.peer {
-            let address = first.replication.listen;
-            let field = "replication.listen";
-            let bound = TcpListener::bind(address).and_then(|listener| {
-                listener.set_nonblocking(true)?;
-                Ok(listener)
-            });
-            Some(bound.map_err(|source| StartError::Bind { field, address, source })?)
-        } else {
-            None
-        };
+        let listens = identity.me > identity.peer;
+        let stream = || bind::listen("replication.listen", first.replication.listen);
+        let listener = listens.then(stream).transpose()?;
         Ok(Self { links, witnesses, listener })
     }
 }

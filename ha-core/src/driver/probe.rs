@@ -118,8 +118,7 @@ mod tests {
 
     #[test]
     fn the_loopback_addresses_answer_an_echo() {
-        if !rustix::process::geteuid().is_root() {
-            std::println!("skipped: needs root");
+        if !ha_lab::root_or_skip() {
             return;
         }
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];

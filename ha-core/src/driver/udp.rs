@@ -6,10 +6,8 @@ use std::prelude::rust_2024::*;
 use std::task::{Context, Poll};
 
 use ha_proto::wire::LONG_MAX;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
-use super::StartError;
 use super::watched::watch;
 
 /// One socket of the process: for one link, or for one witness. All modules share it.
@@ -21,22 +19,6 @@ pub(crate) struct Port {
     socket: AsyncFd<UdpSocket>,
     /// The longest datagram that is read whole.
     longest: usize,
-}
-
-/// A bound socket that no runtime watches yet.
-pub(crate) fn bind(field: &'static str, address: SocketAddr) -> Result<UdpSocket, StartError> {
-    let failed = |source| StartError::Bind { field, address, source };
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
-        .map_err(failed)?;
-    if address.is_ipv4() {
-        // An interface that is down at the start may come up later.
-        socket.set_freebind_v4(true).map_err(failed)?;
-    } else {
-        socket.set_freebind_v6(true).map_err(failed)?;
-    }
-    socket.set_nonblocking(true).map_err(failed)?;
-    socket.bind(&address.into()).map_err(failed)?;
-    Ok(socket.into())
 }
 
 /// The address to send from when only the other end is configured.

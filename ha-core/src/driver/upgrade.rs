@@ -75,6 +75,9 @@ impl Running {
     /// and D without a witness. If no process goes on by then, the addresses vanish and the
     /// guardian ends the application.
     ///
+    /// Where nothing runs and there is nothing to lose (no whole copy, or storage that failed), a
+    /// module leaves nothing, stands in nobody's way, and boots.
+    ///
     /// Resources that were down stay down: the next process tells each of its resources once, up or
     /// down, as it does after any start.
     ///
@@ -153,18 +156,24 @@ impl Loop {
         for module in modules {
             module.shared.permits.close();
             let Module { mirror, shared, storage, hosting, .. } = module;
-            let baton = match mirror.hand_over(now) {
-                Ok(baton) => baton,
-                Err((_, why)) => unreachable!("it could a moment ago: {why}"),
-            };
-            let mut bytes = Vec::new();
-            baton.encode(&mut bytes);
-            // A failure ends the driver as any other does: what runs is stopped.
-            storage
-                .leave_baton(bytes)
-                .map_err(|source| Failure::Io { what: "writing what is handed over", source })?;
+            match mirror.hand_over(now) {
+                Ok(baton) => {
+                    let mut bytes = Vec::new();
+                    baton.encode(&mut bytes);
+                    // A failure ends the driver as any other does: what runs is stopped.
+                    storage.leave_baton(bytes).map_err(|source| Failure::Io {
+                        what: "writing what is handed over",
+                        source,
+                    })?;
+                    info!(module = shared.id.0, serves = baton.serves(), "handed over");
+                }
+                Err((_, why)) => {
+                    assert!(why.is_a_boot(), "it could a moment ago: {why}");
+                    info!(module = shared.id.0, %why, "nothing to hand over");
+                }
+            }
+            // Also of a module that boots: the scripts of an orderly end would hold the others up.
             hosting.leave();
-            info!(module = shared.id.0, serves = baton.serves(), "handed over");
         }
         let _ = leaving.reply.send(Ok(()));
         Ok(())
@@ -173,7 +182,11 @@ impl Loop {
 
 impl Module {
     fn may_leave(&self, now: Instant) -> Result<(), WhyUnready> {
-        self.mirror.may_hand_over(now).map_err(WhyUnready::Node)?;
+        if let Err(why) = self.mirror.may_hand_over(now)
+            && !why.is_a_boot()
+        {
+            return Err(WhyUnready::Node(why));
+        }
         let ends = self.mirror.status().serving && !self.outlives;
         if ends { Err(WhyUnready::Ends) } else { Ok(()) }
     }

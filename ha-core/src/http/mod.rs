@@ -64,7 +64,7 @@ use tokio::task::JoinHandle as Task;
 use tracing::{debug, warn};
 
 use self::answer::Site;
-use crate::driver::StartError;
+use crate::driver::{self, StartError};
 
 /// What is served.
 pub trait Source: Send + Sync + 'static {
@@ -115,10 +115,11 @@ impl Server {
         source: S,
         bounds: Bounds,
     ) -> Result<Self, StartError> {
-        let bind = |source| StartError::Bind { field: "http.listen", address: listen, source };
-        let listener = std::net::TcpListener::bind(listen).map_err(bind)?;
-        listener.set_nonblocking(true).map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+        let field = "http.listen";
+        let listener = driver::listen(field, listen)?;
+        let address = listener.local_addr();
+        let address =
+            address.map_err(|source| StartError::Bind { field, address: listen, source })?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = oneshot::channel();
         let thread = thread::Builder::new().name("ha-http".into()).spawn(move || {

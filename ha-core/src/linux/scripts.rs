@@ -173,7 +173,11 @@ pub enum ScriptError {
         status: ExitStatus,
     },
     /// The script was killed; what it started may run.
-    #[error("{script} did not end within {limit:?} and was killed")]
+    #[error(
+        "{script} did not end within {limit:?} and was killed: its last lines are in the module's \
+         log; let what stays run in the background, or raise the limit (start_timeout, \
+         stop_timeout, force_timeout)"
+    )]
     Overran {
         /// Which.
         script: Script,

@@ -268,11 +268,17 @@ impl Mirror {
 }
 
 impl LogTickets {
-    /// Whether the disk and the application owe nothing.
+    /// Whether the disk and the application owe nothing, and nothing is owed to them.
     pub(super) fn is_at_rest(&self) -> bool {
+        let owes = self.is_under_way() || !self.appends.is_empty();
+        !owes && !self.saving && !self.full && !self.failed
+    }
+
+    /// Whether the disk or the application owes an answer.
+    pub(super) fn is_under_way(&self) -> bool {
         let steps = [self.aside, self.truncate, self.reset, self.apply.map(|(ticket, _)| ticket)];
         let asked = steps.iter().chain(&self.reads_asked()).any(Option::is_some);
-        self.appends.is_empty() && !asked && !self.saving && !self.full && !self.failed
+        asked || self.appends.iter().any(|(ticket, _)| ticket.is_some())
     }
 
     /// A read ended: what it was for.

@@ -26,8 +26,9 @@
 //! [`Mirror::may_hand_over`] refuses where that is not enough: while an effect is under way, as its
 //! result would be lost; while two primaries are brought together or this node finds out whether it
 //! is cut off, which are steps of seconds with a state of their own; while the service is given away
-//! (R13), as an upgrade would be one more way to abort a swap; and where a boot would cost nothing
-//! (storage that failed, data that are not complete).
+//! (R13), as an upgrade would be one more way to abort a swap. Where a boot costs nothing (storage
+//! that failed, data that are not complete) there is no baton: once nothing runs, the process may
+//! end as it is, and the next one boots.
 //!
 //! One owner at any instant: the machine that hands over is consumed, and so is the baton. It is
 //! void once its node could not stop in time what runs (R5: S before the application and its
@@ -53,11 +54,14 @@ use crate::{Config, Event, Mirror, Saved};
 /// Why a node does not hand over now. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HandOverError {
-    /// The storage failed.
-    #[error("its storage failed: restart it, nothing runs here")]
+    /// The storage failed. Nothing runs here any more, and a boot costs nothing.
+    #[error("its storage failed: nothing runs here, the next process boots")]
     Broken,
-    /// There is no whole copy here: nothing runs, and a boot costs nothing.
-    #[error("its data are not complete: restart it, nothing runs here")]
+    /// The storage failed, and what runs goes on, as nobody else could serve.
+    #[error("its storage failed, and it serves on until its peer can: mend the peer, or stop it")]
+    Failing,
+    /// There is no whole copy here. Nothing runs or is being written, and a boot costs nothing.
+    #[error("its data are not complete: nothing runs here, the next process boots")]
     Incomplete,
     /// Outputs wait to be polled.
     #[error("it has something to do at this moment")]
@@ -86,7 +90,7 @@ impl HandOverError {
     /// Whether it passes by itself, mostly within moments.
     pub const fn passes(self) -> bool {
         match self {
-            Self::Broken | Self::Incomplete => false,
+            Self::Broken | Self::Failing | Self::Incomplete => false,
             Self::Outputs
             | Self::Saving
             | Self::Log
@@ -94,6 +98,22 @@ impl HandOverError {
             | Self::Giving
             | Self::Contest
             | Self::Isolated => true,
+        }
+    }
+
+    /// Whether there is nothing to hand over, and nothing to lose where this process ends all the
+    /// same and the next one boots (R9).
+    pub const fn is_a_boot(self) -> bool {
+        match self {
+            Self::Broken | Self::Incomplete => true,
+            Self::Failing
+            | Self::Outputs
+            | Self::Saving
+            | Self::Log
+            | Self::Service
+            | Self::Giving
+            | Self::Contest
+            | Self::Isolated => false,
         }
     }
 }
@@ -114,11 +134,17 @@ impl Mirror {
             Reign::Open(reign) => reign == epoch && self.service.is_up() && self.is_watched(now),
             Reign::Opening(_) | Reign::Rising { .. } => false,
         };
+        let incomplete = saved.state != DataState::Complete || !saved.is_initialised();
+        let runs = !self.service.is_down() || !self.service.is_at_rest(now);
         let rows = [
-            (self.broken, HandOverError::Broken),
-            (saved.state != DataState::Complete, HandOverError::Incomplete),
-            (!saved.is_initialised(), HandOverError::Incomplete),
             (!self.outputs.is_empty(), HandOverError::Outputs),
+            (self.broken && self.service.is_up(), HandOverError::Failing),
+            ((self.broken || incomplete) && runs, HandOverError::Service),
+            (self.broken, HandOverError::Broken),
+            // Or whoever waits for the end of this process would wait for its disk.
+            (incomplete && self.memory.writing().is_some(), HandOverError::Saving),
+            (incomplete && self.log_tickets.is_under_way(), HandOverError::Log),
+            (incomplete, HandOverError::Incomplete),
             (!self.memory.is_settled(), HandOverError::Saving),
             (!log, HandOverError::Log),
             (gives, HandOverError::Giving),

@@ -83,8 +83,7 @@ fn clients_that_say_nothing_or_never_read_keep_nobody_out() {
 /// Everybody of the machine may connect, and hold what an administrator needs.
 #[test]
 fn users_who_may_not_see_take_no_place() {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: needs root");
+    if !ha_lab::root_or_skip() {
         return;
     }
     let rig = Pair::new();
@@ -116,7 +115,11 @@ fn a_second_server_is_refused_and_a_dead_ones_socket_is_taken_over() {
     let second = Server::start(path, table(&station), Arc::new(EventLog::new()));
     let said = second.unwrap_err();
     assert!(matches!(said, ServerError::InUse { .. }));
-    let text = format!("control socket {} is in use: another daemon answers there", path.display());
+    let text = format!(
+        "control socket {} is in use: another daemon answers there: stop it, or name another \
+         folder for this one",
+        path.display()
+    );
     assert_eq!(said.to_string(), text);
     assert_eq!(station.status().module, "web", "the first one still answers");
 

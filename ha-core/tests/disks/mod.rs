@@ -16,7 +16,7 @@ impl Small {
         let path = folder.path().to_str().unwrap();
         let mounted = root("to mount a small tmpfs")
             .and_then(|()| run("mount", &["-t", "tmpfs", "-o", "size=13m", "tmpfs", path]));
-        mounted.map(|_| Self { folder }).map_err(skip).ok()
+        mounted.map(|_| Self { folder }).map_err(ha_lab::skip).ok()
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -61,7 +61,7 @@ impl Failing {
         let folder = tempfile::tempdir().unwrap();
         let image = small.map_or(folder.path(), Small::path).join("image");
         let mut disk = Self { folder, image, device: None, mounted: false, lost: Vec::new() };
-        disk.prepare().map_err(skip).ok()?;
+        disk.prepare().map_err(ha_lab::skip).ok()?;
         Some(disk)
     }
 
@@ -129,21 +129,17 @@ impl Drop for Failing {
 /// Larger than a few files of a log.
 const SIZE: u64 = 32 << 20;
 
-fn skip(why: impl std::fmt::Display) {
-    eprintln!("skipped: {why}");
-}
-
 fn root(what: &str) -> Result<(), String> {
     // The owner of a process's folder is its effective user.
     match fs::metadata("/proc/self").unwrap().uid() {
         0 => Ok(()),
-        _ => Err(format!("needs root, {what}")),
+        _ => Err(format!("root, {what}")),
     }
 }
 
 fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let ended = Command::new(program).args(arguments).output();
-    let ended = ended.map_err(|error| format!("needs {program}: {error}"))?;
+    let ended = ended.map_err(|error| format!("{program}: {error}"))?;
     if !ended.status.success() {
         let said = String::from_utf8_lossy(&ended.stderr);
         return Err(format!("{program} {}: {}", arguments.join(" "), said.trim()));

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ha_core::driver::{
-    Driver, Guard, Host, HostError, NotHandedOver, ProposeError, Running, WhyUnready,
+    Driver, Guard, Handle, Host, HostError, NotHandedOver, ProposeError, Running, WhyUnready,
 };
-use ha_core::raw::NodeConfig;
-use ha_core::{Event, HandOverError, Order};
+use ha_core::raw::{NodeConfig, RawConfig};
+use ha_core::{Event, Order};
 use ha_proto::{Epoch, ModuleId, NodeId, Role, Seq};
 
-use crate::rig::{Node, Pair, Toy, block_on, ready, whole};
+use crate::rig::{Node, Pair, Toy, block_on, ready, until, whole};
 
 /// What a quiet moment may take on a busy machine; the timeout is 400 ms.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -237,22 +237,46 @@ fn an_application_that_ends_with_its_process_is_not_handed_over() {
     });
 }
 
+/// A node with two modules, the first of which outlives its driver.
+fn two(pair: &Pair, hosts: &[Toy; 2]) -> ([Handle; 2], Running) {
+    let mut driver = Driver::new();
+    let handles = [0, 1].map(|module| {
+        // The second one never got its data.
+        let raw = RawConfig { bootstrap: module == 0, ..pair.raw(0, module) };
+        let host = hosts[usize::from(module)].clone();
+        driver.add(NodeConfig::try_from(raw).unwrap(), host).unwrap()
+    });
+    (handles, driver.start().unwrap())
+}
+
 #[test]
-fn a_driver_that_cannot_hand_over_goes_on() {
+fn a_module_with_nothing_to_lose_boots_and_holds_nobody_up() {
     block_on(async {
         let mut pair = Pair::new();
         let _arbiter = pair.arbiter();
-        let first = Pair::run_with(pair.raw(0, 0), outliving());
-        // A node that never got its data has nothing to hand over.
-        let blank = pair.start(1);
-        whole(&first, &blank).await;
-        drop(blank);
-        fs::remove_dir_all(pair.folder.path().join("1-0")).unwrap();
-        let lone = Pair::run(ha_core::raw::RawConfig { bootstrap: false, ..pair.raw(1, 1) });
-        let (_running, module, why) = unready(lone.running.hand_over(PATIENCE));
-        assert_eq!((module, why), (ModuleId(1), WhyUnready::Node(HandOverError::Incomplete)));
-        first.until("alone", ready(Role::Alone)).await;
-        assert_eq!(first.propose(b"it goes on").await, Seq(1));
+        let hosts = [outliving(), outliving()];
+        let (mut handles, mut running) = two(&pair, &hosts);
+        let second = pair.start(1);
+        until(&handles[0], "primary", ready(Role::Prim)).await;
+        second.until("secondary", ready(Role::Second)).await;
+        until(&handles[1], "waiting", |status| status.role == Role::Wait).await;
+        second.host.look(|seen| seen.events.clear());
+        for adopted in 1..3 {
+            running.hand_over(PATIENCE).unwrap();
+            let baton = |module| pair.folder.path().join(format!("0-{module}/baton"));
+            assert_eq!([baton(0).exists(), baton(1).exists()], [true, false]);
+            hosts[1].look(|seen| seen.events.clear());
+            (handles, running) = two(&pair, &hosts);
+            until(&handles[0], "primary", ready(Role::Prim)).await;
+            until(&handles[1], "waiting", |status| status.role == Role::Wait).await;
+            let seq = handles[0].propose(Bytes::from_static(b"it goes on")).await.unwrap();
+            until(&handles[0], "applied", |status| status.applied == seq).await;
+            second.until("applied there", |status| status.applied == seq).await;
+            assert_eq!(hosts[0].look(|seen| seen.calls), [1, adopted, 0]);
+            let resumed = |event: &Event| matches!(event, Event::Resumed(_));
+            assert!(!hosts[1].look(|seen| seen.events.iter().any(resumed)), "it boots");
+        }
+        unnoticed(&second);
     });
 }
 
@@ -292,15 +316,15 @@ fn modules_are_handed_over_together_or_not_at_all() {
         let (first, running) = start(0, [true, false]);
         let (second, _peer) = start(1, [true, true]);
         for module in 0..2 {
-            crate::rig::until(&first[module].0, "primary", ready(Role::Prim)).await;
-            crate::rig::until(&second[module].0, "secondary", ready(Role::Second)).await;
+            until(&first[module].0, "primary", ready(Role::Prim)).await;
+            until(&second[module].0, "secondary", ready(Role::Second)).await;
         }
         let (_running, module, why) = unready(running.hand_over(PATIENCE));
         assert_eq!((module, why), (ModuleId(1), WhyUnready::Ends));
         for (handle, host) in &first {
             assert!(host.look(|seen| seen.serving && seen.calls == [1, 0, 0]));
             let seq = handle.propose(Bytes::from_static(b"it goes on")).await.unwrap();
-            crate::rig::until(handle, "applied", |status| status.applied == seq).await;
+            until(handle, "applied", |status| status.applied == seq).await;
         }
     });
 }

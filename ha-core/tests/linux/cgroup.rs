@@ -87,8 +87,7 @@ fn nothing_runs_outside_of_a_group_that_is_gone() {
 
 #[test]
 fn the_hierarchy_can_be_mounted_where_nobody_has() {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: needs root");
+    if !ha_lab::root_or_skip() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

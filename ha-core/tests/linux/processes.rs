@@ -20,8 +20,7 @@ impl Groups {
     /// `None`, said once, where tests cannot have any.
     pub(crate) fn new() -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: needs root");
+        if !ha_lab::root_or_skip() {
             return None;
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -25,14 +25,6 @@ fn asked() -> bool {
     std::env::var_os(TODO).is_some()
 }
 
-fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        println!("skipped: needs root");
-    }
-    root
-}
-
 /// Kilobytes, as `/proc/self/status` has them.
 fn status(field: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -68,7 +60,7 @@ fn thread(name: &str) -> std::sync::mpsc::Sender<()> {
 #[test]
 fn memory_is_locked_as_it_is_touched() {
     if !asked() {
-        if is_root() {
+        if ha_lab::root_or_skip() {
             run("env", "memory_is_locked_as_it_is_touched");
         }
         return;
@@ -86,7 +78,7 @@ fn memory_is_locked_as_it_is_touched() {
 #[test]
 fn a_thread_goes_first_and_nothing_that_it_starts() {
     if !asked() {
-        if is_root() {
+        if ha_lab::root_or_skip() {
             run("env", "a_thread_goes_first_and_nothing_that_it_starts");
         }
         return;
@@ -112,7 +104,7 @@ fn a_thread_goes_first_and_nothing_that_it_starts() {
 #[test]
 fn whoever_may_not_is_told_what_would_help() {
     if !asked() {
-        if is_root() {
+        if ha_lab::root_or_skip() {
             let less = "prlimit --memlock=65536:65536 --rtprio=0:0 \
                         setpriv --bounding-set=-ipc_lock,-sys_nice,-sys_resource";
             run(less, "whoever_may_not_is_told_what_would_help");

@@ -165,7 +165,10 @@ fn a_start_that_fails_or_overruns_is_an_error() {
     let error = rig.start(1).unwrap_err().to_string();
     assert!(error.starts_with("start_prim failed (exit status: 3)"), "{error}");
     let error = rig.start(2).unwrap_err().to_string();
-    assert_eq!(error, "start_prim did not end within 50ms and was killed");
+    let told = "start_prim did not end within 50ms and was killed: its last lines are in the \
+        module's log; let what stays run in the background, or raise the limit (start_timeout, \
+        stop_timeout, force_timeout)";
+    assert_eq!(error, told);
 }
 
 #[test]

@@ -12,7 +12,6 @@ use ha_core::linux::plane::Service;
 use ha_core::linux::plane::bpf::{Load, Object};
 use ha_core::proto::{Instant, NodeId, Prng};
 use ha_farm::generate::Generator;
-use rustix::process::geteuid;
 
 use crate::sockets::{Connections, Model};
 
@@ -26,8 +25,7 @@ const _: () = assert!(Generator::FRAME_MAX <= FRAME_MAX);
 
 #[test]
 fn the_kernel_decides_as_rust_does() {
-    if !geteuid().is_root() {
-        println!("skipped: needs root");
+    if !ha_lab::root_or_skip() {
         return;
     }
     let seed = std::env::var("HA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);

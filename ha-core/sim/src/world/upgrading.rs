@@ -1,6 +1,6 @@
 //! Upgrades: a node's process is replaced by another one, and its application runs on.
 
-use ha_core::{Baton, Input, Mirror};
+use ha_core::{Baton, HandOverError, Input, Mirror};
 
 use super::World;
 use super::build::recovered;
@@ -43,11 +43,12 @@ impl World {
         let mirror = here.mirror.take().expect("it runs");
         match mirror.hand_over(local) {
             Ok(baton) => self.between(node, &baton),
+            Err((_, why)) if why.is_a_boot() => self.boot_later(node, why),
             Err((mirror, why)) => {
                 here.mirror = Some(*mirror);
                 let patient = here.upgrade.as_ref().is_some_and(|up| up.patience > self.scene.now);
-                let (life, again) = (here.life, patient && why.passes());
-                if !again {
+                let life = here.life;
+                if !patient || !why.passes() {
                     here.upgrade = None;
                     return self.note(Column::of(node), || format!("no upgrade: {why}"));
                 }
@@ -55,6 +56,17 @@ impl World {
                 self.at(after, Event::HandOver { node, life });
             }
         }
+    }
+
+    /// There is nothing to hand over: the process ends all the same, and the next one boots.
+    fn boot_later(&mut self, node: usize, why: HandOverError) {
+        self.note(Column::of(node), || format!("nothing to hand over: {why}"));
+        let here = &self.scene.nodes[node];
+        if here.host.run.is_some() {
+            return self.broken("hand-over", format!("node {node} leaves what runs: {why}"));
+        }
+        let gap = here.upgrade.as_ref().expect("it is under way").gap;
+        self.kill(node, false, gap);
     }
 
     /// The old process is gone with its sockets; only what it handed over, the application and the

@@ -1,5 +1,6 @@
 //! A daemon is replaced by another process of its boot while its application runs on.
 
+use ha_proto::DataState;
 use ha_quorum::Vote;
 use ha_sim::fault::Fault;
 use ha_sim::network::{Act, Channel, Site};
@@ -205,11 +206,32 @@ fn without_a_witness_nothing_goes_on_after_the_peer_took_over() {
 }
 
 #[test]
-fn a_disk_that_failed_hands_nothing_over() {
+fn a_node_whose_disk_failed_boots() {
     let mut world = World::scripted(Vote::Arbiter);
     world.inject(Fault::DiskFail { node: B });
     assert!(world.until(2_000, |world| world.scene.nodes[B].storage_failed));
     upgrade(&mut world, B, 10);
-    assert!(since(&world).contains("no upgrade: its storage failed"), "{}", world.tail());
+    let says = "nothing to hand over: its storage failed";
+    assert!(world.until(100, |world| since(world).contains(says)), "{}", world.tail());
+    assert!(world.until(1_000, |world| since(world).contains("boots")));
+    assert!(world.scene.nodes[A].serves());
+    assert!(world.until(20_000, World::is_whole), "{}", world.describe());
+    world.conclude();
+}
+
+#[test]
+fn a_node_whose_data_are_not_complete_boots() {
+    let mut world = World::scripted(Vote::Arbiter);
+    world.inject(Fault::NodeReplace { node: B, down: 100 * MS });
+    let incomplete = |world: &World| {
+        let node = &world.scene.nodes[B];
+        node.runs() && node.disk.saved.state != DataState::Complete
+    };
+    assert!(world.until(2_000, incomplete), "{}", world.describe());
+    upgrade(&mut world, B, 50);
+    assert!(world.until(1_000, |world| since(world).contains("nothing to hand over")));
+    assert!(world.until(1_000, |world| since(world).contains("boots")));
+    assert!(world.scene.nodes[A].serves());
+    assert!(world.until(20_000, World::is_whole), "{}", world.describe());
     world.conclude();
 }

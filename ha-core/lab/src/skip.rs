@@ -1,0 +1,34 @@
+//! What a test says that cannot run here.
+
+use std::env;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::thread;
+
+use rustix::process::geteuid;
+
+/// Says on this process's standard error that the test on this thread is skipped, for it `needs`
+/// something that is not here. The test runner, which keeps what a passed test prints to itself,
+/// does not see it.
+///
+/// # Panics
+/// With `CI` in the environment: where everything is to be tested nothing is skipped.
+pub fn skip(needs: impl Display) {
+    let thread = thread::current();
+    let test = thread.name().unwrap_or("a test");
+    assert!(env::var_os("CI").is_none(), "{test}: needs {needs}, and CI is set: install it");
+    // Nobody may be listening.
+    let _ = writeln!(io::stderr(), "{test}: skipped: needs {needs}");
+}
+
+/// Whether this process is root; [skips](skip) the test where it is not.
+///
+/// # Panics
+/// Like [`skip`].
+pub fn root_or_skip() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        skip("root");
+    }
+    root
+}
