@@ -483,8 +483,8 @@ fn events_are_numbered_on_after_a_reload() {
     serve(&mut rig);
     let newest = |rig: &Rig| -> u64 {
         let (_, said) = ha(rig, &["events", "--json"]);
-        let numbers = said.lines().filter_map(|line| line.split("\"seq\":").nth(1));
-        numbers.last().unwrap().split(',').next().unwrap().parse().unwrap()
+        let mut numbers = said.lines().filter_map(|line| line.split("\"seq\":").nth(1));
+        numbers.next_back().unwrap().split(',').next().unwrap().parse().unwrap()
     };
     let before = newest(&rig);
     change(&rig, "1s", "2s");

@@ -143,7 +143,7 @@ impl DaemonError {
     /// What the process ends with: 78 where the configuration is to be changed, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            // An address may come yet, where the network is late at a boot, and a port be let go.
+            // A port may be let go by then.
             Self::Start(StartError::Bind { .. } | StartError::Thread(_))
             | Self::InUse { .. }
             | Self::Control(_)

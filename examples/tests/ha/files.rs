@@ -72,8 +72,10 @@ fn what_looks_at_files_says_it_in_json_too() {
         let out = rig.ha(&[&["--json"], words].concat()).out;
         out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
-    let [fine] = &lines(&["config", "check"])[..] else { panic!("one line") };
+    let [fine, here] = &lines(&["config", "check"])[..] else { panic!("two lines") };
     assert_eq!(fine["said"], "/f/node.toml: fine: web");
+    let why = here["refused"]["text"].as_str().unwrap();
+    assert!(why.contains("none0"), "{why}");
     let [aside] = &lines(&["set-aside", "--config"])[..] else { panic!("one line") };
     assert_eq!(aside["said"], "nothing is kept aside");
     let found = lines(&["doctor", "--config"]);

@@ -727,6 +727,7 @@ mod tests {
         let orders = prop::sample::select(vec![Order::Start, Order::Stop, Order::Swap]);
         prop_oneof![
             1 => Just(Input::Tick),
+            1 => Just(Input::Failed),
             4 => (0..6_u8, states).prop_map(|(index, state)| Input::Changed { index, state }),
             3 => (prop::option::of(0..4_u64), roles, any::<bool>()).prop_map(
                 |(since, role, ready)| Input::Node { serving: since.map(at), role, ready }
@@ -778,7 +779,10 @@ mod tests {
                         }
                     }
                     Input::Operator(_) => counted.clear(),
-                    Input::Tick | Input::Changed { .. } | Input::Node { .. } => {}
+                    Input::Tick
+                    | Input::Changed { .. }
+                    | Input::Node { .. }
+                    | Input::Failed => {}
                 }
                 for said in rig.tell(now, input) {
                     match said {

@@ -127,8 +127,7 @@ mod tests {
         let (nobody, root) = (runs_as("nobody", &["net_raw"]), runs_as("root", &["net_raw"]));
         let found = nobody.read([key.as_path()]);
         if matches!(found, Found::Skipped(_)) {
-            println!("skipped: needs root");
-            return;
+            return ha_lab::skip("root");
         }
         let (what, mend) = match found {
             Found::Bad(what, mend) => (what, mend),
