@@ -39,7 +39,7 @@ use tracing::{debug, error, info, warn};
 
 use super::checker::OnFailure;
 use super::config::{FarmNode, Folder, RawMode};
-use super::desk::{FarmDesk, Look, Restart};
+use super::desk::{FarmDesk, Look, Restart, follows_now};
 use super::plane::{Chosen, NoPlane, choose, renew};
 use crate::node::config::FileError;
 use crate::node::daemon::{DaemonError, Signals, Told, lock};
@@ -185,6 +185,8 @@ impl Daemon {
                 chosen = choose(&node, &links, baton.as_ref()) => Ok(chosen?),
                 // What was handed over runs: it leaves in order.
                 () = signals.end(), if baton.is_none() => Err(FarmError::Told),
+                // After an exec systemd waits for signs of life.
+                () = systemd.keep_alive(async || true) => Err(FarmError::Told),
             }
         })?;
         let plane = chosen.told.clone();
@@ -271,7 +273,7 @@ impl Daemon {
             // It takes nothing, and asks once more what the others do.
             let program = desk.program.clone();
             drop(desk);
-            return Err(next_program(&program, &runtime, &mut signals));
+            return Err(next_program(&program, &runtime, &mut signals, Some(follows_now())));
         }
         Ok(())
     }
@@ -298,7 +300,7 @@ impl Daemon {
                 // No thread may be left that would take a signal, nor a checker's program that
                 // nobody waits for.
                 drop((open, desk));
-                Err(next_program(&program, &runtime, &mut signals))
+                Err(next_program(&program, &runtime, &mut signals, None))
             }
             Err(running) => {
                 let text = "a change is under way: order it again in a moment";
@@ -313,9 +315,14 @@ impl Daemon {
 }
 
 /// Runs the program that is there now in the place of this one; returns only if that cannot be.
-fn next_program(program: &Path, runtime: &Runtime, signals: &mut Signals) -> FarmError {
+fn next_program(
+    program: &Path,
+    runtime: &Runtime,
+    signals: &mut Signals,
+    follows: Option<(&str, String)>,
+) -> FarmError {
     let mut next = Command::new(program);
-    next.args(std::env::args_os().skip(1));
+    next.args(std::env::args_os().skip(1)).envs(follows);
     if let Err(error) = runtime.block_on(signals.hold()) {
         warn!(%error, "a signal that comes now may be lost: send it again");
     }

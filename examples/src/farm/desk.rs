@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ha_core::control::{
     Command, ConfigTexts, Desk, Exit, FarmLog, FarmReport, FarmStranger, FarmVerb, Refused, Report,
 };
+use ha_core::driver::Clock;
 use ha_core::farm::survey::Hashing;
 use ha_core::farm::{Order, View, Why};
 use ha_core::ha_farm::{Reason, Rule};
@@ -135,6 +136,11 @@ impl FarmDesk {
         let follows = takers().any(|(id, _)| strangers.contains(*id))
             && !takers().any(|(_, peer)| peer.agrees);
         if !free || !follows || self.unable.load(Ordering::Relaxed) {
+            return false;
+        }
+        let same = FarmNode::read(&self.file).is_ok_and(|read| read.raw == node.raw);
+        if !same || followed_lately() {
+            // Somebody is at the file, or the last attempt came to nothing.
             return false;
         }
         let other = Hashing::of(&self.plane.other);
@@ -466,5 +472,23 @@ impl Source for FarmDesk {
     }
 }
 
+/// Whether this process is one that has just begun anew to follow the others.
+fn followed_lately() -> bool {
+    let at = std::env::var(FOLLOWED).ok().and_then(|at| at.parse().ok()).map(Duration::from_secs);
+    at.is_some_and(|at| since_boot() < at + FOLLOW_AGAIN)
+}
+
+/// For [`followed_lately`] of the next program.
+pub(super) fn follows_now() -> (&'static str, String) {
+    (FOLLOWED, since_boot().as_secs().to_string())
+}
+
+fn since_boot() -> Duration {
+    Clock::of_the_machine().now().saturating_since(ha_core::proto::Instant::ZERO)
+}
+
+const FOLLOWED: &str = "HA_FARM_FOLLOWED";
+/// Its service stops and starts for it each time.
+const FOLLOW_AGAIN: Duration = Duration::from_mins(10);
 /// How often the file is read to be compared.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);

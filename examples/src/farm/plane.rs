@@ -92,7 +92,8 @@ pub async fn choose(
             let before = baton.and_then(|baton| before(node, baton, hashes));
             match before {
                 Some(hashing) => open(node, hashing, begin, "auto: as before the restart"),
-                None => survey(node, links, begin).await,
+                // What it left is of another farm's member: nobody goes on with it.
+                None => survey(node, links, Begin::Shut).await,
             }
         }
     }

@@ -17,7 +17,7 @@ use ha_core::linux::cgroup::Cgroup;
 use ha_core::linux::checkers::Checkers;
 use ha_core::linux::scripts::Runs;
 use ha_core::metrics::{Sample, render};
-use ha_core::proto::{Instant, ModuleId, Role};
+use ha_core::proto::{DataState, Instant, ModuleId, Role};
 use ha_core::tally::Exposure;
 use ha_core::verdict::{Facts, HostFacts, Names, judge};
 use ha_core::{Counters, Order, View};
@@ -224,6 +224,19 @@ impl NodeDesk {
         let could = check(&read, Open::Of(&self.node));
         could.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
         self.program.try_it().await?;
+        for entry in &self.modules {
+            // It boots in the next process, which would not know of what `start_both` left.
+            let view = entry.handle.view().await;
+            let boots = view.is_some_and(|view| view.state != DataState::Complete);
+            if boots && self.has_processes(&entry.name).unwrap_or_default() {
+                let name = &entry.name;
+                let text = format!(
+                    "module {name}: its data are not complete, and what start_both started runs: \
+                     reload once it is in sync, or `ha stop {name}` first"
+                );
+                return Err(Refused::new(Exit::Busy, text));
+            }
+        }
         Ok(read)
     }
 
@@ -309,6 +322,9 @@ impl NodeDesk {
             let _turn = entry.turn.lock().await;
             let status = entry.handle.status().now();
             let stopped = status.is_some_and(|it| it.role == Role::Stop && it.ready);
+            // Ordered already, by whoever asked before.
+            let started = status.is_some_and(|it| it.role != Role::Stop && it.ready);
+            entry.ordered().starter.take_if(|it| started && *it == Starter::Daemon);
             let ours = |starter: &mut Starter| stopped && *starter == Starter::Daemon;
             if entry.ordered().starter.take_if(ours).is_none() {
                 continue;

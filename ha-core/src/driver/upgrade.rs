@@ -75,8 +75,8 @@ impl Running {
     /// and D without a witness. If no process goes on by then, the addresses vanish and the
     /// guardian ends the application.
     ///
-    /// Where nothing runs and there is nothing to lose (no whole copy, or storage that failed), a
-    /// module leaves nothing, stands in nobody's way, and boots.
+    /// Where nothing runs and there is nothing to lose, since there is no whole copy, a module leaves
+    /// nothing, stands in nobody's way, and boots.
     ///
     /// Resources that were down stay down: the next process tells each of its resources once, up or
     /// down, as it does after any start.

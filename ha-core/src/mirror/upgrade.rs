@@ -54,8 +54,9 @@ use crate::{Config, Event, Mirror, Saved};
 /// Why a node does not hand over now. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HandOverError {
-    /// The storage failed. Nothing runs here any more, and a boot costs nothing.
-    #[error("its storage failed: nothing runs here, the next process boots")]
+    /// The storage failed, and nothing runs here any more. The next process could not open it, and
+    /// would end with all others that it goes on with.
+    #[error("its storage failed: mend that first, or take the module out of the files")]
     Broken,
     /// The storage failed, and what runs goes on, as nobody else could serve.
     #[error("its storage failed, and it serves on until its peer can: mend the peer, or stop it")]
@@ -105,8 +106,9 @@ impl HandOverError {
     /// same and the next one boots (R9).
     pub const fn is_a_boot(self) -> bool {
         match self {
-            Self::Broken | Self::Incomplete => true,
-            Self::Failing
+            Self::Incomplete => true,
+            Self::Broken
+            | Self::Failing
             | Self::Outputs
             | Self::Saving
             | Self::Log

@@ -249,6 +249,20 @@ fn two(pair: &Pair, hosts: &[Toy; 2]) -> ([Handle; 2], Running) {
     (handles, driver.start().unwrap())
 }
 
+/// Refused until its log leads on: a module that goes on says that it is primary from the start.
+async fn insist(handle: &Handle, record: &'static [u8]) -> Seq {
+    let proposed = async {
+        loop {
+            match handle.propose(Bytes::from_static(record)).await {
+                Ok(seq) => return seq,
+                Err(ProposeError::Refused(_)) => tokio::task::yield_now().await,
+                Err(other) => panic!("not proposed: {other}"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), proposed).await.expect("it leads on")
+}
+
 #[test]
 fn a_module_with_nothing_to_lose_boots_and_holds_nobody_up() {
     block_on(async {
@@ -269,7 +283,7 @@ fn a_module_with_nothing_to_lose_boots_and_holds_nobody_up() {
             (handles, running) = two(&pair, &hosts);
             until(&handles[0], "primary", ready(Role::Prim)).await;
             until(&handles[1], "waiting", |status| status.role == Role::Wait).await;
-            let seq = handles[0].propose(Bytes::from_static(b"it goes on")).await.unwrap();
+            let seq = insist(&handles[0], b"it goes on").await;
             until(&handles[0], "applied", |status| status.applied == seq).await;
             second.until("applied there", |status| status.applied == seq).await;
             assert_eq!(hosts[0].look(|seen| seen.calls), [1, adopted, 0]);

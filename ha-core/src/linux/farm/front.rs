@@ -489,8 +489,14 @@ impl Desk {
         if !self.settings.is_empty() {
             return;
         }
-        for (name, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
-            let path = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{}/{name}", self.interface));
+        // The others would answer for it, too: the kernel takes the higher of an interface's value
+        // and that of all.
+        let interfaces = [&*self.interface, "all"];
+        let settings = [("arp_ignore", "1"), ("arp_announce", "2")];
+        for (interface, (name, value)) in
+            interfaces.into_iter().flat_map(|it| settings.map(|setting| (it, setting)))
+        {
+            let path = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{interface}/{name}"));
             let before = fs::read_to_string(&path);
             match before.and_then(|before| fs::write(&path, value).map(|()| before)) {
                 Ok(before) => self.settings.push((path, before)),

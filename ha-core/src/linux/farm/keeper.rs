@@ -103,10 +103,12 @@ fn keep(
         let filter = guard.as_mut().map_or(Ok(()), |guard| guard.look());
         let front = match eyes.as_mut().map(Eyes::look).transpose() {
             Ok(front) => front,
-            Err(error) => {
+            Err(error) if filter.is_ok() => {
                 debug!(%error, "a look that fails tells nothing");
                 continue;
             }
+            // That nothing filters is told all the same.
+            Err(_) => None,
         };
         let whole = filter.is_ok() && front.as_ref().is_none_or(|it| it.missing.is_empty());
         if whole && calm.as_ref() == Some(&front) {

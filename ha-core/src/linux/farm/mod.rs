@@ -274,6 +274,13 @@ fn prepare(setup: &mut Setup, baton: Option<&Baton>) -> Result<Ready, StartError
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(thread_failed)?;
     let boot = Boot(random().map_err(thread_failed)?);
+    let baton = baton.filter(|_| {
+        let adopted = setup.plane.adopted();
+        if !adopted {
+            warn!("begins anew, and cuts connections: the filter that was handed over is gone");
+        }
+        adopted
+    });
     let successor = baton.and_then(|baton| succeed(&setup.config, &secrets, baton));
     let desk = {
         let _context = runtime.enter();

@@ -197,7 +197,9 @@ impl Loop {
                     info!("the filter and its addresses are back");
                 }
             }
-            (Err(_), true) | (Ok(()), false) => {}
+            // One that could not be taken off then.
+            (Err(_), true) => self.desk.iter_mut().for_each(Desk::withdraw),
+            (Ok(()), false) => {}
         }
         self.lost = whole.err();
         Ok(())

@@ -65,6 +65,10 @@ impl Memory {
 }
 
 impl Plane for Memory {
+    fn adopted(&self) -> bool {
+        true
+    }
+
     fn install(&mut self, filter: &Filter) -> Result<(), PlaneError> {
         self.with(|written| written.filter = Some(Arc::new(filter.clone())));
         Ok(())

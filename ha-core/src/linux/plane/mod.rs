@@ -38,6 +38,10 @@ pub trait Plane {
     /// [`PlaneError`]; the lease is as it was then.
     fn lease(&mut self, until: Instant) -> Result<(), PlaneError>;
 
+    /// Whether this is the filter of an earlier process, with all that it decides by. One that was
+    /// asked for and is gone is not: whoever goes on with it would take by nothing.
+    fn adopted(&self) -> bool;
+
     /// What looks after the filter from now on, should others take it away: for a thread of its own,
     /// since the kernel may let a look wait. `None` where the plane sees to that when it writes.
     fn guard(&mut self) -> Option<Box<dyn Guard + Send>> {

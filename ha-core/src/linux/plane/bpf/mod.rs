@@ -74,6 +74,7 @@ pub struct Bpf {
     settings: Settings,
     object: Object,
     notes: Vec<String>,
+    adopted: bool,
 }
 
 impl Bpf {
@@ -102,7 +103,7 @@ impl Bpf {
         let Ok(object) = Object::pinned(&pins) else { return Self::start(settings, false) };
         let without = settings.interfaces.iter().filter(|interface| !has("xdp", interface));
         let notes = without.map(|interface| format!("{interface}: no XDP, as before")).collect();
-        Ok(Self { settings, object, notes })
+        Ok(Self { settings, object, notes, adopted: true })
     }
 
     /// Puts the programs of this release in the place of those that filter, which decide by the
@@ -131,7 +132,7 @@ impl Bpf {
         if shut {
             object.lease(Instant::ZERO)?;
         }
-        let mut bpf = Self { settings, object, notes: Vec::new() };
+        let mut bpf = Self { settings, object, notes: Vec::new(), adopted: false };
         // First: who looks after it puts the pinned one at an interface.
         guard::pin(bpf.object.tc(), &pins)?;
         for interface in bpf.settings.interfaces.clone() {
@@ -204,6 +205,10 @@ impl Bpf {
 }
 
 impl Plane for Bpf {
+    fn adopted(&self) -> bool {
+        self.adopted
+    }
+
     fn install(&mut self, filter: &Filter) -> Result<(), PlaneError> {
         self.object.install(filter)
     }

@@ -248,6 +248,10 @@ impl Nft {
 }
 
 impl Plane for Nft {
+    fn adopted(&self) -> bool {
+        self.adopted.is_some()
+    }
+
     fn install(&mut self, filter: &Filter) -> Result<(), PlaneError> {
         self.again(|nft| nft.put(filter))?;
         self.last = Some(filter.clone());
