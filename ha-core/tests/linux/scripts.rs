@@ -196,7 +196,9 @@ fn a_fence_ends_a_stop_that_is_under_way_and_the_next_one_clears_up() {
     rig.start(1).unwrap();
     let stopper = Arc::clone(&rig.scripts);
     let stops = thread::spawn(move || stopper.stop(Service::Prim, shift(1), false));
-    wait("a stop that is under way", || rig.path("said").exists());
+    // The file is there before the word is in it.
+    let said = || fs::read_to_string(rig.path("said")).is_ok_and(|said| said == "stop\n");
+    wait("a stop that is under way", said);
     rig.scripts.fence(epoch(1), SOON).unwrap();
     let cancelled = stops.join().unwrap().unwrap_err().to_string();
     assert!(cancelled.starts_with("stop_prim of epoch 1.0 was cancelled"), "{cancelled}");
