@@ -590,7 +590,7 @@ mod tests {
         assert_eq!(rejected(&changed(8, 0)), Reject::Cluster);
         assert_eq!(rejected(sealed(b"body", &keys(2)).as_bytes()), Reject::Mac);
         assert_eq!(rejected(&good[..good.len() - 1]), Reject::Mac);
-        assert_eq!(rejected(&changed(5, 8)), Reject::Kind);
+        assert_eq!(rejected(&changed(5, 9)), Reject::Kind);
         assert_eq!(rejected(&changed(23, 1)), Reject::Reserved);
         assert_eq!(rejected(&changed(22, 1)), Reject::Reserved);
         let invalid = |field| Reject::Decode(DecodeError::Invalid(field));
@@ -603,7 +603,7 @@ mod tests {
     fn every_kind_has_its_number() {
         for number in 0..=u8::MAX {
             let kind = Kind::from_u8(number);
-            assert_eq!(kind.is_some(), (1..=7).contains(&number));
+            assert_eq!(kind.is_some(), (1..=8).contains(&number));
             assert_eq!(kind.map_or(number, Kind::as_u8), number);
         }
     }
