@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process;
 use std::thread;
@@ -83,6 +83,43 @@ fn a_farm_that_stops_leaves_the_kernel_as_the_other_farm_needs_it() {
     stage.lab.take();
 }
 
+/// F9: the address is on `lo`, so every card of the machine would answer for it, filtered or not.
+#[test]
+fn a_second_card_of_a_member_does_not_answer_for_the_farms_address() {
+    let Some(mut stage) = Stage::new("second_card") else { return };
+    let interface = stage.server.interface(&stage.bridge);
+    let vip = stage.bridge.v4(205);
+    let local = SocketAddr::new(stage.server.v4(&stage.bridge).into(), 7_005);
+    let all = |stage: &Stage| {
+        let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/conf/all/{name}"));
+        let read = || ["arp_ignore", "arp_announce"].map(|name| read(name).unwrap());
+        stage.server.inside(read).unwrap()
+    };
+    let before = all(&stage);
+    let setup = stage.setup(vip.into(), local, Some(Front { interface }));
+    let running = stage.server.inside(|| start(setup)).unwrap().unwrap();
+    assert!(within(Duration::from_secs(10), || stage.server.holds(vip.into()).unwrap()));
+    let mut route = stage.client.command("ip");
+    let other = stage.client.interface(&stage.other);
+    route.args(["route", "add", &format!("{vip}/32"), "dev", &other]);
+    assert!(route.status().unwrap().success());
+    let asks = || UdpSocket::bind("0.0.0.0:0")?.send_to(&[0], (vip, 9));
+    stage.client.inside(asks).unwrap().unwrap();
+    let told = || {
+        let mut ip = stage.client.command("ip");
+        let shown = ip.args(["neigh", "show", &vip.to_string()]).output().unwrap();
+        String::from_utf8(shown.stdout).unwrap()
+    };
+    let over = || told().contains("FAILED") || told().contains("lladdr");
+    assert!(within(Duration::from_secs(20), over), "{}", told());
+    let told = told();
+    drop(running);
+    let after = all(&stage);
+    stage.lab.take();
+    assert!(told.contains("FAILED"), "its other card answers: {told}");
+    assert_eq!(after, before, "and it is put back");
+}
+
 /// The file that was copied without a change of `node`: its own address is another machine's.
 #[test]
 fn a_member_whose_own_address_is_not_this_machines_serves_nothing() {
@@ -130,6 +167,8 @@ fn a_firewall_that_is_loaded_anew_does_not_silence_a_member() {
 struct Stage {
     lab: Option<Lab>,
     bridge: Bridge,
+    /// A second network that both share.
+    other: Bridge,
     server: Host,
     client: Host,
     vip: IpAddr,
@@ -139,10 +178,10 @@ struct Stage {
 impl Stage {
     fn new(test: &str) -> Option<Self> {
         let mut lab = Lab::root_or_skip(test)?;
-        let bridge = lab.bridge().unwrap();
+        let (bridge, other) = (lab.bridge().unwrap(), lab.bridge().unwrap());
         let vip: IpAddr = bridge.v4(200).into();
-        let server = lab.host("s", &[&bridge]).unwrap();
-        let client = lab.host("c", &[&bridge]).unwrap();
+        let server = lab.host("s", &[&bridge, &other]).unwrap();
+        let client = lab.host("c", &[&bridge, &other]).unwrap();
         let mut command = server.command("ip");
         command.args(["address", "add", &format!("{vip}/32"), "dev", "lo"]);
         assert!(command.status().unwrap().success());
@@ -162,7 +201,7 @@ impl Stage {
         });
         client.pin_neighbour(vip, ha_lab::Mac(mac.0), &bridge).unwrap();
         let modules = vec![format!("leftovers-{}-{test}-one", process::id())];
-        Some(Self { lab: Some(lab), bridge, server, client, vip, modules })
+        Some(Self { lab: Some(lab), bridge, other, server, client, vip, modules })
     }
 
     fn settings(&self, name: &str) -> Settings {

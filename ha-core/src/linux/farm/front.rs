@@ -10,7 +10,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 use std::string::String;
 
@@ -222,7 +222,8 @@ impl Desk {
 
     /// What is set at an interface, at one that has nothing of it.
     fn arrive(&mut self) -> Result<(), FrontError> {
-        self.settings.clear();
+        let own = self.conf();
+        self.settings.retain(|(path, _)| !path.starts_with(&own));
         self.tune();
         let all: Vec<IpAddr> = self.vips.keys().copied().collect();
         for vip in all {
@@ -484,29 +485,40 @@ impl Desk {
         Ok(socket)
     }
 
-    /// The kernel neither answers for an address of `lo` nor names it when it asks others.
+    /// The kernel neither answers for an address of `lo` nor names it when it asks others, at
+    /// whichever interface: it goes by the higher of an interface's value and that of all.
     fn tune(&mut self) {
-        if !self.settings.is_empty() {
-            return;
-        }
-        // The others would answer for it, too: the kernel takes the higher of an interface's value
-        // and that of all.
-        let interfaces = [&*self.interface, "all"];
-        let settings = [("arp_ignore", "1"), ("arp_announce", "2")];
-        for (interface, (name, value)) in
-            interfaces.into_iter().flat_map(|it| settings.map(|setting| (it, setting)))
-        {
-            let path = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{interface}/{name}"));
-            let before = fs::read_to_string(&path);
-            match before.and_then(|before| fs::write(&path, value).map(|()| before)) {
-                Ok(before) => self.settings.push((path, before)),
-                Err(error) => warn!(
-                    path = %path.display(), %error,
-                    "the kernel itself may answer for the virtual addresses"
-                ),
+        for folder in [self.conf(), PathBuf::from(CONF).join("all")] {
+            for (name, least) in [("arp_ignore", 1), ("arp_announce", 2)] {
+                let path = folder.join(name);
+                if self.settings.iter().any(|(known, _)| *known == path) {
+                    continue;
+                }
+                match raise(&path, least) {
+                    Ok(before) => self.settings.extend(before.map(|before| (path, before))),
+                    Err(error) => warn!(
+                        path = %path.display(), %error,
+                        "the kernel itself may answer for the virtual addresses"
+                    ),
+                }
             }
         }
     }
+
+    /// The kernel's settings of the interface.
+    fn conf(&self) -> PathBuf {
+        PathBuf::from(CONF).join(&self.interface)
+    }
+}
+
+/// Sets what is below `least`; what was there then. An administrator's stricter value stays.
+fn raise(path: &Path, least: u8) -> io::Result<Option<String>> {
+    let before = fs::read_to_string(path)?;
+    if before.trim().parse::<u8>().is_ok_and(|value| value >= least) {
+        return Ok(None);
+    }
+    fs::write(path, format!("{least}"))?;
+    Ok(Some(before))
 }
 
 fn vips(filter: &Filter) -> BTreeSet<IpAddr> {
@@ -534,6 +546,8 @@ fn system<T>(what: &'static str, result: io::Result<T>) -> Result<T, FrontError>
 
 /// Between two announcements once the burst is over: below the ageing time of switches.
 const REFRESH: Duration = Duration::from_secs(30);
+/// The kernel's settings of IPv4, by interface.
+const CONF: &str = "/proc/sys/net/ipv4/conf";
 /// At a change of announcer both may answer for less than that, whatever the interval.
 const SETTLE_MIN: Duration = Duration::from_secs(1);
 /// Questions that are answered before datagrams come to their turn again.
