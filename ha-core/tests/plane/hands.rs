@@ -38,6 +38,22 @@ fn a_filter_that_is_taken_away_by_hand_is_put_back() {
     }
 }
 
+/// Whoever goes on with a filter that decides by nothing takes every packet.
+#[test]
+fn a_filter_whose_tables_are_gone_is_not_gone_on_with() {
+    let case = Case::ALL[0];
+    assert_eq!(case.plane, Kind::Bpf);
+    let Some(mut farm) = Farm::start("tables_gone", case) else { return };
+    farm.boot_all();
+    fs::remove_dir_all(pins(&farm.specs[1].module).parent().unwrap()).unwrap();
+    let said = |farm: &Farm| farm.members[1].as_ref().unwrap().output();
+    assert!(within(SOON, || said(&farm).contains("it is put back")), "{}", farm.said());
+    farm.replace(1);
+    assert!(said(&farm).contains("the filter that was handed over is gone"), "{}", farm.said());
+    farm.settle(&[0, 1, 2]);
+    served_once(&farm, &[0, 1, 2]);
+}
+
 /// As when a driver is loaded anew: another number, and nothing of what was set.
 #[test]
 fn an_interface_that_is_made_anew_is_filtered_and_answers() {

@@ -141,6 +141,14 @@ impl Farm {
 
     /// Another process goes on in the place of this one, which hands over once that is loaded.
     pub(crate) fn restart(&mut self, id: usize) {
+        self.replace(id);
+        let next = self.members[id].as_ref().unwrap();
+        let resumed = next.wait_for("Resumed {", SOON);
+        assert!(resumed, "{:?}: it began anew: {}", self.case, next.output());
+    }
+
+    /// Likewise, whether it can go on with what it finds or not.
+    pub(crate) fn replace(&mut self, id: usize) {
         let baton = self.lab.folder().join(format!("baton-{id}"));
         let (before, control) = (self.members[id].take().unwrap(), self.control(id));
         self.specs[id].baton = Some(baton.clone());
@@ -151,8 +159,6 @@ impl Farm {
         let handed = tell(&control, &format!("hand-over {}", baton.display()));
         assert_eq!(handed, "handed over", "{:?}: {}", self.case, before.output());
         self.wait_started(id);
-        let resumed = next.wait_for("Resumed {", SOON);
-        assert!(resumed, "{:?}: it began anew: {}", self.case, next.output());
     }
 
     fn control(&self, id: usize) -> PathBuf {
