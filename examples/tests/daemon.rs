@@ -372,9 +372,9 @@ fn an_order_to_reload_returns_when_the_next_program_runs_the_new_files() {
     assert_eq!(ha(&rig, &["reload"]), (Some(0), "the files say what runs: nothing to do\n".into()));
 }
 
-#[test]
-fn an_order_to_reload_that_cannot_be_now_says_so() {
-    let Some(mut rig) = Rig::new() else { return };
+/// A node whose start script runs until the file `web/hold` is gone, with files that have changed.
+fn starting() -> Option<Rig> {
+    let mut rig = Rig::new()?;
     rig.script("start_prim", "touch began; while [ -e hold ]; do sleep 0.01; done");
     serve(&mut rig);
     fs::write(rig.path("web/hold"), "").unwrap();
@@ -382,9 +382,16 @@ fn an_order_to_reload_that_cannot_be_now_says_so() {
     order(&rig, &["restart", "--yes"]);
     wait("a start", || rig.path("web/began").exists());
     change(&rig, "1s", "3s");
+    Some(rig)
+}
+
+#[test]
+fn an_order_to_reload_that_cannot_be_now_says_so() {
+    let Some(rig) = starting() else { return };
     let (code, said) = ha(&rig, &["reload"]);
     assert_eq!(code, Some(75), "{said}");
-    assert!(said.starts_with("ha: module web: not reloaded now: "), "{said}");
+    let way = "ha: module web: not reloaded: its application or addresses are on their way";
+    assert!(said.starts_with(way) && said.ends_with(": order it again\n"), "{said}");
     fs::remove_file(rig.path("web/hold")).unwrap();
     wait("the next program", || ha(&rig, &["reload"]).0 == Some(0));
 }
@@ -496,14 +503,7 @@ fn events_are_numbered_on_after_a_reload() {
 /// One that was killed and started anew is not the one that was asked.
 #[test]
 fn a_daemon_that_is_killed_in_the_middle_of_a_reload_has_not_reloaded() {
-    let Some(mut rig) = Rig::new() else { return };
-    rig.script("start_prim", "touch began; while [ -e hold ]; do sleep 0.01; done");
-    serve(&mut rig);
-    fs::write(rig.path("web/hold"), "").unwrap();
-    fs::remove_file(rig.path("web/began")).unwrap();
-    order(&rig, &["restart", "--yes"]);
-    wait("a start", || rig.path("web/began").exists());
-    change(&rig, "1s", "3s");
+    let Some(mut rig) = starting() else { return };
     let mut ha = Command::new(env!("CARGO_BIN_EXE_ha"));
     ha.arg("--socket").arg(rig.path("run/control.sock")).arg("reload");
     let asks = ha.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -516,4 +516,55 @@ fn a_daemon_that_is_killed_in_the_middle_of_a_reload_has_not_reloaded() {
     let told = String::from_utf8(asked.stderr).unwrap();
     assert_eq!(asked.status.code(), Some(1), "{told}");
     assert!(told.contains("another one was started"), "{told}");
+}
+
+/// It answers as soon as its modules do, and what the process before kept came after that.
+#[test]
+fn an_order_right_after_a_reload_holds() {
+    let Some(mut rig) = Rig::new() else { return };
+    serve(&mut rig);
+    for second in 2..10 {
+        change(&rig, &format!("{}s", second - 1), &format!("{second}s"));
+        assert_eq!(ha(&rig, &["reload"]).0, Some(0));
+        let (code, said) = ha(&rig, &["maintenance", "on", "--for", "2h", "--yes"]);
+        assert_eq!(code, Some(0), "{said}");
+        // A later look than any that the start has.
+        wait("it is up", || said_times(&rig, "the node is up") == second);
+        let (_, shown) = ha(&rig, &["status"]);
+        assert!(shown.contains("maintenance on "), "{second}: {shown}");
+        assert_eq!(ha(&rig, &["maintenance", "off", "--yes"]).0, Some(0));
+    }
+}
+
+fn said_times(rig: &Rig, words: &str) -> usize {
+    fs::read_to_string(rig.path("log.txt")).unwrap_or_default().matches(words).count()
+}
+
+#[test]
+fn files_that_cannot_be_read_are_not_those_that_run() {
+    let Some(mut rig) = Rig::new() else { return };
+    serve(&mut rig);
+    append(&rig, "no_such_field = 1\n");
+    let differs = || ha(&rig, &["status", "--json"]).1.contains("\"config_differs\":true");
+    wait("a note", differs);
+    assert_eq!(ha(&rig, &["reload"]).0, Some(78));
+}
+
+/// `maxloop` is one number, whoever has the application restarted.
+#[test]
+fn a_restart_by_a_checker_is_one_that_is_left_less() {
+    let Some(mut rig) = Rig::new() else { return };
+    append(
+        &rig,
+        "maxloop = 1\n[[module.checker]]\nname = \"front\"\nkind = \"tcp\"\n\
+         address = \"127.0.0.1:1\"\naction = \"restart\"\nfall = 1\ngrace = \"0s\"\n\
+         interval = \"100ms\"\n",
+    );
+    serve(&mut rig);
+    let left = |count: u8| {
+        let line = format!("\"restarts_left\":{count}");
+        ha(&rig, &["status", "--json"]).1.contains(&line)
+    };
+    wait("a restart", || said(&rig, "a checker is down"));
+    wait("none left", || left(0));
 }

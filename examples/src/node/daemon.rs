@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use ha_core::control::{EventLog, Exit, Refused, Server, ServerError};
-use ha_core::driver::{Clock, Driver, Failure, NotHandedOver, Running, StartError};
+use ha_core::driver::{Clock, Driver, Failure, NotHandedOver, Running, StartError, WhyUnready};
 use ha_core::http;
 use ha_core::linux::checkers::{self, Checkers, CheckersError, Watched};
 use ha_core::linux::hook::{Hook, HookError, Named};
@@ -259,15 +259,13 @@ impl Daemon {
             }
             Err(NotHandedOver::Ended(failure)) => Err(failure.into()),
             Err(NotHandedOver::Unready { running, module, why }) => {
-                warn!(module = module.0, %why, "not reloaded now: order it again");
+                let refused = not_now(&desk, module, why);
+                warn!("{}", refused.text);
+                systemd.ready(&refused.text);
                 if let Some(asked) = asked {
-                    let found = desk.modules.iter().find(|entry| entry.handle.module() == module);
-                    let name = found.map_or("", |entry| &entry.name);
-                    let text = format!("module {name}: not reloaded now: {why}: order it again");
                     // Who asked may have gone.
-                    let _ = asked.send(Refused::new(Exit::Busy, text));
+                    let _ = asked.send(refused);
                 }
-                systemd.ready("a reload waits for what is under way: order it again");
                 let parts = Parts { running, desk, requests, systemd, patience, open };
                 Ok(Self { runtime, signals, parts })
             }
@@ -327,6 +325,18 @@ impl Parts {
         }
         info!(node = desk.node.name, modules = desk.modules.len(), "the node is up");
         Ok(Self { running, desk, requests: asked, systemd, patience, open })
+    }
+}
+
+/// Why nothing was handed over.
+fn not_now(desk: &NodeDesk, module: ModuleId, why: WhyUnready) -> Refused {
+    let found = desk.modules.iter().find(|entry| entry.handle.module() == module);
+    let name = found.map_or("", |entry| &entry.name);
+    let text = format!("module {name}: not reloaded: {why}");
+    if why.passes() {
+        Refused::new(Exit::Busy, format!("{text}: order it again"))
+    } else {
+        Refused::new(Exit::Failed, text)
     }
 }
 

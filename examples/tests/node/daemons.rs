@@ -463,17 +463,28 @@ fn restarts_by_checkers_count_on_after_a_reload() {
     assert_eq!(starts(&rig), 2, "restarted once more than maxloop allows");
 }
 
-/// Its scripts would be gone when they are to stop it.
+/// Its scripts would be gone when they are to stop it, and what they started on a secondary.
 #[test]
 fn a_reload_that_abandons_a_service_is_refused() {
-    let Some(rig) = Rig::whole("abandon", Vote::Arbiter, 1) else { return };
-    let good = std::fs::read_to_string(rig.nodes[0].file()).unwrap();
-    let without: Vec<&str> = good.lines().filter(|line| !line.starts_with("scripts")).collect();
-    rig.nodes[0].configure(&without.join("\n")).unwrap();
-    let daemon = rig.daemon(0);
-    daemon.hang_up().unwrap();
-    let says = "change its scripts or unit while its service runs here: `ha swap web`";
-    assert!(daemon.wait_for(says, SOON), "{}", daemon.output());
+    let Some(mut rig) = Rig::new("abandon", Vote::Arbiter, 1) else { return };
+    rig.configure("", "");
+    for node in 0..2 {
+        rig.nodes[node]
+            .script(MODULE, "start_both", "setsid sleep 1000 > /dev/null 2>&1 &")
+            .unwrap();
+        rig.nodes[node].script(MODULE, "stop_both", "true").unwrap();
+        rig.start(node);
+    }
+    rig.until_whole(0);
+    for node in 0..2 {
+        let good = std::fs::read_to_string(rig.nodes[node].file()).unwrap();
+        let without: Vec<&str> = good.lines().filter(|line| !line.starts_with("scripts")).collect();
+        rig.nodes[node].configure(&without.join("\n")).unwrap();
+        let daemon = rig.daemon(node);
+        daemon.hang_up().unwrap();
+        let says = "change its scripts or unit while its service runs here: `ha swap web`";
+        assert!(daemon.wait_for(says, SOON), "{}", daemon.output());
+    }
     rig.until_whole(0);
 }
 

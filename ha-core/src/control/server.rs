@@ -28,6 +28,7 @@ use crate::control::{Desk, Exit, Refused, Report};
 mod answer;
 mod farm;
 mod obey;
+mod tail;
 mod wire;
 
 use self::wire::Wire;

@@ -193,7 +193,8 @@ impl Module {
 }
 
 impl WhyUnready {
-    fn passes(self) -> bool {
+    /// Whether it passes by itself, mostly within moments.
+    pub const fn passes(self) -> bool {
         match self {
             Self::Node(why) => why.passes(),
             Self::Ends => false,

@@ -11,12 +11,13 @@ use std::vec::Vec;
 use ha_proto::ModuleId;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::tail::{self, Asked};
 use super::wire::Wire;
 use super::{LOOK, Office};
 use crate::control::access::May;
 use crate::control::plan::Plan;
 use crate::control::protocol::{EventLine, PastLine, Reply, Request};
-use crate::control::{Desk, Exit, ModuleStatus, Refused, Report};
+use crate::control::{Desk, Entry, Exit, ModuleStatus, Refused, Report};
 use crate::verdict::Names;
 
 /// Why a request is not answered to its end.
@@ -66,7 +67,7 @@ impl<D: Desk> Office<D> {
         match request {
             Request::Status { module, watch } => self.status(wire, module.as_deref(), watch).await,
             Request::Events { module, since, follow } => {
-                self.events(wire, module.as_deref(), since, follow).await
+                self.events(wire, module.as_deref(), Asked { since, follow }).await
             }
             Request::History { module } => self.history(wire, module.as_deref()).await,
             Request::Plan { module, verb } => {
@@ -152,43 +153,20 @@ impl<D: Desk> Office<D> {
         &self,
         wire: &mut Wire,
         module: Option<&str>,
-        since: u64,
-        follow: bool,
+        asked: Asked,
     ) -> Result<(), Stop> {
         let mut called: BTreeMap<ModuleId, (String, Names)> = BTreeMap::new();
         for (id, name) in self.named(module)? {
             let names = self.report(&name).await?.names;
             called.insert(id, (name, names));
         }
-        let mut follower = self.events.follow();
+        let newer = self.events.follow();
         wire.say(Reply::Status(self.statuses(module).await?)).await?;
-        let mut next = since;
-        let mut ready = false;
-        loop {
-            let found = self.events.since(next);
-            if found.forgotten > 0 && next > 0 {
-                wire.say(Reply::Forgotten(found.forgotten)).await?;
-            }
-            for entry in &found.entries {
-                if let Some((module, names)) = called.get(&entry.module) {
-                    wire.say(Reply::Event(EventLine::new(entry, module, names))).await?;
-                }
-            }
-            next = found.next;
-            if !found.entries.is_empty() {
-                continue;
-            }
-            if !std::mem::replace(&mut ready, true) {
-                wire.say(Reply::Ready(next)).await?;
-            }
-            if !follow {
-                return Ok(());
-            }
-            tokio::select! {
-                () = wire.gone() => return Ok(()),
-                changed = follower.changed() => if changed.is_err() { return Ok(()) },
-            }
-        }
+        let line = |entry: Entry| {
+            let (module, names) = called.get(&entry.module)?;
+            Some(EventLine::new(&entry, module, names))
+        };
+        tail::tell(wire, asked, newer, |from| self.events.since(from), line).await
     }
 
     async fn history(&self, wire: &mut Wire, module: Option<&str>) -> Result<(), Stop> {

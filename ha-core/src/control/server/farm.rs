@@ -12,6 +12,7 @@ use tracing::info;
 
 use super::Office;
 use super::answer::Stop;
+use super::tail::{self, Asked};
 use super::wire::Wire;
 use crate::control::farm::tables;
 use crate::control::protocol::{Reply, Request};
@@ -46,7 +47,7 @@ impl<D: Desk> Office<D> {
             Request::Config => Ok(wire.say(Reply::Config(self.desk.config().await)).await?),
             Request::Events { module, since, follow } => {
                 let report = self.farm(module.as_deref()).await?;
-                self.farm_events(wire, &report, since, follow).await
+                self.farm_events(wire, &report, Asked { since, follow }).await
             }
             Request::History { .. } => {
                 let text = "takeovers are a mirror's; of this farm: see ha events";
@@ -95,39 +96,14 @@ impl<D: Desk> Office<D> {
         &self,
         wire: &mut Wire,
         report: &FarmReport,
-        since: u64,
-        follow: bool,
+        asked: Asked,
     ) -> Result<(), Stop> {
         let Some(log) = self.desk.farm_log() else {
             return Err(Refused::new(Exit::Usage, "this daemon keeps no events").into());
         };
-        let mut follower = log.follow();
+        let newer = log.follow();
         wire.say(Reply::Farms(vec![FarmStatus::new(report)])).await?;
-        let (mut next, mut ready) = (since, false);
-        loop {
-            let found = log.since(next);
-            if found.forgotten > 0 && next > 0 {
-                wire.say(Reply::Forgotten(found.forgotten)).await?;
-            }
-            next = found.next;
-            let any = !found.entries.is_empty();
-            for line in found.entries {
-                wire.say(Reply::Event(line)).await?;
-            }
-            if any {
-                continue;
-            }
-            if !std::mem::replace(&mut ready, true) {
-                wire.say(Reply::Ready(next)).await?;
-            }
-            if !follow {
-                return Ok(());
-            }
-            tokio::select! {
-                () = wire.gone() => return Ok(()),
-                changed = follower.changed() => if changed.is_err() { return Ok(()) },
-            }
-        }
+        tail::tell(wire, asked, newer, |from| log.since(from), Some).await
     }
 
     /// The report of the farm of this name, or of the only one.
