@@ -130,18 +130,15 @@ impl Farm {
         let Some(present) = present else {
             return Some(group::Input::Written { id, ok: false });
         };
-        let kept = |service: usize, bucket: usize, table: &Table| {
-            let taken = self.took.get(service).is_some_and(|row| row[bucket]);
-            keeps && taken && table.buckets()[bucket].owner == Some(me)
-        };
         let Some(ruling) = self.ruling(present.body.accord).cloned() else {
             return Some(group::Input::Written { id, ok: false });
         };
-        let same = ruling == self.rules;
-        let tables = present.tables.iter().enumerate();
-        let took = tables.map(|(service, table)| {
-            let buckets = 0..table.buckets().len();
-            buckets.map(|bucket| same && kept(service, bucket, table)).collect()
+        let took = ruling.rules.iter().zip(present.tables.iter()).map(|(rule, table)| {
+            // Rules do not overlap: what one that stays covers, no other did or will.
+            let before = self.rules.rules.iter().position(|known| known == rule);
+            let row = before.and_then(|before| self.took.get(before)).filter(|_| keeps);
+            let owns = table.buckets().iter().map(|bucket| bucket.owner == Some(me));
+            owns.enumerate().map(|(at, own)| own && row.is_some_and(|row| row[at])).collect()
         });
         let took: Vec<Vec<bool>> = took.collect();
         let Some(filter) = self.filter(&present, &took) else {

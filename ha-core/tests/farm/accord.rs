@@ -1,9 +1,11 @@
 //! What members must agree on: rules, hash, key, mode; and orders about one member.
 
+use std::time::Duration;
+
 use ha_core::farm::{Event, Input, Order, OrderError, Output, Policy};
 use ha_core::proto::wire::{Header, Keys, Kind, seal_long};
 use ha_core::proto::{Boot, ClusterId, Epoch, LinkId, ModuleId};
-use ha_farm::{Buckets, Hash};
+use ha_farm::{Buckets, Filter, Hash};
 use ha_heartbeat::group::Pull;
 
 use crate::rig::{Rig, millis, node, rule};
@@ -58,6 +60,34 @@ fn rules_come_into_force_once_every_member_has_them() {
     let mut shares = [0; 3];
     rig.takers_of(0).iter().for_each(|takers| shares[takers[0]] += 1);
     assert_eq!(shares, [64, 128, 64], "and a new one is given out by weight");
+}
+
+/// F1: what is taken, and stays one's own, goes on.
+#[test]
+fn a_service_that_stays_is_taken_all_the_time_while_others_come_and_go() {
+    let mut rig = Rig::new(3);
+    rig.run(millis(1_500));
+    let takers = |rig: &Rig| {
+        let takes = |id: usize, bucket: usize| {
+            let filter = rig.hosts[id].filter.as_ref().unwrap();
+            let place = filter.setup().rules.iter().position(|it| *it == rule(80)).unwrap();
+            filter.words(place)[bucket] & Filter::TAKE != 0
+        };
+        let who = |bucket| (0..3).filter(|&id| takes(id, bucket)).collect::<Vec<_>>();
+        (0..BUCKETS).map(who).collect::<Vec<_>>()
+    };
+    let before = takers(&rig);
+    for ports in [[443, 80], [80, 8_080]] {
+        let rules = || ports.map(rule).to_vec();
+        for id in 0..3 {
+            rig.order(id, Order::Rules { rules: rules(), weights: vec![1, 1] });
+        }
+        for step in 0..2_000 {
+            rig.run(Duration::from_micros(100));
+            assert_eq!(takers(&rig), before, "{ports:?} after {step}: {}", rig.show());
+        }
+        assert!((0..3).all(|id| rig.view(id).services.len() == 2 && rig.view(id).full));
+    }
 }
 
 #[test]
