@@ -9,7 +9,10 @@ use ha_lab::{Host, Lab};
 
 use crate::PORT;
 
+/// Whether an address answers `host`. It asks the network afresh: a resolution that an earlier
+/// question began would end this one too when its third probe is not answered.
 fn pings(host: &Host, address: IpAddr) -> bool {
+    host.forget_neighbours().unwrap();
     let mut ping = host.command("ping");
     let output = ping.args(["-c", "1", "-W", "2", &address.to_string()]).output().unwrap();
     output.status.success()
