@@ -132,6 +132,25 @@ fn an_exclusion_of_an_earlier_boot_is_void() {
 }
 
 #[test]
+fn a_process_that_goes_on_has_a_clerk_of_its_own() {
+    let mut world = pair();
+    world.step("A's process is replaced while its clerk waits for the store");
+    world.plain_rule(A, renews, Act::Hold, 1);
+    assert!(world.until(2_000, |world| held(world) == 1), "it is on its way");
+    world.inject(Fault::Upgrade { node: A, gap: 5 * MS, lost: false });
+    world.pass(200);
+    world.inject(Fault::PowerCut { node: B, down: LONG });
+    let excluded = world.until(2_500, |world| world.scene.may_run_alone(A));
+    assert!(excluded, "the next process asks as any other: {}", world.describe());
+    world.step("what the earlier process wanted lands");
+    let before = epoch(&world);
+    world.plain_release();
+    assert!(!world.until(8_000, |world| world.primary() != Some(A)));
+    assert_eq!((epoch(&world), world.witness_set()), (before, NodeSet::from_bits(0b01)));
+    world.conclude();
+}
+
+#[test]
 fn the_loss_of_the_store_or_of_the_way_to_it_moves_nothing() {
     let mut worlds = Vec::new();
     for fault in [

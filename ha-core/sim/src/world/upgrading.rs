@@ -90,6 +90,7 @@ impl World {
         let serves = baton.serves();
         self.note(Column::of(node), || format!("hands over, its application runs: {serves}"));
         self.stream_end_dies(node);
+        self.plain_end(node);
         self.at(gap, Event::Succeed { node, life });
     }
 
@@ -128,6 +129,8 @@ impl World {
         here.mirror = Some(Mirror::resume(config, keys, saved, recovered, baton, seed, local));
         here.process = Process::Running;
         here.life += 1;
+        self.plain_boot(node);
+        let here = &self.scene.nodes[node];
         let down = here.ailments.resources_down;
         self.note(Column::of(node), || "goes on in another process".into());
         for (index, down) in RESOURCES.into_iter().zip(down) {
