@@ -216,6 +216,18 @@ impl Effects {
         })
     }
 
+    /// A step of the application that is not performed yet.
+    pub fn application_step(&self) -> Option<&Effect> {
+        let open = self.slots.iter().flatten().filter(|pending| pending.answer.is_none());
+        let step = |effect: &&Effect| {
+            matches!(
+                effect,
+                Effect::StartApp { .. } | Effect::StopApp { .. } | Effect::AdoptApp { .. }
+            )
+        };
+        open.map(|pending| &pending.effect).find(step)
+    }
+
     /// One that is not performed yet.
     pub fn under_way(&self) -> Option<&Effect> {
         let open = |pending: &&Pending| pending.answer.is_none();

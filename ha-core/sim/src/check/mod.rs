@@ -32,12 +32,13 @@ mod r6;
 mod r7;
 mod r8;
 mod r9;
+mod steps;
 mod storm;
 mod table;
 
 use core::time::Duration;
 
-use ha_core::{Event, Order, Saved};
+use ha_core::{Effect, Event, Order, Saved};
 use ha_proto::{Chain, Epoch, Position, Seq};
 use ha_quorum::{Ask, Vote};
 
@@ -127,6 +128,13 @@ pub enum Seen<'a> {
     Lost {
         /// Which node.
         node: usize,
+    },
+    /// A node's driver is about to begin an effect.
+    Begins {
+        /// Which node.
+        node: usize,
+        /// What.
+        effect: &'a Effect,
     },
     /// An application is being started, and may serve from now on.
     AppStarts {
@@ -243,6 +251,7 @@ impl Checks {
             Box::new(r14::KeptAside),
             Box::new(applied_once::AppliedOnce),
             Box::new(numbers::Numbers::default()),
+            Box::new(steps::Steps::default()),
         ];
         match vote {
             Vote::Arbiter => all.extend(arbiter()),

@@ -146,6 +146,7 @@ impl World {
 
     fn begin_effect(&mut self, node: usize, ticket: Ticket, effect: Effect) {
         self.note(Column::of(node), || describe(&effect));
+        self.see(&Seen::Begins { node, effect: &effect });
         let lane = lane(&effect);
         let fate = self.draw_fate(node, &effect);
         let takes = self.draw_time(node, &effect);
