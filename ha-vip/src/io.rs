@@ -44,6 +44,9 @@ pub enum Input {
         /// Whether it can send: set up, and with a carrier.
         up: bool,
     },
+    /// Say anew who has them: others may have claimed them where this node could not hear it, as
+    /// after a cut between the nodes (`FIELD.md` row 1). Where nothing is held nothing is said.
+    Announce,
     /// How an effect ended. Exactly one for each effect, however late.
     Done {
         /// Whose; an unknown one is ignored.

@@ -189,11 +189,8 @@ impl AddressSet {
         let before = core::mem::replace(known, interface);
         // That it came up is seen when announcements begin; that it is another card, only here.
         if before.sender() != interface.sender() {
-            for slot in self.slots.iter_mut().filter(|slot| slot.address.interface == id) {
-                if slot.announcer.is_on() {
-                    slot.announcer.begin(now);
-                }
-            }
+            let slots = self.slots.iter_mut().filter(|slot| slot.address.interface == id);
+            slots.for_each(|slot| slot.announce_anew(now));
         }
     }
 
@@ -241,9 +238,7 @@ impl AddressSet {
             slot.told = Some(now);
             out.push(Output::Event(Event::Conflict { address: slot.address, mac: seen.mac }));
         }
-        if slot.announcer.is_on() {
-            slot.announcer.begin(now);
-        }
+        slot.announce_anew(now);
     }
 
     /// Brings wish and fact together: one effect for each address at a time.
@@ -308,6 +303,7 @@ impl Machine for AddressSet {
             Input::Keep { lifetime } => self.keep(now + lifetime),
             Input::Release => self.release(),
             Input::Interface { id, mac, up } => self.interface(now, id, Interface { mac, up }),
+            Input::Announce => self.slots.iter_mut().for_each(|slot| slot.announce_anew(now)),
             Input::Done { ticket, done } => self.end(now, ticket, done, out),
             Input::Removed(address) => self.touch(now, address, false, out),
             Input::Appeared(address) => self.touch(now, address, true, out),

@@ -88,6 +88,13 @@ impl Slot {
         }
     }
 
+    /// Begins the burst of announcements anew, if it is announced.
+    pub(crate) fn announce_anew(&mut self, now: Instant) {
+        if self.announcer.is_on() {
+            self.announcer.begin(now);
+        }
+    }
+
     /// Whether it is set, confirmed, and as this machine set it.
     pub(crate) fn is_held(&self) -> bool {
         self.until.is_some() && !self.missing

@@ -21,6 +21,7 @@ fn input() -> impl Strategy<Value = Input> {
             .prop_map(|(counter, lifetime)| Input::Take { epoch: epoch(counter), lifetime }),
         3 => lifetime().prop_map(|lifetime| Input::Keep { lifetime }),
         1 => Just(Input::Release),
+        1 => Just(Input::Announce),
         3 => (0..3_u8, proptest::option::of(mac()), any::<bool>())
             .prop_map(|(id, mac, up)| Input::Interface { id: InterfaceId(id), mac, up }),
         1 => address().prop_map(Input::Removed),

@@ -269,6 +269,21 @@ fn the_owner_has_the_last_word_but_at_a_bounded_pace() {
 }
 
 #[test]
+fn the_owner_is_announced_anew_when_it_is_asked() {
+    let mut vip = Set::new(OnRemoved::PutBack);
+    vip.tell(0, take(1, 60_000));
+    vip.done(0, 3, true);
+    vip.done(0, 4, true);
+    vip.run(20_000);
+    let all = [announce(four()), announce(six())].concat();
+    assert_eq!(vip.tell(21_000, Input::Announce), all, "the whole set");
+    assert_eq!(times(&vip.run(31_000)), [21_050, 21_150, 21_400, 22_000, 24_000, 31_000]);
+    vip.tell(31_010, Input::Announce);
+    assert_eq!(vip.tell(31_020, Input::Release).len(), 2, "they are removed");
+    assert_eq!(vip.tell(31_030, Input::Announce), [], "the next owner is welcome");
+}
+
+#[test]
 fn what_is_no_claim_of_another_is_ignored() {
     let mut vip = Set::taken(OnRemoved::PutBack);
     let elsewhere = Address { interface: InterfaceId(1), ..four() };
@@ -290,6 +305,7 @@ fn what_is_no_claim_of_another_is_ignored() {
 fn who_does_not_own_an_address_never_announces_it() {
     let mut vip = Set::new(OnRemoved::PutBack);
     assert_eq!(vip.tell(10, claim(four(), OTHER)), []);
+    assert_eq!(vip.tell(10, Input::Announce), []);
     vip.tell(20, take(1, 3_000));
     assert_eq!(vip.tell(30, claim(four(), OTHER)), [], "not yet");
     vip.done(40, 3, true);

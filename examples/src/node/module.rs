@@ -355,6 +355,10 @@ impl Addresses for Held {
         self.0.keep(lifetime)
     }
 
+    fn announce(&mut self) {
+        self.0.announce();
+    }
+
     fn release(&mut self) -> Result<(), HostError> {
         self.0.release()
     }
@@ -497,6 +501,13 @@ impl Guard for ModuleGuard {
         match self {
             Self::Service(guard) => guard.adopt_address(epoch, lifetime).await,
             Self::Addresses(guard) => guard.adopt_address(epoch, lifetime).await,
+        }
+    }
+
+    fn announce_address(&mut self) {
+        match self {
+            Self::Service(guard) => guard.announce_address(),
+            Self::Addresses(guard) => guard.announce_address(),
         }
     }
 

@@ -138,6 +138,11 @@ pub trait Guard: Send + 'static {
         self.take_address(epoch, lifetime)
     }
 
+    /// The peer is heard again, or over one more link. It, or a network that was parted, may have
+    /// shown clients the way to another owner of the virtual addresses: if they are here, the
+    /// network is to be told anew (`FIELD.md` row 1). The default has none.
+    fn announce_address(&mut self) {}
+
     /// This process ends and another one goes on: addresses are left as they are, to vanish when
     /// their lifetime ends. The last call; the guard is dropped behind it.
     fn leave(&mut self) {}

@@ -2,7 +2,7 @@
 
 use core::future::{Future, poll_fn};
 use core::pin::pin;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::Poll;
 use core::time::Duration;
 use std::format;
@@ -32,6 +32,8 @@ pub(super) struct Hosting {
     guard: Caller<(Instant, GuardJob)>,
     host: Caller<HostJob>,
     notes: Arc<AtomicUsize>,
+    /// Whether the guard has still to be told to announce.
+    announces: Arc<AtomicBool>,
     clock: Clock,
 }
 
@@ -96,6 +98,8 @@ pub(super) enum GuardJob {
     Drop {
         ticket: Ticket,
     },
+    /// At most one waits.
+    Announce,
     /// Another process goes on; nothing follows.
     Leave,
 }
@@ -113,10 +117,12 @@ impl Hosting {
         let to = Arc::clone(&answer);
         let clock = Clock::start();
         let answer_guard = move |ticket, answer| to(ticket, answer);
+        let announces = Arc::new(AtomicBool::new(false));
         let guard = GuardDesk {
             guard: host.guard(),
             taken: false,
             left: false,
+            announces: Arc::clone(&announces),
             clock,
             answer: answer_guard,
         };
@@ -126,7 +132,7 @@ impl Hosting {
         let answer = move |ticket, result| answer(ticket, result);
         let host = HostDesk { host, runs: false, left: false, notes: seen, answer };
         let host = Caller::start("host", module, host, died)?;
-        Ok(Self { guard, host, notes, clock })
+        Ok(Self { guard, host, notes, announces, clock })
     }
 
     pub(super) fn host(&self, job: HostJob) {
@@ -135,6 +141,13 @@ impl Hosting {
 
     pub(super) fn guard(&self, job: GuardJob) {
         self.guard.ask((self.clock.now(), job));
+    }
+
+    /// The peer is heard again: whoever has virtual addresses says so.
+    pub(super) fn announce(&self) {
+        if !self.announces.swap(true, Ordering::AcqRel) {
+            self.guard(GuardJob::Announce);
+        }
     }
 
     /// Ends both threads, and leaves what they started as it is: another process goes on with it.
@@ -282,13 +295,15 @@ struct GuardDesk<G, A> {
     taken: bool,
     /// Whether another process goes on with it.
     left: bool,
+    /// [`Hosting::announces`].
+    announces: Arc<AtomicBool>,
     clock: Clock,
     answer: A,
 }
 
 impl<G: Guard, A: Fn(Ticket, Answer)> Desk<(Instant, GuardJob)> for GuardDesk<G, A> {
     async fn serve(&mut self, jobs: &mut UnboundedReceiver<(Instant, GuardJob)>) {
-        let Self { guard, taken, left: gone, clock, answer } = self;
+        let Self { guard, taken, left: gone, announces, clock, answer } = self;
         // A lifetime counts from when it was asked for: it must not outlive the lease that it is
         // for.
         let left = |asked, lifetime: Duration| {
@@ -318,6 +333,11 @@ impl<G: Guard, A: Fn(Ticket, Answer)> Desk<(Instant, GuardJob)> for GuardDesk<G,
                         Err(late) => Err(late),
                     };
                     answer(ticket, told("adopt the address of", result));
+                }
+                GuardJob::Announce => {
+                    // Before: whatever is heard from now on is told once more.
+                    announces.store(false, Ordering::Release);
+                    guard.announce_address();
                 }
                 GuardJob::Leave => {
                     *gone = true;
@@ -427,6 +447,10 @@ mod tests {
             self.0.send("drop address")?;
             Ok(())
         }
+
+        fn announce_address(&mut self) {
+            self.0.send("announce").unwrap();
+        }
     }
 
     struct Rig {
@@ -518,6 +542,18 @@ mod tests {
         let job = GuardJob::Take { ticket: Ticket(3), epoch: Epoch::NONE, lifetime: moment };
         rig.hosting.guard(job);
         assert_eq!(rig.answered(), (Ticket(3), Answer::Failed));
+    }
+
+    #[test]
+    fn each_heal_is_told_after_it_and_no_more_than_one_waits() {
+        let rig = Rig::new();
+        rig.hosting.announce();
+        assert_eq!(rig.called(), "announce");
+        // Whether or not the guard comes first, the last one is told after it was asked.
+        rig.hosting.announce();
+        rig.hosting.announce();
+        let said = rig.end();
+        assert!(said == ["announce"] || said == ["announce", "announce"], "{said:?}");
     }
 
     #[test]

@@ -184,6 +184,9 @@ impl Module {
         for observer in self.observers.iter() {
             observer(self.shared.id, epoch, &event);
         }
+        if let Event::PeerUp(_) | Event::LinkUp(_) = event {
+            self.hosting.announce();
+        }
         self.hosting.note(HostJob::Observe(event));
     }
 

@@ -259,6 +259,7 @@ impl Agent {
                 let held = self.set.epoch().map(drop);
                 reply.say(held.ok_or_else(|| HostError::new("they are not held")));
             }
+            Command::Announce => self.facts.push_back(Input::Announce),
             Command::Leave => unreachable!("it ended the loop"),
             Command::Release { reply } => {
                 self.answer_takes(|| Err(HostError::new("released before they were taken")));

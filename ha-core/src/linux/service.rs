@@ -84,6 +84,9 @@ pub trait Addresses: core::fmt::Debug + Send + 'static {
     /// One of them was not extended.
     fn keep(&mut self, lifetime: Duration) -> Result<(), HostError>;
 
+    /// Tells the network anew who has them, if they are here. The default does nothing.
+    fn announce(&mut self) {}
+
     /// Removes them.
     ///
     /// # Errors
@@ -330,6 +333,10 @@ impl Guard for ScriptGuard {
         self.addresses.take(epoch, lifetime)
     }
 
+    fn announce_address(&mut self) {
+        self.addresses.announce();
+    }
+
     fn leave(&mut self) {
         self.addresses.leave();
     }
@@ -380,6 +387,10 @@ impl Host for AddressHost {
 }
 
 impl Guard for AddressGuard {
+    fn announce_address(&mut self) {
+        self.0.announce();
+    }
+
     fn leave(&mut self) {
         self.0.leave();
     }

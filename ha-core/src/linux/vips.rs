@@ -74,7 +74,7 @@ impl VipsSeen {
     }
 }
 
-/// What a guard asks; each is answered once.
+/// What a guard asks; each that can fail is answered once.
 #[derive(Debug)]
 pub(super) enum Command {
     Take {
@@ -89,6 +89,8 @@ pub(super) enum Command {
     Release {
         reply: Reply,
     },
+    /// Announces them anew, if they are held; is not answered.
+    Announce,
     /// Ends, and leaves them as they are.
     Leave,
 }
@@ -191,6 +193,14 @@ impl Vips {
         self.ask(|reply| Command::Release { reply })
     }
 
+    /// Announces them anew, as after any cut between the nodes; where they are not held, nothing is.
+    pub fn announce(&self) {
+        if let Some(commands) = &self.commands {
+            // Where so much waits, whatever is asked next says so.
+            let _ = commands.try_send(Command::Announce);
+        }
+    }
+
     /// How they are doing, for whoever makes metrics.
     pub fn seen(&self) -> VipsSeen {
         self.seen.clone()
@@ -235,6 +245,10 @@ impl Addresses for Vips {
 
     fn keep(&mut self, lifetime: Duration) -> Result<(), HostError> {
         Vips::keep(self, lifetime)
+    }
+
+    fn announce(&mut self) {
+        Vips::announce(self);
     }
 
     fn release(&mut self) -> Result<(), HostError> {
