@@ -1,6 +1,9 @@
 //! Making the stream: one node dials, the other listens.
 
+use core::future::poll_fn;
+use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Poll;
 use core::time::Duration;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -9,7 +12,7 @@ use std::sync::Arc;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -38,16 +41,27 @@ impl Patience {
 }
 
 /// Dials the peer for ever: one stream at a time, a new one when it ended.
+///
+/// `heard` tells that beats of the peer come again. What was sent into a cut is sent again by TCP
+/// seconds later; a new attempt is answered within a round trip.
 pub(super) async fn dial(
     ends: Ends,
     to: SocketAddr,
     patience: Patience,
     mailbox: Arc<Mailbox>,
     refused: Arc<Refused>,
+    heard: Arc<Notify>,
 ) {
     let mut attempt = Attempt::Own;
     loop {
-        match connect(&ends, to, patience, &mut attempt).await {
+        let Some(dialled) = unless(&heard, TcpStream::connect(to), patience).await else {
+            continue;
+        };
+        let connected = match dialled {
+            Ok(stream) => greet_first(&ends, stream, patience, &mut attempt).await,
+            Err(error) => Err(error.into()),
+        };
+        match connected {
             Ok((session, ended)) => {
                 info!(%to, "the replication stream is up");
                 refused.forget();
@@ -60,17 +74,32 @@ pub(super) async fn dial(
             Err(error) if refused.is_news(&error) => warn!(%to, %error, "no replication stream"),
             Err(error) => debug!(%to, %error, "still no replication stream"),
         }
-        sleep(patience.retry).await;
+        // The peer may be heard in the meantime: then it is dialled at once.
+        let _ = timeout(patience.retry, heard.notified()).await;
     }
 }
 
-async fn connect(
+/// A connection, unless the peer is heard before there is one.
+async fn unless(
+    heard: &Notify,
+    connecting: impl Future<Output = io::Result<TcpStream>>,
+    patience: Patience,
+) -> Option<io::Result<TcpStream>> {
+    let mut connecting = pin!(in_time(patience, connecting));
+    let mut heard = pin!(heard.notified());
+    poll_fn(|cx| match connecting.as_mut().poll(cx) {
+        Poll::Ready(connected) => Poll::Ready(Some(connected.flatten())),
+        Poll::Pending => heard.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
+
+async fn greet_first(
     ends: &Ends,
-    to: SocketAddr,
+    mut stream: TcpStream,
     patience: Patience,
     attempt: &mut Attempt,
 ) -> Result<(Session, oneshot::Receiver<()>), HandshakeError> {
-    let mut stream = in_time(patience, TcpStream::connect(to)).await??;
     prepare(&stream, patience)?;
     // Should the peer not accept this node's key yet, or any more, it may have the other one.
     let present = std::mem::replace(attempt, attempt.next());
@@ -220,7 +249,7 @@ mod tests {
             let new = ends(0, StreamKeys::new(&[2; 32]).accepting(&[1; 32]));
             let refused = || Arc::new(Refused::default());
             tokio::spawn(listen(old, listener, patience, Arc::clone(&there), refused()));
-            tokio::spawn(dial(new, to, patience, Arc::clone(&here), refused()));
+            tokio::spawn(dial(new, to, patience, Arc::clone(&here), refused(), Arc::default()));
             let met = async {
                 session(&here).await;
                 session(&there).await;
@@ -249,8 +278,8 @@ mod tests {
         }
 
         fn dial(&self) {
-            let refused = Arc::default();
-            tokio::spawn(dial(ends(0, key()), self.at, self.patience, Arc::default(), refused));
+            let (mailbox, refused, heard) = Default::default();
+            tokio::spawn(dial(ends(0, key()), self.at, self.patience, mailbox, refused, heard));
         }
 
         /// Whether a stream comes up within two seconds.
@@ -280,6 +309,21 @@ mod tests {
     fn block_on<T>(work: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(work)
+    }
+
+    #[test]
+    fn who_is_heard_is_dialled_anew_and_not_waited_for() {
+        block_on(async {
+            let heard = Notify::new();
+            let patience = Patience::new(Duration::from_millis(10), Duration::from_secs(10));
+            heard.notify_one();
+            let into_a_cut = poll_fn(|_| Poll::Pending);
+            assert!(unless(&heard, into_a_cut, patience).await.is_none());
+            let refused = async { Err(io::ErrorKind::ConnectionRefused.into()) };
+            heard.notify_one();
+            let told = unless(&heard, refused, patience).await.expect("it is answered already");
+            assert_eq!(told.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        });
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ha_proto::{ModuleId, Seq};
 use ha_replicate::ProposeError as LogError;
 use thiserror::Error;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::greetings::Refused;
 use super::mailbox::{Letter, Mailbox, Proposal};
@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) status: watch::Receiver<Option<Status>>,
     /// The process's.
     pub(super) refused: Arc<Refused>,
+    /// Told when the peer is heard again.
+    pub(super) heard: Arc<Notify>,
 }
 
 /// Why a record was not proposed. Nothing has changed.

@@ -98,7 +98,7 @@ use ha_proto::wire::DATAGRAM_MAX;
 use ha_proto::{Boot, Epoch, ModuleId, StoreId};
 use ha_replicate::Recovered;
 use rustix::rand::{GetRandomFlags, getrandom};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{error, info, info_span};
 
 #[cfg(feature = "linux")]
@@ -138,6 +138,8 @@ pub use self::upgrade::{NotHandedOver, WhyUnready};
 pub struct Driver {
     mailbox: Arc<Mailbox>,
     refused: Arc<Refused>,
+    /// Told when a module hears its peer again.
+    heard: Arc<Notify>,
     modules: Vec<Prepared>,
     observers: Observers,
 }
@@ -230,6 +232,7 @@ impl Driver {
             permits: Semaphore::new(PROPOSALS_MAX),
             status: seen,
             refused: Arc::clone(&self.refused),
+            heard: Arc::clone(&self.heard),
         });
         let handle = Handle { shared: Arc::clone(&shared) };
         let prepared = Prepared {
@@ -385,13 +388,13 @@ async fn run(driver: Driver, secrets: Secrets, sockets: Sockets) -> Result<(), F
 
 /// Puts the loop together, inside its runtime.
 fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<Loop> {
-    let Driver { mailbox, refused, modules, observers } = driver;
+    let Driver { mailbox, refused, heard, modules, observers } = driver;
     let observers = Arc::new(observers);
     // What is handed over counts on one clock for all processes.
     let clock = Clock::of_the_machine();
     let boot = Boot(random()?);
     let first = &modules.first().expect("a driver without modules does not start").config;
-    connect(first, secrets.stream.clone(), sockets.listener, &mailbox, refused);
+    connect(first, secrets.stream.clone(), sockets.listener, &mailbox, (refused, heard));
     let witnesses: Vec<SocketAddr> = sockets.witnesses.keys().copied().collect();
     let port = |socket| Port::new(socket, DATAGRAM_MAX);
     let ports = Ports {
@@ -474,7 +477,7 @@ fn connect(
     keys: Option<StreamKeys>,
     listener: Option<TcpListener>,
     mailbox: &Arc<Mailbox>,
-    refused: Arc<Refused>,
+    (refused, heard): (Arc<Refused>, Arc<Notify>),
 ) {
     let (identity, timing) = (config.config.identity(), config.config.timing());
     let ends = Ends { cluster: identity.cluster, me: identity.me, peer: identity.peer, keys };
@@ -486,7 +489,7 @@ fn connect(
             tokio::spawn(dial::listen(ends, listener, patience, mailbox, refused));
         }
         None => {
-            tokio::spawn(dial::dial(ends, to, patience, mailbox, refused));
+            tokio::spawn(dial::dial(ends, to, patience, mailbox, refused, heard));
         }
     }
 }

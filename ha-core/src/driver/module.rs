@@ -185,6 +185,7 @@ impl Module {
             observer(self.shared.id, epoch, &event);
         }
         if let Event::PeerUp(_) | Event::LinkUp(_) = event {
+            self.shared.heard.notify_one();
             self.hosting.announce();
         }
         self.hosting.note(HostJob::Observe(event));
