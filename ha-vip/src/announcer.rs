@@ -53,6 +53,12 @@ impl Announcer {
         true
     }
 
+    /// Whether an earlier owner has had the time to let go since the last burst began: who claims
+    /// the address from now on is a stranger.
+    pub(crate) fn has_settled(self, now: Instant) -> bool {
+        self.began.is_some_and(|began| now >= began + SETTLE)
+    }
+
     /// When the next announcement is due.
     pub fn next(self) -> Timer {
         self.next
@@ -70,6 +76,8 @@ const BURST: [Duration; 7] = [
     Duration::from_secs(3),
     Duration::from_secs(10),
 ];
+/// A step of the burst: so the question comes twice in it, and with each refresh.
+const SETTLE: Duration = Duration::from_secs(3);
 /// The shortest time between the beginnings of two bursts: the burst's own shortest step.
 const PACE: Duration = Duration::from_millis(50);
 

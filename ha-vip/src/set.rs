@@ -9,7 +9,7 @@ use ha_proto::{Deadline, Epoch, Instant, Machine, Outbox, Ticket};
 use crate::slot::{Ended, Slot, Touched};
 use crate::{
     Address, ArpForm, Config, Counters, Event, Input, InterfaceId, Mac, OnRemoved, Output,
-    Sighting, arp_announcement, neighbor_advertisement,
+    Sighting, arp_announcement, arp_probe, neighbor_advertisement, neighbor_probe,
 };
 
 /// The virtual addresses of a node, owned by one epoch and moving as one.
@@ -280,6 +280,9 @@ impl AddressSet {
             if slot.announcer.expire(now, self.refresh) {
                 self.counters.announcements += 1;
                 transmit(slot.address, mac, out);
+                if slot.announcer.has_settled(now) {
+                    ask(slot.address, mac, out);
+                }
             }
         }
     }
@@ -289,9 +292,9 @@ impl Machine for AddressSet {
     type Input = Input;
     type Output = Output;
 
-    /// For each address what happened to it, an effect, and both forms of an announcement; and the
-    /// answers to a release and to the take that waited for it.
-    const OUTPUTS_MAX: usize = 4 * Config::ADDRESSES_MAX + 3;
+    /// For each address what happened to it, an effect, both forms of an announcement, and a
+    /// question; and the answers to a release and to the take that waited for it.
+    const OUTPUTS_MAX: usize = 5 * Config::ADDRESSES_MAX + 3;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Outbox<Output>) {
         self.advance(now, out);
@@ -334,6 +337,16 @@ fn released(now: Instant, then: Option<Claim>, first: Address, out: &mut Outbox<
     }
     out.push(Output::Event(Event::Released));
     then.filter(|_| !late).map_or(Phase::Off, Phase::Taking)
+}
+
+/// Asks who else has it: a host on which it was set long ago says nothing unless it is asked, and
+/// hears no claim. What it answers is a [`Sighting`].
+fn ask(address: Address, mac: Mac, out: &mut Outbox<Output>) {
+    let frame = match address.ip {
+        IpAddr::V4(ip) => arp_probe(ip, mac),
+        IpAddr::V6(ip) => neighbor_probe(ip, mac),
+    };
+    out.push(Output::Transmit { interface: address.interface, frame });
 }
 
 fn transmit(address: Address, mac: Mac, out: &mut Outbox<Output>) {

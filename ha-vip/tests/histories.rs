@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{MACS, OTHER, Set, announce, claim, config, epoch, four, interface, six};
+use common::{MACS, OTHER, Set, announce, claim, config, epoch, four, interface, question, six};
 use ha_proto::{Epoch, Instant, Machine, Ticket};
 use ha_vip::{Address, AddressSet, Event, Input, InterfaceId, OnRemoved, Output};
 use proptest::prelude::*;
@@ -120,13 +120,11 @@ impl World {
                 self.pending.push(Pending { ticket, address, lifetime: None, executed: false });
             }
             Output::Transmit { interface, .. } => {
-                let [address] = [four(), six()]
-                    .map(|address| announce(address).contains(&output).then_some(address))
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>()[..]
-                else {
-                    panic!("{output:?} announces no address from its own card");
+                let says = |address: &Address| {
+                    announce(*address).contains(&output) || question(*address) == output
+                };
+                let Some(address) = [four(), six()].into_iter().find(says) else {
+                    panic!("{output:?} announces no address, or not from its own card");
                 };
                 assert!(self.owning, "a loser announces");
                 assert!(self.has(address), "{address} is announced and is not there");

@@ -185,6 +185,23 @@ fn field_07_a_cut_of_one_family_splits_no_set() {
 }
 
 #[test]
+fn an_address_that_a_silent_host_has_already_is_told() {
+    let Some(mut rig) = Rig::new("silent", Vote::None, 1) else { return };
+    for address in rig.addresses() {
+        rig.outside.add_address(address, &rig.networks[0]).unwrap();
+    }
+    rig.configure("", "");
+    rig.start(0);
+    rig.start(1);
+    let stranger = rig.outside.mac(&rig.networks[0]).unwrap();
+    for address in rig.addresses() {
+        let line = format!("{stranger} claims {address}");
+        let told = within(SOON, || rig.daemon(0).output().contains(&line));
+        assert!(told, "{line}: {}", rig.daemon(0).output());
+    }
+}
+
+#[test]
 fn a_duplicate_is_noticed_and_answered() {
     let Some(rig) = Rig::whole("duplicate", Vote::None, 1) else { return };
     let [v4, _] = rig.addresses();

@@ -370,7 +370,8 @@ impl Agent {
                 self.answer_takes(|| Err(HostError::new(why.clone())));
             }
             Event::Conflict { address, mac } => {
-                warn!(ip = %address.ip, interface = name(address), %mac, "another one claims it");
+                let (ip, interface) = (address.ip, name(address));
+                warn!(interface, "{mac} claims {ip} as well: unless that is the other node, take it off there");
             }
             Event::PutBack(address) => {
                 warn!(ip = %address.ip, interface = name(address), "put back: others removed it");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ha_proto::{Epoch, Instant, Machine, NodeId, Outbox, Ticket};
 use ha_vip::{
     Address, AddressSet, ArpForm, Config, Event, Input, InterfaceId, Mac, OnRemoved, Output,
-    Sighting, arp_announcement, neighbor_advertisement,
+    Sighting, arp_announcement, arp_probe, neighbor_advertisement, neighbor_probe,
 };
 
 pub(crate) const MACS: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
@@ -126,6 +126,16 @@ pub(crate) fn remove(ticket: u64, address: Address) -> Output {
 /// All frames of one announcement.
 pub(crate) fn announce(address: Address) -> Vec<Output> {
     announce_as(address, MACS[usize::from(address.interface.0)])
+}
+
+/// The question who else has it.
+pub(crate) fn question(address: Address) -> Output {
+    let mac = MACS[usize::from(address.interface.0)];
+    let frame = match address.ip {
+        IpAddr::V4(ip) => arp_probe(ip, mac),
+        IpAddr::V6(ip) => neighbor_probe(ip, mac),
+    };
+    Output::Transmit { interface: address.interface, frame }
 }
 
 pub(crate) fn announce_as(address: Address, mac: Mac) -> Vec<Output> {
