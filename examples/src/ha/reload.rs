@@ -33,7 +33,7 @@ pub(super) fn reload(at: &At<'_>) -> Result<End, Refused> {
 }
 
 /// Waits until a daemon answers for its modules; the number of its process.
-fn await_next(at: &At<'_>, end: Instant) -> Result<Option<i32>, Refused> {
+pub(super) fn await_next(at: &At<'_>, end: Instant) -> Result<Option<i32>, Refused> {
     let status = Request::Status { module: None, watch: false };
     let up = |left| {
         let mut answers = Answers::of(at.socket, &status, Some(left))?;

@@ -8,9 +8,10 @@ use ha_core::proto::Role;
 use ha_core::verdict::span;
 
 use super::args::State;
-use super::ask::{self, Answers, strange};
+use super::ask::{self, Answers, PATIENCE, strange};
 use super::farm;
 use super::output::Output;
+use super::reload;
 use super::run::{At, End};
 use super::show;
 
@@ -178,13 +179,29 @@ pub(super) fn history(at: &At<'_>) -> Result<End, Refused> {
     Ok(End::Exit(Exit::Done))
 }
 
-/// Watches until the state is seen.
+/// Watches until the state is seen, also when the daemon goes on as another process meanwhile.
 pub(super) fn wait(at: &At<'_>, state: State) -> Result<End, Refused> {
     let patience = at.timeout.unwrap_or(WAIT);
     let end = Instant::now() + patience;
     let watch = !patience.is_zero();
+    loop {
+        if let Some(exit) = wait_on_one(at, state, watch, end)? {
+            return Ok(End::Exit(exit));
+        }
+        let ended = |_| Refused::new(Exit::Unavailable, "the daemon has ended");
+        reload::await_next(at, end.min(Instant::now() + PATIENCE)).map_err(ended)?;
+    }
+}
+
+/// As long as one daemon answers; `None` when it ended.
+fn wait_on_one(
+    at: &At<'_>,
+    state: State,
+    watch: bool,
+    end: Instant,
+) -> Result<Option<Exit>, Refused> {
     let request = Request::Status { module: at.named(), watch };
-    let mut answers = Answers::of(at.socket, &request, Some(ask::PATIENCE))?;
+    let mut answers = Answers::of(at.socket, &request, Some(PATIENCE))?;
     while let Some(answer) = answers.next()? {
         let so = match &answer {
             Reply::Status(modules) => {
@@ -207,16 +224,13 @@ pub(super) fn wait(at: &At<'_>, state: State) -> Result<End, Refused> {
             return Err(Refused::new(Exit::Usage, "which module? name one with -m"));
         };
         if so {
-            return Ok(End::Exit(Exit::Done));
+            return Ok(Some(Exit::Done));
         }
         if Instant::now() >= end {
-            return Ok(End::Exit(if watch { Exit::Running } else { Exit::No }));
+            return Ok(Some(if watch { Exit::Running } else { Exit::No }));
         }
     }
-    if watch {
-        return Err(Refused::new(Exit::Unavailable, "the daemon has ended"));
-    }
-    Ok(End::Exit(Exit::No))
+    Ok((!watch).then_some(Exit::No))
 }
 
 fn is(status: &ModuleStatus, state: State) -> Result<bool, Refused> {

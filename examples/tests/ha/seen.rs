@@ -1,8 +1,12 @@
 //! The commands that look.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::Stdio;
+use std::thread;
 
 use ha_core::control::protocol::Verb;
 use ha_core::control::{CopyStatus, DownStatus, ModuleStatus};
@@ -91,8 +95,37 @@ fn a_whole_pair_is_shown_checked_and_explained() {
     assert_eq!(at(&first.socket, &["wait", "prim"]).code, 0);
     assert_eq!(at(&first.socket, &["wait", "stop", "--timeout", "0s"]).code, 2);
     assert_eq!(at(&first.socket, &["wait", "stop", "--timeout", "300ms"]).code, 124);
+    assert_eq!(wait_across_a_reload(&first.socket), 0);
     let none = at(&first.socket, &["status", "-m", "db"]);
     assert_eq!((none.code, &*none.err), (64, "ha: no module \"db\": there are web\n"));
+}
+
+/// `ha wait prim` where the first daemon ends without a word; the next is the one at `socket`.
+fn wait_across_a_reload(socket: &Path) -> i32 {
+    let folder = tempfile::tempdir().unwrap();
+    let front = folder.path().join("front.sock");
+    let listener = UnixListener::bind(&front).unwrap();
+    let words = ["--socket", front.to_str().unwrap(), "wait", "prim"];
+    let mut child = command(&words).spawn().unwrap();
+    let mut asked = String::new();
+    BufReader::new(listener.accept().unwrap().0).read_line(&mut asked).unwrap();
+    assert!(asked.contains("status"), "{asked}");
+    // Whether somebody answers, and the question itself once more.
+    for _ in 0..2 {
+        let (client, daemon) = (listener.accept().unwrap().0, UnixStream::connect(socket).unwrap());
+        pass(client.try_clone().unwrap(), daemon.try_clone().unwrap());
+        pass(daemon, client);
+    }
+    child.wait().unwrap().code().unwrap()
+}
+
+/// Passes on what is said, to its end.
+fn pass(mut from: UnixStream, mut to: UnixStream) {
+    thread::spawn(move || {
+        // Who listened may have gone.
+        let _ = io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Both);
+    });
 }
 
 #[test]

@@ -371,7 +371,10 @@ impl Agent {
             }
             Event::Conflict { address, mac } => {
                 let (ip, interface) = (address.ip, name(address));
-                warn!(interface, "{mac} claims {ip} as well: unless that is the other node, take it off there");
+                warn!(
+                    interface,
+                    "{mac} claims {ip} as well: unless that is the other node, take it off there"
+                );
             }
             Event::PutBack(address) => {
                 warn!(ip = %address.ip, interface = name(address), "put back: others removed it");
