@@ -155,7 +155,9 @@ impl Batch {
         self.changes |= !elements.is_empty();
         for some in elements.chunks(ELEMENTS_MAX) {
             let (mut body, mut all) = (self.names(name), Vec::new());
-            some.iter().for_each(|element| element.write(&mut all));
+            for element in some {
+                element.write(&mut all);
+            }
             attribute(&mut body, 3 | NESTED, &all);
             self.add(kind, flags, &body);
         }
