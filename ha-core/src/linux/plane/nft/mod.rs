@@ -354,6 +354,7 @@ mod tests {
         assert!(host.inside(|| nft.install(&filter(&[2, 3]))).unwrap().is_err());
         look();
         assert_eq!(held(&nft), buckets(&[1, 2]));
+        look();
         lock(&nft.state).writer.wire.deaf = 1;
         assert!(nft.lease(later()).is_err());
         let leased = |nft: &Nft| {
