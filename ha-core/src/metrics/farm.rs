@@ -39,7 +39,7 @@ pub struct FarmSample {
 pub struct Packets {
     /// Of all services: `pass`, `neighbour`, `accept`, `forward`, and `drop_` with each reason.
     pub verdicts: Vec<(String, u64)>,
-    /// Of each service, by the owner of the packet's bucket.
+    /// Of each service, by the owner of the packet's bucket; empty where the filter does not tell.
     pub owners: Vec<BTreeMap<NodeId, u64>>,
 }
 
@@ -132,6 +132,10 @@ fn packets(sample: &FarmSample, page: &mut String) {
     let mut family = Family::new(page, "ha_farm_packets_total", Counter, help);
     for (verdict, count) in &packets.verdicts {
         family.line(&[module, ("verdict", verdict)], *count);
+    }
+    if packets.owners.iter().all(BTreeMap::is_empty) {
+        // A name without a number would look like a measurement.
+        return;
     }
     let help = "Packets of a service that were seen here, by the owner of their bucket.";
     let mut family = Family::new(page, "ha_farm_owner_packets_total", Counter, help);

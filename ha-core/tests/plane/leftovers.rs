@@ -141,27 +141,35 @@ fn a_member_whose_own_address_is_not_this_machines_serves_nothing() {
 #[test]
 fn a_firewall_that_is_loaded_anew_does_not_silence_a_member() {
     let Some(mut stage) = Stage::new("flush_ruleset") else { return };
-    let module = format!("leftovers-{}", process::id());
-    let interface = stage.server.interface(&stage.bridge);
-    let settings = nft::Settings { module, interfaces: vec![interface.clone()] };
-    let plane = stage.server.inside(|| Nft::open(settings)).unwrap().unwrap();
-    let local = SocketAddr::new(stage.server.v4(&stage.bridge).into(), 7_004);
-    let mut setup = stage.setup(stage.vip, local, Some(Front { interface }));
-    let policy = Policy { hash: JHASH, ..setup.config.policy().clone() };
-    let identity = *setup.config.identity();
-    let timing = Timing { lease: Duration::from_millis(176), ..Timing::default() };
-    setup.config = Config::new(identity, timing, policy).unwrap();
-    let running = stage.server.inside(|| start(farm::Setup { plane: Box::new(plane), ..setup }));
-    let running = running.unwrap().unwrap();
+    let running = stage.member_of_nft(7_004, Isolated::All);
     assert!(within(Duration::from_secs(10), || stage.is_served()), "it serves alone");
-    let mut flush = stage.server.command("nft");
-    assert!(flush.args(["flush", "ruleset"]).status().unwrap().success());
+    stage.nft("flush ruleset");
     let again = within(Duration::from_secs(6), || stage.is_served());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let why = runtime.block_on(running.handle().view()).unwrap().why;
     drop(running);
     stage.lab.take();
     assert!(again || why.is_some(), "its kernel takes nothing any more, and it says that it does");
+}
+
+/// No lease is written that would find it: its kernel would answer all, as long as it stands by.
+#[test]
+fn a_member_that_stands_by_does_not_answer_once_its_rules_are_flushed() {
+    let Some(mut stage) = Stage::new("flush_standing_by") else { return };
+    let running = stage.member_of_nft(7_006, Isolated::Nothing);
+    let rules = || {
+        let listed = stage.server.command("nft").args(["list", "ruleset"]).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap()
+    };
+    assert!(within(Duration::from_secs(10), || rules().contains("vips_")));
+    assert!(!stage.is_served(), "it takes nothing");
+    stage.nft("flush ruleset");
+    let filters = within(Duration::from_secs(6), || rules().contains("vips_"));
+    let served = stage.is_served();
+    drop(running);
+    stage.lab.take();
+    assert!(!served, "its kernel answers for all");
+    assert!(filters, "its rules are back");
 }
 
 struct Stage {
@@ -207,6 +215,27 @@ impl Stage {
     fn settings(&self, name: &str) -> Settings {
         let module = self.modules.iter().find(|module| module.ends_with(name)).unwrap();
         Settings::new(module.clone(), vec![self.server.interface(&self.bridge)])
+    }
+
+    /// One that filters by nftables, and hears nobody.
+    fn member_of_nft(&self, port: u16, isolated: Isolated) -> farm::Running {
+        let module = format!("leftovers-{}-{port}", process::id());
+        let interface = self.server.interface(&self.bridge);
+        let settings = nft::Settings { module, interfaces: vec![interface.clone()] };
+        let plane = self.server.inside(|| Nft::open(settings)).unwrap().unwrap();
+        let local = SocketAddr::new(self.server.v4(&self.bridge).into(), port);
+        let mut setup = self.setup(self.vip, local, Some(Front { interface }));
+        let policy = Policy { hash: JHASH, isolated, ..setup.config.policy().clone() };
+        let identity = *setup.config.identity();
+        let timing = Timing { lease: Duration::from_millis(176), ..Timing::default() };
+        setup.config = Config::new(identity, timing, policy).unwrap();
+        let setup = farm::Setup { plane: Box::new(plane), ..setup };
+        self.server.inside(|| start(setup)).unwrap().unwrap()
+    }
+
+    fn nft(&self, order: &str) {
+        let mut nft = self.server.command("nft");
+        assert!(nft.args(order.split(' ')).status().unwrap().success());
     }
 
     fn is_served(&self) -> bool {

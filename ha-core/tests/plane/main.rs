@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "tests of a real kernel live in real time")]
 
+mod changed;
 mod differential;
 mod farm;
 mod frames;

@@ -38,19 +38,8 @@ fn nftables_decides_as_rust_does() {
         rig.plane.lease(if open { now + Duration::from_mins(9) } else { now }).unwrap();
         let frames = frames(&mut prng, &filter, FRAMES);
         let frames: Vec<_> = frames.into_iter().filter(|it| is_plain(it, &filter, open)).collect();
-        let before = rig.counters();
-        let mut expected = before.clone();
-        expected.services.resize(filter.setup().rules.len(), Service::default());
-        for frame in &frames {
-            count(&mut expected, &filter, frame, open);
-        }
-        for frame in &frames {
-            rig.send(frame);
-        }
-        let settled =
-            within(Duration::from_secs(10), || total(&rig.counters()) >= total(&expected));
-        let counted = rig.counters();
-        if !settled || !same(&counted, &expected) {
+        let (counted, expected) = rig.compare(&filter, &frames, open);
+        if !same(&counted, &expected) {
             rig.blame(&filter, &frames, open);
             panic!("seed {seed}, round {round}: {}\n{}", show(&counted), show(&expected));
         }
@@ -126,9 +115,20 @@ fn what_changes_and_counters_of_the_largest_farm_cost() {
     host.inside(|| plane.remove()).unwrap().unwrap();
 }
 
+/// Two services of which one of two nodes takes those of its buckets that are below a number.
+pub(crate) fn small(mode: Mode, below: usize) -> Filter {
+    let largest = largest(mode, below);
+    let mut setup = largest.setup().clone();
+    setup.rules.truncate(2);
+    let weights = (0..2).map(|id| (node(id), 1)).collect();
+    let plan = Plan { counter: 1, weights, settled: 1, taken: None };
+    let table = Table::new(Buckets::Few).next(&plan);
+    Filter::new(setup, &vec![table; 2], |_, bucket| bucket < below).unwrap()
+}
+
 /// Sixteen services of 4,096 buckets, of which one of two nodes takes those that are its own below a
 /// number.
-fn largest(mode: Mode, below: usize) -> Filter {
+pub(crate) fn largest(mode: Mode, below: usize) -> Filter {
     let rule = |port| Rule {
         vip: "198.18.0.1".parse().unwrap(),
         ports: port..=port,
@@ -149,15 +149,15 @@ fn largest(mode: Mode, below: usize) -> Filter {
     Filter::new(setup, &vec![table; 16], |_, bucket| bucket < below).unwrap()
 }
 
-struct Rig {
-    plane: Box<dyn Plane + Send>,
+pub(crate) struct Rig {
+    pub(crate) plane: Box<dyn Plane + Send>,
     socket: Socket,
-    host: Host,
+    pub(crate) host: Host,
     _lab: Lab,
 }
 
 impl Rig {
-    fn start(test: &str) -> Option<Self> {
+    pub(crate) fn start(test: &str) -> Option<Self> {
         let mut lab = Lab::root_or_skip(test)?;
         let host = lab.host("server", &[]).unwrap();
         let ip = |arguments: &str| {
@@ -172,7 +172,7 @@ impl Rig {
     }
 
     /// In the host's network: `nft` is run there.
-    fn install(&mut self, filter: &Filter) {
+    pub(crate) fn install(&mut self, filter: &Filter) {
         let plane = &mut self.plane;
         self.host.inside(|| plane.install(filter)).unwrap().unwrap();
     }
@@ -180,6 +180,32 @@ impl Rig {
     fn counters(&mut self) -> Counters {
         let plane = &mut self.plane;
         self.host.inside(|| plane.counters()).unwrap().unwrap()
+    }
+
+    /// Sends these, and gives what is counted then and what Rust would count.
+    fn compare(&mut self, filter: &Filter, frames: &[Vec<u8>], open: bool) -> (Counters, Counters) {
+        let mut expected = self.counters();
+        expected.services.resize(filter.setup().rules.len(), Service::default());
+        for frame in frames {
+            count(&mut expected, filter, frame, open);
+        }
+        for frame in frames {
+            self.send(frame);
+        }
+        within(Duration::from_secs(10), || total(&self.counters()) >= total(&expected));
+        (self.counters(), expected)
+    }
+
+    /// Whether the kernel decides by this filter.
+    pub(crate) fn decides_by(&mut self, filter: &Filter, open: bool) -> bool {
+        let frames = frames(&mut Prng::new(4), filter, 300);
+        let frames: Vec<_> = frames.into_iter().filter(|it| is_plain(it, filter, open)).collect();
+        let (counted, expected) = self.compare(filter, &frames, open);
+        let same = same(&counted, &expected);
+        if !same {
+            println!("{}\n{}", show(&counted), show(&expected));
+        }
+        same
     }
 
     fn send(&self, frame: &[u8]) {

@@ -25,6 +25,7 @@ pub struct Service {
     /// Handed on to another node (mode directed); a copy to each of two counts twice.
     pub forwarded: u64,
     /// All of the rule's packets that reached a bucket, by the bucket's owner: `owners[id]`, ids
-    /// 0 to 127; those of a bucket without an owner are in none.
+    /// 0 to 127; those of a bucket without an owner are in none. Empty where the plane does not
+    /// count them: `nft` would have to look each packet up once more, also those that it drops.
     pub owners: Vec<u64>,
 }

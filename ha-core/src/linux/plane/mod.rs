@@ -43,13 +43,13 @@ pub trait Plane {
     fn adopted(&self) -> bool;
 
     /// What looks after the filter from now on, should others take it away: for a thread of its own,
-    /// since the kernel may let a look wait. `None` where the plane sees to that when it writes.
+    /// since a look may take long. `None` where nobody can take it away.
     fn guard(&mut self) -> Option<Box<dyn Guard + Send>> {
         None
     }
 
-    /// An interface was made anew under its name: the filter is to be there. A plane that has a
-    /// [`Guard`] has done so already.
+    /// An interface was made anew under its name: the filter is to be there. A plane whose [`Guard`]
+    /// sees that has done so already.
     ///
     /// # Errors
     /// [`PlaneError`]; nothing filters there then.
@@ -73,8 +73,8 @@ pub trait Plane {
 
 /// Looks after a filter that is in force. It ends before the filter is removed.
 pub trait Guard {
-    /// Looks whether the filter is at each of its interfaces, and puts it back where it is not,
-    /// which is told in the log. It decides as before then.
+    /// Looks whether the filter is as it was written, and puts back what is not, which is told in
+    /// the log. It decides as before then.
     ///
     /// # Errors
     /// [`PlaneError`]: it is not there, and cannot be; this kernel has nothing before it that says

@@ -2,34 +2,43 @@
 //!
 //! Rules at the ingress of each interface find a packet's bucket by `jhash` and look it up in sets.
 //! A view changes what is other in the sets alone, in one transaction of netlink and without a
-//! process; so are counters read. `nft` (from 1.0.6) is run when rules or modes change. Unlike `bpf`, it looks up no sockets: nothing drains,
-//! the owner takes all of a bucket at once, and connections of moved buckets break (FG4). The lease
-//! is a span of the time of day, which the kernel looks at for each packet; it also ends by a
-//! timeout, lest a clock that is set back prolongs it. Frames with two VLAN tags are left alone.
-//! Behind an authentication header, and of an ICMP error about a packet with options, it reads no
-//! ports: the first is uncovered, the second dropped.
+//! process; so are counters read. `nft` (from 1.0.6) is run when rules or modes change. What anybody
+//! else changes of it a [`Guard`] finds, and puts back.
+//!
+//! Unlike `bpf`, it looks up no sockets: nothing drains, the owner takes all of a bucket at once, and
+//! connections of moved buckets break (FG4). The lease is a span of the time of day, which the kernel
+//! looks at for each packet; it also ends by a timeout, lest a clock that is set back prolongs it.
+//! Frames with two VLAN tags are left alone. Behind an authentication header, and of an ICMP error
+//! about a packet with options, it reads no ports: the first is uncovered, the second dropped.
+//! Packets are counted by rule, and not by owner.
 
 mod batch;
 mod rules;
 mod sets;
+mod sight;
+mod state;
+mod wire;
+mod words;
+mod writer;
 
 use std::boxed::Box;
+use std::format;
 use std::io::{self, Write};
 use std::prelude::rust_2024::*;
 use std::process::{Command, Stdio};
 use std::string::String;
-use std::{format, vec};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ha_farm::{Filter, Hash, Mode, Reason, Rule};
+use ha_farm::{Filter, Reason, Rule};
 use ha_proto::Instant;
-use rustix::time::{ClockId, clock_gettime};
-use tracing::warn;
+use tracing::{debug, warn};
 
-use self::batch::{Batch, Element, Shape, Wire};
-use self::rules::Plan;
-use self::sets::Before;
-use super::{Counters, Plane, PlaneError, Service, bpf};
-use crate::driver::{Clock, random};
+use self::batch::Batch;
+use self::state::{Found, Made, State, make};
+use self::wire::Wire;
+use self::words::ANY;
+use self::writer::Writer;
+use super::{Counters, Guard, Plane, PlaneError, Service};
 use crate::linux::link::Link;
 use crate::linux::netlink::Netlink;
 
@@ -46,19 +55,8 @@ pub struct Settings {
 /// end of its lease on; [`Plane::remove`] takes it away.
 #[derive(Debug)]
 pub struct Nft {
-    settings: Settings,
-    wire: Wire,
-    table: String,
-    /// Tables of earlier processes: shut, and removed once this one filters.
-    old: Vec<String>,
-    /// What is in force, and of which generation its sets are.
-    plan: Option<(Plan, u32)>,
-    /// The generation that an earlier process left in force, and what tells its rules.
-    adopted: Option<(u32, String)>,
-    /// The next generation.
-    next: u32,
-    /// What was installed last, should somebody else delete the table.
-    last: Option<Filter>,
+    /// The node's thread and the guard's, of which one waits for the other.
+    state: Arc<Mutex<State>>,
 }
 
 impl Nft {
@@ -67,12 +65,14 @@ impl Nft {
     /// # Errors
     /// [`PlaneError`]; what was left is shut even then, if it could be reached.
     pub fn open(settings: Settings) -> Result<Self, PlaneError> {
-        let mut wire = done("open netlink", Wire::open())?;
-        let old = tables(&settings.module)?;
+        // Whether the program is there, and may be used: what it is for must not fail first.
+        Self::probe()?;
+        let mut writer = Writer::new(done("open netlink", Wire::open())?);
+        let old = done("list what was left", tables(&mut writer.wire, &settings.module))?;
         for table in &old {
             let mut batch = Batch::new(table);
             batch.flush(rules::LEASE);
-            done("shut what was left", wire.commit(batch))?;
+            done("shut what was left", writer.commit(&batch))?;
         }
         let mut netlink = done("open netlink", Netlink::open(None))?;
         for interface in &settings.interfaces {
@@ -80,8 +80,8 @@ impl Nft {
                 return Err(PlaneError::NoInterface(interface.clone()));
             }
         }
-        let table = make(&mut wire, &settings.module)?;
-        Ok(Self { settings, wire, table, old, plan: None, adopted: None, next: 0, last: None })
+        let made = Made::new(make(&mut writer, &settings.module)?);
+        Ok(Self::of(State::new(settings, writer, made, old)))
     }
 
     /// Whether `nft` is there, and this process may use it. Nothing is changed.
@@ -92,35 +92,6 @@ impl Nft {
         nft(&["list", "tables", "netdev"], "").map(drop)
     }
 
-    /// Somebody flushed all rules, as a firewall that is loaded anew does: makes the table again,
-    /// and what filtered last, shut. `false` where that is not so, or cannot be.
-    fn recover(&mut self) -> Result<bool, PlaneError> {
-        if tables(&self.settings.module)?.contains(&self.table) {
-            return Ok(false);
-        }
-        warn!(table = self.table, "somebody deleted the filter: it is made again");
-        self.table = make(&mut self.wire, &self.settings.module)?;
-        (self.plan, self.adopted, self.next) = (None, None, 0);
-        self.put_last()
-    }
-
-    /// What filtered last, by the table that is there now. `false` just after an adoption: it is
-    /// not known then, and whoever writes is to hear that.
-    fn put_last(&mut self) -> Result<bool, PlaneError> {
-        let Some(filter) = self.last.take() else { return Ok(false) };
-        let put = self.put(&filter);
-        self.last = Some(filter);
-        put.map(|()| true)
-    }
-
-    /// What could not be written is written once more where that was the reason.
-    fn again(
-        &mut self,
-        mut write: impl FnMut(&mut Self) -> Result<(), PlaneError>,
-    ) -> Result<(), PlaneError> {
-        write(self).or_else(|error| if self.recover()? { write(self) } else { Err(error) })
-    }
-
     /// Takes over the filter that another process left, with what it decides by and its lease
     /// (F6): no packet is lost. Where nothing was left that filters, the filter takes nothing, as
     /// after [`Nft::open`].
@@ -128,148 +99,56 @@ impl Nft {
     /// # Errors
     /// As [`Nft::open`].
     pub fn adopt(settings: Settings) -> Result<Self, PlaneError> {
-        let mut found = tables(&settings.module)?;
+        let mut writer = Writer::new(done("open netlink", Wire::open())?);
+        let mut found = done("list what was left", tables(&mut writer.wire, &settings.module))?;
         let listed = nft(&["list", "chains", "netdev"], "")?;
         match (found.pop(), found.is_empty()) {
             (Some(table), true) if let Some(adopted) = rules::marked(&listed, &table) => {
-                let wire = done("open netlink", Wire::open())?;
-                let next = adopted.0 + 1;
-                let (old, plan, adopted) = (Vec::new(), None, Some(adopted));
-                Ok(Self { settings, wire, table, old, plan, adopted, next, last: None })
+                let mut made = Made::new(table);
+                (made.next, made.adopted) = (adopted.0 + 1, Some(adopted));
+                Ok(Self::of(State::new(settings, writer, made, Vec::new())))
             }
             (Some(_) | None, _) => Self::open(settings),
         }
     }
 
-    /// Rules that are not in force yet, with sets of their own, put in force at once.
-    fn replace(&mut self, filter: &Filter, plan: Plan) -> Result<(), PlaneError> {
-        let generation = self.next;
-        self.next += 1;
-        let mut batch = Batch::new(&self.table);
-        sets::write(&mut batch, generation, Before::None, filter);
-        done("make the sets", self.wire.commit(batch))?;
-        let text = plan.text(&self.table, generation);
-        if let Err(error) = nft(&["-f", "-"], &text) {
-            self.discard(&plan, generation, false);
-            return Err(error);
-        }
-        if let Some((old, _)) = self.adopted.take() {
-            // What its rules were is not known; most of them were as these.
-            self.discard(&plan, old, true);
-        }
-        if let Some((before, old)) = self.plan.replace((plan, generation)) {
-            self.discard(&before, old, true);
-        }
-        for table in core::mem::take(&mut self.old) {
-            let mut batch = Batch::new(&table);
-            batch.delete_table();
-            // One that stays is shut.
-            let _ = self.wire.commit(batch);
-        }
-        // Of a daemon that was killed: its programs would drop what these rules take.
-        let Settings { module, interfaces } = &self.settings;
-        if let Err(error) = bpf::sweep(module, interfaces) {
-            warn!(%error, "a filter in BPF may be left");
-        }
-        Ok(())
-    }
-
-    /// Removes what a generation had. What stays is never reached.
-    fn discard(&mut self, plan: &Plan, generation: u32, chains: bool) {
-        if chains {
-            let _ = nft(&["-f", "-"], &plan.removal(&self.table, generation));
-        }
-        let mut batch = Batch::new(&self.table);
-        for service in 0..plan.rules.len() {
-            batch.delete_set(&rules::mine(generation, service));
-            if plan.mode == Mode::Directed {
-                batch.delete_set(&rules::owners(generation, service));
-            }
-        }
-        if plan.mode == Mode::Directed {
-            batch.delete_set(&rules::members(generation));
-        }
-        let _ = self.wire.commit(batch);
+    fn of(state: State) -> Self {
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 }
 
-impl Nft {
-    fn put(&mut self, filter: &Filter) -> Result<(), PlaneError> {
-        let setup = filter.setup();
-        let Hash::Jhash { seed } = setup.hash else {
-            return Err(PlaneError::Unable { plane: NAME, what: "SipHash: only jhash" });
-        };
-        let buckets = (0..setup.rules.len()).map(|service| filter.words(service).len()).collect();
-        let plan = Plan::new(setup, seed, buckets, &self.settings.interfaces);
-        // Without `nft`, which takes longer than the node may be late.
-        if let Some((generation, _)) =
-            self.adopted.take_if(|(generation, mark)| *mark == plan.mark(*generation))
-        {
-            self.plan = Some((plan.clone(), generation));
-        }
-        match &self.plan {
-            Some((present, generation)) if *present == plan => {
-                let known = self.last.as_ref().map(Before::Filter);
-                // Whole, where somebody else had a hand in what is known of them.
-                let mut written = Ok(());
-                for before in known.into_iter().chain([Before::Unknown]) {
-                    let mut batch = Batch::new(&self.table);
-                    sets::write(&mut batch, *generation, before, filter);
-                    written = self.wire.commit(batch);
-                    if written.is_ok() {
-                        break;
-                    }
-                }
-                done("change the sets", written)
-            }
-            Some(_) | None => self.replace(filter, plan),
-        }
-    }
-
-    fn open_until(&mut self, until: Instant) -> Result<(), PlaneError> {
-        let mut batch = Batch::new(&self.table);
-        batch.flush(rules::LEASE);
-        // First: a process that is stopped in between makes it end earlier, not later (F5).
-        let now = time_of_day();
-        let left = until.saturating_since(Clock::of_the_machine().now());
-        if !left.is_zero() {
-            let left_nanos =
-                u64::try_from(left.as_nanos()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4);
-            let end = now.saturating_add(left_nanos);
-            // Rounded up: the span itself ends in time.
-            let millis = left_nanos.div_ceil(1_000_000);
-            batch.elements(
-                rules::LEASE,
-                &[Element::begin(&[0; 8], millis), Element::end(&end.to_be_bytes())],
-            );
-        }
-        done("write the lease", self.wire.commit(batch))
-    }
+/// The state, whatever became of who had it before.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Plane for Nft {
     fn adopted(&self) -> bool {
-        self.adopted.is_some()
+        lock(&self.state).made.adopted.is_some()
     }
 
     fn install(&mut self, filter: &Filter) -> Result<(), PlaneError> {
-        self.again(|nft| nft.put(filter))?;
-        self.last = Some(filter.clone());
-        Ok(())
+        lock(&self.state).install(filter)
     }
 
     fn lease(&mut self, until: Instant) -> Result<(), PlaneError> {
-        self.again(|nft| nft.open_until(until))
+        lock(&self.state).lease(until)
+    }
+
+    fn guard(&mut self) -> Option<Box<dyn Guard + Send>> {
+        Some(Box::new(Watch { state: Arc::clone(&self.state), wire: None }))
     }
 
     fn counters(&mut self) -> Result<Counters, PlaneError> {
-        let counted = done("read the counters", self.wire.counters(&self.table))?;
+        let mut state = lock(&self.state);
+        let State { writer, made, .. } = &mut *state;
+        let counted = done("read the counters", writer.wire.counters(&made.table))?;
         let count = |name: &str| counted.get(name).copied().unwrap_or(0);
-        let services = self.plan.as_ref().map_or(0, |(plan, _)| plan.rules.len());
+        let services = made.plan.as_ref().map_or(0, |(plan, _)| plan.rules.len());
         let service = |service| Service {
             accepted: count(&rules::accepted(service)),
             forwarded: count(&rules::handed(service)),
-            owners: vec![0; OWNERS],
+            owners: Vec::new(),
         };
         Ok(Counters {
             passed: count(rules::PASSED),
@@ -281,55 +160,67 @@ impl Plane for Nft {
 
     /// The rules' hook is gone with the interface: a table that knows the new one.
     fn moved(&mut self) -> Result<(), PlaneError> {
-        if self.plan.take().is_some() {
-            let table = make(&mut self.wire, &self.settings.module)?;
-            self.old.push(core::mem::replace(&mut self.table, table));
-            self.next = 0;
-        }
-        if self.put_last()? {
-            return Ok(());
-        }
-        let what = "filter an interface that was made anew".into();
-        let why = "this process does not know its rules yet: restart the daemon".into();
-        Err(PlaneError::System { what, why })
+        lock(&self.state).moved()
     }
 
-    fn remove(mut self: Box<Self>) -> Result<(), PlaneError> {
+    fn remove(self: Box<Self>) -> Result<(), PlaneError> {
+        let mut state = lock(&self.state);
+        let State { writer, made, old, .. } = &mut *state;
         let mut first = Ok(());
-        for table in self.old.iter().chain([&self.table]) {
+        for table in old.iter().chain([&made.table]) {
             let mut batch = Batch::new(table);
             batch.delete_table();
-            let deleted = done("delete the table", self.wire.commit(batch));
+            let deleted = done("delete the table", writer.commit(&batch));
             first = first.and(deleted);
         }
         first
     }
 }
 
-/// Takes away what a module's rules left, whatever process made them.
-pub(super) fn sweep(module: &str) {
-    // Where there is no `nft` there are no rules of it.
-    let Ok(left) = tables(module) else { return };
-    let Ok(mut wire) = Wire::open() else { return };
-    for table in left {
-        let mut batch = Batch::new(&table);
-        batch.delete_table();
-        if let Err(error) = wire.commit(batch) {
-            warn!(table, %error, "a filter of nftables may be left");
+/// Looks after the rules and what they decide by: anybody with the rights can change them.
+#[derive(Debug)]
+struct Watch {
+    state: Arc<Mutex<State>>,
+    /// For what is looked at while the node goes on.
+    wire: Option<Wire>,
+}
+
+impl Watch {
+    fn find(&mut self) -> io::Result<Option<Found>> {
+        let Some(belief) = lock(&self.state).begin_look()? else { return Ok(None) };
+        let wire = match &mut self.wire {
+            Some(wire) => wire,
+            none => none.insert(Wire::open()?),
+        };
+        belief.compare(wire).map(Some)
+    }
+}
+
+impl Guard for Watch {
+    fn look(&mut self) -> Result<(), PlaneError> {
+        match self.find() {
+            Ok(Some(found)) => lock(&self.state).end_look(found),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                debug!(%error, "a look that fails tells nothing");
+                Ok(())
+            }
         }
     }
 }
 
-/// Makes a table that takes nothing yet; its name.
-fn make(wire: &mut Wire, module: &str) -> Result<String, PlaneError> {
-    let number = done("get a random number", random())? as u32;
-    let table = format!("{}{number:08x}", prefix(module));
-    let mut batch = Batch::new(&table);
-    batch.table();
-    batch.set(rules::LEASE, Shape::SPANS);
-    done("make the table", wire.commit(batch))?;
-    nft(&["-f", "-"], &rules::counters(&table))?;
-    Ok(table)
+/// Takes away what a module's rules left, whatever process made them.
+pub(super) fn sweep(module: &str) {
+    // Where there is no netlink of it there are no rules of it.
+    let Ok(mut wire) = Wire::open() else { return };
+    let Ok(left) = tables(&mut wire, module) else { return };
+    for table in left {
+        let mut batch = Batch::new(&table);
+        batch.delete_table();
+        if let Err(error) = wire.commit(&batch, ANY) {
+            warn!(table, %error, "a filter of nftables may be left");
+        }
+    }
 }
 
 /// What the names of a module's tables begin with.
@@ -338,10 +229,9 @@ fn prefix(module: &str) -> String {
 }
 
 /// The tables of a module, whatever process made them.
-fn tables(module: &str) -> Result<Vec<String>, PlaneError> {
-    let listed = nft(&["list", "tables", "netdev"], "")?;
-    let names = listed.lines().filter_map(|line| line.strip_prefix("table netdev "));
-    Ok(names.filter(|name| name.starts_with(&prefix(module))).map(String::from).collect())
+fn tables(wire: &mut Wire, module: &str) -> io::Result<Vec<String>> {
+    let all = wire.tables()?.into_iter();
+    Ok(all.filter(|name| name.starts_with(&prefix(module))).collect())
 }
 
 /// Runs `nft`, and gives what it says.
@@ -365,13 +255,6 @@ fn nft(arguments: &[&str], input: &str) -> Result<String, PlaneError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// In nanoseconds, as the kernel's rules read it.
-fn time_of_day() -> u64 {
-    let time = clock_gettime(ClockId::Realtime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
-}
-
 fn done<T>(what: &'static str, result: io::Result<T>) -> Result<T, PlaneError> {
     result.map_err(|error| system(what, &error))
 }
@@ -384,6 +267,142 @@ fn system(what: &str, error: &io::Error) -> PlaneError {
 }
 
 const NAME: &str = "nft";
-/// Ids of nodes.
-const OWNERS: usize = 128;
 const _: () = assert!(Rule::MAX == 16, "the counters are for so many services");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+    use std::vec;
+
+    use ha_farm::{Buckets, Hash, HashOn, Mode, Plan, Protocol, Setup, Table, Uncovered};
+    use ha_lab::{Host, Lab};
+    use ha_proto::NodeId;
+
+    use super::batch::Element;
+    use crate::driver::Clock;
+
+    /// Of one node, which takes these buckets.
+    fn filter(takes: &[usize]) -> Filter {
+        let me = NodeId::new(0).unwrap();
+        let setup = Setup {
+            me,
+            mode: Mode::Invisible,
+            uncovered: Uncovered::Deny,
+            hash: Hash::Jhash { seed: 7 },
+            rules: vec![Rule {
+                vip: [198, 18, 0, 1].into(),
+                ports: 80..=80,
+                protocol: Protocol::Tcp,
+                on: HashOn::Addr,
+            }],
+            macs: [].into(),
+        };
+        let plan = Plan { counter: 1, weights: [(me, 1)].into(), settled: 0, taken: None };
+        let table = Table::new(Buckets::Few).next(&plan);
+        Filter::new(setup, &[table], |_, bucket| takes.contains(&bucket)).unwrap()
+    }
+
+    fn started(test: &str) -> Option<(Lab, Host, Nft)> {
+        let mut lab = Lab::root_or_skip(test)?;
+        let bridge = lab.bridge().unwrap();
+        let host = lab.host("a", &[&bridge]).unwrap();
+        let settings = Settings { module: "unit".into(), interfaces: vec!["eth0".into()] };
+        let mut nft = host.inside(|| Nft::open(settings)).unwrap().unwrap();
+        host.inside(|| nft.install(&filter(&[1, 2]))).unwrap().unwrap();
+        Some((lab, host, nft))
+    }
+
+    fn later() -> Instant {
+        Clock::of_the_machine().now() + Duration::from_mins(9)
+    }
+
+    fn held(nft: &Nft) -> Vec<Element> {
+        let mut state = lock(&nft.state);
+        let table = state.made.table.clone();
+        state.writer.wire.elements(&table, &rules::mine(0, 0)).unwrap()
+    }
+
+    fn buckets(all: &[u32]) -> Vec<Element> {
+        all.iter().map(|bucket| Element::key(&bucket.to_ne_bytes())).collect()
+    }
+
+    /// The kernel did what it was told, and nobody heard so.
+    #[test]
+    fn after_an_answer_that_is_lost_the_sets_are_written_as_a_whole() {
+        let Some((_lab, host, mut nft)) = started("answer_lost") else { return };
+        let mut guard = nft.guard().unwrap();
+        host.inside(|| guard.look()).unwrap().unwrap();
+        assert_eq!(held(&nft), buckets(&[1, 2]));
+        // The difference, and the whole that is tried then.
+        lock(&nft.state).writer.wire.deaf = 2;
+        assert!(host.inside(|| nft.install(&filter(&[2, 3]))).unwrap().is_err());
+        assert_eq!(held(&nft), buckets(&[2, 3]));
+        // By what was told of it, 1 is held already.
+        host.inside(|| nft.install(&filter(&[1, 2, 3]))).unwrap().unwrap();
+        assert_eq!(held(&nft), buckets(&[1, 2, 3]));
+    }
+
+    /// "The old filter is in force then."
+    #[test]
+    fn after_an_answer_that_is_lost_a_look_brings_back_what_is_believed() {
+        let Some((_lab, host, mut nft)) = started("answer_lost_look") else { return };
+        let mut guard = nft.guard().unwrap();
+        let mut look = || host.inside(|| guard.look()).unwrap().unwrap();
+        look();
+        lock(&nft.state).writer.wire.deaf = 2;
+        assert!(host.inside(|| nft.install(&filter(&[2, 3]))).unwrap().is_err());
+        look();
+        assert_eq!(held(&nft), buckets(&[1, 2]));
+        look();
+        lock(&nft.state).writer.wire.deaf = 1;
+        assert!(nft.lease(later()).is_err());
+        let leased = |nft: &Nft| {
+            let mut state = lock(&nft.state);
+            let table = state.made.table.clone();
+            !state.writer.wire.elements(&table, rules::LEASE).unwrap().is_empty()
+        };
+        assert!(leased(&nft));
+        look();
+        assert!(!leased(&nft), "whoever asked for it heard that it is not written (F5)");
+    }
+
+    #[test]
+    fn what_cannot_be_made_again_is_told_and_leaves_nothing_behind() {
+        let Some((_lab, host, mut plane)) = started("cannot_be_made") else { return };
+        let mut guard = plane.guard().unwrap();
+        let mut look = || host.inside(|| guard.look()).unwrap();
+        look().unwrap();
+        host.inside(|| nft(&["flush", "ruleset"], "")).unwrap().unwrap();
+        lock(&plane.state).settings.interfaces = vec!["no name of \" an interface".into()];
+        for _ in 0..3 {
+            assert!(look().is_err(), "its kernel answers all");
+        }
+        let left = tables(&mut lock(&plane.state).writer.wire, "unit").unwrap();
+        assert_eq!(left, [] as [&str; 0], "they pile up");
+        // As the node does then: what is not there takes nothing.
+        host.inside(|| plane.lease(Instant::ZERO)).unwrap().unwrap();
+        assert!(host.inside(|| plane.lease(later())).unwrap().is_err());
+        lock(&plane.state).settings.interfaces = vec!["eth0".into()];
+        look().unwrap();
+        assert_eq!(held(&plane), buckets(&[1, 2]));
+    }
+
+    #[test]
+    fn a_difference_is_written_where_nobody_else_wrote() {
+        let Some((_lab, host, mut nft)) = started("difference") else { return };
+        let mut guard = nft.guard().unwrap();
+        host.inside(|| guard.look()).unwrap().unwrap();
+        let mut state = lock(&nft.state);
+        let batch = Batch::new(&state.made.table);
+        assert!(state.writer.commit_difference(&batch).unwrap());
+        drop(state);
+        nft.lease(Instant::ZERO).unwrap();
+        nft.install(&filter(&[4])).unwrap();
+        assert!(lock(&nft.state).writer.begin_look().unwrap(), "all of it was ours");
+        host.inside(|| super::nft(&["add", "table", "inet", "others"], "")).unwrap().unwrap();
+        assert!(!lock(&nft.state).writer.begin_look().unwrap());
+        let mut state = lock(&nft.state);
+        assert!(!state.writer.commit_difference(&batch).unwrap(), "somebody wrote");
+    }
+}

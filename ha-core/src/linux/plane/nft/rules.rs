@@ -98,11 +98,8 @@ impl Plan {
     /// What takes the chains of a generation away, once none of them is in force.
     pub(super) fn removal(&self, table: &str, generation: u32) -> String {
         let text = self.text(table, generation);
-        let names = text.lines().filter_map(|line| {
-            let name = line.strip_prefix("add chain netdev ")?.split(' ').nth(1)?;
-            (name != ENTRY).then_some(name)
-        });
-        let names: Vec<&str> = names.collect();
+        let chains = lines(&text).filter(|(word, name)| *word == "chain" && *name != ENTRY);
+        let names: Vec<&str> = chains.map(|(_, name)| name).collect();
         let mut out = String::new();
         // Chains go to each other: all are empty before the first one goes.
         for word in ["flush", "delete"] {
@@ -123,15 +120,18 @@ impl Plan {
     }
 }
 
-/// The counters of a table, of which each counts packets.
-pub(super) fn counters(table: &str) -> String {
+/// The names of a table's counters, of which each counts packets.
+pub(super) fn counters() -> impl Iterator<Item = String> {
     let names = [String::from(NEIGHBOUR), String::from(PASSED)].into_iter();
     let names = names.chain(Reason::ALL.map(dropped));
-    let names =
-        names.chain((0..Rule::MAX).flat_map(|service| [accepted(service), handed(service)]));
-    names.fold(format!("add table netdev {table}\n"), |mut out, name| {
-        line(&mut out, format_args!("add counter netdev {table} {name}"));
-        out
+    names.chain((0..Rule::MAX).flat_map(|service| [accepted(service), handed(service)]))
+}
+
+/// What each line of a text adds, `chain` or `rule`, and the chain's name.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(|line| {
+        let mut words = line.strip_prefix("add ")?.split(' ');
+        Some((words.next()?, words.nth(2)?))
     })
 }
 
@@ -425,7 +425,8 @@ impl Text<'_> {
     }
 }
 
-const ENTRY: &str = "entry";
+/// The chain that the kernel begins with.
+pub(super) const ENTRY: &str = "entry";
 const MARK: &str = "plan_";
 
 /// The mark of the latest generation in a table, as `nft` lists chains, and its number.
@@ -501,6 +502,13 @@ fn expression(side: Side, key: Key, v4: bool, port: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_tells_its_chains_and_rules() {
+        let text = "add chain netdev t entry { type filter hook ingress; }\n\
+                    flush chain netdev t entry\nadd rule netdev t entry ip daddr 192.0.2.1 drop\n";
+        assert_eq!(lines(text).collect::<Vec<_>>(), [("chain", "entry"), ("rule", "entry")]);
+    }
 
     #[test]
     fn a_mark_is_found_in_its_own_table_and_tells_each_plan() {

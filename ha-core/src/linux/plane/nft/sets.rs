@@ -1,6 +1,8 @@
 //! What the sets hold for a filter, and what of it is other than for the one before.
 
+use std::collections::BTreeMap;
 use std::prelude::rust_2024::*;
+use std::string::String;
 
 use ha_farm::{Filter, Mac, Mode};
 use ha_proto::NodeId;
@@ -33,9 +35,8 @@ pub(super) fn write(
     before: Before<'_>,
     filter: &Filter,
 ) -> usize {
-    let setup = filter.setup();
     let mut written = 0;
-    let mut put = |name: &str, shape: Shape, edit: &Edit| {
+    each(generation, before, filter, |name, shape, edit| {
         match before {
             Before::None => batch.set(name, shape),
             Before::Unknown => batch.flush(name),
@@ -43,19 +44,40 @@ pub(super) fn write(
         }
         batch.elements(name, &edit.come);
         written += edit.gone.len() + edit.come.len();
-    };
+    });
+    written
+}
+
+/// What the sets of a generation are to hold, by their names, in order.
+pub(super) fn contents(generation: u32, filter: &Filter) -> BTreeMap<String, Vec<Element>> {
+    let mut all = BTreeMap::new();
+    each(generation, Before::None, filter, |name, _, mut edit| {
+        edit.come.sort_unstable();
+        edit.come.dedup();
+        all.insert(name.into(), edit.come);
+    });
+    all
+}
+
+fn each(
+    generation: u32,
+    before: Before<'_>,
+    filter: &Filter,
+    mut with: impl FnMut(&str, Shape, Edit),
+) {
+    let setup = filter.setup();
     let directed = setup.mode == Mode::Directed;
     for service in 0..setup.rules.len() {
-        put(&rules::mine(generation, service), Shape::BUCKETS, &mine(before, filter, service));
+        let edit = mine(before, filter, service);
+        with(&rules::mine(generation, service), Shape::BUCKETS, edit);
         if directed {
             let edit = owners(before, filter, service);
-            put(&rules::owners(generation, service), Shape::OWNERS, &edit);
+            with(&rules::owners(generation, service), Shape::OWNERS, edit);
         }
     }
     if directed {
-        put(&rules::members(generation), Shape::MACS, &members(before, filter));
+        with(&rules::members(generation), Shape::MACS, members(before, filter));
     }
-    written
 }
 
 /// The buckets that this node takes.
