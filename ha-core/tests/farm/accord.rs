@@ -110,6 +110,29 @@ fn a_weight_that_is_ordered_while_rules_wait_stays() {
 }
 
 #[test]
+fn rules_that_are_taken_back_while_they_come_into_force_are_waited_for_again() {
+    let mut rig = Rig::new(2);
+    rig.run(millis(1_500));
+    let services = |rig: &Rig| [0, 1].map(|id| rig.view(id).services.len());
+    let old = || Order::Rules { rules: vec![rule(80)], weights: vec![1] };
+    let new = || Order::Rules { rules: vec![rule(443), rule(80)], weights: vec![1, 1] };
+    rig.order(0, new());
+    rig.order(1, new());
+    rig.hosts[1].effects.clear();
+    rig.hosts[1].slow = true;
+    while !rig.hosts[1].effects.contains(&"filter") {
+        rig.run(millis(1));
+    }
+    rig.order(1, old());
+    rig.answer(1);
+    rig.run(millis(500));
+    assert_eq!(services(&rig), [2, 2], "the other one has not heard of that");
+    rig.order(0, old());
+    rig.run(millis(500));
+    assert_eq!(services(&rig), [1, 1], "{}", rig.show());
+}
+
+#[test]
 fn a_closed_gate_and_a_checker_that_fails_drain() {
     let mut rig = Rig::new(3);
     rig.run(millis(1_500));

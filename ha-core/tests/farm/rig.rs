@@ -9,7 +9,7 @@ use ha_core::farm::{
     View, Void,
 };
 use ha_core::proto::wire::Keys;
-use ha_core::proto::{Boot, ClusterId, Instant, LinkId, ModuleId, NodeId, NodeSet};
+use ha_core::proto::{Boot, ClusterId, Instant, LinkId, ModuleId, NodeId, NodeSet, Ticket};
 use ha_farm::{Buckets, Filter, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
 
 pub(crate) fn node(id: usize) -> NodeId {
@@ -52,6 +52,9 @@ pub(crate) struct Host {
     pub(crate) fails: bool,
     /// Its lease cannot be written.
     pub(crate) unleased: bool,
+    /// Its kernel obeys at once, and says so later ([`Rig::answer`]).
+    pub(crate) slow: bool,
+    held: Vec<(Ticket, bool)>,
     pub(crate) events: Vec<Event>,
     pub(crate) effects: Vec<&'static str>,
     pub(crate) policy: Policy,
@@ -81,6 +84,8 @@ impl Rig {
             announces: false,
             fails: false,
             unleased: false,
+            slow: false,
+            held: Vec::new(),
             events: Vec::new(),
             effects: Vec::new(),
             policy: change(id, policy()),
@@ -168,6 +173,14 @@ impl Rig {
         }
     }
 
+    /// A slow kernel says what it did, and is slow no more.
+    pub(crate) fn answer(&mut self, id: usize) {
+        self.hosts[id].slow = false;
+        for (ticket, ok) in std::mem::take(&mut self.hosts[id].held) {
+            self.feed(id, Input::Done { ticket, ok });
+        }
+    }
+
     pub(crate) fn perform(&mut self, id: usize) {
         let mut answers = VecDeque::new();
         loop {
@@ -218,7 +231,11 @@ impl Rig {
                         Effect::Stop { .. } => "stop",
                         Effect::Reset => "reset",
                     });
-                    answers.push_back((ticket, ok));
+                    if host.slow {
+                        host.held.push((ticket, ok));
+                    } else {
+                        answers.push_back((ticket, ok));
+                    }
                 }
             }
         }
