@@ -280,6 +280,7 @@ impl FarmDesk {
             ("hash_key_file", hash == self.plane.hash),
             ("buckets", a.buckets == b.buckets),
             ("uncovered", a.uncovered == b.uncovered),
+            ("drain", a.drain == b.drain),
             ("isolated", a.isolated == b.isolated),
         ];
         Ok(same.iter().find(|(_, same)| !same).map(|(field, _)| *field))

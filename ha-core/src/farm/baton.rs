@@ -31,7 +31,7 @@ use crate::farm::{App, Asked, Config, Event, Farm, Policy, Present, Ruling, Warm
 /// | 16 | 8 | members, one bit each |
 /// | 24 | 8 | interval, nanoseconds |
 /// | 32 | 8 | lease, nanoseconds |
-/// | 40 | 8 | accord: rules, hash, key, buckets, mode |
+/// | 40 | 8 | accord, by the services in force ([`Config::accord`]) |
 /// | 48 | 8 | when it was handed over |
 /// | 56 | 1 | flags: 1 drain, 2 gate open, 4 no checker fails |
 /// | 57 | 8 | since when it warms up; 0: it is warm |

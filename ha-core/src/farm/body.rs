@@ -194,7 +194,8 @@ pub(super) const WHOLE: u16 = 8;
 
 /// What members must agree on, as one number: the rules, the hash and its key, the buckets, the
 /// mode, and the interval and lease, since by its own D a member takes over from a filter that
-/// closes by another one's lease (F5). Equal numbers of members that differ are as likely as any 64
+/// closes by another one's lease (F5); and the drain, since who proposes says what has drained (FG4).
+/// Equal numbers of members that differ are as likely as any 64
 /// bits (FNV-1a; who could make two of one number has the cluster's key).
 pub(super) fn accord(config: &Config, rules: &[Rule]) -> u64 {
     let (policy, timing) = (&config.policy, &config.timing);
@@ -213,6 +214,7 @@ pub(super) fn accord(config: &Config, rules: &[Rule]) -> u64 {
     });
     text.put_u128(timing.interval.as_nanos());
     text.put_u128(timing.lease.as_nanos());
+    text.put_u128(policy.drain.as_nanos());
     let start = 0xcbf2_9ce4_8422_2325_u64;
     text.iter().fold(start, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
