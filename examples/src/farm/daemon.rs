@@ -41,7 +41,7 @@ use super::checker::OnFailure;
 use super::config::{FarmNode, Folder, RawMode};
 use super::desk::{FarmDesk, Look, Restart};
 use super::follows::Follows;
-use super::plane::{Chosen, NoPlane, choose, renew};
+use super::plane::{Chosen, NoPlane, choose};
 use crate::node::config::FileError;
 use crate::node::daemon::{DaemonError, Signals, Told, lock};
 use crate::node::log::EX_CONFIG;
@@ -201,9 +201,6 @@ impl Daemon {
         let http = node.raw.http.map(|http| http.listen);
         let socket = node.control_socket();
         let patience = node.scripts.as_ref().map_or(Duration::ZERO, |it| it.stop + it.force);
-        if baton.is_some() {
-            renew(&node, &plane.hash).map_err(FarmError::System)?;
-        }
         info!(node = node.name(), plane = plane.name, why = plane.why, "the node is up");
         let (restarts, asked) = mpsc::channel(1);
         let desk = Arc::new(FarmDesk {

@@ -344,6 +344,9 @@ fn assemble(
     let keeper = Keeper::start(plane.guard(), eyes, letters.clone())?;
     let application = Caller::start(application, letters)?;
     let alarm = Alarm::new(clock)?;
+    if plane.adopted() {
+        plane.renew();
+    }
     let (farm, until) = match begin {
         Begin::Anew(boot) => {
             let farm = Farm::new(config, secrets.datagrams, boot, clock.now());
