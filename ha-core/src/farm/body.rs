@@ -200,7 +200,9 @@ pub(super) const WHOLE: u16 = 8;
 pub(super) fn accord(config: &Config, rules: &[Rule]) -> u64 {
     let (policy, timing) = (&config.policy, &config.timing);
     let mut text = Vec::new();
-    rules.iter().for_each(|rule| put_rule(rule, &mut text));
+    for rule in rules {
+        put_rule(rule, &mut text);
+    }
     text.put_u64(policy.hash.id());
     text.put_u8(matches!(policy.hash, ha_farm::Hash::Sip { .. }).into());
     text.put_u64(policy.buckets.count() as u64);

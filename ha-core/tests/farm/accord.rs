@@ -140,7 +140,7 @@ fn rules_that_are_taken_back_while_they_come_into_force_are_waited_for_again() {
     rig.order(0, new());
     rig.order(1, new());
     rig.hosts[1].effects.clear();
-    rig.hosts[1].slow = true;
+    rig.hosts[1].held = Some(Vec::new());
     while !rig.hosts[1].effects.contains(&"filter") {
         rig.run(millis(1));
     }

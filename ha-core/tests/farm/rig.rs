@@ -52,9 +52,8 @@ pub(crate) struct Host {
     pub(crate) fails: bool,
     /// Its lease cannot be written.
     pub(crate) unleased: bool,
-    /// Its kernel obeys at once, and says so later ([`Rig::answer`]).
-    pub(crate) slow: bool,
-    held: Vec<(Ticket, bool)>,
+    /// What its kernel did and has not said yet, if it is slow to say so ([`Rig::answer`]).
+    pub(crate) held: Option<Vec<(Ticket, bool)>>,
     pub(crate) events: Vec<Event>,
     pub(crate) effects: Vec<&'static str>,
     pub(crate) policy: Policy,
@@ -84,8 +83,7 @@ impl Rig {
             announces: false,
             fails: false,
             unleased: false,
-            slow: false,
-            held: Vec::new(),
+            held: None,
             events: Vec::new(),
             effects: Vec::new(),
             policy: change(id, policy()),
@@ -175,8 +173,7 @@ impl Rig {
 
     /// A slow kernel says what it did, and is slow no more.
     pub(crate) fn answer(&mut self, id: usize) {
-        self.hosts[id].slow = false;
-        for (ticket, ok) in std::mem::take(&mut self.hosts[id].held) {
+        for (ticket, ok) in self.hosts[id].held.take().unwrap_or_default() {
             self.feed(id, Input::Done { ticket, ok });
         }
     }
@@ -231,10 +228,9 @@ impl Rig {
                         Effect::Stop { .. } => "stop",
                         Effect::Reset => "reset",
                     });
-                    if host.slow {
-                        host.held.push((ticket, ok));
-                    } else {
-                        answers.push_back((ticket, ok));
+                    match &mut host.held {
+                        Some(held) => held.push((ticket, ok)),
+                        None => answers.push_back((ticket, ok)),
                     }
                 }
             }
