@@ -474,7 +474,7 @@ fn a_program_that_does_not_run_is_not_handed_over_to() {
     let (code, told) = ha(&rig, &["reload"]);
     assert!(code == Some(1) && told.contains("cannot go on: "), "{told}");
     rig.signal(Signal::HUP);
-    wait("a refusal", || said(&rig, "install it anew, then reload"));
+    wait("a refusal", || said(&rig, "install it anew and order it again"));
     assert_eq!(ha(&rig, &["role", "-q"]).0, Some(2), "it serves alone");
     // The same files, and another program.
     fs::copy(&good, rig.path("next")).unwrap();

@@ -39,11 +39,13 @@ use tracing::{debug, error, info, warn};
 
 use super::checker::OnFailure;
 use super::config::{FarmNode, Folder, RawMode};
-use super::desk::{FarmDesk, Look, Restart, follows_now};
-use super::plane::{Chosen, NoPlane, choose, renew};
+use super::desk::{FarmDesk, Look, Restart};
+use super::follows::Follows;
+use super::plane::{Chosen, NoPlane, choose};
 use crate::node::config::FileError;
 use crate::node::daemon::{DaemonError, Signals, Told, lock};
 use crate::node::log::EX_CONFIG;
+use crate::node::program::Program;
 
 /// A farm's node at work.
 #[derive(Debug)]
@@ -199,15 +201,12 @@ impl Daemon {
         let http = node.raw.http.map(|http| http.listen);
         let socket = node.control_socket();
         let patience = node.scripts.as_ref().map_or(Duration::ZERO, |it| it.stop + it.force);
-        if baton.is_some() {
-            renew(&node, &plane.hash).map_err(FarmError::System)?;
-        }
         info!(node = node.name(), plane = plane.name, why = plane.why, "the node is up");
         let (restarts, asked) = mpsc::channel(1);
         let desk = Arc::new(FarmDesk {
             file: file.into(),
             node: Mutex::new(node),
-            program: std::env::current_exe().map_err(FarmError::System)?,
+            program: Program::of_this_process().map_err(FarmError::System)?,
             handle,
             restarts,
             plane,
@@ -219,6 +218,7 @@ impl Daemon {
             compared: Mutex::default(),
             strangers: Mutex::default(),
             unable: AtomicBool::default(),
+            follows: Mutex::new(Follows::of_before()),
         });
         let control = Server::start(&socket, Arc::clone(&desk), Arc::new(EventLog::new()))?;
         let http = http.map(|listen| http::Server::start(listen, Shared(Arc::clone(&desk))));
@@ -271,9 +271,9 @@ impl Daemon {
         }
         if anew && in_order.is_some() {
             // It takes nothing, and asks once more what the others do.
-            let program = desk.program.clone();
+            let (program, follows) = (desk.program.path().to_path_buf(), desk.follows());
             drop(desk);
-            return Err(next_program(&program, &runtime, &mut signals, Some(follows_now())));
+            return Err(next_program(&program, &runtime, &mut signals, follows));
         }
         Ok(())
     }
@@ -296,7 +296,7 @@ impl Daemon {
                 if let Err(error) = std::fs::write(baton_file(&node), bytes) {
                     warn!(%error, "nothing is handed over: the next daemon begins anew");
                 }
-                let program = desk.program.clone();
+                let program = desk.program.path().to_path_buf();
                 // No thread may be left that would take a signal, nor a checker's program that
                 // nobody waits for.
                 drop((open, desk));
@@ -394,7 +394,10 @@ async fn work(
             Some(refuse) = restarts.recv() => return Next::Restart(refuse),
             _ = look.tick() => match desk.look().await {
                 Look::Ended => return Next::Ended,
-                Look::Anew => return Next::Anew,
+                Look::Anew => match desk.program.try_it().await {
+                    Ok(()) => return Next::Anew,
+                    Err(refused) => warn!(why = refused.text, "it does not follow the others now"),
+                },
                 Look::Fine => {}
             },
         }

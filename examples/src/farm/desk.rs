@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use ha_core::control::{
     Command, ConfigTexts, Desk, Exit, FarmLog, FarmReport, FarmStranger, FarmVerb, Refused, Report,
 };
-use ha_core::driver::Clock;
 use ha_core::farm::survey::Hashing;
 use ha_core::farm::{Order, View, Why};
 use ha_core::ha_farm::{Reason, Rule};
@@ -23,9 +22,11 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::config::{FarmNode, RawPlane};
+use super::follows::{Follows, now};
 use super::plane::{ONE_PLANE, PlaneTold, hash, name, probe};
 use super::service::called;
 use crate::node::desk::checkers_of;
+use crate::node::program::Program;
 
 /// Who waits to hear why the daemon was not replaced.
 pub(super) type Restart = oneshot::Sender<Refused>;
@@ -38,7 +39,7 @@ pub struct FarmDesk {
     pub(super) node: Mutex<FarmNode>,
     pub(super) handle: Handle,
     /// The program that goes on after a restart.
-    pub(super) program: PathBuf,
+    pub(super) program: Program,
     pub(super) restarts: mpsc::Sender<Restart>,
     pub(super) plane: PlaneTold,
     /// What its node saw last.
@@ -56,6 +57,7 @@ pub struct FarmDesk {
     pub(super) strangers: Mutex<NodeSet>,
     /// This machine cannot do the other plane.
     pub(super) unable: AtomicBool,
+    pub(super) follows: Mutex<Follows>,
 }
 
 /// What a look at the node showed.
@@ -139,7 +141,7 @@ impl FarmDesk {
             return false;
         }
         let same = FarmNode::read(&self.file).is_ok_and(|read| read.raw == node.raw);
-        if !same || followed_lately() {
+        if !same || !locked(&self.follows).may(now()) {
             // Somebody is at the file, or the last attempt came to nothing.
             return false;
         }
@@ -149,8 +151,14 @@ impl FarmDesk {
             self.unable.store(true, Ordering::Relaxed);
             return false;
         }
+        locked(&self.follows).note(now());
         info!("begins anew, with {}: the others run with it, and it takes nothing", name(other));
         true
+    }
+
+    /// For the process that chooses anew.
+    pub(super) fn follows(&self) -> Option<(&'static str, String)> {
+        locked(&self.follows).told()
     }
 
     async fn order(&self, order: Order) -> Result<(), Refused> {
@@ -257,6 +265,7 @@ impl FarmDesk {
             );
             return Err(Refused::new(Exit::Config, text));
         }
+        self.program.try_it().await?;
         let (refuse, answer) = oneshot::channel();
         let ending = || Refused::new(Exit::Unavailable, "the daemon is ending");
         self.restarts.send(refuse).await.map_err(|_| ending())?;
@@ -273,13 +282,14 @@ impl FarmDesk {
         let same = [
             ("node or member", running.identity() == read.identity()),
             ("interval", running.timing(Duration::ZERO) == read.timing(Duration::ZERO)),
-            ("service", running.rules() == read.rules()),
+            ("vip", running.vips() == read.vips()),
             ("interface", a.interface == b.interface && a.module == b.module && a.run == b.run),
             ("mode", a.mode == b.mode),
             ("plane", a.plane == b.plane),
             ("hash_key_file", hash == self.plane.hash),
             ("buckets", a.buckets == b.buckets),
             ("uncovered", a.uncovered == b.uncovered),
+            ("drain", a.drain == b.drain),
             ("isolated", a.isolated == b.isolated),
         ];
         Ok(same.iter().find(|(_, same)| !same).map(|(field, _)| *field))
@@ -472,23 +482,5 @@ impl Source for FarmDesk {
     }
 }
 
-/// Whether this process is one that has just begun anew to follow the others.
-fn followed_lately() -> bool {
-    let at = std::env::var(FOLLOWED).ok().and_then(|at| at.parse().ok()).map(Duration::from_secs);
-    at.is_some_and(|at| since_boot() < at + FOLLOW_AGAIN)
-}
-
-/// For [`followed_lately`] of the next program.
-pub(super) fn follows_now() -> (&'static str, String) {
-    (FOLLOWED, since_boot().as_secs().to_string())
-}
-
-fn since_boot() -> Duration {
-    Clock::of_the_machine().now().saturating_since(ha_core::proto::Instant::ZERO)
-}
-
-const FOLLOWED: &str = "HA_FARM_FOLLOWED";
-/// Its service stops and starts for it each time.
-const FOLLOW_AGAIN: Duration = Duration::from_mins(10);
 /// How often the file is read to be compared.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 //!
 //! - [`config`]: the file that it reads; [`service`], [`checker`]: parts of it;
 //!   [`mod@effective`]: what it means.
-//! - [`plane`]: where packets are decided on.
+//! - [`plane`]: where packets are decided on; `follows`: how often that is chosen anew.
 //! - [`desk`]: what others are told of a node; [`daemon`]: its process.
 
 pub mod checker;
@@ -10,5 +10,6 @@ pub mod config;
 pub mod daemon;
 pub mod desk;
 pub mod effective;
+mod follows;
 pub mod plane;
 pub mod service;

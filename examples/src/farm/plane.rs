@@ -1,7 +1,6 @@
 //! Where packets are decided on, and why there.
 
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use ha_core::driver::{self, hash_key};
@@ -108,25 +107,6 @@ pub fn probe(hashing: Hashing) -> Result<(), PlaneError> {
         Hashing::Sip => Bpf::probe(),
         Hashing::Jhash => Nft::probe(),
     }
-}
-
-/// Puts the programs of this release in the place of those that an earlier process left at work, on
-/// a thread of its own: the kernel checks them for a while.
-///
-/// # Errors
-/// No thread can be had.
-pub fn renew(node: &FarmNode, hash: &Hash) -> io::Result<()> {
-    match Hashing::of(hash) {
-        Hashing::Sip => {}
-        // Its rules are written anew with the next filter.
-        Hashing::Jhash => return Ok(()),
-    }
-    let settings = Settings::new(node.raw.module.clone(), vec![node.raw.interface.clone()]);
-    let renew = move || match Bpf::renew(settings) {
-        Ok(()) => info!("the filter's programs are this release's"),
-        Err(error) => warn!(%error, "the filter's programs stay as they were"),
-    };
-    std::thread::Builder::new().name("ha-farm-renew".into()).spawn(renew).map(drop)
 }
 
 /// What chooses the buckets by this file on the plane of a hash.

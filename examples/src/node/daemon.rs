@@ -30,9 +30,10 @@ use tracing::{error, info, warn};
 
 use super::check::{self, check};
 use super::config::{FileError, Module, Node};
-use super::desk::{Entry, Handed, Kept, NodeDesk, Ordered, Program};
+use super::desk::{Entry, Handed, Kept, NodeDesk, Ordered};
 use super::log::EX_CONFIG;
 use super::module::{Failures, ModuleError, ModuleHost};
+use super::program::Program;
 
 /// A node with all its modules at work.
 #[derive(Debug)]

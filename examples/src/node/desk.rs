@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +22,6 @@ use ha_core::{Counters, Order, View};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
-use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::check::{Open, check};
@@ -32,6 +29,7 @@ use super::config::Node;
 use super::daemon::Request;
 use super::effective::effective;
 use super::module::{Told, group_name};
+use super::program::Program;
 
 /// The desk of a daemon: one for its socket and its HTTP server.
 #[derive(Debug)]
@@ -141,59 +139,6 @@ impl Handed {
         toml::from_str(&text).map_err(io::Error::other)
     }
 }
-
-/// The program of this process, which the next one has the place of.
-#[derive(Debug)]
-pub struct Program {
-    path: PathBuf,
-    /// Which file it was.
-    seen: Option<(u64, u64, i64)>,
-}
-
-impl Program {
-    /// That which runs here.
-    pub(super) fn of_this_process() -> io::Result<Self> {
-        let path = std::env::current_exe()?;
-        let seen = Self::look(&path);
-        Ok(Self { path, seen })
-    }
-
-    /// Where it is, whatever lies there by now.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether another one lies there by now.
-    fn is_replaced(&self) -> bool {
-        Self::look(&self.path) != self.seen
-    }
-
-    fn look(path: &Path) -> Option<(u64, u64, i64)> {
-        let data = path.metadata().ok()?;
-        Some((data.dev(), data.ino(), data.mtime_nsec()))
-    }
-
-    /// Whether what lies there runs at all: past the hand-over nobody is left to go on.
-    async fn try_it(&self) -> Result<(), Refused> {
-        let mut trial = tokio::process::Command::new(&self.path);
-        trial.arg("--version").kill_on_drop(true);
-        trial.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let why = match timeout(TRIAL, trial.status()).await {
-            Ok(Ok(status)) if status.success() => return Ok(()),
-            Ok(Ok(status)) => format!("it ends with {status}"),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it does not answer".into(),
-        };
-        let text = format!(
-            "{} cannot go on: {why}: install it anew, then reload; all goes on as it was",
-            self.path.display()
-        );
-        Err(Refused::new(Exit::Failed, text))
-    }
-}
-
-/// How long a program may take to say which version it is.
-const TRIAL: Duration = Duration::from_secs(5);
 
 impl Entry {
     pub(super) fn ordered(&self) -> MutexGuard<'_, Ordered> {

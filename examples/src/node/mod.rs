@@ -5,6 +5,7 @@
 //! - [`desk`]: what others are told of a node.
 //! - [`log`]: what they print.
 //! - [`module`]: a module's service and addresses, as a host of the driver.
+//! - `program`: what goes on in a daemon's place, tried first.
 //! - [`daemon`]: the process of a mirror node; [`witness`]: that of a witness.
 
 pub mod check;
@@ -15,4 +16,5 @@ pub mod effective;
 pub mod locate;
 pub mod log;
 pub mod module;
+pub(crate) mod program;
 pub mod witness;

@@ -170,7 +170,8 @@ fn other_rules_and_keys_are_left_out_and_the_rest_serves_on() {
     for node in [0, 1, 2] {
         rig.start(node);
     }
-    let told = "left out: its rules, hash, key, buckets, mode or plane are not this member's";
+    let told =
+        "left out: its rules, hash, key, buckets, mode, plane, drain or interval are not this";
     assert!(rig.daemon(0).wait_for(told, SOON), "{}", rig.daemon(0).output());
     let fits = |rig: &Rig| rig.shares(0) == [2048, 2048, 0];
     assert!(within(SOON, || fits(&rig)), "{:?}", rig.shares(0));

@@ -1,5 +1,7 @@
 //! Daemons that are killed, stopped and replaced.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use ha_lab::{now, within};
@@ -93,6 +95,57 @@ fn a_rolling_restart_of_all_daemons_cuts_nothing_and_moves_nobody() {
     rig.nodes[1].configure("nonsense").unwrap();
     assert_eq!(rig.ha(1, &["restart-daemon"]).code, 78);
     assert_eq!(kept(&mut open), open.len());
+}
+
+#[test]
+fn services_that_wait_for_the_last_member_wait_on_through_a_rolling_restart() {
+    let Some(rig) = Rig::whole("farm_roll_more", 3, "interval = \"1s\"\n", "") else { return };
+    let mut open = rig.connect(60);
+    let more = format!("\n[[service]]\nname = \"more\"\nvip = \"{}\"\nport = 7001\n", rig.vip());
+    let file = |node: usize| rig.text(node, "interval = \"1s\"\n", &more);
+    let services = |node: usize| rig.status(node).unwrap()["services"].as_array().unwrap().len();
+    for node in 0..2 {
+        rig.nodes[node].configure(&file(node)).unwrap();
+        rig.done(node, &["reload"]);
+    }
+    for node in 0..3 {
+        rig.done(node, &["restart-daemon"]);
+        let output = rig.daemon(node).output();
+        assert!(output.contains("goes on where the daemon before it stopped"), "{output}");
+        assert_eq!(kept(&mut open), open.len(), "connections broke: {output}");
+        assert_eq!(services(node), 1, "one member has it not yet");
+    }
+    // The last one never reloads: the next process reads its file.
+    rig.nodes[2].configure(&file(2)).unwrap();
+    rig.done(2, &["restart-daemon"]);
+    assert!(within(SOON, || (0..3).all(|node| services(node) == 2)));
+    rig.until_serve(&[0, 1, 2]);
+    assert_eq!(kept(&mut open), open.len(), "nothing was cut");
+}
+
+#[test]
+fn a_program_that_does_not_run_is_not_handed_over_to() {
+    let Some(mut rig) = Rig::new("farm_broken", 2) else { return };
+    let place = rig.nodes[0].folder().join("farm-node");
+    fs::copy(env!("CARGO_BIN_EXE_farm-node"), &place).unwrap();
+    rig.configure("interval = \"1s\"\n", "");
+    let daemon = rig.hosts[0].spawn(&place, |it| it.arg("--config").arg(rig.nodes[0].file()));
+    rig.daemons[0] = Some(daemon.unwrap());
+    rig.start(1);
+    rig.until_serve(&[0, 1]);
+    let mut open = rig.connect(40);
+    let good = rig.nodes[0].folder().join("good");
+    fs::rename(&place, &good).unwrap();
+    fs::write(&place, "half a program").unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = rig.ha(0, &["restart-daemon"]);
+    let told = refused.err.contains("cannot go on: ") && refused.err.contains("order it again");
+    assert_eq!((refused.code, told), (1, true), "{refused:?}");
+    assert_eq!(kept(&mut open), open.len(), "{}", rig.daemon(0).output());
+    fs::copy(&good, &place).unwrap();
+    rig.done(0, &["restart-daemon"]);
+    rig.until_serve(&[0, 1]);
+    assert_eq!(kept(&mut open), open.len(), "{}", rig.daemon(0).output());
 }
 
 /// Before it hears signals a program is killed by them, and a lost one is never obeyed.

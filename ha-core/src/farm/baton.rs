@@ -12,9 +12,9 @@ use ha_proto::wire::Keys;
 use ha_proto::{ClusterId, Instant, Machine, ModuleId, NodeId, NodeSet};
 use thiserror::Error;
 
-use crate::farm::body::{Body, Facts};
+use crate::farm::body::{Body, Facts, accord, put_rule, rule};
 use crate::farm::tables::Tables;
-use crate::farm::{App, Asked, Config, Event, Farm, Policy, Present, Warm, group_config};
+use crate::farm::{App, Asked, Config, Event, Farm, Policy, Present, Ruling, Warm, group_config};
 
 /// What a next process needs to go on with this one's boot, view, tables and lease: whoever has it
 /// is the node, so it is used once ([`Farm::hand_over`], [`Farm::adopt`]).
@@ -31,12 +31,15 @@ use crate::farm::{App, Asked, Config, Event, Farm, Policy, Present, Warm, group_
 /// | 16 | 8 | members, one bit each |
 /// | 24 | 8 | interval, nanoseconds |
 /// | 32 | 8 | lease, nanoseconds |
-/// | 40 | 8 | accord: rules, hash, key, buckets, mode |
+/// | 40 | 8 | accord, by the services in force ([`Config::accord`]) |
 /// | 48 | 8 | when it was handed over |
 /// | 56 | 1 | flags: 1 drain, 2 gate open, 4 no checker fails |
 /// | 57 | 8 | since when it warms up; 0: it is warm |
-/// | 65 | 1 | number of services, 1 to 16 |
-/// | 66 | 4 each | its weight in force (2), and as it was configured (2) |
+/// | 65 | 1 | number of services in force, 1 to 16 |
+/// | 66 | | each: its rule (`put_rule`), and its weight (2) |
+/// | | 1 | number of services that wait for the other members; 0: none |
+/// | | | each likewise |
+/// | | 2 each | the weights that its file said last: of those that wait, or else of those in force |
 /// | | 2 | number of drains, at most 128 |
 /// | | 16 each | the counter of the view that moved it (8), until when it goes on (8) |
 /// | | 4 | length of the group's part, and it, see [`Handed`] |
@@ -48,11 +51,19 @@ pub struct Baton {
     at: Instant,
     asked: Asked,
     warm: Warm,
-    weights: Vec<u16>,
+    rules: Rated,
+    next: Option<Rated>,
     configured: Vec<u16>,
     drains: BTreeMap<u64, Instant>,
     group: Handed,
     tables: Vec<Bytes>,
+}
+
+/// Services, and this node's weight in each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rated {
+    rules: Vec<Rule>,
+    weights: Vec<u16>,
 }
 
 /// Whose it is, and what must not have changed.
@@ -73,7 +84,8 @@ pub enum Void {
     /// It is another node's, cluster's or module's.
     #[error("it is another node's")]
     Stranger,
-    /// The configuration has changed in what all members must share, or in its times.
+    /// The configuration has changed in what all members must share but for the services, or in its
+    /// times.
     #[error("it was handed over under another configuration")]
     Config,
     /// The lease has ended meanwhile.
@@ -85,7 +97,8 @@ pub enum Void {
 }
 
 impl Of {
-    fn new(config: &Config) -> Self {
+    /// With these services in force, whatever the file says of others that are to come.
+    fn new(config: &Config, rules: &[Rule]) -> Self {
         let (identity, timing) = (&config.identity, &config.timing);
         Self {
             me: identity.me,
@@ -94,7 +107,7 @@ impl Of {
             members: identity.members,
             interval: timing.interval,
             lease: timing.lease,
-            accord: config.accord(),
+            accord: accord(config, rules),
         }
     }
 }
@@ -114,12 +127,13 @@ impl Farm {
         }
         assert!(present.body.accord == self.rules.accord, "rules in force are those of the view");
         Some(Baton {
-            of: Of { accord: self.rules.accord, ..Of::new(&self.config) },
+            of: Of::new(&self.config, &self.rules.rules),
             at: now,
             asked: self.asked,
             warm: self.warm,
-            weights: self.rules.weights.clone(),
-            configured: self.config.policy.weights.clone(),
+            rules: Rated::of(&self.rules),
+            next: self.next.as_ref().map(Rated::of),
+            configured: self.configured.clone(),
             drains: self.drains.clone(),
             group,
             tables: self.shelf.parts(present.id)?.to_vec(),
@@ -127,8 +141,9 @@ impl Farm {
     }
 
     /// Goes on where an earlier process of this boot stopped: the kernel's filter and its lease are
-    /// as that left them, and the application runs. A weight that an order changed stays, unless
-    /// `config` says another one than that process was told.
+    /// as that left them, and the application runs. Services that waited for the others wait on, and
+    /// a weight that an order changed stays; where `config` says other ones than that process was
+    /// told last, they are as if ordered now ([`Order::Rules`](crate::farm::Order::Rules)).
     ///
     /// # Errors
     /// [`Void`]: start anew with [`Farm::new`], which closes the filter.
@@ -138,9 +153,9 @@ impl Farm {
         let group = Group::adopt(group_config(&config), &baton.group, baton.at);
         let me = config.identity.me;
         let mut farm = Self::with(config, keys, group, baton.at);
-        if farm.config.policy.weights == baton.configured {
-            farm.rules.weights.clone_from(&baton.weights);
-        }
+        farm.rules = baton.rules.ruling(&farm.config);
+        farm.next = baton.next.as_ref().map(|next| next.ruling(&farm.config));
+        farm.configured.clone_from(&baton.configured);
         farm.app = App::Runs;
         (farm.asked, farm.warm) = (baton.asked, baton.warm);
         farm.drains.clone_from(&baton.drains);
@@ -154,6 +169,7 @@ impl Farm {
         let tables = Tables::of(&present.tables, present.body.accord);
         farm.shelf.put(present.id, tables, None);
         farm.present = Some(present);
+        farm.read_file();
         farm.told.able = true;
         farm.due = farm.group.deadline();
         farm.event(Event::Resumed { until: baton.group.lease() });
@@ -161,15 +177,57 @@ impl Farm {
         farm.conclude(now);
         Ok(farm)
     }
+
+    /// What the file says counts as ordered, if it is not what the process before was told.
+    fn read_file(&mut self) {
+        let policy = &self.config.policy;
+        let last = self.next.as_ref().unwrap_or(&self.rules);
+        if last.rules != policy.rules || self.configured != policy.weights {
+            self.offer_rules(policy.rules.clone(), policy.weights.clone());
+        }
+    }
+}
+
+impl Rated {
+    fn of(ruling: &Ruling) -> Self {
+        Self { rules: ruling.rules.clone(), weights: ruling.weights.clone() }
+    }
+
+    fn ruling(&self, config: &Config) -> Ruling {
+        let Self { rules, weights } = self.clone();
+        Ruling { accord: accord(config, &rules), rules, weights }
+    }
+
+    fn encode(&self, out: &mut impl BufMut) {
+        out.put_u8(self.rules.len() as u8);
+        for (rule, &weight) in self.rules.iter().zip(&self.weights) {
+            put_rule(rule, out);
+            out.put_u16(weight);
+        }
+    }
+
+    /// `None` where there are none.
+    fn decode(from: &mut Reader<'_>) -> Result<Option<Self>, DecodeError> {
+        let count = usize::from(from.u8("the services")?);
+        refuse(count > Rule::MAX, "the services")?;
+        let (mut rules, mut weights) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            rules.push(rule(from)?);
+            weights.push(weight(from)?);
+        }
+        refuse(count > 0 && Rule::check(&rules).is_err(), "the services")?;
+        Ok((count > 0).then_some(Self { rules, weights }))
+    }
 }
 
 impl Baton {
     const MAGIC: &[u8; 4] = b"HAFB";
     const VERSION: u8 = 1;
 
-    /// Whether it was handed over under this configuration, by the member that this one is of.
+    /// Whether it was handed over under this configuration but for the services, by the member that
+    /// this one is of.
     pub fn is_of(&self, config: &Config) -> bool {
-        self.of == Of::new(config)
+        self.of == Of::new(config, &self.rules.rules)
     }
 
     /// The lease's end: until when it may be used.
@@ -178,7 +236,7 @@ impl Baton {
     }
 
     fn check(&self, config: &Config, now: Instant) -> Result<(), Void> {
-        let (old, new) = (self.of, Of::new(config));
+        let (old, new) = (self.of, Of::new(config, &self.rules.rules));
         let whose = |of: &Of| (of.me, of.cluster, of.module);
         if whose(&old) != whose(&new) {
             return Err(Void::Stranger);
@@ -196,10 +254,9 @@ impl Baton {
     fn present(&self, config: &Config) -> Option<Present> {
         let view = self.group.view();
         let body = Body::decode(&view.body, view.set()).ok()?;
-        let (services, buckets) = (config.policy.rules.len(), config.policy.buckets);
-        let fits = body.accord == self.of.accord && self.weights.len() == services;
+        let (services, buckets) = (self.rules.rules.len(), config.policy.buckets);
         let tables = Tables::read(&self.tables, services, buckets, body.accord)?;
-        let same = fits && tables.digest == body.digest;
+        let same = body.accord == self.of.accord && tables.digest == body.digest;
         same.then_some(Present { id: view.id, body, tables: tables.all })
     }
 
@@ -224,11 +281,12 @@ impl Baton {
             Warm::Cold | Warm::Done => 0,
             Warm::Since(since) => since.as_nanos(),
         });
-        out.put_u8(self.weights.len() as u8);
-        for (weight, configured) in self.weights.iter().zip(&self.configured) {
-            out.put_u16(*weight);
-            out.put_u16(*configured);
+        self.rules.encode(out);
+        match &self.next {
+            Some(next) => next.encode(out),
+            None => out.put_u8(0),
         }
+        self.configured.iter().for_each(|&weight| out.put_u16(weight));
         assert!(self.drains.len() <= DRAINS_MAX, "a reader would refuse so many drains");
         out.put_u16(self.drains.len() as u16);
         for (&counter, until) in &self.drains {
@@ -273,7 +331,12 @@ impl Baton {
             0 => Warm::Done,
             since => Warm::Since(Instant::from_nanos(since)),
         };
-        let (weights, configured) = weights(&mut from)?;
+        let rules = Rated::decode(&mut from)?.ok_or(DecodeError::Invalid("the services"))?;
+        let next = Rated::decode(&mut from)?;
+        // Else it would be asked of all members what they have.
+        refuse(next.as_ref().is_some_and(|next| next.rules == rules.rules), "the services")?;
+        let last = next.as_ref().unwrap_or(&rules).rules.iter();
+        let configured = last.map(|_| weight(&mut from)).collect::<Result<_, _>>()?;
         let drains = drains(&mut from)?;
         let len = from.u32("the group")?;
         let len = usize::try_from(len).map_err(|_| DecodeError::Invalid("the group"))?;
@@ -282,22 +345,14 @@ impl Baton {
         part.finish()?;
         let tables = tables(&mut from)?;
         from.finish()?;
-        Ok(Self { of, at, asked, warm, weights, configured, drains, group, tables })
+        Ok(Self { of, at, asked, warm, rules, next, configured, drains, group, tables })
     }
 }
 
-fn weights(from: &mut Reader<'_>) -> Result<(Vec<u16>, Vec<u16>), DecodeError> {
-    let count = usize::from(from.u8("the services")?);
-    refuse(!(1..=Rule::MAX).contains(&count), "the services")?;
-    let (mut weights, mut configured) = (Vec::new(), Vec::new());
-    for _ in 0..count {
-        for all in [&mut weights, &mut configured] {
-            let weight = from.u16("a weight")?;
-            refuse(weight > Policy::WEIGHT_MAX, "a weight")?;
-            all.push(weight);
-        }
-    }
-    Ok((weights, configured))
+fn weight(from: &mut Reader<'_>) -> Result<u16, DecodeError> {
+    let weight = from.u16("a weight")?;
+    refuse(weight > Policy::WEIGHT_MAX, "a weight")?;
+    Ok(weight)
 }
 
 fn drains(from: &mut Reader<'_>) -> Result<BTreeMap<u64, Instant>, DecodeError> {

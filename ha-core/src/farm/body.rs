@@ -3,7 +3,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use bytes::{BufMut, Bytes};
@@ -194,34 +194,14 @@ pub(super) const WHOLE: u16 = 8;
 
 /// What members must agree on, as one number: the rules, the hash and its key, the buckets, the
 /// mode, and the interval and lease, since by its own D a member takes over from a filter that
-/// closes by another one's lease (F5). Equal numbers of members that differ are as likely as any 64
+/// closes by another one's lease (F5); and the drain, since who proposes says what has drained (FG4).
+/// Equal numbers of members that differ are as likely as any 64
 /// bits (FNV-1a; who could make two of one number has the cluster's key).
 pub(super) fn accord(config: &Config, rules: &[Rule]) -> u64 {
     let (policy, timing) = (&config.policy, &config.timing);
     let mut text = Vec::new();
     for rule in rules {
-        match rule.vip {
-            IpAddr::V4(vip) => {
-                text.put_u8(4);
-                text.put_slice(&vip.octets());
-            }
-            IpAddr::V6(vip) => {
-                text.put_u8(6);
-                text.put_slice(&vip.octets());
-            }
-        }
-        text.put_u16(*rule.ports.start());
-        text.put_u16(*rule.ports.end());
-        text.put_u8(match rule.protocol {
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-        });
-        text.put_slice(&match rule.on {
-            HashOn::Addr => [0, 0, 0],
-            HashOn::AddrPort => [1, 0, 0],
-            HashOn::Net { v4, v6 } => [2, v4, v6],
-            HashOn::IpId => [3, 0, 0],
-        });
+        put_rule(rule, &mut text);
     }
     text.put_u64(policy.hash.id());
     text.put_u8(matches!(policy.hash, ha_farm::Hash::Sip { .. }).into());
@@ -236,8 +216,66 @@ pub(super) fn accord(config: &Config, rules: &[Rule]) -> u64 {
     });
     text.put_u128(timing.interval.as_nanos());
     text.put_u128(timing.lease.as_nanos());
+    text.put_u128(policy.drain.as_nanos());
     let start = 0xcbf2_9ce4_8422_2325_u64;
     text.iter().fold(start, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// A rule, as it is counted and handed over:
+///
+/// | bytes | field |
+/// |---|---|
+/// | 1 | 4 or 6: IPv4 or IPv6 |
+/// | 4 or 16 | its address |
+/// | 2, 2 | the first and the last port |
+/// | 1 | protocol, as in IP |
+/// | 3 | what chooses the bucket: 0 address, 1 and port, 2 network (bits of IPv4, of IPv6), 3 IP id |
+pub(super) fn put_rule(rule: &Rule, out: &mut impl BufMut) {
+    match rule.vip {
+        IpAddr::V4(vip) => {
+            out.put_u8(4);
+            out.put_slice(&vip.octets());
+        }
+        IpAddr::V6(vip) => {
+            out.put_u8(6);
+            out.put_slice(&vip.octets());
+        }
+    }
+    out.put_u16(*rule.ports.start());
+    out.put_u16(*rule.ports.end());
+    out.put_u8(match rule.protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    });
+    out.put_slice(&match rule.on {
+        HashOn::Addr => [0, 0, 0],
+        HashOn::AddrPort => [1, 0, 0],
+        HashOn::Net { v4, v6 } => [2, v4, v6],
+        HashOn::IpId => [3, 0, 0],
+    });
+}
+
+/// Reads what [`put_rule`] wrote; whether it can work is not looked at.
+pub(super) fn rule(from: &mut Reader<'_>) -> Result<Rule, DecodeError> {
+    let vip = match from.u8("an address")? {
+        4 => Ipv4Addr::from(from.u32("an address")?).into(),
+        6 => Ipv6Addr::from(from.u128("an address")?).into(),
+        _ => return Err(DecodeError::Invalid("an address")),
+    };
+    let (first, last) = (from.u16("ports")?, from.u16("ports")?);
+    let protocol = match from.u8("a protocol")? {
+        6 => Protocol::Tcp,
+        17 => Protocol::Udp,
+        _ => return Err(DecodeError::Invalid("a protocol")),
+    };
+    let on = match *from.bytes(3, "what chooses the bucket")? {
+        [0, 0, 0] => HashOn::Addr,
+        [1, 0, 0] => HashOn::AddrPort,
+        [2, v4, v6] => HashOn::Net { v4, v6 },
+        [3, 0, 0] => HashOn::IpId,
+        _ => return Err(DecodeError::Invalid("what chooses the bucket")),
+    };
+    Ok(Rule { vip, ports: first..=last, protocol, on })
 }
 
 const _: () = assert!(

@@ -1,12 +1,14 @@
 //! Views made, checked, and found to be out of date.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
 
+use ha_farm::Rule;
 use ha_heartbeat::group::{self, Proposal, State, ViewId};
 use ha_proto::{Deadline, Instant, NodeId, NodeSet};
 
-use crate::farm::body::{Body, Facts, Share};
+use crate::farm::body::{Body, Facts, Share, accord};
 use crate::farm::tables::Tables;
 use crate::farm::{App, Event, Farm, Ruling, Told, Warm};
 
@@ -266,8 +268,11 @@ impl Farm {
         body.members.iter().map(weight).collect()
     }
 
-    /// Rules that wait for the others.
-    pub(super) fn offer_rules(&mut self, ruling: Ruling) {
+    /// Rules that wait for the others, and the weights in them, by the file.
+    pub(super) fn offer_rules(&mut self, rules: Vec<Rule>, weights: Vec<u16>) {
+        self.configured.clone_from(&weights);
+        let accord = accord(&self.config, &rules);
+        let ruling = Ruling { rules, weights, accord };
         if ruling.accord == self.rules.accord {
             self.next = None;
             self.rules = ruling;

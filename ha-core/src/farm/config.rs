@@ -190,7 +190,8 @@ impl Config {
         &self.policy
     }
 
-    /// What members must agree on, as a number: rules, hash, key, buckets, mode, interval, lease.
+    /// What members must agree on, as a number: rules, hash, key, buckets, mode, interval, lease,
+    /// drain.
     pub fn accord(&self) -> u64 {
         body::accord(self, &self.policy.rules)
     }

@@ -270,9 +270,13 @@ impl Farm {
     fn adopt_view(&mut self, now: Instant, present: Present, ruling: Ruling) {
         assert!(ruling.accord == present.body.accord, "a view is of the rules it was made by");
         if self.rules.accord != ruling.accord {
-            // Other ones may have been ordered since: they go on waiting.
             let waited = self.next.take_if(|next| next.accord == ruling.accord);
-            self.rules = waited.unwrap_or(ruling);
+            let taken_back = waited.is_none() && self.next.is_none();
+            let before = core::mem::replace(&mut self.rules, waited.unwrap_or(ruling));
+            if taken_back {
+                // The old ones were ordered once more since. Others would go on waiting.
+                self.next = Some(before);
+            }
             self.event(Event::Rules);
         }
         let mut drains = core::mem::take(&mut self.drains);

@@ -145,8 +145,8 @@ impl Event {
             Self::Paused(length) => format!("this member did not run for {}", span(length)),
             Self::Rejected(why) => format!("a datagram was refused: {why}"),
             Self::Disagrees(node) => format!(
-                "{} is left out: its rules, hash, key, buckets, mode or plane are not this \
-                 member's: give both one file",
+                "{} is left out: its rules, hash, key, buckets, mode, plane, drain or interval are \
+                 not this member's: give both one file",
                 name(node)
             ),
             Self::Agrees(node) => format!("{} agrees now", name(node)),

@@ -120,7 +120,7 @@ pub use view::{Peer, Service, View};
 /// - Facts: [`Farm::handle_input`]; orders: [`Farm::order`].
 /// - Effects: [`Farm::poll_output`], to be performed in order.
 /// - Time: [`Farm::poll_timeout`].
-/// - Questions: [`Farm::view`].
+/// - Questions: [`Farm::view`], [`Farm::rules`].
 /// - Another process: [`Farm::hand_over`], [`Farm::adopt`].
 ///
 /// Any order of calls is legal. Time may stand still but is never taken back: an earlier `now`
@@ -134,6 +134,8 @@ pub struct Farm {
     rules: Ruling,
     /// The rules that come into force once every member has them.
     next: Option<Ruling>,
+    /// The weights that its file said last: in the rules that wait, or else in those in force.
+    configured: Vec<u16>,
     shelf: Shelf,
     /// What the present view says, if this node is a member of it.
     present: Option<Present>,
@@ -236,11 +238,13 @@ impl Farm {
         let (policy, accord) = (&config.policy, config.accord());
         let (rules, weights) = (policy.rules.clone(), policy.weights.clone());
         let warm = if policy.warm_up.is_zero() { Warm::Done } else { Warm::Cold };
+        let configured = weights.clone();
         Self {
             keys,
             now,
             group,
             rules: Ruling { rules, weights, accord },
+            configured,
             next: None,
             shelf: Shelf::default(),
             present: None,
@@ -304,6 +308,11 @@ impl Farm {
         }
     }
 
+    /// The services in force here, in the filter's order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules.rules
+    }
+
     /// F6: what was due long ago is a gap, whether it was the group's or this node's.
     fn catch_up(&mut self, now: Instant) -> Instant {
         let now = now.max(self.now);
@@ -344,6 +353,8 @@ impl Farm {
         assert!(alike, "its tables would be read by other rules than they are of");
         let waits = self.next.as_ref().is_none_or(|next| next.accord != self.rules.accord);
         assert!(waits, "rules in force would be waited for");
+        let last = self.next.as_ref().unwrap_or(&self.rules);
+        assert!(self.configured.len() == last.rules.len(), "a weight would be another service's");
         assert!(self.took.is_empty() || self.took.len() == services, "a row would be another's");
         assert!(!self.cuts || !self.asked.checked, "a healthy server would cut its connections");
         let chosen = self.present.as_ref().is_some_and(|it| it.body.announcer == self.me());

@@ -3,7 +3,7 @@
 use ha_farm::Rule;
 
 use crate::farm::config::check_weights;
-use crate::farm::{App, ConfigError, Effect, Farm, Order, OrderError, Policy, Ruling, body};
+use crate::farm::{App, ConfigError, Effect, Farm, Order, OrderError, Policy};
 
 impl Farm {
     pub(super) fn obey(&mut self, order: Order) -> Result<(), OrderError> {
@@ -20,8 +20,7 @@ impl Farm {
             Order::Rules { rules, weights } => {
                 Rule::check(&rules)?;
                 check_weights(&weights, rules.len())?;
-                let accord = body::accord(&self.config, &rules);
-                self.offer_rules(Ruling { rules, weights, accord });
+                self.offer_rules(rules, weights);
                 Ok(())
             }
             Order::Checker { ok, cut } => {

@@ -18,7 +18,8 @@ fn who_does_not_agree_is_left_out_and_the_farm_goes_on() {
     let key = |policy: Policy| Policy { hash: Hash::Sip { key: [8; 16] }, ..policy };
     let hash = |policy: Policy| Policy { hash: Hash::Jhash { seed: 7 }, ..policy };
     let buckets = |policy: Policy| Policy { buckets: Buckets::Many, ..policy };
-    let changes: [fn(Policy) -> Policy; 4] = [rules, key, hash, buckets];
+    let drain = |policy: Policy| Policy { drain: millis(2_001), ..policy };
+    let changes: [fn(Policy) -> Policy; 5] = [rules, key, hash, buckets, drain];
     for change in changes {
         for other in 0..3 {
             let change = |id, policy| if id == other { change(policy) } else { policy };
@@ -34,6 +35,26 @@ fn who_does_not_agree_is_left_out_and_the_farm_goes_on() {
             assert!(rig.view(other).why.is_some(), "it takes nothing, and says why");
         }
     }
+}
+
+/// FG4: it would propose as soon as it joins, and what drains would be over by its word.
+#[test]
+fn a_member_of_a_shorter_drain_does_not_end_those_of_others() {
+    let short = |id, policy: Policy| {
+        let drain = if id == 0 { Duration::ZERO } else { policy.drain };
+        Policy { drain, ..policy }
+    };
+    let mut rig = Rig::with(3, short);
+    rig.kill(0);
+    rig.run(millis(1_500));
+    rig.order(2, Order::Weight { service: None, weight: 2 });
+    rig.run(millis(300));
+    let drains = |rig: &Rig| rig.view(1).drains.into_keys().collect::<Vec<_>>();
+    let before = drains(&rig);
+    assert!(!before.is_empty());
+    rig.boot(0);
+    rig.run(millis(1_000));
+    assert_eq!(drains(&rig), before, "they have two seconds");
 }
 
 #[test]
@@ -107,6 +128,29 @@ fn a_weight_that_is_ordered_while_rules_wait_stays() {
     };
     assert_eq!(told(1), [1, 2, 2], "the service that it was ordered for");
     assert_eq!(told(0), [1, 2, 1], "and not the one that has its place in the new rules");
+}
+
+#[test]
+fn rules_that_are_taken_back_while_they_come_into_force_are_waited_for_again() {
+    let mut rig = Rig::new(2);
+    rig.run(millis(1_500));
+    let services = |rig: &Rig| [0, 1].map(|id| rig.view(id).services.len());
+    let old = || Order::Rules { rules: vec![rule(80)], weights: vec![1] };
+    let new = || Order::Rules { rules: vec![rule(443), rule(80)], weights: vec![1, 1] };
+    rig.order(0, new());
+    rig.order(1, new());
+    rig.hosts[1].effects.clear();
+    rig.hosts[1].held = Some(Vec::new());
+    while !rig.hosts[1].effects.contains(&"filter") {
+        rig.run(millis(1));
+    }
+    rig.order(1, old());
+    rig.answer(1);
+    rig.run(millis(500));
+    assert_eq!(services(&rig), [2, 2], "the other one has not heard of that");
+    rig.order(0, old());
+    rig.run(millis(500));
+    assert_eq!(services(&rig), [1, 1], "{}", rig.show());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use ha_core::farm::{
     View, Void,
 };
 use ha_core::proto::wire::Keys;
-use ha_core::proto::{Boot, ClusterId, Instant, LinkId, ModuleId, NodeId, NodeSet};
+use ha_core::proto::{Boot, ClusterId, Instant, LinkId, ModuleId, NodeId, NodeSet, Ticket};
 use ha_farm::{Buckets, Filter, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
 
 pub(crate) fn node(id: usize) -> NodeId {
@@ -52,6 +52,8 @@ pub(crate) struct Host {
     pub(crate) fails: bool,
     /// Its lease cannot be written.
     pub(crate) unleased: bool,
+    /// What its kernel did and has not said yet, if it is slow to say so ([`Rig::answer`]).
+    pub(crate) held: Option<Vec<(Ticket, bool)>>,
     pub(crate) events: Vec<Event>,
     pub(crate) effects: Vec<&'static str>,
     pub(crate) policy: Policy,
@@ -81,6 +83,7 @@ impl Rig {
             announces: false,
             fails: false,
             unleased: false,
+            held: None,
             events: Vec::new(),
             effects: Vec::new(),
             policy: change(id, policy()),
@@ -168,6 +171,13 @@ impl Rig {
         }
     }
 
+    /// A slow kernel says what it did, and is slow no more.
+    pub(crate) fn answer(&mut self, id: usize) {
+        for (ticket, ok) in self.hosts[id].held.take().unwrap_or_default() {
+            self.feed(id, Input::Done { ticket, ok });
+        }
+    }
+
     pub(crate) fn perform(&mut self, id: usize) {
         let mut answers = VecDeque::new();
         loop {
@@ -218,7 +228,10 @@ impl Rig {
                         Effect::Stop { .. } => "stop",
                         Effect::Reset => "reset",
                     });
-                    answers.push_back((ticket, ok));
+                    match &mut host.held {
+                        Some(held) => held.push((ticket, ok)),
+                        None => answers.push_back((ticket, ok)),
+                    }
                 }
             }
         }

@@ -1,8 +1,9 @@
 //! F6: one process of a member after the other, each of which goes on where the last one stopped.
 
 use ha_core::farm::{Event, Order, Void, Why};
+use ha_farm::Hash;
 
-use crate::rig::{Rig, millis};
+use crate::rig::{Rig, millis, node, rule};
 
 fn settled(nodes: usize) -> Rig {
     let mut rig = Rig::new(nodes);
@@ -80,15 +81,101 @@ fn a_process_that_takes_longer_than_the_slack_has_paused() {
 }
 
 #[test]
-fn a_baton_of_another_node_or_other_rules_is_refused() {
+fn a_baton_of_another_node_or_another_hash_is_refused() {
     let mut rig = settled(2);
-    rig.hosts[0].policy.rules[0].ports = 81..=81;
+    rig.hosts[0].policy.hash = Hash::Sip { key: [8; 16] };
     assert_eq!(rig.hand_over(0, millis(1)), Err(Void::Config));
     let mut rig = settled(2);
     let baton = rig.hosts[0].farm.as_mut().unwrap().hand_over(rig.now).unwrap();
     let keys = ha_core::proto::wire::Keys::insecure();
     let other = ha_core::farm::Farm::adopt(rig.config(1), keys, &baton, rig.now);
     assert_eq!(other.err(), Some(Void::Stranger));
+}
+
+/// A file with a second service, as an order that a reload gives.
+fn reload(rig: &mut Rig, id: usize) {
+    let policy = &mut rig.hosts[id].policy;
+    (policy.rules, policy.weights) = (vec![rule(443), rule(80)], vec![1, 1]);
+    let (rules, weights) = (policy.rules.clone(), policy.weights.clone());
+    rig.order(id, Order::Rules { rules, weights });
+    rig.run(millis(300));
+}
+
+fn services(rig: &Rig, id: usize) -> usize {
+    rig.view(id).services.len()
+}
+
+/// A process goes on, and nobody notices.
+fn replaced(rig: &mut Rig, id: usize) {
+    let (takers, view) = (rig.takers(), rig.view(id).id);
+    rig.hand_over(id, millis(20)).unwrap();
+    rig.run(millis(500));
+    let effects = &rig.hosts[id].effects;
+    let closes = effects.iter().any(|effect| ["shut", "filter", "start"].contains(effect));
+    assert!(!closes, "{effects:?}");
+    assert_eq!((rig.view(id).id, rig.view(id).why), (view, None), "{}", rig.show());
+    assert_eq!(rig.takers(), takers);
+}
+
+#[test]
+fn services_that_wait_for_the_others_wait_on_in_the_next_process() {
+    let mut rig = settled(3);
+    let before = rig.takers();
+    for id in [0, 2] {
+        reload(&mut rig, id);
+        replaced(&mut rig, id);
+        // And so in the one after that.
+        replaced(&mut rig, id);
+        assert_eq!(services(&rig, id), 1, "one of them has not heard of it");
+    }
+    // The last one restarts with its old file: whoever else waits goes on waiting.
+    replaced(&mut rig, 1);
+    assert_eq!((services(&rig, 0), services(&rig, 2)), (1, 1));
+    reload(&mut rig, 1);
+    assert_eq!([0, 1, 2].map(|id| (services(&rig, id), rig.view(id).why)), [(2, None); 3]);
+    assert_eq!(rig.takers_of(1), before, "a rule that stays keeps its table");
+    (0..3).for_each(|id| replaced(&mut rig, id));
+}
+
+#[test]
+fn a_file_that_nobody_reloaded_counts_as_reloaded_by_the_next_process() {
+    let mut rig = settled(2);
+    rig.hosts[0].policy.rules = vec![rule(80), rule(443)];
+    rig.hosts[0].policy.weights = vec![1, 1];
+    replaced(&mut rig, 0);
+    assert_eq!(services(&rig, 0), 1);
+    // It was put back.
+    (rig.hosts[0].policy.rules, rig.hosts[0].policy.weights) = (vec![rule(80)], vec![1]);
+    replaced(&mut rig, 0);
+    let rules = vec![rule(80), rule(443)];
+    rig.order(1, Order::Rules { rules, weights: vec![1, 1] });
+    rig.run(millis(500));
+    assert_eq!((services(&rig, 0), services(&rig, 1)), (1, 1), "one of them has it no more");
+}
+
+#[test]
+fn weights_of_services_that_wait_are_handed_over_too() {
+    let mut rig = settled(2);
+    reload(&mut rig, 0);
+    // In force, and where it has its place among those that wait.
+    rig.order(0, Order::Weight { service: Some(0), weight: 3 });
+    rig.run(millis(300));
+    let weight = |rig: &Rig, service: usize| {
+        let weights = &rig.view(0).services[service].weights;
+        weights[&node(0)] / weights[&node(1)]
+    };
+    rig.hand_over(0, millis(20)).unwrap();
+    rig.run(millis(500));
+    assert_eq!(weight(&rig, 0), 3);
+    reload(&mut rig, 1);
+    assert_eq!([0, 1].map(|service| weight(&rig, service)), [1, 3], "what was ordered stays");
+    rig.hand_over(0, millis(20)).unwrap();
+    rig.run(millis(500));
+    assert_eq!([0, 1].map(|service| weight(&rig, service)), [1, 3], "its file says what it did");
+    rig.hosts[0].policy.weights = vec![2, 2];
+    rig.hand_over(0, millis(20)).unwrap();
+    rig.run(millis(500));
+    assert_eq!([0, 1].map(|service| weight(&rig, service)), [2, 2], "and now another thing");
 }
 
 #[test]

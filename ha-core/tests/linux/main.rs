@@ -6,6 +6,7 @@ mod cgroup;
 mod checkers;
 mod checkers_rig;
 mod farm;
+mod farm_hands;
 
 mod processes;
 mod realtime;

@@ -27,6 +27,33 @@ const PORT: u16 = 80;
 const SIP: Hash = Hash::Sip { key: *b"key of this test" };
 const JHASH: Hash = Hash::Jhash { seed: 7 };
 
+/// The kernel looks at the new programs for a while, and they are pinned then.
+#[test]
+fn who_ends_while_its_programs_are_renewed_leaves_nothing() {
+    let Some(mut stage) = Stage::new("renewed_late") else { return };
+    let settings = stage.settings("one");
+    let pins = PathBuf::from("/sys/fs/bpf/ha-node").join(&settings.module);
+    stage.server.inside(|| drop(Bpf::open(settings.clone()).unwrap())).unwrap();
+    stage
+        .server
+        .inside(|| {
+            let mut bpf = Bpf::adopt(settings).unwrap();
+            assert!(bpf.adopted());
+            bpf.renew();
+            Box::new(bpf).remove().unwrap();
+        })
+        .unwrap();
+    let renews = || {
+        let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+        let name =
+            |it: fs::DirEntry| fs::read_to_string(it.path().join("comm")).unwrap_or_default();
+        threads.map(name).any(|name| name.trim() == "ha-farm-renew")
+    };
+    assert!(within(Duration::from_secs(30), || !renews()));
+    assert!(!pins.exists(), "nobody would take them away");
+    stage.lab.take();
+}
+
 /// F6: what a killed daemon left drops all, and no other plane of its module filters behind it.
 #[test]
 fn what_a_killed_daemon_left_is_taken_away_by_another_plane() {

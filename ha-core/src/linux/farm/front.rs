@@ -92,6 +92,10 @@ pub(super) struct Desk {
     mode: Mode,
     addresses: Addresses,
     vips: BTreeMap<IpAddr, Vip>,
+    /// Those that the filter covers: all of `vips`, and what could not be set yet.
+    covered: BTreeSet<IpAddr>,
+    /// What could not be set again.
+    stuck: Option<IpAddr>,
     frames: Option<Frames>,
     /// Told so by the node.
     announces: bool,
@@ -134,6 +138,8 @@ impl Desk {
             mode,
             addresses,
             vips: BTreeMap::new(),
+            covered: BTreeSet::new(),
+            stuck: None,
             frames: None,
             announces: false,
             announcer: Announcer::default(),
@@ -155,24 +161,45 @@ impl Desk {
         self.want();
     }
 
-    /// Sets what this filter covers: once it is in force.
+    /// Sets what this filter covers: once it is in force. What cannot be set does not keep the rest
+    /// from it, and is tried again at each look ([`Desk::see`]).
     pub(super) fn follow(&mut self, filter: &Filter) -> Result<(), FrontError> {
         self.tune();
-        let missing: Vec<IpAddr> =
-            vips(filter).into_iter().filter(|vip| !self.vips.contains_key(vip)).collect();
-        if missing.is_empty() {
+        self.covered = vips(filter);
+        self.complete()
+    }
+
+    /// Whether something of what the filter covers could not be set.
+    pub(super) fn owes(&self) -> bool {
+        self.frames.is_none() || self.missing().next().is_some()
+    }
+
+    fn missing(&self) -> impl Iterator<Item = IpAddr> {
+        self.covered.iter().copied().filter(|vip| !self.vips.contains_key(vip))
+    }
+
+    fn complete(&mut self) -> Result<(), FrontError> {
+        if !self.owes() {
             return Ok(());
         }
-        let added = missing.into_iter().try_for_each(|vip| self.add(vip));
+        let missing: Vec<IpAddr> = self.missing().collect();
+        let mut added = Ok(());
+        for vip in missing {
+            added = added.and(self.add(vip));
+        }
         self.want();
-        self.listen()?;
-        added
+        added.and(self.listen())
     }
 
     fn listen(&mut self) -> Result<(), FrontError> {
         let all: Vec<IpAddr> = self.vips.keys().copied().collect();
-        self.frames = Some(system("listen on the interface", Frames::questions(self.index, &all))?);
-        Ok(())
+        let opened = system("listen on the interface", Frames::questions(self.index, &all));
+        let (frames, listens) = match opened {
+            Ok(frames) => (Some(frames), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        self.frames = frames;
+        listens
     }
 
     /// What is looked at to see whether all that is set here is still so.
@@ -204,8 +231,15 @@ impl Desk {
             warn!(interface = self.interface, "the interface was made anew");
         }
         self.mac = Mac(mac.0);
-        if !self.away {
-            self.mend(&sight.missing)?;
+        if self.away {
+            return Ok(());
+        }
+        self.mend(&sight.missing)?;
+        if self.owes() {
+            match self.complete() {
+                Ok(()) => info!("what was missing of the virtual addresses is there"),
+                Err(error) => debug!(%error, "something of the virtual addresses is missing"),
+            }
         }
         Ok(())
     }
@@ -240,7 +274,9 @@ impl Desk {
             // What was seen may be past.
             let Some(held) = self.vips.get_mut(&vip) else { continue };
             held.ours = true;
+            self.stuck = Some(vip);
             system("set the address on lo", self.addresses.set_for_others(spot))?;
+            self.stuck = None;
             warn!(%vip, "somebody took the address off lo: it is set again");
         }
         Ok(())
@@ -253,23 +289,32 @@ impl Desk {
 
     /// Takes the addresses off `lo`, and keeps all else.
     pub(super) fn withdraw(&mut self) {
-        self.away = true;
+        let again = core::mem::replace(&mut self.away, true);
         self.want();
         for vip in self.ours() {
             let spot = self.spot(vip);
-            if let Err(error) = self.addresses.remove(spot) {
-                error!(%vip, %error, "the address is still set on lo, and nothing filters");
+            match self.addresses.remove(spot) {
+                Ok(()) => {}
+                Err(error) if again => debug!(%vip, %error, "the address is still set on lo"),
+                Err(error) => {
+                    error!(%vip, %error, "the address is still set on lo, and nothing filters");
+                }
             }
         }
     }
 
     /// Sets them again.
     pub(super) fn put_back(&mut self) -> Result<(), String> {
-        for vip in self.ours() {
+        let mut all = self.ours();
+        // First what failed last, or the others would come and go at each attempt.
+        all.sort_by_key(|vip| self.stuck != Some(*vip));
+        for vip in all {
             let spot = self.spot(vip);
+            self.stuck = Some(vip);
             let set = self.addresses.set_for_others(spot);
             set.map_err(|error| format!("{vip} cannot be set on lo: {error}"))?;
         }
+        self.stuck = None;
         self.away = false;
         self.want();
         Ok(())
@@ -353,6 +398,7 @@ impl Desk {
     pub(super) fn close(&mut self) {
         self.announce(Instant::ZERO, false);
         self.wanted.set(BTreeSet::new());
+        self.covered.clear();
         let all: Vec<IpAddr> = self.vips.keys().copied().collect();
         for vip in all {
             self.remove(vip);

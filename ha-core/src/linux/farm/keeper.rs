@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::prelude::rust_2024::*;
 use std::string::String;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
@@ -25,6 +26,16 @@ use crate::linux::plane::{Guard, PlaneError};
 pub(super) struct Keeper {
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    word: Arc<Word>,
+}
+
+/// What the node's thread says to it.
+#[derive(Debug, Default)]
+struct Word {
+    /// Not to look. Held during a look.
+    rests: Mutex<bool>,
+    /// The node has something to do once more: each look is told, whatever it shows.
+    owes: AtomicBool,
 }
 
 /// How it is now.
@@ -76,9 +87,35 @@ impl Keeper {
         letters: mpsc::Sender<Letter>,
     ) -> io::Result<Self> {
         let (end, ended) = channel();
+        let word = Arc::<Word>::default();
+        let told = Arc::clone(&word);
         let thread = thread::Builder::new().name(THREAD.into());
-        let thread = thread.spawn(move || keep(guard, eyes, &letters, &ended))?;
-        Ok(Self { end: Some(end), thread: Some(thread) })
+        let thread = thread.spawn(move || keep(guard, eyes, &told, &letters, &ended))?;
+        Ok(Self { end: Some(end), thread: Some(thread), word })
+    }
+
+    /// Whether something that failed is to be tried again at each look.
+    pub(super) fn owe(&self, owes: bool) {
+        self.word.owes.store(owes, Ordering::Relaxed);
+    }
+
+    /// Has it look at nothing more, so that its end is waited for no longer than a moment; `false`
+    /// while it looks, for as long as the kernel wants.
+    pub(super) fn rest(&self) -> bool {
+        match self.word.rests.try_lock() {
+            Ok(mut rests) => {
+                *rests = true;
+                true
+            }
+            Err(TryLockError::WouldBlock) => false,
+            // A look has panicked: it was the last one.
+            Err(TryLockError::Poisoned(_)) => true,
+        }
+    }
+
+    /// Has it go on. It rests, so that nobody is waited for.
+    pub(super) fn wake(&self) {
+        *self.word.rests.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
 }
 
@@ -95,28 +132,40 @@ impl Drop for Keeper {
 fn keep(
     mut guard: Option<Box<dyn Guard + Send>>,
     mut eyes: Option<Eyes>,
+    word: &Word,
     letters: &mpsc::Sender<Letter>,
     ended: &Receiver<()>,
 ) {
     let mut calm = None;
     while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-        let filter = guard.as_mut().map_or(Ok(()), |guard| guard.look());
-        let front = match eyes.as_mut().map(Eyes::look).transpose() {
-            Ok(front) => front,
-            Err(error) if filter.is_ok() => {
-                debug!(%error, "a look that fails tells nothing");
-                continue;
-            }
-            // That nothing filters is told all the same.
-            Err(_) => None,
-        };
+        let rests = word.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        if *rests {
+            continue;
+        }
+        let seen = look(&mut guard, &mut eyes);
+        drop(rests);
+        let Some(Seen { filter, front }) = seen else { continue };
         let whole = filter.is_ok() && front.as_ref().is_none_or(|it| it.missing.is_empty());
-        if whole && calm.as_ref() == Some(&front) {
+        if whole && calm.as_ref() == Some(&front) && !word.owes.load(Ordering::Relaxed) {
             continue;
         }
         let seen = Seen { filter, front: front.clone() };
         // One that finds no room is told at the next look.
         calm = letters.try_send(Letter::Seen(seen)).ok().and(whole.then_some(front));
+    }
+}
+
+/// `None` where there is nothing to tell.
+fn look(guard: &mut Option<Box<dyn Guard + Send>>, eyes: &mut Option<Eyes>) -> Option<Seen> {
+    let filter = guard.as_mut().map_or(Ok(()), |guard| guard.look());
+    match eyes.as_mut().map(Eyes::look).transpose() {
+        Ok(front) => Some(Seen { filter, front }),
+        Err(error) if filter.is_ok() => {
+            debug!(%error, "a look that fails tells nothing");
+            None
+        }
+        // That nothing filters is told all the same.
+        Err(_) => Some(Seen { filter, front: None }),
     }
 }
 
@@ -134,3 +183,108 @@ impl Eyes {
 const THREAD: &str = "ha-farm-keep";
 /// Between two looks: for so long two servers may answer one client.
 const EVERY: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A filter whose looks are counted, and end as they are told.
+    struct Filter {
+        began: Sender<()>,
+        ends: Receiver<bool>,
+    }
+
+    impl Guard for Filter {
+        fn look(&mut self) -> Result<(), PlaneError> {
+            // The test may have ended.
+            let _ = self.began.send(());
+            match self.ends.recv() {
+                Ok(false) => Err(PlaneError::NoInterface("eth0".into())),
+                Ok(true) | Err(_) => Ok(()),
+            }
+        }
+    }
+
+    /// A keeper, and what stands for the kernel and for the node.
+    struct Rig {
+        began: Receiver<()>,
+        ends: Sender<bool>,
+        inbox: mpsc::Receiver<Letter>,
+        // Last but one: it ends once its look does.
+        keeper: Keeper,
+    }
+
+    fn rig(room: usize) -> Rig {
+        let ((began, begins), (ends, end)) = (channel(), channel());
+        let (letters, inbox) = mpsc::channel(room);
+        let guard = Filter { began, ends: end };
+        let keeper = Keeper::start(Some(Box::new(guard)), None, letters).unwrap();
+        Rig { began: begins, ends, inbox, keeper }
+    }
+
+    impl Rig {
+        fn look(&self, well: bool) {
+            self.began.recv().unwrap();
+            self.ends.send(well).unwrap();
+        }
+
+        /// What was told by the time that another look begins, which is under way then.
+        fn told(&mut self) -> Vec<bool> {
+            self.began.recv().unwrap();
+            let mut told = Vec::new();
+            while let Ok(letter) = self.inbox.try_recv() {
+                let Letter::Seen(seen) = letter else { panic!("it says nothing else") };
+                told.push(seen.filter.is_ok());
+            }
+            told
+        }
+    }
+
+    #[test]
+    fn what_is_as_it_was_is_told_once_and_what_is_lost_each_time() {
+        let mut rig = rig(8);
+        for well in [true, true, false, false, true, true] {
+            rig.look(well);
+        }
+        assert_eq!(rig.told(), [true, false, false, true]);
+        rig.ends.send(true).unwrap();
+        rig.keeper.owe(true);
+        rig.look(true);
+        rig.look(true);
+        let told = rig.told();
+        assert!((2..=3).contains(&told.len()) && !told.contains(&false), "{told:?}");
+        rig.ends.send(true).unwrap();
+        rig.keeper.owe(false);
+        rig.look(true);
+        assert!(rig.told().len() <= 1);
+        rig.ends.send(true).unwrap();
+        assert!(rig.told().is_empty(), "nothing is owed any more");
+    }
+
+    #[test]
+    fn a_letter_that_finds_no_room_is_told_at_a_later_look() {
+        let mut rig = rig(1);
+        rig.look(false);
+        rig.look(true);
+        rig.look(true);
+        assert_eq!(rig.told(), [false], "no more than one has room");
+        rig.ends.send(true).unwrap();
+        assert_eq!(rig.told(), [true]);
+    }
+
+    #[test]
+    fn who_rests_does_not_look_and_who_looks_does_not_rest() {
+        let mut rig = rig(8);
+        rig.began.recv().unwrap();
+        assert!(!rig.keeper.rest(), "the kernel lets it wait");
+        rig.ends.send(true).unwrap();
+        // The look has ended by now, or does in a moment.
+        while !rig.keeper.rest() {
+            thread::yield_now();
+        }
+        assert!(rig.began.recv_timeout(EVERY * 3).is_err(), "it looks although it rests");
+        rig.keeper.wake();
+        assert_eq!(rig.told(), [true]);
+        assert!(!rig.keeper.rest());
+    }
+}

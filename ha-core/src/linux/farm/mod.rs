@@ -46,7 +46,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::prelude::rust_2024::*;
 use std::thread::{self, JoinHandle};
 
-use ha_farm::{Filter, Table};
+use ha_farm::{Filter, Rule, Table};
 use ha_proto::wire::LONG_MAX;
 use ha_proto::{Boot, NodeId};
 use thiserror::Error;
@@ -284,7 +284,7 @@ fn prepare(setup: &mut Setup, baton: Option<&Baton>) -> Result<Ready, StartError
     let successor = baton.and_then(|baton| succeed(&setup.config, &secrets, baton));
     let desk = {
         let _context = runtime.enter();
-        begin(setup, successor.is_some())?
+        begin(setup, successor.as_ref().map(|(farm, _)| farm.rules()))?
     };
     Ok(Ready { secrets, sockets, runtime, boot, successor, desk })
 }
@@ -294,22 +294,25 @@ fn thread_failed(error: io::Error) -> StartError {
 }
 
 /// Shuts what an earlier process left (F6), and sets the addresses behind a filter that takes
-/// nothing: the application may need them to start. A successor finds both as they shall be.
-fn begin(setup: &mut Setup, succeeds: bool) -> Result<Option<Desk>, StartError> {
+/// nothing: the application may need them to start. A successor, with these services in force,
+/// finds both as they shall be.
+fn begin(setup: &mut Setup, successor: Option<&[Rule]>) -> Result<Option<Desk>, StartError> {
+    let succeeds = successor.is_some();
     if !succeeds {
         setup.plane.lease(ha_proto::Instant::ZERO)?;
     }
     let Some(front) = setup.front.take() else { return Ok(None) };
     let (me, policy) = (setup.config.identity().me, setup.config.policy());
+    let rules = successor.unwrap_or(&policy.rules).to_vec();
+    let tables = std::vec![Table::new(policy.buckets); rules.len()];
     let nothing = ha_farm::Setup {
         me,
         mode: policy.mode,
         uncovered: policy.uncovered,
         hash: policy.hash,
-        rules: policy.rules.clone(),
+        rules,
         macs: policy.mac.map(|mac| (me, mac)).into_iter().collect(),
     };
-    let tables = std::vec![Table::new(policy.buckets); policy.rules.len()];
     let nothing = Filter::new(nothing, &tables, |_, _| false);
     let nothing = nothing.expect("a configuration is checked when it is made");
     let mut desk = Desk::open(front, policy.mode, setup.config.timing().timeout())?;
@@ -341,6 +344,9 @@ fn assemble(
     let keeper = Keeper::start(plane.guard(), eyes, letters.clone())?;
     let application = Caller::start(application, letters)?;
     let alarm = Alarm::new(clock)?;
+    if plane.adopted() {
+        plane.renew();
+    }
     let (farm, until) = match begin {
         Begin::Anew(boot) => {
             let farm = Farm::new(config, secrets.datagrams, boot, clock.now());

@@ -37,6 +37,11 @@ impl Sweeper {
         // A thread that has panicked has said so.
         let _ = filters.send(filter);
     }
+
+    /// Ends without being waited for, in the middle of a look that may take longer than a lease.
+    pub(super) fn leave(mut self) {
+        self.thread = None;
+    }
 }
 
 impl Drop for Sweeper {

@@ -193,8 +193,10 @@ impl Loop {
             }
             (Ok(()), true) => {
                 whole = self.desk.as_mut().map_or(Ok(()), Desk::put_back);
-                if whole.is_ok() {
-                    info!("the filter and its addresses are back");
+                match &whole {
+                    Ok(()) => info!("the filter and its addresses are back"),
+                    // Others take what some of them are for.
+                    Err(_) => self.desk.iter_mut().for_each(Desk::withdraw),
                 }
             }
             // One that could not be taken off then.
@@ -202,7 +204,16 @@ impl Loop {
             (Ok(()), false) => {}
         }
         self.lost = whole.err();
+        self.owe();
         Ok(())
+    }
+
+    /// What failed is tried again at each look, though that shows what it showed before.
+    fn owe(&self) {
+        let owes = self.lost.is_some() || self.desk.as_ref().is_some_and(Desk::owes);
+        if let Some(keeper) = &self.keeper {
+            keeper.owe(owes);
+        }
     }
 
     /// Goes where the clients' interface is, and mends the addresses.
@@ -258,7 +269,12 @@ impl Loop {
     /// at all, if there is nothing to hand over in time.
     fn hand_over(&mut self, renewed: bool) {
         let now = self.clock.now();
-        let baton = if renewed { self.farm.hand_over(now) } else { None };
+        // Who looks may wait for others who change interfaces, and its end is waited for.
+        let rests = renewed && self.keeper.as_ref().is_none_or(Keeper::rest);
+        let baton = if rests { self.farm.hand_over(now) } else { None };
+        if let (true, None, Some(keeper)) = (rests, &baton, &self.keeper) {
+            keeper.wake();
+        }
         match (baton, self.handing.take()) {
             (Some(baton), Some(Handing { reply, .. })) => self.handed = Some((baton, reply)),
             (None, Some(handing)) if now < handing.until => self.handing = Some(handing),
@@ -333,8 +349,9 @@ impl Loop {
         }
         if let Some(Err(error)) = self.desk.as_mut().map(|desk| desk.follow(filter)) {
             // The filter is right, and what it takes of such an address nobody here answers.
-            error!(%error, "a virtual address is missing");
+            error!(%error, "a virtual address is missing, until it can be set");
         }
+        self.owe();
         true
     }
 
@@ -387,8 +404,9 @@ impl Loop {
         // It would put back what is taken away.
         self.keeper = None;
         if let Some((baton, reply)) = self.handed.take() {
-            let Self { application, ports, plane, desk, .. } = self;
+            let Self { application, ports, plane, desk, sweeper, .. } = self;
             application.leave();
+            sweeper.leave();
             // The next process needs their names.
             drop((ports, plane, desk));
             if reply.send(baton).is_err() {

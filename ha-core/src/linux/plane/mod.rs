@@ -48,6 +48,12 @@ pub trait Plane {
         None
     }
 
+    /// What filters was adopted: has the programs of this release do so in the place of an earlier
+    /// one's, which decide by the same maps. It takes a while, on a thread of its own that ends before
+    /// the filter is removed; what comes of it is told in the log. Nothing to do where the next filter
+    /// is of this release anyway.
+    fn renew(&mut self) {}
+
     /// An interface was made anew under its name: the filter is to be there. A plane whose [`Guard`]
     /// sees that has done so already.
     ///

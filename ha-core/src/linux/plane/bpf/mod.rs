@@ -19,6 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 use std::string::String;
+use std::thread::{self, JoinHandle};
 
 use aya::programs::XdpMode;
 use ha_farm::Filter;
@@ -26,6 +27,7 @@ use ha_proto::Instant;
 use rustix::fs::statfs;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
+use tracing::{info, warn};
 
 use self::guard::Program;
 use self::object::refused;
@@ -75,6 +77,8 @@ pub struct Bpf {
     object: Object,
     notes: Vec<String>,
     adopted: bool,
+    /// Pins what would be left for ever, if it came after the end.
+    renewal: Option<JoinHandle<()>>,
 }
 
 impl Bpf {
@@ -87,7 +91,7 @@ impl Bpf {
     }
 
     /// Takes over the filter that another process left, with what it decides by and its lease
-    /// (F6): no packet is lost. Its programs stay, for [`Bpf::renew`] to replace: the kernel takes
+    /// (F6): no packet is lost. Its programs stay, for [`Plane::renew`] to replace: the kernel takes
     /// longer to check new ones than a lease may last. Where nothing was left, the filter takes
     /// nothing.
     ///
@@ -103,16 +107,7 @@ impl Bpf {
         let Ok(object) = Object::pinned(&pins) else { return Self::start(settings, false) };
         let without = settings.interfaces.iter().filter(|interface| !has("xdp", interface));
         let notes = without.map(|interface| format!("{interface}: no XDP, as before")).collect();
-        Ok(Self { settings, object, notes, adopted: true })
-    }
-
-    /// Puts the programs of this release in the place of those that filter, which decide by the
-    /// same maps: each packet meets one or the other. A call from any thread, of whoever adopted.
-    ///
-    /// # Errors
-    /// As [`Bpf::adopt`]: the old ones go on.
-    pub fn renew(settings: Settings) -> Result<(), PlaneError> {
-        Self::start(settings, false).map(drop)
+        Ok(Self { settings, object, notes, adopted: true, renewal: None })
     }
 
     fn start(settings: Settings, shut: bool) -> Result<Self, PlaneError> {
@@ -132,7 +127,8 @@ impl Bpf {
         if shut {
             object.lease(Instant::ZERO)?;
         }
-        let mut bpf = Self { settings, object, notes: Vec::new(), adopted: false };
+        let notes = Vec::new();
+        let mut bpf = Self { settings, object, notes, adopted: false, renewal: None };
         // First: who looks after it puts the pinned one at an interface.
         guard::pin(bpf.object.tc(), &pins)?;
         for interface in bpf.settings.interfaces.clone() {
@@ -221,11 +217,28 @@ impl Plane for Bpf {
         self.object.counters()
     }
 
+    /// Each packet meets one or the other.
+    fn renew(&mut self) {
+        let settings = self.settings.clone();
+        let renew = move || match Self::start(settings, false) {
+            Ok(_) => info!("the filter's programs are this release's"),
+            Err(error) => warn!(%error, "the filter's programs stay as they were"),
+        };
+        match thread::Builder::new().name(RENEWAL.into()).spawn(renew) {
+            Ok(renewal) => self.renewal = Some(renewal),
+            Err(error) => warn!(%error, "the filter's programs stay as they were: no thread"),
+        }
+    }
+
     fn guard(&mut self) -> Option<Box<dyn Guard + Send>> {
         Some(Box::new(Program::new(self.settings.clone())))
     }
 
-    fn remove(self: Box<Self>) -> Result<(), PlaneError> {
+    fn remove(mut self: Box<Self>) -> Result<(), PlaneError> {
+        if let Some(renewal) = self.renewal.take() {
+            // A panic was told where it happened.
+            let _ = renewal.join();
+        }
         done("remove the filter", sweep(&self.settings.module, &self.settings.interfaces))
     }
 }
@@ -283,6 +296,7 @@ fn done<T>(what: &str, result: io::Result<T>) -> Result<T, PlaneError> {
     result.map_err(|error| refused(what, &error))
 }
 
+const RENEWAL: &str = "ha-farm-renew";
 const ROOT: &str = "/sys/fs/bpf";
 const PROGRAM: &str = "ha_farm_tc";
 const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
