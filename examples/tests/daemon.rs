@@ -462,7 +462,7 @@ fn a_stop_that_comes_before_the_start_of_a_stopstart_stays() {
 fn a_program_that_does_not_run_is_not_handed_over_to() {
     let Some(mut rig) = Rig::new() else { return };
     let place = rig.path("mirror-node");
-    fs::copy(env!("CARGO_BIN_EXE_mirror-node"), &place).unwrap();
+    ha_lab::copy_program(env!("CARGO_BIN_EXE_mirror-node"), &place);
     let guardian = env!("CARGO_BIN_EXE_ha-guardian");
     let file = fs::read_to_string(rig.path("ha-node.toml")).unwrap();
     fs::write(rig.path("ha-node.toml"), format!("guardian = \"{guardian}\"\n{file}")).unwrap();
@@ -477,7 +477,7 @@ fn a_program_that_does_not_run_is_not_handed_over_to() {
     wait("a refusal", || said(&rig, "install it anew and order it again"));
     assert_eq!(ha(&rig, &["role", "-q"]).0, Some(2), "it serves alone");
     // The same files, and another program.
-    fs::copy(&good, rig.path("next")).unwrap();
+    ha_lab::copy_program(&good, rig.path("next"));
     fs::rename(rig.path("next"), &place).unwrap();
     let (code, said) = ha(&rig, &["reload"]);
     assert!(code == Some(0) && said.starts_with("the daemon goes on"), "{said}");

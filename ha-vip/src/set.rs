@@ -9,7 +9,7 @@ use ha_proto::{Deadline, Epoch, Instant, Machine, Outbox, Ticket};
 use crate::slot::{Ended, Slot, Touched};
 use crate::{
     Address, ArpForm, Config, Counters, Event, Input, InterfaceId, Mac, OnRemoved, Output,
-    Sighting, arp_announcement, arp_probe, neighbor_advertisement, neighbor_probe,
+    Sighting, arp_announcement, arp_probe, neighbor_advertisement, neighbor_question,
 };
 
 /// The virtual addresses of a node, owned by one epoch and moving as one.
@@ -340,11 +340,11 @@ fn released(now: Instant, then: Option<Claim>, first: Address, out: &mut Outbox<
 }
 
 /// Asks who else has it: a host on which it was set long ago says nothing unless it is asked, and
-/// hears no claim. What it answers is a [`Sighting`].
+/// hears no claim. What it answers is a [`Sighting`], and comes to this node alone.
 fn ask(address: Address, mac: Mac, out: &mut Outbox<Output>) {
     let frame = match address.ip {
         IpAddr::V4(ip) => arp_probe(ip, mac),
-        IpAddr::V6(ip) => neighbor_probe(ip, mac),
+        IpAddr::V6(ip) => neighbor_question(ip, mac),
     };
     out.push(Output::Transmit { interface: address.interface, frame });
 }

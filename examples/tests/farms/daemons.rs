@@ -127,7 +127,7 @@ fn services_that_wait_for_the_last_member_wait_on_through_a_rolling_restart() {
 fn a_program_that_does_not_run_is_not_handed_over_to() {
     let Some(mut rig) = Rig::new("farm_broken", 2) else { return };
     let place = rig.nodes[0].folder().join("farm-node");
-    fs::copy(env!("CARGO_BIN_EXE_farm-node"), &place).unwrap();
+    ha_lab::copy_program(env!("CARGO_BIN_EXE_farm-node"), &place);
     rig.configure("interval = \"1s\"\n", "");
     let daemon = rig.hosts[0].spawn(&place, |it| it.arg("--config").arg(rig.nodes[0].file()));
     rig.daemons[0] = Some(daemon.unwrap());
@@ -142,7 +142,7 @@ fn a_program_that_does_not_run_is_not_handed_over_to() {
     let told = refused.err.contains("cannot go on: ") && refused.err.contains("order it again");
     assert_eq!((refused.code, told), (1, true), "{refused:?}");
     assert_eq!(kept(&mut open), open.len(), "{}", rig.daemon(0).output());
-    fs::copy(&good, &place).unwrap();
+    ha_lab::copy_program(&good, &place);
     rig.done(0, &["restart-daemon"]);
     rig.until_serve(&[0, 1]);
     assert_eq!(kept(&mut open), open.len(), "{}", rig.daemon(0).output());

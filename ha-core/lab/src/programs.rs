@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::tool;
@@ -33,6 +33,15 @@ pub fn built(package: &str, name: &str) -> io::Result<PathBuf> {
     build.env("CARGO_TARGET_DIR", folder.parent().unwrap_or(&folder));
     tool::run(&mut build, "")?;
     Ok(folder.join(name))
+}
+
+/// Copies a program that is to be run, by a process of its own: what this one had open to write
+/// cannot be run as long as a process that another test forked meanwhile has it open as well.
+///
+/// # Panics
+/// It cannot be copied.
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    tool::run(Command::new("cp").arg(from.as_ref()).arg(to.as_ref()), "").expect("it is copied");
 }
 
 /// Where cargo puts the programs that it builds with this one.

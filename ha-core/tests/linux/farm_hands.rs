@@ -12,7 +12,7 @@ use ha_core::driver::Clock;
 use ha_core::farm::{Config, Identity, Isolated, Order, Policy, Timing};
 use ha_core::ha_farm::{Buckets, Filter, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
 use ha_core::linux::farm::{Front, Link, NoApplication, Running, Setup, start};
-use ha_core::linux::plane::{Counters, Guard, Memory, Plane, PlaneError};
+use ha_core::linux::plane::{Counters, Guard, Memory, Plane, PlaneError, Sure};
 use ha_core::proto::{ClusterId, Instant, ModuleId, NodeId};
 use ha_core::raw::Key;
 use ha_lab::{Bridge, Host, Lab, within};
@@ -89,7 +89,7 @@ fn a_hand_over_does_not_wait_for_a_look_at_the_interface() {
     let (began, ends) = looks.hold();
     began.recv().unwrap();
     let refused = member.hand_over(Duration::from_millis(500));
-    let takes = rig.takes();
+    let takes = within(SOON, || rig.takes());
     drop(ends);
     let member = refused.expect_err("it goes on, and waits for nobody");
     assert!(takes);
@@ -179,10 +179,10 @@ impl Looks {
 }
 
 impl Guard for Looks {
-    fn look(&mut self) -> Result<(), PlaneError> {
+    fn look(&mut self) -> Result<Sure, PlaneError> {
         let mut answer = self.0.lock().unwrap();
         match std::mem::take(&mut *answer) {
-            Answer::Well => Ok(()),
+            Answer::Well => Ok(Sure::Yes),
             Answer::Gone => {
                 *answer = Answer::Gone;
                 Err(PlaneError::NoInterface("eth0".into()))
@@ -192,7 +192,7 @@ impl Guard for Looks {
                 began.send(()).unwrap();
                 // Nobody says anything there: it is dropped.
                 let _ = end.recv();
-                Ok(())
+                Ok(Sure::Yes)
             }
         }
     }

@@ -8,7 +8,7 @@ use std::process;
 
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
 use ha_core::linux::plane::bpf::{Bpf, Settings};
-use ha_core::linux::plane::{Plane, PlaneError};
+use ha_core::linux::plane::{Plane, PlaneError, Sure};
 use ha_lab::{Host, Lab, within};
 
 use crate::rig::{CONNECTIONS, Case, Farm, Kind, SOON, shares};
@@ -110,7 +110,7 @@ fn a_guard_sees_what_is_at_an_interface() {
         let mut look = || host.inside(|| guard.look()).unwrap();
         look().unwrap();
         let began = ha_lab::now();
-        (0..LOOKS).for_each(|_| look().unwrap());
+        (0..LOOKS).for_each(|_| assert_eq!(look().unwrap(), Sure::Yes));
         println!("a look, with tcx {tcx}: {:?}", ha_lab::now().saturating_since(began) / LOOKS);
         if tcx {
             fs::remove_file(pins(&settings.module).join("tc-eth0")).unwrap();

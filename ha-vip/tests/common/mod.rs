@@ -7,7 +7,7 @@ use std::time::Duration;
 use ha_proto::{Epoch, Instant, Machine, NodeId, Outbox, Ticket};
 use ha_vip::{
     Address, AddressSet, ArpForm, Config, Event, Input, InterfaceId, Mac, OnRemoved, Output,
-    Sighting, arp_announcement, arp_probe, neighbor_advertisement, neighbor_probe,
+    Sighting, arp_announcement, arp_probe, neighbor_advertisement, neighbor_question,
 };
 
 pub(crate) const MACS: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
@@ -133,7 +133,7 @@ pub(crate) fn question(address: Address) -> Output {
     let mac = MACS[usize::from(address.interface.0)];
     let frame = match address.ip {
         IpAddr::V4(ip) => arp_probe(ip, mac),
-        IpAddr::V6(ip) => neighbor_probe(ip, mac),
+        IpAddr::V6(ip) => neighbor_question(ip, mac),
     };
     Output::Transmit { interface: address.interface, frame }
 }

@@ -183,11 +183,15 @@ impl Desk {
             return Ok(());
         }
         let missing: Vec<IpAddr> = self.missing().collect();
-        let mut added = Ok(());
+        let (mut added, before) = (Ok(()), self.vips.len());
         for vip in missing {
             added = added.and(self.add(vip));
         }
         self.want();
+        if self.frames.is_some() && self.vips.len() == before {
+            // A socket anew would lose the questions that wait.
+            return added;
+        }
         added.and(self.listen())
     }
 

@@ -18,7 +18,7 @@ use tracing::debug;
 use super::turn::Letter;
 use crate::linux::address::Addresses;
 use crate::linux::link::Link;
-use crate::linux::plane::{Guard, PlaneError};
+use crate::linux::plane::{Guard, PlaneError, Sure};
 
 /// A thread that looks: the kernel may let it wait for others who change interfaces, longer than
 /// the node may be late.
@@ -157,7 +157,11 @@ fn keep(
 
 /// `None` where there is nothing to tell.
 fn look(guard: &mut Option<Box<dyn Guard + Send>>, eyes: &mut Option<Eyes>) -> Option<Seen> {
-    let filter = guard.as_mut().map_or(Ok(()), |guard| guard.look());
+    let filter = match guard.as_mut().map(|guard| guard.look()) {
+        Some(Ok(Sure::No)) => return None,
+        Some(Err(error)) => Err(error),
+        Some(Ok(Sure::Yes)) | None => Ok(()),
+    };
     match eyes.as_mut().map(Eyes::look).transpose() {
         Ok(front) => Some(Seen { filter, front }),
         Err(error) if filter.is_ok() => {
@@ -191,16 +195,18 @@ mod tests {
     /// A filter whose looks are counted, and end as they are told.
     struct Filter {
         began: Sender<()>,
-        ends: Receiver<bool>,
+        /// Whether it is well, if it tells.
+        ends: Receiver<Option<bool>>,
     }
 
     impl Guard for Filter {
-        fn look(&mut self) -> Result<(), PlaneError> {
+        fn look(&mut self) -> Result<Sure, PlaneError> {
             // The test may have ended.
             let _ = self.began.send(());
             match self.ends.recv() {
-                Ok(false) => Err(PlaneError::NoInterface("eth0".into())),
-                Ok(true) | Err(_) => Ok(()),
+                Ok(Some(false)) => Err(PlaneError::NoInterface("eth0".into())),
+                Ok(Some(true)) => Ok(Sure::Yes),
+                Ok(None) | Err(_) => Ok(Sure::No),
             }
         }
     }
@@ -208,9 +214,9 @@ mod tests {
     /// A keeper, and what stands for the kernel and for the node.
     struct Rig {
         began: Receiver<()>,
-        ends: Sender<bool>,
+        ends: Sender<Option<bool>>,
         inbox: mpsc::Receiver<Letter>,
-        // Last but one: it ends once its look does.
+        // Behind `ends`: it ends once its look does.
         keeper: Keeper,
     }
 
@@ -223,9 +229,9 @@ mod tests {
     }
 
     impl Rig {
-        fn look(&self, well: bool) {
+        fn look(&self, well: impl Into<Option<bool>>) {
             self.began.recv().unwrap();
-            self.ends.send(well).unwrap();
+            self.ends.send(well.into()).unwrap();
         }
 
         /// What was told by the time that another look begins, which is under way then.
@@ -247,18 +253,27 @@ mod tests {
             rig.look(well);
         }
         assert_eq!(rig.told(), [true, false, false, true]);
-        rig.ends.send(true).unwrap();
+        rig.ends.send(Some(true)).unwrap();
         rig.keeper.owe(true);
         rig.look(true);
         rig.look(true);
         let told = rig.told();
         assert!((2..=3).contains(&told.len()) && !told.contains(&false), "{told:?}");
-        rig.ends.send(true).unwrap();
+        rig.ends.send(Some(true)).unwrap();
         rig.keeper.owe(false);
         rig.look(true);
         assert!(rig.told().len() <= 1);
-        rig.ends.send(true).unwrap();
+        rig.ends.send(Some(true)).unwrap();
         assert!(rig.told().is_empty(), "nothing is owed any more");
+    }
+
+    #[test]
+    fn a_look_that_came_to_no_end_is_no_reason_to_go_on() {
+        let mut rig = rig(8);
+        for well in [Some(true), Some(false), None, None, Some(false), None, Some(true)] {
+            rig.look(well);
+        }
+        assert_eq!(rig.told(), [true, false, false, true]);
     }
 
     #[test]
@@ -268,7 +283,7 @@ mod tests {
         rig.look(true);
         rig.look(true);
         assert_eq!(rig.told(), [false], "no more than one has room");
-        rig.ends.send(true).unwrap();
+        rig.ends.send(Some(true)).unwrap();
         assert_eq!(rig.told(), [true]);
     }
 
@@ -277,7 +292,7 @@ mod tests {
         let mut rig = rig(8);
         rig.began.recv().unwrap();
         assert!(!rig.keeper.rest(), "the kernel lets it wait");
-        rig.ends.send(true).unwrap();
+        rig.ends.send(Some(true)).unwrap();
         // The look has ended by now, or does in a moment.
         while !rig.keeper.rest() {
             thread::yield_now();

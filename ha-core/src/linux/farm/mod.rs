@@ -319,9 +319,14 @@ fn begin(setup: &mut Setup, successor: Option<&[Rule]>) -> Result<Option<Desk>, 
     if !succeeds {
         setup.plane.install(&nothing)?;
     }
-    if let Err(error) = desk.follow(&nothing) {
-        desk.close();
-        return Err(error.into());
+    match desk.follow(&nothing) {
+        Ok(()) => {}
+        // It was so before, or comes from outside: the service runs, and it is tried again.
+        Err(error) if succeeds => warn!(%error, "something of the virtual addresses is missing"),
+        Err(error) => {
+            desk.close();
+            return Err(error.into());
+        }
     }
     Ok(Some(desk))
 }

@@ -77,6 +77,15 @@ pub trait Plane {
     fn remove(self: Box<Self>) -> Result<(), PlaneError>;
 }
 
+/// Whether a look came to an end. One that did not is no reason to go on where a filter was missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sure {
+    /// The filter is there.
+    Yes,
+    /// It was written meanwhile, or the kernel did not say.
+    No,
+}
+
 /// Looks after a filter that is in force. It ends before the filter is removed.
 pub trait Guard {
     /// Looks whether the filter is as it was written, and puts back what is not, which is told in
@@ -85,5 +94,5 @@ pub trait Guard {
     /// # Errors
     /// [`PlaneError`]: it is not there, and cannot be; this kernel has nothing before it that says
     /// whose packets it takes.
-    fn look(&mut self) -> Result<(), PlaneError>;
+    fn look(&mut self) -> Result<Sure, PlaneError>;
 }

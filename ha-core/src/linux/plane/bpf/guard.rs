@@ -14,7 +14,7 @@ use super::object::refused;
 use super::{Settings, attach, done, layout, module_folder};
 use crate::linux::link::Link;
 use crate::linux::netlink::Netlink;
-use crate::linux::plane::{Guard, PlaneError};
+use crate::linux::plane::{Guard, PlaneError, Sure};
 
 /// The program that decides, as it is pinned: another process, or another release, may have loaded
 /// it. What only drops, and saves costs, is not looked after.
@@ -65,10 +65,11 @@ impl Program {
 }
 
 impl Guard for Program {
-    fn look(&mut self) -> Result<(), PlaneError> {
+    fn look(&mut self) -> Result<Sure, PlaneError> {
         let mut netlink = done("open netlink", Netlink::open(None))?;
         let interfaces = self.settings.interfaces.clone();
-        interfaces.iter().try_for_each(|interface| self.look_at(&mut netlink, interface))
+        interfaces.iter().try_for_each(|interface| self.look_at(&mut netlink, interface))?;
+        Ok(Sure::Yes)
     }
 }
 

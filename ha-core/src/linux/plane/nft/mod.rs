@@ -38,7 +38,7 @@ use self::state::{Found, Made, State, make};
 use self::wire::Wire;
 use self::words::ANY;
 use self::writer::Writer;
-use super::{Counters, Guard, Plane, PlaneError, Service};
+use super::{Counters, Guard, Plane, PlaneError, Service, Sure};
 use crate::linux::link::Link;
 use crate::linux::netlink::Netlink;
 
@@ -197,13 +197,13 @@ impl Watch {
 }
 
 impl Guard for Watch {
-    fn look(&mut self) -> Result<(), PlaneError> {
+    fn look(&mut self) -> Result<Sure, PlaneError> {
         match self.find() {
             Ok(Some(found)) => lock(&self.state).end_look(found),
-            Ok(None) => Ok(()),
+            Ok(None) => Ok(Sure::Yes),
             Err(error) => {
                 debug!(%error, "a look that fails tells nothing");
-                Ok(())
+                Ok(Sure::No)
             }
         }
     }
@@ -237,7 +237,8 @@ fn tables(wire: &mut Wire, module: &str) -> io::Result<Vec<String>> {
 /// Runs `nft`, and gives what it says.
 fn nft(arguments: &[&str], input: &str) -> Result<String, PlaneError> {
     let mut command = Command::new("nft");
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments).env("LC_ALL", "C");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => PlaneError::NoProgram { program: "nft", plane: NAME },
         _ => system("run nft", &error),
@@ -248,6 +249,9 @@ fn nft(arguments: &[&str], input: &str) -> Result<String, PlaneError> {
     let output = done("run nft", child.wait_with_output())?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
+        if why.contains("Operation not permitted") {
+            return Err(PlaneError::NotPermitted("CAP_NET_ADMIN"));
+        }
         let why = why.lines().next().unwrap_or("it does not say why").into();
         return Err(PlaneError::System { what: format!("nft {}", arguments.join(" ")), why });
     }

@@ -31,9 +31,6 @@ impl Sight {
     /// Looks at a table; and which tables filter, this one or others.
     pub(super) fn read(wire: &mut Wire, table: &str) -> io::Result<(Self, BTreeSet<String>)> {
         let of = text(1, table);
-        let part = |kind, name: Option<String>, handle: Option<u64>, says: &[&[u8]]| {
-            Some(Part { kind, name: name?, handle: handle.unwrap_or(0), says: says.concat() })
-        };
         // These two cannot be asked for by the table.
         let tables = wire.list(GET_TABLE, NEW_TABLE, &[], |it| {
             let flags = find(it, 2).unwrap_or(&[]);
@@ -41,10 +38,7 @@ impl Sight {
         })?;
         let tables = tables.into_iter().filter(|it| it.name == table);
         let mut parts: Vec<Part> = tables.collect();
-        let chains = wire.list(GET_CHAIN, NEW_CHAIN, &[], |it| {
-            let (hook, policy) = (find(it, 4).unwrap_or(&[]), find(it, 5).unwrap_or(&[]));
-            Some((name(it, 1)?, part(NEW_CHAIN, name(it, 3), long(it, 2), &[hook, policy])?))
-        })?;
+        let chains = chains(wire)?;
         let in_force = chains.iter().filter(|(_, chain)| chain.name == ENTRY);
         let in_force = in_force.map(|(table, _)| table.clone()).collect();
         if parts.is_empty() {
@@ -62,6 +56,12 @@ impl Sight {
         parts.extend(chains.into_iter().filter(|it| it.0 == table).map(|it| it.1));
         parts.extend([rules, sets, counters].into_iter().flatten());
         Ok((Self(parts), in_force))
+    }
+
+    /// Whether the chains are as they were, and at the same interfaces.
+    pub(super) fn has_its_chains(&self, wire: &mut Wire, table: &str) -> io::Result<bool> {
+        let now = chains(wire)?.into_iter().filter(|it| it.0 == table).map(|it| it.1);
+        Ok(now.eq(self.0.iter().filter(|part| part.kind == NEW_CHAIN).cloned()))
     }
 
     /// Whether it is what this text makes: to be asked of the first sight, since only the kernel
@@ -82,6 +82,18 @@ impl Sight {
         });
         all && filters
     }
+}
+
+fn part(kind: u16, name: Option<String>, handle: Option<u64>, says: &[&[u8]]) -> Option<Part> {
+    Some(Part { kind, name: name?, handle: handle.unwrap_or(0), says: says.concat() })
+}
+
+/// All chains, by their tables.
+fn chains(wire: &mut Wire) -> io::Result<Vec<(String, Part)>> {
+    wire.list(GET_CHAIN, NEW_CHAIN, &[], |it| {
+        let (hook, policy) = (find(it, 4).unwrap_or(&[]), find(it, 5).unwrap_or(&[]));
+        Some((name(it, 1)?, part(NEW_CHAIN, name(it, 3), long(it, 2), &[hook, policy])?))
+    })
 }
 
 fn count<T: Ord>(all: impl Iterator<Item = T>) -> BTreeMap<T, usize> {

@@ -18,7 +18,7 @@ use super::wire::Wire;
 use super::writer::Writer;
 use super::{NAME, Settings, done, nft, prefix};
 use crate::driver::{Clock, random};
-use crate::linux::plane::{PlaneError, bpf};
+use crate::linux::plane::{PlaneError, Sure, bpf};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -145,20 +145,23 @@ impl State {
         // Before that nothing filters yet, or what does is not known: the node's next write is
         // about that.
         let Some(last) = self.last.clone() else { return Ok(None) };
-        if self.writer.begin_look()? && self.made.sight.is_some() {
+        let ours = self.writer.begin_look()?;
+        let Made { table, plan, sight, .. } = &self.made;
+        // A chain goes with its interface, and no generation tells.
+        let hooked = |sight: &Arc<Sight>| sight.has_its_chains(&mut self.writer.wire, table);
+        if ours && sight.as_ref().map_or(Ok(false), hooked)? {
             return Ok(None);
         }
-        let Made { table, plan, sight, .. } = &self.made;
         let (table, plan, sight) = (table.clone(), plan.clone(), sight.clone());
         let prefix = prefix(&self.settings.module);
         Ok(Some(Belief { turn: self.turn, table, prefix, sight, plan, last }))
     }
 
     /// Sees to what a look found.
-    pub(super) fn end_look(&mut self, found: Found) -> Result<(), PlaneError> {
+    pub(super) fn end_look(&mut self, found: Found) -> Result<Sure, PlaneError> {
         if found.turn != self.turn {
             // What the node did meanwhile is looked at next.
-            return Ok(());
+            return Ok(Sure::No);
         }
         for table in found.strangers {
             // As of an old list of rules: it would drop what this one takes.
@@ -166,7 +169,7 @@ impl State {
             self.delete(&table);
         }
         if !found.whole {
-            return self.remake();
+            return self.remake().map(|()| Sure::Yes);
         }
         self.made.sight = Some(found.sight);
         if found.sets {
@@ -180,10 +183,11 @@ impl State {
         match (lease, &self.lease) {
             (Ok(lease), Some(written)) if !is_within(&lease, written) => {
                 warn!("somebody changed until when the filter takes: it is written again");
-                self.open_until(self.until)
+                self.open_until(self.until)?;
             }
-            (Ok(_) | Err(_), _) => Ok(()),
+            (Ok(_) | Err(_), _) => {}
         }
+        Ok(Sure::Yes)
     }
 
     fn put_last(&mut self) -> Result<(), PlaneError> {
