@@ -25,7 +25,8 @@ const BROKEN: Duration = Duration::from_secs(12);
 #[derive(Clone, Debug, Default)]
 struct One {
     by: Option<u8>,
-    answered: Option<Instant>,
+    /// When that was asked which was answered last.
+    asked: Option<Instant>,
     broken: Option<String>,
 }
 
@@ -68,10 +69,11 @@ impl Held {
         held
     }
 
-    /// Waits until each that is not broken was answered after this moment.
+    /// Waits until each that is not broken has asked after this moment and was answered: an answer
+    /// that was under way already says nothing of what holds now.
     pub(crate) fn wait(&self) {
         let now = ha_lab::now();
-        let fresh = |one: &One| one.broken.is_some() || one.answered > Some(now);
+        let fresh = |one: &One| one.broken.is_some() || one.asked > Some(now);
         let heard = within(SOON, || self.look(|all| all.iter().all(fresh)));
         assert!(heard, "some neither go on nor break");
     }
@@ -109,7 +111,7 @@ async fn hold(all: &Mutex<Vec<One>>, number: usize, to: SocketAddr) -> io::Resul
     let mut stream = TcpStream::connect(to).await?;
     stream.set_nodelay(true)?;
     loop {
-        let mut answer = [0];
+        let (mut answer, asked) = ([0], ha_lab::now());
         stream.write_all(&[0]).await?;
         timeout(BROKEN, stream.read_exact(&mut answer)).await??;
         {
@@ -117,7 +119,7 @@ async fn hold(all: &Mutex<Vec<One>>, number: usize, to: SocketAddr) -> io::Resul
             if one.by.is_some_and(|by| by != answer[0]) {
                 return Err(io::Error::other("another server answers"));
             }
-            (one.by, one.answered) = (Some(answer[0]), Some(ha_lab::now()));
+            (one.by, one.asked) = (Some(answer[0]), Some(asked));
         }
         sleep(EVERY).await;
     }
