@@ -327,6 +327,22 @@ mod tests {
     }
 
     #[test]
+    fn a_dialler_that_waits_for_its_next_attempt_makes_it_when_the_peer_is_heard() {
+        block_on(async {
+            let minute = Duration::from_mins(1);
+            let patience = Patience { retry: minute, timeout: minute };
+            let peer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let (to, heard) = (peer.local_addr().unwrap(), Arc::new(Notify::new()));
+            let (mailbox, refused) = Default::default();
+            let dialler = dial(ends(0, key()), to, patience, mailbox, refused, Arc::clone(&heard));
+            tokio::spawn(dialler);
+            drop(peer.accept().await.unwrap());
+            heard.notify_one();
+            assert!(timeout(minute / 2, peer.accept()).await.is_ok());
+        });
+    }
+
+    #[test]
     fn a_recorded_greeting_does_not_take_the_place_of_the_live_stream() {
         block_on(async {
             let recorded = recorded().await;

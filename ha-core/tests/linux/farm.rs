@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ha_core::driver::{Clock, HostError};
-use ha_core::farm::{Config, Identity, Isolated, Order, Policy, Timing};
-use ha_core::ha_farm::{Buckets, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
+use ha_core::farm::{Config, Identity, Order, Policy, Timing};
 use ha_core::linux::farm::{
     Application, Handle, Link, OrderError, Running, Setup, StartError, resume, start,
 };
@@ -16,6 +15,8 @@ use ha_core::linux::plane::Memory;
 use ha_core::proto::{ClusterId, ModuleId, NodeId};
 use ha_core::raw::Key;
 use ha_lab::within;
+
+use crate::farm_hands;
 
 const BUCKETS: usize = 256;
 /// Far more than anything here takes on a loaded machine.
@@ -191,23 +192,7 @@ impl Application for Noted {
 }
 
 fn policy() -> Policy {
-    Policy {
-        rules: vec![Rule {
-            vip: "192.0.2.1".parse().unwrap(),
-            ports: 80..=80,
-            protocol: Protocol::Tcp,
-            on: HashOn::AddrPort,
-        }],
-        weights: vec![1],
-        buckets: Buckets::Few,
-        hash: Hash::Sip { key: [7; 16] },
-        mode: Mode::Invisible,
-        uncovered: Uncovered::Deny,
-        mac: None,
-        isolated: Isolated::All,
-        drain: Duration::from_millis(500),
-        warm_up: Duration::ZERO,
-    }
+    farm_hands::policy(vec![farm_hands::rule("192.0.2.1".parse().unwrap())])
 }
 
 fn node(id: usize) -> NodeId {

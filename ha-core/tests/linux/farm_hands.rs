@@ -11,7 +11,7 @@ use std::time::Duration;
 use ha_core::driver::Clock;
 use ha_core::farm::{Config, Identity, Isolated, Order, Policy, Timing};
 use ha_core::ha_farm::{Buckets, Filter, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
-use ha_core::linux::farm::{Front, Link, NoApplication, Running, Setup, start};
+use ha_core::linux::farm::{Front, Link, NoApplication, Running, Setup, resume, start};
 use ha_core::linux::plane::{Counters, Guard, Memory, Plane, PlaneError, Sure};
 use ha_core::proto::{ClusterId, Instant, ModuleId, NodeId};
 use ha_core::raw::Key;
@@ -36,6 +36,33 @@ fn an_address_that_cannot_be_set_is_set_once_it_can() {
     assert!(within(SOON, || rig.host.holds(rig.vip(1)).unwrap()), "it is tried again");
     member.stop().unwrap();
     assert!((0..3).all(|n| !rig.host.holds(rig.vip(n)).unwrap()), "nothing is left");
+}
+
+/// What the process before lived with does not end the next one.
+#[test]
+fn an_address_that_cannot_be_set_keeps_nobody_from_going_on() {
+    let Some(rig) = Rig::new("farm_late_next") else { return };
+    // A next process is there long before the lease has ended, on loaded cores as well.
+    let usual = Timing::default();
+    let calm = Timing {
+        interval: usual.interval * 10,
+        lease: usual.lease * 10,
+        slack: usual.slack * 10,
+        ..usual
+    };
+    let member = rig.start_as(calm, Looks::default());
+    assert!(within(SOON, || rig.takes()));
+    let taken = rig.host.inside(|| name(rig.vip(1))).unwrap();
+    let (rules, weights) = (rig.rules(3), vec![1; 3]);
+    wait(member.handle().order(Order::Rules { rules, weights })).unwrap();
+    assert!(within(SOON, || rig.host.holds(rig.vip(2)).unwrap()));
+    let baton = member.hand_over(SOON).unwrap();
+    let next = rig.host.inside(|| resume(rig.setup(calm, 3, Looks::default()), &baton)).unwrap();
+    let next = next.expect("the service runs: it goes on");
+    assert!(rig.takes() && rig.host.holds(rig.vip(2)).unwrap());
+    drop(taken);
+    assert!(within(SOON, || rig.host.holds(rig.vip(1)).unwrap()), "and tries it again");
+    next.stop().unwrap();
 }
 
 /// Where one address of its own cannot be set the member stands by, with all of them off.
@@ -122,6 +149,14 @@ impl Rig {
     }
 
     fn start(&self, looks: Looks) -> Running {
+        self.start_as(Timing::default(), looks)
+    }
+
+    fn start_as(&self, timing: Timing, looks: Looks) -> Running {
+        self.host.inside(|| start(self.setup(timing, 1, looks))).unwrap().unwrap()
+    }
+
+    fn setup(&self, timing: Timing, vips: u8, looks: Looks) -> Setup {
         let [me, other] = [0, 1].map(|id| NodeId::new(id).unwrap());
         let identity = Identity {
             cluster: ClusterId(0xfa_0001),
@@ -132,16 +167,15 @@ impl Rig {
         };
         let at = |n: u8| SocketAddr::new(self.network.v4(n).into(), 7500);
         let here = SocketAddr::new(self.host.v4(&self.network).into(), 7500);
-        let setup = Setup {
-            config: Config::new(identity, Timing::default(), policy(self.rules(1))).unwrap(),
+        Setup {
+            config: Config::new(identity, timing, policy(self.rules(vips))).unwrap(),
             key: Key::Insecure,
             links: vec![Link { local: here, peers: BTreeMap::from([(other, at(99))]) }],
             plane: Box::new(Looked(self.plane.clone(), looks)),
             front: Some(Front { interface: "eth0".into() }),
             application: Box::new(NoApplication),
             observer: Box::new(|_| {}),
-        };
-        self.host.inside(|| start(setup)).unwrap().unwrap()
+        }
     }
 
     fn takes(&self) -> bool {
@@ -230,11 +264,11 @@ fn name(vip: IpAddr) -> UnixListener {
     UnixListener::bind_addr(&name).unwrap()
 }
 
-fn rule(vip: IpAddr) -> Rule {
+pub(crate) fn rule(vip: IpAddr) -> Rule {
     Rule { vip, ports: 80..=80, protocol: Protocol::Tcp, on: HashOn::AddrPort }
 }
 
-fn policy(rules: Vec<Rule>) -> Policy {
+pub(crate) fn policy(rules: Vec<Rule>) -> Policy {
     Policy {
         weights: vec![1; rules.len()],
         rules,

@@ -393,6 +393,22 @@ mod tests {
     }
 
     #[test]
+    fn a_look_that_a_write_overtook_is_sure_of_nothing() {
+        let Some((_lab, host, mut nft)) = started("overtaken") else { return };
+        let mut wire = host.inside(Wire::open).unwrap().unwrap();
+        let mut look = |nft: &mut Nft, write: bool| {
+            let belief = lock(&nft.state).begin_look().unwrap().expect("not all was looked at");
+            let found = belief.compare(&mut wire).unwrap();
+            if write {
+                nft.install(&filter(&[3])).unwrap();
+            }
+            lock(&nft.state).end_look(found).unwrap()
+        };
+        assert_eq!(look(&mut nft, true), Sure::No);
+        assert_eq!(look(&mut nft, false), Sure::Yes);
+    }
+
+    #[test]
     fn a_difference_is_written_where_nobody_else_wrote() {
         let Some((_lab, host, mut nft)) = started("difference") else { return };
         let mut guard = nft.guard().unwrap();
