@@ -7,6 +7,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc as std_mpsc;
@@ -296,11 +297,11 @@ impl Daemon {
                 if let Err(error) = std::fs::write(baton_file(&node), bytes) {
                     warn!(%error, "nothing is handed over: the next daemon begins anew");
                 }
-                let program = desk.program.path().to_path_buf();
+                let (program, follows) = (desk.program.path().to_path_buf(), desk.follows());
                 // No thread may be left that would take a signal, nor a checker's program that
                 // nobody waits for.
                 drop((open, desk));
-                Err(next_program(&program, &runtime, &mut signals, None))
+                Err(next_program(&program, &runtime, &mut signals, follows))
             }
             Err(running) => {
                 let text = "a change is under way: order it again in a moment";
@@ -375,6 +376,9 @@ async fn work(
     tokio::pin!(alive);
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Signals and systemd do not wait for it.
+    let mut trial = pin!(desk.program.try_it());
+    let mut under_way = false;
     loop {
         tokio::select! {
             () = &mut alive => return Next::Ended,
@@ -392,12 +396,15 @@ async fn work(
                 },
             },
             Some(refuse) = restarts.recv() => return Next::Restart(refuse),
+            tried = &mut trial, if under_way => {
+                let Err(refused) = tried else { return Next::Anew };
+                warn!(why = refused.text, "it does not follow the others now");
+                under_way = false;
+                trial.set(desk.program.try_it());
+            }
             _ = look.tick() => match desk.look().await {
                 Look::Ended => return Next::Ended,
-                Look::Anew => match desk.program.try_it().await {
-                    Ok(()) => return Next::Anew,
-                    Err(refused) => warn!(why = refused.text, "it does not follow the others now"),
-                },
+                Look::Anew => under_way = true,
                 Look::Fine => {}
             },
         }

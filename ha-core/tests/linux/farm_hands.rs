@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as Name, UnixListener};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,8 +58,10 @@ fn an_address_that_cannot_be_set_keeps_nobody_from_going_on() {
     wait(member.handle().order(Order::Rules { rules, weights })).unwrap();
     assert!(within(SOON, || rig.host.holds(rig.vip(2)).unwrap()));
     let baton = member.hand_over(SOON).unwrap();
-    let next = rig.host.inside(|| resume(rig.setup(calm, 3, Looks::default()), &baton)).unwrap();
+    let looks = Looks::default();
+    let next = rig.host.inside(|| resume(rig.setup(calm, 3, looks.clone()), &baton)).unwrap();
     let next = next.expect("the service runs: it goes on");
+    assert!(within(SOON, || looks.resumed() == 1), "the plane is told what it decides by");
     assert!(rig.takes() && rig.host.holds(rig.vip(2)).unwrap());
     drop(taken);
     assert!(within(SOON, || rig.host.holds(rig.vip(1)).unwrap()), "and tries it again");
@@ -120,6 +123,19 @@ fn a_hand_over_does_not_wait_for_a_look_at_the_interface() {
     drop(ends);
     let member = refused.expect_err("it goes on, and waits for nobody");
     assert!(takes);
+    assert!(member.hand_over(SOON).is_ok());
+}
+
+/// An exec between two of its steps would leave the kernel half done.
+#[test]
+fn a_hand_over_waits_until_the_filters_programs_are_renewed() {
+    let Some(rig) = Rig::new("farm_renews") else { return };
+    let looks = Looks::default();
+    let member = rig.start(looks.clone());
+    assert!(within(SOON, || rig.takes()));
+    looks.renews(true);
+    let member = member.hand_over(Duration::from_millis(500)).expect_err("it is half done");
+    looks.renews(false);
     assert!(member.hand_over(SOON).is_ok());
 }
 
@@ -188,7 +204,7 @@ struct Looked(Memory, Looks);
 
 /// What each look finds.
 #[derive(Clone, Default)]
-struct Looks(Arc<Mutex<Answer>>);
+struct Looks(Arc<Mutex<Answer>>, Arc<AtomicUsize>, Arc<AtomicBool>);
 
 #[derive(Default)]
 enum Answer {
@@ -202,6 +218,15 @@ enum Answer {
 impl Looks {
     fn answer(&self, answer: Answer) {
         *self.0.lock().unwrap() = answer;
+    }
+
+    /// How often it was gone on with what an earlier process left.
+    fn resumed(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    fn renews(&self, so: bool) {
+        self.2.store(so, Ordering::Relaxed);
     }
 
     /// The next look says when it begins, and lasts until the other end is dropped.
@@ -243,6 +268,16 @@ impl Plane for Looked {
 
     fn adopted(&self) -> bool {
         self.0.adopted()
+    }
+
+    fn resume(&mut self, filter: &Filter, until: Instant) {
+        let left = self.0.written();
+        assert!(left.filter.as_deref() == Some(filter) && left.until == until);
+        self.1.1.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn rests(&self) -> bool {
+        !self.1.2.load(Ordering::Relaxed)
     }
 
     fn guard(&mut self) -> Option<Box<dyn Guard + Send>> {

@@ -68,6 +68,52 @@ fn a_chain_or_a_rule_that_is_taken_away_is_put_back() {
     }
 }
 
+/// A process that goes on has written nothing of it, and its next view may be days away.
+#[test]
+fn what_somebody_changes_after_a_hand_over_is_put_back() {
+    for mode in MODES {
+        let damages: [fn(&Stage); 4] = [
+            |stage| stage.nft("flush ruleset"),
+            |stage| {
+                let table = &stage.tables()[0];
+                stage.nft(&format!("flush chain netdev {table} vips_0_4"));
+            },
+            |stage| {
+                let table = &stage.tables()[0];
+                stage.nft(&format!("flush set netdev {table} mine_0_0"));
+            },
+            // At any time, so before the new process has looked at all.
+            |stage| {
+                let table = &stage.tables()[0];
+                stage.nft(&format!("insert rule netdev {table} entry accept"));
+            },
+        ];
+        for (which, damage) in damages.into_iter().enumerate() {
+            let Some(mut stage) = Stage::start("after_a_hand_over", mode) else { return };
+            stage.hand_over();
+            if which != 3 {
+                let listed = without_lease(&stage.listed());
+                stage.look();
+                assert!(without_lease(&stage.listed()) == listed, "{mode:?}: all was well");
+            }
+            damage(&stage);
+            stage.look();
+            assert!(stage.rig.decides_by(&small(mode, ALL), true), "{mode:?}, {which}");
+            stage.check_calm();
+        }
+    }
+}
+
+#[test]
+fn an_interface_that_is_made_anew_after_a_hand_over_is_filtered() {
+    let Some(mut stage) = Stage::start("anew_after_a_hand_over", Mode::Invisible) else { return };
+    stage.hand_over();
+    let plane = &mut stage.rig.plane;
+    stage.rig.host.inside(|| plane.moved()).unwrap().unwrap();
+    assert!(stage.rig.decides_by(&small(stage.mode, ALL), true));
+    stage.check_calm();
+}
+
 /// The first look is after what was done to it.
 #[test]
 fn a_chain_that_is_taken_away_before_the_first_look_is_put_back() {
@@ -257,6 +303,13 @@ impl Stage {
         stage.look();
         assert!(stage.rig.decides_by(&small(mode, ALL), true), "{mode:?}");
         Some(stage)
+    }
+
+    /// Another process goes on with it.
+    fn hand_over(&mut self) {
+        self.rig.adopt();
+        self.rig.plane.resume(&small(self.mode, ALL), later());
+        self.guard = self.rig.plane.guard().expect("somebody looks after the rules");
     }
 
     fn shut(&mut self) {

@@ -177,6 +177,13 @@ impl Rig {
         self.host.inside(|| plane.install(filter)).unwrap().unwrap();
     }
 
+    /// Another process goes on with what this one left.
+    pub(crate) fn adopt(&mut self) {
+        let settings = Settings { module: "test".into(), interfaces: vec!["t0".into()] };
+        self.plane = Box::new(self.host.inside(|| Nft::adopt(settings)).unwrap().unwrap());
+        assert!(self.plane.adopted());
+    }
+
     fn counters(&mut self) -> Counters {
         let plane = &mut self.plane;
         self.host.inside(|| plane.counters()).unwrap().unwrap()

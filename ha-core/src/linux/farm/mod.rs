@@ -362,6 +362,10 @@ fn assemble(
             (*farm, until)
         }
     };
+    let filter = farm.filter_in_force();
+    if let Some(filter) = &filter {
+        plane.resume(filter, until);
+    }
     Ok(Loop {
         clock,
         alarm,
@@ -377,7 +381,7 @@ fn assemble(
         until,
         handing: None,
         handed: None,
-        filter: None,
+        filter,
         sweeper: Sweeper::start()?,
         keeper: Some(keeper),
         lost: None,

@@ -270,7 +270,8 @@ impl Loop {
     fn hand_over(&mut self, renewed: bool) {
         let now = self.clock.now();
         // Who looks may wait for others who change interfaces, and its end is waited for.
-        let rests = renewed && self.keeper.as_ref().is_none_or(Keeper::rest);
+        let rests =
+            renewed && self.plane().rests() && self.keeper.as_ref().is_none_or(Keeper::rest);
         let baton = if rests { self.farm.hand_over(now) } else { None };
         if let (true, None, Some(keeper)) = (rests, &baton, &self.keeper) {
             keeper.wake();
@@ -345,6 +346,7 @@ impl Loop {
         }
         if let Err(error) = self.plane().install(filter) {
             error!(%error, "the filter is as it was");
+            self.owe();
             return false;
         }
         if let Some(Err(error)) = self.desk.as_mut().map(|desk| desk.follow(filter)) {

@@ -42,6 +42,11 @@ pub trait Plane {
     /// asked for and is gone is not: whoever goes on with it would take by nothing.
     fn adopted(&self) -> bool;
 
+    /// What filters was adopted, and this is what it decides by, and until when it takes, as its
+    /// process knew. Nothing is written: that would take longer than the lease has left. What is
+    /// found otherwise by the [`Guard`] is put right.
+    fn resume(&mut self, _filter: &Filter, _until: Instant) {}
+
     /// What looks after the filter from now on, should others take it away: for a thread of its own,
     /// since a look may take long. `None` where nobody can take it away.
     fn guard(&mut self) -> Option<Box<dyn Guard + Send>> {
@@ -53,6 +58,12 @@ pub trait Plane {
     /// the filter is removed; what comes of it is told in the log. Nothing to do where the next filter
     /// is of this release anyway.
     fn renew(&mut self) {}
+
+    /// Whether nothing of it is under way that the end of this process would leave half done: what
+    /// [`Plane::renew`] began.
+    fn rests(&self) -> bool {
+        true
+    }
 
     /// An interface was made anew under its name: the filter is to be there. A plane whose [`Guard`]
     /// sees that has done so already.

@@ -230,6 +230,10 @@ impl Plane for Bpf {
         }
     }
 
+    fn rests(&self) -> bool {
+        self.renewal.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     fn guard(&mut self) -> Option<Box<dyn Guard + Send>> {
         Some(Box::new(Program::new(self.settings.clone())))
     }

@@ -127,6 +127,10 @@ impl Plane for Nft {
         lock(&self.state).made.adopted.is_some()
     }
 
+    fn resume(&mut self, filter: &Filter, until: Instant) {
+        lock(&self.state).resume(filter, until);
+    }
+
     fn install(&mut self, filter: &Filter) -> Result<(), PlaneError> {
         lock(&self.state).install(filter)
     }

@@ -108,6 +108,15 @@ impl State {
         Self { settings, writer, made, old, last: None, until, lease, turn: 0 }
     }
 
+    /// What the table that was adopted decides by, as its process knew. Rules of another release
+    /// stay until the next filter: to make all anew now would be a gap.
+    pub(super) fn resume(&mut self, filter: &Filter, until: Instant) {
+        let Ok(plan) = self.plan(filter) else { return };
+        self.turn += 1;
+        self.recognise(&plan);
+        (self.last, self.until) = (Some(Arc::new(filter.clone())), until);
+    }
+
     pub(super) fn install(&mut self, filter: &Filter) -> Result<(), PlaneError> {
         self.put(filter)
             .or_else(|error| if self.recover(true)? { self.put(filter) } else { Err(error) })?;
@@ -142,9 +151,10 @@ impl State {
 
     /// What a look is to be about; `None` where there is need of none.
     pub(super) fn begin_look(&mut self) -> io::Result<Option<Belief>> {
-        // Before that nothing filters yet, or what does is not known: the node's next write is
-        // about that.
-        let Some(last) = self.last.clone() else { return Ok(None) };
+        // Before that nothing filters yet, or what does is of another release: the node's next
+        // write is about that.
+        let known = self.made.adopted.is_none();
+        let Some(last) = self.last.clone().filter(|_| known) else { return Ok(None) };
         let ours = self.writer.begin_look()?;
         let Made { table, plan, sight, .. } = &self.made;
         // A chain goes with its interface, and no generation tells.
@@ -240,25 +250,35 @@ impl State {
 
     fn put(&mut self, filter: &Filter) -> Result<(), PlaneError> {
         self.turn += 1;
-        let setup = filter.setup();
-        let Hash::Jhash { seed } = setup.hash else {
-            return Err(PlaneError::Unable { plane: NAME, what: "SipHash: only jhash" });
-        };
-        let buckets = (0..setup.rules.len()).map(|service| filter.words(service).len()).collect();
-        let plan = Plan::new(setup, seed, buckets, &self.settings.interfaces);
-        // Without `nft`, which takes longer than the node may be late.
-        let adopted = &mut self.made.adopted;
-        if let Some((generation, _)) =
-            adopted.take_if(|(generation, mark)| *mark == plan.mark(*generation))
-        {
-            self.made.plan = Some((plan.clone(), generation));
-        }
+        let plan = self.plan(filter)?;
+        self.recognise(&plan);
         match &self.made.plan {
             Some((present, generation)) if *present == plan => {
                 let generation = *generation;
                 done("change the sets", self.change(generation, filter))
             }
             Some(_) | None => self.replace(filter, plan),
+        }
+    }
+
+    /// The rules of a filter.
+    fn plan(&self, filter: &Filter) -> Result<Plan, PlaneError> {
+        let setup = filter.setup();
+        let Hash::Jhash { seed } = setup.hash else {
+            return Err(PlaneError::Unable { plane: NAME, what: "SipHash: only jhash" });
+        };
+        let buckets = (0..setup.rules.len()).map(|service| filter.words(service).len()).collect();
+        Ok(Plan::new(setup, seed, buckets, &self.settings.interfaces))
+    }
+
+    /// Goes on with the rules that were adopted, if these are the ones: without `nft`, which takes
+    /// longer than the node may be late.
+    fn recognise(&mut self, plan: &Plan) {
+        let Made { adopted, plan: in_force, .. } = &mut self.made;
+        if let Some((generation, _)) =
+            adopted.take_if(|(generation, mark)| *mark == plan.mark(*generation))
+        {
+            *in_force = Some((plan.clone(), generation));
         }
     }
 
