@@ -1,9 +1,8 @@
 //! What the demonstrations are made of: a small replicated application and a network that can be
 //! cut.
 //!
-//! - [`node`]: the programs that administrators install, `mirror-node` and `witness-node`.
-//! - [`farm`]: the program that each server of a farm runs, `farm-node`.
-//! - [`ha`]: the program with which an administrator sees and orders.
+//! - [`ha`]: the program with which an administrator sees and orders. The daemons that it talks to
+//!   are those of [`ha_core::linux::node`]; [`mod@log`] says where they write.
 //! - [`ledger`]: an append-only list of lines, the host application of a mirror pair. Its state
 //!   ([`ledger::Ledger`]) is pure; its server ([`ledger::Server`]) answers over TCP at the virtual
 //!   address; its client ([`ledger::Client`]) reconnects by itself.
@@ -26,8 +25,7 @@
 // Real sockets and real clients, which live in real time: nothing here is simulated.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
-pub mod farm;
 pub mod ha;
 pub mod ledger;
-pub mod node;
+pub mod log;
 pub mod relay;

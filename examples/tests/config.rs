@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use ha_core::farm::Timing;
 use ha_core::ha_farm::{Hash, HashOn, Mac};
-use ha_node::farm::checker::OnFailure;
-use ha_node::farm::config::FarmNode;
-use ha_node::node::config::Node;
-use ha_node::node::witness;
+use ha_core::linux::node::config::Node;
+use ha_core::linux::node::farm::checker::OnFailure;
+use ha_core::linux::node::farm::config::FarmNode;
+use ha_core::linux::node::witness;
 
 /// A node's file, and a folder for it and its scripts.
 struct Rig(tempfile::TempDir);
@@ -120,9 +120,12 @@ fn the_example_of_a_witness_works_with_all_that_is_commented_out() {
 #[test]
 fn the_examples_name_every_field() {
     let sources = [
-        include_str!("../src/node/config.rs"),
-        include_str!("../src/node/witness.rs"),
-        concat!(include_str!("../src/farm/config.rs"), include_str!("../src/farm/service.rs")),
+        include_str!("../../ha-core/src/linux/node/config.rs"),
+        include_str!("../../ha-core/src/linux/node/witness.rs"),
+        concat!(
+            include_str!("../../ha-core/src/linux/node/farm/config.rs"),
+            include_str!("../../ha-core/src/linux/node/farm/service.rs")
+        ),
         "pub struct RawFarmChecker {\n    pub on_failure: OnFailure,\n}",
     ];
     let farm = example("farm-node.toml");

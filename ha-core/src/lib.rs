@@ -14,6 +14,8 @@
 //! - The feature `tokio` brings a driver with sockets, an encrypted replication stream and log
 //!   files; whoever embeds it implements one trait for the application. With `etcd` an etcd can keep
 //!   the witness's register in the place of an arbiter ([`etcd`](field@raw::RawConfig::etcd)).
+//! - The feature `node` brings whole daemons, made of all this and run by a file: `mirror-node`,
+//!   `farm-node` and `witness-node` are a command line around them.
 //!
 //! # The loop
 //!

@@ -28,8 +28,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use ha_node::farm::daemon::Daemon;
-use ha_node::node::log;
+use ha_core::linux::node::farm::daemon::Daemon;
+use ha_node::log;
 
 /// Kill and drain servers of a farm while clients talk to it.
 #[derive(Debug, Parser)]

@@ -1,14 +1,14 @@
 //! The daemon of a farm's node: one of 2 to 64 servers that share the clients of their services.
 //!
-//! `farm-node --config /etc/ha-node/farm.toml`; the crate's `farm::config` says what the file holds,
+//! `farm-node --config /etc/ha-node/farm.toml`; `ha_core::linux::node::farm::config` says what the file holds,
 //! `examples/config/farm-node.toml` shows it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ha_node::farm::daemon::Daemon;
-use ha_node::node::log;
+use ha_core::linux::node::farm::daemon::Daemon;
+use ha_node::log;
 
 /// Shares the clients of this server's services with the other members of a farm
 #[derive(Debug, Parser)]

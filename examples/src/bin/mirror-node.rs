@@ -1,14 +1,14 @@
 //! The daemon of a mirror node: protects the services of one of two servers.
 //!
-//! `mirror-node --config /etc/ha-node/ha-node.toml`; the crate's `node::config` says what the file
+//! `mirror-node --config /etc/ha-node/ha-node.toml`; `ha_core::linux::node::config` says what the file
 //! holds, `examples/config/ha-node.toml` shows it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ha_node::node::daemon::Daemon;
-use ha_node::node::log;
+use ha_core::linux::node::daemon::Daemon;
+use ha_node::log;
 
 /// Protects the services of this server together with its peer
 #[derive(Debug, Parser)]

@@ -1,13 +1,14 @@
 //! The daemon of a witness: one small register for each module of each cluster that asks.
 //!
-//! `witness-node --config /etc/ha-node/witness.toml`; the crate's `node::witness` says what the
+//! `witness-node --config /etc/ha-node/witness.toml`; `ha_core::linux::node::witness` says what the
 //! file holds, `examples/config/witness.toml` shows it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ha_node::node::{log, witness};
+use ha_core::linux::node::{EX_CONFIG, witness};
+use ha_node::log;
 
 /// Decides which node of a pair may serve
 #[derive(Debug, Parser)]
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => {
             eprintln!("witness-node: {error}");
-            return ExitCode::from(log::EX_CONFIG);
+            return ExitCode::from(EX_CONFIG);
         }
     };
     match witness::run(&config) {

@@ -21,8 +21,8 @@ use super::ask::Answers;
 use super::output::Output;
 use super::run::{At, End};
 use super::{ask, files};
-use crate::node::config::Node;
-use crate::node::module::guardian_of_daemon;
+use ha_core::linux::node::config::Node;
+use ha_core::linux::node::module::guardian_of_daemon;
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]

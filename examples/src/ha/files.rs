@@ -15,11 +15,11 @@ use super::args::{Config, Ha};
 use super::ask;
 use super::output::Output;
 use super::run::{At, End};
-use crate::farm::config::FarmNode;
-use crate::farm::effective::effective as farm_effective;
-use crate::node::check::{Open, check};
-use crate::node::config::Node;
-use crate::node::effective::{self, effective};
+use ha_core::linux::node::check::{Open, check};
+use ha_core::linux::node::config::Node;
+use ha_core::linux::node::effective::{self, effective};
+use ha_core::linux::node::farm::config::FarmNode;
+use ha_core::linux::node::farm::effective::effective as farm_effective;
 
 /// Reads a node's files.
 pub(super) fn node(file: &Path) -> Result<Node, Refused> {

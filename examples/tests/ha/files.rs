@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use ha_core::driver::{Clock, Driver};
+use ha_core::linux::node::config::Node;
 use ha_core::proto::Instant;
 use ha_core::raw::Key;
-use ha_node::node::config::Node;
 use serde_json::Value;
 
 use crate::program::{Said, at, command, ha};

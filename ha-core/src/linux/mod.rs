@@ -13,6 +13,7 @@
 //! - [`hook`]: who is told of what happens.
 //! - [`realtime`]: what keeps the node's thread going on a loaded machine.
 //! - [`Vips`]: its virtual addresses, taken, kept and released for its guard.
+//! - `node` (a feature): whole daemons made of all these.
 
 mod address;
 mod agent;
@@ -29,6 +30,8 @@ pub mod guardian;
 pub mod hook;
 mod link;
 mod netlink;
+#[cfg(feature = "node")]
+pub mod node;
 pub mod output;
 mod plan;
 pub mod plane;

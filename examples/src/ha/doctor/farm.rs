@@ -6,9 +6,9 @@ use std::path::Path;
 use ha_core::control::{Exit, FarmStatus};
 
 use super::{Found, capabilities, clock, groups, interface, key, local, tell, unit, unit_reads};
-use crate::farm::config::FarmNode;
 use crate::ha::run::{At, End};
 use crate::ha::{farm, files};
+use ha_core::linux::node::farm::config::FarmNode;
 
 /// Looks at everything; fails when anything is bad.
 pub(super) fn run(at: &At<'_>, config: &Path) -> End {

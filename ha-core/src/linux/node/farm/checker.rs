@@ -1,9 +1,10 @@
 //! A checker of a farm's node, as it is written.
 
-use ha_core::checker::CheckerConfig;
-use ha_core::raw::RawChecker;
+use crate::checker::CheckerConfig;
+use crate::raw::RawChecker;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use std::prelude::rust_2024::*;
 
 /// What follows when a checker is down: this node takes no new clients until it is up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -46,6 +47,6 @@ impl<'de> Deserialize<'de> for RawFarmChecker {
 /// The checkers, checked, and what follows from each.
 pub(super) fn checkers(raw: &[RawFarmChecker]) -> Result<Vec<(CheckerConfig, OnFailure)>, String> {
     let all = raw.iter().map(|it| it.checker.clone()).collect();
-    let all = ha_core::raw::checkers(all).map_err(|error| error.to_string())?;
+    let all = crate::raw::checkers(all).map_err(|error| error.to_string())?;
     Ok(all.into_iter().zip(raw.iter().map(|it| it.on_failure)).collect())
 }

@@ -1,19 +1,22 @@
 //! Where packets are decided on, and why there.
 
 use std::fmt;
+use std::format;
+use std::prelude::rust_2024::*;
 use std::time::Duration;
+use std::vec;
 
-use ha_core::driver::{self, hash_key};
-use ha_core::farm::Baton;
-use ha_core::farm::survey::{Able, Because, Choice, Hashing, Told};
-use ha_core::ha_farm::Hash;
-use ha_core::linux::farm::{Asker, Link, StartError, ask};
-use ha_core::linux::plane::bpf::{Bpf, Settings};
-use ha_core::linux::plane::nft::{self, Nft};
-use ha_core::linux::plane::{Plane, PlaneError};
-use ha_core::proto::NodeId;
-use ha_core::raw::Key;
-use ha_core::verdict::span;
+use crate::driver::{self, hash_key};
+use crate::farm::Baton;
+use crate::farm::survey::{Able, Because, Choice, Hashing, Told};
+use crate::ha_farm::Hash;
+use crate::linux::farm::{Asker, Link, StartError, ask};
+use crate::linux::plane::bpf::{Bpf, Settings};
+use crate::linux::plane::nft::{self, Nft};
+use crate::linux::plane::{Plane, PlaneError};
+use crate::proto::NodeId;
+use crate::raw::Key;
+use crate::verdict::span;
 use thiserror::Error;
 use tracing::{info, warn};
 

@@ -3,24 +3,27 @@
 //! `examples/config/farm-node.toml` is a commented example with every field.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::format;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::prelude::rust_2024::*;
 use std::time::Duration;
+use std::vec;
 
-use ha_core::checker::CheckerConfig;
-use ha_core::farm::survey::Hashing;
-use ha_core::farm::{Config, ConfigError, Identity, Isolated, Policy, Timing};
-use ha_core::ha_farm::{Buckets, Hash, Mac, Mode, Rule, Uncovered};
-use ha_core::http::RawHttp;
-use ha_core::linux::scripts::{Script, Scripts};
-use ha_core::proto::{ModuleId, NodeId, NodeSet};
-use ha_core::raw::{Key, Span, cluster_id};
+use crate::checker::CheckerConfig;
+use crate::farm::survey::Hashing;
+use crate::farm::{Config, ConfigError, Identity, Isolated, Policy, Timing};
+use crate::ha_farm::{Buckets, Hash, Mac, Mode, Rule, Uncovered};
+use crate::http::RawHttp;
+use crate::linux::scripts::{Script, Scripts};
+use crate::proto::{ModuleId, NodeId, NodeSet};
+use crate::raw::{Key, Span, cluster_id};
 use serde::Deserialize;
 
 use super::checker::{OnFailure, RawFarmChecker, checkers};
 use super::plane::tick;
 use super::service::{RawService, Service};
-use crate::node::config::{FileError, Source};
+use crate::linux::node::config::{FileError, Source};
 
 /// A farm's node, as its file says it. All members have the same file but for `node`, and for
 /// what their machines call their interfaces.

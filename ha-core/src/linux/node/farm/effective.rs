@@ -1,10 +1,12 @@
 //! What a farm's file means, with its defaults.
 
 use std::fmt::{Display, Write};
+use std::format;
+use std::prelude::rust_2024::*;
 use std::time::Duration;
 
-use ha_core::ha_farm::{HashOn, Protocol};
-use ha_core::raw::Span;
+use crate::ha_farm::{HashOn, Protocol};
+use crate::raw::Span;
 
 use super::config::FarmNode;
 

@@ -1,9 +1,10 @@
 //! How often a member may choose its plane anew.
 
+use std::prelude::rust_2024::*;
 use std::time::Duration;
 
-use ha_core::driver::Clock;
-use ha_core::proto::Instant;
+use crate::driver::Clock;
+use crate::proto::Instant;
 
 /// When it last did so, or tried to, in this process or in one before: each time its service stops
 /// and starts, and what kept it from getting there may still be so.

@@ -1,11 +1,14 @@
 //! A service of a farm, as it is written.
 
 use std::collections::BTreeMap;
+use std::format;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::prelude::rust_2024::*;
+use std::vec;
 
-use ha_core::farm::Policy;
-use ha_core::ha_farm::{HashOn, Protocol, Rule, RuleError};
+use crate::farm::Policy;
+use crate::ha_farm::{HashOn, Protocol, Rule, RuleError};
 use serde::Deserialize;
 
 /// One service, as it is written: the packets to these ports of a virtual address.

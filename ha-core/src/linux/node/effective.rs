@@ -1,13 +1,15 @@
 //! What a configuration means, with its defaults.
 
 use std::fmt::Write;
+use std::format;
+use std::prelude::rust_2024::*;
 use std::time::Duration;
 
-use ha_core::checker::{Action, CheckerConfig, Custom, Kind, ModuleState, Process, When};
-use ha_core::config::{DefaultPrim, Winner};
-use ha_core::event::Level;
-use ha_core::raw::{Key, PingFrom, Span};
-use ha_core::vip::OnRemoved;
+use crate::checker::{Action, CheckerConfig, Custom, Kind, ModuleState, Process, When};
+use crate::config::{DefaultPrim, Winner};
+use crate::event::Level;
+use crate::raw::{Key, PingFrom, Span};
+use crate::vip::OnRemoved;
 
 use super::config::{Module, Node};
 
@@ -268,7 +270,7 @@ fn what(out: &mut String, kind: &Kind) {
 
 fn addresses(out: &mut String, module: &Module) {
     let Some(vips) = &module.vips else { return };
-    let one = |vip: &ha_core::linux::VipConfig| {
+    let one = |vip: &crate::linux::VipConfig| {
         let label = vip.label.as_ref().map(|label| format!(", label = {}", quoted(label)));
         format!(
             "{{ address = {}, interface = {}, prefix = {}{} }}",

@@ -1,23 +1,26 @@
 //! The process of a mirror node.
 
 use std::collections::BTreeMap;
+use std::format;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::string::String;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+use std::vec::Vec;
 
-use ha_core::control::{EventLog, Exit, Refused, Server, ServerError};
-use ha_core::driver::{Clock, Driver, Failure, NotHandedOver, Running, StartError, WhyUnready};
-use ha_core::http;
-use ha_core::linux::checkers::{self, Checkers, CheckersError, Watched};
-use ha_core::linux::hook::{Hook, HookError, Named};
-use ha_core::linux::realtime;
-use ha_core::proto::{Instant, ModuleId, Role};
-use ha_core::systemd::Notifier;
-use ha_core::{Event, Order, Status};
+use crate::control::{EventLog, Exit, Refused, Server, ServerError};
+use crate::driver::{Clock, Driver, Failure, NotHandedOver, Running, StartError, WhyUnready};
+use crate::http;
+use crate::linux::checkers::{self, Checkers, CheckersError, Watched};
+use crate::linux::hook::{Hook, HookError, Named};
+use crate::linux::realtime;
+use crate::proto::{Instant, ModuleId, Role};
+use crate::systemd::Notifier;
+use crate::{Event, Order, Status};
 use nix::sys::signal::{SigSet, raise};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
@@ -28,10 +31,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use super::EX_CONFIG;
 use super::check::{self, check};
 use super::config::{FileError, Module, Node};
 use super::desk::{Entry, Handed, Kept, NodeDesk, Ordered};
-use super::log::EX_CONFIG;
 use super::module::{Failures, ModuleError, ModuleHost};
 use super::program::Program;
 

@@ -1,6 +1,8 @@
 //! The process of a farm's node.
 
+use std::boxed::Box;
 use std::collections::BTreeMap;
+use std::format;
 use std::fs::File;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -9,29 +11,32 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::Command;
+use std::string::String;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use std::vec;
+use std::vec::Vec;
 
-use ha_core::checker::{Loops, State};
-use ha_core::control::{EventLog, Exit, FarmLog, Refused, Server, ServerError};
-use ha_core::driver;
-use ha_core::event::Level;
-use ha_core::farm::{Baton, ConfigError, Event, Order, View};
-use ha_core::ha_farm::Mac;
-use ha_core::http;
-use ha_core::linux::cgroup::Cgroup;
-use ha_core::linux::checkers::{self, Checkers, CheckersError, Surroundings, Watched};
-use ha_core::linux::farm::{
+use crate::checker::{Loops, State};
+use crate::control::{EventLog, Exit, FarmLog, Refused, Server, ServerError};
+use crate::driver;
+use crate::event::Level;
+use crate::farm::{Baton, ConfigError, Event, Order, View};
+use crate::ha_farm::Mac;
+use crate::http;
+use crate::linux::cgroup::Cgroup;
+use crate::linux::checkers::{self, Checkers, CheckersError, Surroundings, Watched};
+use crate::linux::farm::{
     Application, Failure, Front, Handle, Link, NoApplication, Running, Scripted, Setup, StartError,
     THREAD, resume, start,
 };
-use ha_core::linux::mac_of;
-use ha_core::linux::realtime;
-use ha_core::linux::scripts::{ScriptError, Scripts, Settings};
-use ha_core::proto::NodeId;
-use ha_core::systemd::Notifier;
+use crate::linux::mac_of;
+use crate::linux::realtime;
+use crate::linux::scripts::{ScriptError, Scripts, Settings};
+use crate::proto::NodeId;
+use crate::systemd::Notifier;
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
@@ -43,10 +48,10 @@ use super::config::{FarmNode, Folder, RawMode};
 use super::desk::{FarmDesk, Look, Restart};
 use super::follows::Follows;
 use super::plane::{Chosen, NoPlane, choose};
-use crate::node::config::FileError;
-use crate::node::daemon::{DaemonError, Signals, Told, lock};
-use crate::node::log::EX_CONFIG;
-use crate::node::program::Program;
+use crate::linux::node::EX_CONFIG;
+use crate::linux::node::config::FileError;
+use crate::linux::node::daemon::{DaemonError, Signals, Told, lock};
+use crate::linux::node::program::Program;
 
 /// A farm's node at work.
 #[derive(Debug)]
@@ -433,7 +438,7 @@ async fn leave(desk: &FarmDesk, patience: Duration) -> bool {
 }
 
 fn owns(view: &View) -> bool {
-    let shares = |service: &ha_core::farm::Service| service.table.shares();
+    let shares = |service: &crate::farm::Service| service.table.shares();
     view.members.len() > 1 && view.services.iter().any(|it| shares(it).contains_key(&view.me))
 }
 

@@ -1,10 +1,11 @@
 //! Whether a daemon could go on with a configuration, found out without touching anything.
 
 use std::io;
+use std::prelude::rust_2024::*;
 
-use ha_core::driver::{Driver, HostError, StartError};
-use ha_core::linux::checkers::{self, Planned};
-use ha_core::linux::unit::{Unit, UnitSettings};
+use crate::driver::{Driver, HostError, StartError};
+use crate::linux::checkers::{self, Planned};
+use crate::linux::unit::{Unit, UnitSettings};
 use rustix::fs::{Access, access};
 
 use super::config::{Module, Node, Service};

@@ -1,12 +1,14 @@
 //! The program that goes on in the place of this one.
 
+use std::format;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::prelude::rust_2024::*;
 use std::process::Stdio;
 use std::time::Duration;
 
-use ha_core::control::{Exit, Refused};
+use crate::control::{Exit, Refused};
 use tokio::time::timeout;
 
 /// The program of this process, which the next one has the place of.

@@ -1,23 +1,26 @@
 //! What `ha`, Prometheus and load balancers are told of a farm's member, and what is done for them.
 
 use std::collections::BTreeMap;
+use std::format;
 use std::path::PathBuf;
+use std::prelude::rust_2024::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use std::vec;
 
-use ha_core::control::{
+use crate::control::{
     Command, ConfigTexts, Desk, Exit, FarmLog, FarmReport, FarmStranger, FarmVerb, Refused, Report,
 };
-use ha_core::farm::survey::Hashing;
-use ha_core::farm::{Order, View, Why};
-use ha_core::ha_farm::{Reason, Rule};
-use ha_core::http::Source;
-use ha_core::linux::checkers::Checkers;
-use ha_core::linux::farm::{Handle, Stranger};
-use ha_core::linux::plane::Counters;
-use ha_core::metrics::{FarmSample, Packets, render_farm};
-use ha_core::proto::{ModuleId, NodeId, NodeSet};
+use crate::farm::survey::Hashing;
+use crate::farm::{Order, View, Why};
+use crate::ha_farm::{Reason, Rule};
+use crate::http::Source;
+use crate::linux::checkers::Checkers;
+use crate::linux::farm::{Handle, Stranger};
+use crate::linux::plane::Counters;
+use crate::metrics::{FarmSample, Packets, render_farm};
+use crate::proto::{ModuleId, NodeId, NodeSet};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
@@ -25,8 +28,8 @@ use super::config::{FarmNode, RawPlane};
 use super::follows::{Follows, now};
 use super::plane::{ONE_PLANE, PlaneTold, hash, name, probe};
 use super::service::called;
-use crate::node::desk::checkers_of;
-use crate::node::program::Program;
+use crate::linux::node::desk::checkers_of;
+use crate::linux::node::program::Program;
 
 /// Who waits to hear why the daemon was not replaced.
 pub(super) type Restart = oneshot::Sender<Refused>;
@@ -364,7 +367,7 @@ fn needs_restart(running: &FarmNode, read: &FarmNode) -> Option<&'static str> {
 }
 
 fn packets(counters: &Counters) -> Packets {
-    let sum = |count: fn(&ha_core::linux::plane::Service) -> u64| {
+    let sum = |count: fn(&crate::linux::plane::Service) -> u64| {
         counters.services.iter().map(count).sum::<u64>()
     };
     let mut verdicts = vec![

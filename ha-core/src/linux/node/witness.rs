@@ -1,22 +1,26 @@
 //! The process of a witness.
 
 use std::collections::BTreeMap;
+use std::format;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::string::{String, ToString};
 use std::time::Duration;
+use std::vec;
+use std::vec::Vec;
 
-use ha_core::driver::{Arbiter, ArbiterConfig, Failure, StartError};
-use ha_core::raw::{Key, RawError};
-use ha_core::systemd::Notifier;
+use crate::driver::{Arbiter, ArbiterConfig, Failure, StartError};
+use crate::raw::{Key, RawError};
+use crate::systemd::Notifier;
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
+use super::EX_CONFIG;
 use super::config::{FileError, Source};
 use super::daemon::Signals;
-use super::log::EX_CONFIG;
 
 /// A witness, as an administrator writes it: `/etc/ha-node/witness.toml`.
 ///

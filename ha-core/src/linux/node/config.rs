@@ -3,25 +3,27 @@
 //! `examples/config/ha-node.toml` is a commented example with every field.
 
 use std::collections::BTreeSet;
+use std::format;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::prelude::rust_2024::*;
 use std::time::Duration;
 
-use ha_core::Profile;
-use ha_core::checker::{CheckerConfig, Loops};
-use ha_core::config::{DefaultPrim, Winner};
-use ha_core::http::RawHttp;
-use ha_core::linux::hook::{HookConfig, RawNotify};
-use ha_core::linux::scripts::{self, Scripts};
-use ha_core::linux::{VipConfig, VipsConfig};
-use ha_core::raw::{
+use crate::Profile;
+use crate::checker::{CheckerConfig, Loops};
+use crate::config::{DefaultPrim, Winner};
+use crate::http::RawHttp;
+use crate::linux::hook::{HookConfig, RawNotify};
+use crate::linux::scripts::{self, Scripts};
+use crate::linux::{VipConfig, VipsConfig};
+use crate::raw::{
     Endpoint, Link, NodeConfig, PingTarget, RawChecker, RawConfig, RawVote, Replication,
     SEGMENT_MIN, Span, checkers,
 };
-use ha_core::verdict::Names;
-use ha_core::vip::OnRemoved;
+use crate::verdict::Names;
+use crate::vip::OnRemoved;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;

@@ -1,12 +1,13 @@
 //! Where a field stands in a file.
 
+use std::prelude::rust_2024::*;
 use toml::de::{DeTable, DeValue};
 
 /// The line, from 1, of the field that a path names: keys of tables, and places in lists as
 /// numbers. Where the field is not written, that of the table around it; `None` for what is no TOML.
 ///
 /// ```
-/// use ha_node::node::locate::line_of;
+/// use ha_core::linux::node::locate::line_of;
 ///
 /// let text = "node = 0\n[[module]]\nname = \"web\"\nid = 7\n";
 /// assert_eq!(line_of(text, &["node"]), Some(1));

@@ -1,24 +1,26 @@
 //! A module's service and addresses, as a host of the driver.
 
+use std::format;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::prelude::rust_2024::*;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use ha_core::checker::Loops;
-use ha_core::driver::{Clock, Guard, Handle, Host, HostError};
-use ha_core::linux::cgroup::Cgroup;
-use ha_core::linux::checkers::Surroundings;
-use ha_core::linux::guardian::Post;
-use ha_core::linux::scripts::{Runs, ScriptError, Scripts, Settings};
-use ha_core::linux::service::{
+use crate::checker::Loops;
+use crate::driver::{Clock, Guard, Handle, Host, HostError};
+use crate::linux::cgroup::Cgroup;
+use crate::linux::checkers::Surroundings;
+use crate::linux::guardian::Post;
+use crate::linux::scripts::{Runs, ScriptError, Scripts, Settings};
+use crate::linux::service::{
     AddressGuard, AddressHost, Addresses, Bounds, NoAddresses, ScriptGuard, ScriptHost,
 };
-use ha_core::linux::unit::Unit;
-use ha_core::linux::{VipError, Vips, VipsConfig, VipsSeen};
-use ha_core::vip;
-use ha_core::{Event, Order};
+use crate::linux::unit::Unit;
+use crate::linux::{VipError, Vips, VipsConfig, VipsSeen};
+use crate::vip;
+use crate::{Event, Order};
+use bytes::Bytes;
 use ha_proto::{Epoch, Instant, Role, Seq};
 use ha_replicate::Batch;
 use thiserror::Error;
@@ -301,8 +303,9 @@ pub(super) fn guardian(node: &Node) -> PathBuf {
     node.raw.guardian.clone().unwrap_or_else(beside)
 }
 
-/// Likewise, as it looks to another program of ours, which may be installed elsewhere.
-pub(crate) fn guardian_of_daemon(node: &Node) -> PathBuf {
+/// The guardian's program, as the daemon of `node` names it, for another program that may be
+/// installed elsewhere.
+pub fn guardian_of_daemon(node: &Node) -> PathBuf {
     let installed = || Some(PathBuf::from(INSTALLED)).filter(|path| path.exists());
     node.raw.guardian.clone().or_else(installed).unwrap_or_else(beside)
 }

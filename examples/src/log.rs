@@ -13,6 +13,3 @@ pub fn to_stderr() {
         .with_writer(std::io::stderr)
         .init();
 }
-
-/// The exit code of a configuration that cannot work (sysexits.h).
-pub const EX_CONFIG: u8 = 78;

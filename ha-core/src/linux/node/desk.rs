@@ -1,24 +1,26 @@
 //! What `ha`, Prometheus and load balancers are told of a node, and what is done for them.
 
 use std::collections::BTreeMap;
+use std::format;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::prelude::rust_2024::*;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ha_core::checker::State;
-use ha_core::control::{Checker, Command, ConfigTexts, Desk, EventLog, Exit, Refused, Report};
-use ha_core::driver::{Clock, Handle};
-use ha_core::http::Source;
-use ha_core::linux::VipsSeen;
-use ha_core::linux::cgroup::Cgroup;
-use ha_core::linux::checkers::Checkers;
-use ha_core::linux::scripts::Runs;
-use ha_core::metrics::{Sample, render};
-use ha_core::proto::{DataState, Instant, ModuleId, Role};
-use ha_core::tally::Exposure;
-use ha_core::verdict::{Facts, HostFacts, Names, judge};
-use ha_core::{Counters, Order, View};
+use crate::checker::State;
+use crate::control::{Checker, Command, ConfigTexts, Desk, EventLog, Exit, Refused, Report};
+use crate::driver::{Clock, Handle};
+use crate::http::Source;
+use crate::linux::VipsSeen;
+use crate::linux::cgroup::Cgroup;
+use crate::linux::checkers::Checkers;
+use crate::linux::scripts::Runs;
+use crate::metrics::{Sample, render};
+use crate::proto::{DataState, Instant, ModuleId, Role};
+use crate::tally::Exposure;
+use crate::verdict::{Facts, HostFacts, Names, judge};
+use crate::{Counters, Order, View};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
