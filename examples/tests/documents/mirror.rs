@@ -24,7 +24,9 @@ fn two_bare_servers_become_a_protected_service() {
     }
     // It was moved once.
     serves(&pair, "node2");
+    goes_first(&mut pair);
     reload_and_stop(&mut pair);
+    goes_first(&mut pair);
     cut_power(&mut pair);
     hang(&mut pair);
     what_no_restart_mends(&mut pair);
@@ -87,6 +89,20 @@ fn obey(pair: &mut Machines, text: &str) {
 fn serves(pair: &Machines, node: &str) {
     let by = || pair.client("curl http://10.0.0.10/");
     assert!(within(SOON, || by().trim() == node), "{node} does not serve: {}", by());
+}
+
+/// What the unit grants is had: the node's thread runs first, and its memory stays.
+fn goes_first(pair: &mut Machines) {
+    for name in NODES {
+        let node = pair.named(name);
+        let scheduled = "for task in /proc/$(pidof mirror-node)/task/*; do
+            [ $(cat $task/comm) != ha-node ] || chrt --pid ${task##*/}
+        done";
+        node.until(scheduled, "SCHED_RR");
+        let locked =
+            "awk '/VmLck/ && $2 > 1000 { print \"locked\" }' /proc/$(pidof mirror-node)/status";
+        node.until(locked, "locked");
+    }
 }
 
 fn reload_and_stop(pair: &mut Machines) {

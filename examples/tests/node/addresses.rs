@@ -149,6 +149,8 @@ fn field_06_both_families_answer_at_once_on_hosts_that_look_for_duplicates() {
     for host in &rig.hosts {
         for scope in ["all", "default", "eth0"] {
             host.sysctl(&format!("net.ipv6.conf.{scope}.accept_dad"), "1").unwrap();
+            // Each takes a second, in which nobody answers.
+            host.sysctl(&format!("net.ipv6.conf.{scope}.dad_transmits"), "4").unwrap();
         }
     }
     let probers = rig.probers();
@@ -164,6 +166,9 @@ fn field_06_both_families_answer_at_once_on_hosts_that_look_for_duplicates() {
         report.between(first, report.ended).worst(&report.turns(&["a", "b"])).length()
     });
     println!("gaps of IPv4 and IPv6: {gaps:?}");
+    let [v4, v6] = gaps;
+    // How they compare to each other the bench says; here, that none of those seconds is in it.
+    assert!(v6 < v4 + Duration::from_secs(2), "IPv4 {v4:?}, IPv6 {v6:?}");
 }
 
 #[test]
