@@ -194,6 +194,7 @@ impl Text<'_> {
         let to = if v4 { format!("ip daddr {vip}") } else { format!("ip6 daddr {vip}") };
         let services: Vec<(usize, Rule)> =
             self.plan.of(vip).map(|(at, rule)| (at, rule.clone())).collect();
+        let behind = self.whole(&to, v4, &services, rules);
         let (first, _) = services[0];
         let echoes = self.service(first, Side::Sender, Some(Key::Address), v4);
         // A lone fragment of IPv6 is a whole packet (RFC 6946).
@@ -223,7 +224,21 @@ impl Text<'_> {
         let name = if v4 { "icmp" } else { "icmpv6" };
         rules.push(format!("{to} {name} type echo-request goto {echoes}"));
         self.errors(vip, &to, &services, rules);
-        for (at, rule) in &services {
+        rules.extend(behind);
+    }
+
+    /// Whole packets to the services, which most are: first, so that they meet no other rule. What
+    /// is given back are those of IPv6 behind other headers, for which the rules about fragments
+    /// come first.
+    fn whole(
+        &mut self,
+        to: &str,
+        v4: bool,
+        services: &[(usize, Rule)],
+        rules: &mut Vec<String>,
+    ) -> Vec<String> {
+        let mut behind = Vec::new();
+        for (at, rule) in services {
             let key = match rule.on {
                 HashOn::Addr => Key::Address,
                 HashOn::AddrPort => Key::AddressAndPort,
@@ -242,8 +257,15 @@ impl Text<'_> {
                 Protocol::Udp => "udp",
             };
             let (from, to_port) = (rule.ports.start(), rule.ports.end());
-            rules.push(format!("{to} {name} dport {from}-{to_port} goto {chain}"));
+            let service = format!("{name} dport {from}-{to_port} goto {chain}");
+            if v4 {
+                rules.push(format!("{to} ip frag-off & 0x3fff == 0 {service}"));
+            } else {
+                rules.push(format!("{to} ip6 nexthdr {} {service}", number(rule.protocol)));
+                behind.push(format!("{to} {service}"));
+            }
         }
+        behind
     }
 
     /// ICMP errors, by the packet of ours that they are about. Its header is one without options:
