@@ -298,7 +298,7 @@ impl<'a> Generator<'a> {
         let others = |filter: &Filter| {
             filter.decide(&self.frame, true, &mut NoSockets) == Verdict::Drop(Reason::NotMine)
         };
-        let filter = (0..).map(hash).find(others).unwrap();
+        let filter = (0..1_000).map(hash).find(others).unwrap();
         let settings = nft::Settings { module: module(), interfaces: vec![PAIR[1].to_owned()] };
         let install = || {
             let mut nft = Nft::open(settings).unwrap();
