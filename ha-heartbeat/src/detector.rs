@@ -813,6 +813,8 @@ mod tests {
             tick(&mut detector, millis);
         }
         assert_eq!(gap(&detector), Some(millis(30)), "it went down after that");
+        call(&mut detector, 61, arrives(beat(BOOT, 5, 6), 6));
+        assert_eq!(gap(&detector), Some(millis(0)), "nothing was late: it was down");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use core::time::Duration;
 /// How near a link came to a false alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Margin {
-    /// The longest time without a proof of life on the link, since the start or the last reset; an
-    /// outage counts until it was noticed.
+    /// The longest time without a proof of life on the link, since it came up last or was reset; an
+    /// outage counts until it was noticed, and until the link is up again.
     pub longest_gap: Duration,
     /// The time that it takes to call the peer down.
     pub timeout: Duration,

@@ -132,7 +132,11 @@ impl Link {
     /// Takes a proof on this link; whether the link came up by it.
     pub(crate) fn believe(&mut self, now: Instant, sent: Instant) -> bool {
         match self.liveness.believe(now, sent) {
-            Change::Up => true,
+            Change::Up => {
+                // It was down, which was no false alarm, or is told elsewhere as one.
+                self.longest_gap = Duration::ZERO;
+                true
+            }
             Change::Still(gap) => {
                 self.longest_gap = self.longest_gap.max(gap);
                 false
