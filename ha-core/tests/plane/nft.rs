@@ -404,7 +404,7 @@ fn total(of: &Counters) -> u64 {
 }
 
 /// Some filter in which nothing drains.
-fn filter(prng: &mut Prng) -> Filter {
+pub(crate) fn filter(prng: &mut Prng) -> Filter {
     let vips = ["198.18.0.1", "2001:db8:77::1"].map(|vip| vip.parse::<IpAddr>().unwrap());
     let mut rules = Vec::new();
     while rules.is_empty() || one_in(prng, 2) && rules.len() < 12 {
