@@ -8,7 +8,7 @@ use ha_farm::Rule;
 use ha_heartbeat::group::{self, Proposal, State, ViewId};
 use ha_proto::{Deadline, Instant, NodeId, NodeSet};
 
-use crate::farm::body::{Body, Facts, Share, accord};
+use crate::farm::body::{Body, Facts, Share, WHOLE, accord};
 use crate::farm::tables::Tables;
 use crate::farm::{App, Event, Farm, Ruling, Told, Warm};
 
@@ -29,9 +29,8 @@ impl Farm {
             return group::Input::Lacks { id, base };
         }
         let ruling = self.next_ruling(members).unwrap_or(&self.rules).clone();
-        let services = ruling.rules.len();
         let shares: BTreeMap<_, _> =
-            members.iter().map(|node| (node, self.share(now, node, services))).collect();
+            members.iter().map(|node| (node, self.share(now, node, &ruling))).collect();
         let settled = self.settled(now, id.counter);
         let over = |counter: u64| counter <= settled;
         let left = |&until: &Instant| until.saturating_since(now);
@@ -74,6 +73,9 @@ impl Farm {
                 Some(_) | None => false,
             },
         };
+        if !known {
+            self.pulled = Some((id, body.accord));
+        }
         Some(group::Input::Checked { id, known })
     }
 
@@ -81,44 +83,46 @@ impl Farm {
     fn compute(&self, id: ViewId, body: &Body) -> Option<Tables> {
         let ruling = self.ruling(body.accord)?;
         let (services, buckets) = (ruling.rules.len(), self.config.policy.buckets);
+        // Of other rules or not: what stays has its tables.
+        let arranged = |view: ViewId| {
+            let tables = self.shelf.get(view)?;
+            let old = self.ruling(tables.accord)?;
+            Some(tables.for_rules(&old.rules, &ruling.rules, buckets))
+        };
         let base = match body.base {
             None => Tables::blank(services, buckets),
-            Some(base) => {
-                let tables = self.shelf.get(base)?;
-                let old = self.ruling(tables.accord)?;
-                tables.for_rules(&old.rules, &ruling.rules, buckets)
-            }
+            Some(base) => arranged(base)?,
         };
         let taken = match body.taken {
             None => None,
-            Some(taken) => Some(self.shelf.get(taken)?),
+            Some(taken) => Some(arranged(taken)?),
         };
-        let taken = taken.filter(|taken| taken.accord == body.accord);
-        let taken = taken.map(|taken| taken.all.as_slice());
         let (settled, accord) = (body.settled, body.accord);
+        let taken = taken.as_deref();
         Some(Tables::next(&base, taken, id.counter, settled, &body.members, accord))
     }
 
-    /// What a node wishes the next view to say of it.
-    fn share(&self, now: Instant, node: NodeId, services: usize) -> Share {
+    /// What a node wishes the next view, of these rules, to say of it. What it tells is in the order
+    /// of those that are in force there; a service that it has not told of yet gets what it wishes
+    /// for most, until it does.
+    fn share(&self, now: Instant, node: NodeId, ruling: &Ruling) -> Share {
         if node == self.me() {
-            return self.own_share(
-                now,
-                self.next.as_ref().filter(|next| {
-                    next.rules.len() == services && self.rules.rules.len() != services
-                }),
-            );
+            return self.own_share(now, ruling);
         }
-        let share = self.facts.get(&node).map(|facts| facts.share.clone());
-        let mut share = share.unwrap_or_default();
-        // Rules that change: weights of services that it has not told of yet.
-        let last = share.weights.last().copied().unwrap_or(crate::farm::body::WHOLE);
-        share.weights.resize(services, last);
-        share
+        let told = self.facts.get(&node).map(|facts| &facts.share);
+        let (mac, told) = told.map_or((None, &[][..]), |told| (told.mac, &told.weights));
+        let most = told.iter().copied().max().unwrap_or(WHOLE);
+        let said = self.group.peer(node).and_then(|peer| peer.said);
+        let of = said.map_or(Some(&self.rules), |said| self.ruling(said.accord));
+        let of = of.map_or(&[][..], |of| &of.rules);
+        let weight = |rule: &Rule| {
+            let at = of.iter().position(|known| known == rule);
+            at.and_then(|at| told.get(at)).copied().unwrap_or(most)
+        };
+        Share { mac, weights: ruling.rules.iter().map(weight).collect() }
     }
 
-    fn own_share(&self, now: Instant, ruling: Option<&Ruling>) -> Share {
-        let ruling = ruling.unwrap_or(&self.rules);
+    fn own_share(&self, now: Instant, ruling: &Ruling) -> Share {
         let drained = self.is_drained();
         let warmth = self.warmth(now);
         let weight = |&weight: &u16| if drained { 0 } else { weight * warmth };
@@ -177,9 +181,9 @@ impl Farm {
         let Some(present) = &self.present else { return false };
         let body = &present.body;
         let members: NodeSet = body.members.keys().copied().collect();
-        let services = self.rules.rules.len();
         let shares = body.members.iter();
-        let other = |(&node, share): (&NodeId, &Share)| self.share(now, node, services) != *share;
+        let other =
+            |(&node, share): (&NodeId, &Share)| self.share(now, node, &self.rules) != *share;
         let known = |node: NodeId| node == self.me() || self.facts.contains_key(&node);
         let drained = self.drains.values().next().is_some_and(|&until| until <= now);
         drained
@@ -195,13 +199,10 @@ impl Farm {
             self.told.wanted = false;
             self.drive(now, group::Input::Wanted(false));
         }
-        let share = self.own_share(now, None);
-        let announcer = self.present.as_ref().map(|present| present.body.announcer);
-        let facts = Facts { share, announcer }.encode();
-        let accord = self.rules.accord;
-        let next = self.next.as_ref().map_or(accord, |next| next.accord);
-        if (&facts, accord, next) != (&self.told.facts, self.told.accord, self.told.next) {
-            self.told = Told { facts: facts.clone(), accord, next, ..self.told.clone() };
+        let told = self.to_tell(now);
+        if told != self.told {
+            self.told = told.clone();
+            let Told { facts, accord, next, .. } = told;
             self.drive(now, group::Input::Tell { facts, accord, next });
         }
         let clash = self.clash();
@@ -222,9 +223,19 @@ impl Farm {
             self.told.wanted = wanted;
             self.drive(now, group::Input::Wanted(wanted));
         }
-        if self.warm != Warm::Done && self.warmth(now) == crate::farm::body::WHOLE {
+        if self.warm != Warm::Done && self.warmth(now) == WHOLE {
             self.warm = Warm::Done;
         }
+    }
+
+    /// What this node is to say of itself by now; the rest was told.
+    pub(super) fn to_tell(&self, now: Instant) -> Told {
+        let share = self.own_share(now, &self.rules);
+        let announcer = self.present.as_ref().map(|present| present.body.announcer);
+        let facts = Facts { share, announcer }.encode();
+        let accord = self.rules.accord;
+        let next = self.next.as_ref().map_or(accord, |next| next.accord);
+        Told { facts, accord, next, ..self.told.clone() }
     }
 
     /// Another member with this node's hardware address that goes before it: no filter could tell

@@ -11,7 +11,7 @@ use ha_proto::{Instant, LinkId, Machine, NodeId, Ticket};
 
 use crate::farm::body::{Body, Facts, WHOLE};
 use crate::farm::tables::Tables;
-use crate::farm::{App, Effect, Event, Farm, Output, Present, Ruling, Warm, Why};
+use crate::farm::{App, Effect, Event, Farm, Output, Present, Ruling, Told, Warm, Why};
 
 /// The one write of the filter that is under way.
 #[derive(Clone, Debug)]
@@ -70,7 +70,9 @@ impl Farm {
                 inputs.extend(self.install(&proposal, keeps));
             }
             group::Output::Take(id) => inputs.extend(self.take(id)),
-            group::Output::Tables { id, parts } => self.keep(id, &parts),
+            group::Output::Tables { id, parts } => {
+                inputs.extend((!self.keep(id, &parts)).then_some(group::Input::Useless(id)));
+            }
             group::Output::View { id, member } => self.entered(id, member),
             group::Output::Facts { from, facts } => self.learn(from, &facts),
             group::Output::Linked(node) => self.event(Event::Linked(node)),
@@ -241,11 +243,20 @@ impl Farm {
             What::Install(what) => {
                 let (present, ruling) = *what;
                 let id = present.id;
-                if ok {
-                    self.works();
-                    self.adopt_view(now, present, ruling);
+                if !ok {
+                    return self.drive(now, group::Input::Written { id, ok });
                 }
-                self.drive(now, group::Input::Written { id, ok });
+                self.works();
+                let before = self.rules.accord;
+                self.adopt_view(now, present, ruling);
+                let written = if self.rules.accord == before {
+                    group::Input::Written { id, ok }
+                } else {
+                    self.told = self.to_tell(now);
+                    let Told { facts, accord, next, .. } = self.told.clone();
+                    group::Input::Ruled { id, facts, accord, next }
+                };
+                self.drive(now, written);
             }
             What::Take(id) => {
                 self.drive(now, group::Input::Written { id, ok });
@@ -325,16 +336,16 @@ impl Farm {
         self.event(Event::View { id, members, moved, cut });
     }
 
-    /// Tables that were pulled.
-    fn keep(&mut self, id: ViewId, parts: &[bytes::Bytes]) {
-        let rulings = [Some(&self.rules), self.next.as_ref()];
+    /// Tables that were pulled; `false` where they are of no use: of rules that are not known here.
+    fn keep(&mut self, id: ViewId, parts: &[bytes::Bytes]) -> bool {
+        let pulled = self.pulled.filter(|(pulled, _)| *pulled == id);
+        let ruling = pulled.and_then(|(_, accord)| self.ruling(accord));
         let buckets = self.config.policy.buckets;
-        let tables = rulings.into_iter().flatten().find_map(|ruling: &Ruling| {
-            Tables::read(parts, ruling.rules.len(), buckets, ruling.accord)
-        });
-        if let Some(tables) = tables {
-            self.shelf.put(id, tables, self.present.as_ref().map(|present| present.id));
-        }
+        let tables = ruling
+            .and_then(|ruling| Tables::read(parts, ruling.rules.len(), buckets, ruling.accord));
+        let Some(tables) = tables else { return false };
+        self.shelf.put(id, tables, self.present.as_ref().map(|present| present.id));
+        true
     }
 
     /// Sees to what this node waits for by itself: a filter that could not be written.

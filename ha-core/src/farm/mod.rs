@@ -142,6 +142,8 @@ pub struct Farm {
     /// What the kernel's filter takes: a row for each service.
     took: Vec<Vec<bool>>,
     flight: Option<Flight>,
+    /// The view whose tables are pulled, and of which rules they are.
+    pulled: Option<(ViewId, u64)>,
     /// What others say of themselves.
     facts: BTreeMap<NodeId, Facts>,
     /// Until when what a view moved may go on at its old servers, by the view's counter.
@@ -250,6 +252,7 @@ impl Farm {
             present: None,
             took: Vec::new(),
             flight: None,
+            pulled: None,
             facts: BTreeMap::new(),
             drains: BTreeMap::new(),
             asked: Asked { drain: false, gate: true, checked: true, stopped: false },

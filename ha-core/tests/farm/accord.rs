@@ -111,6 +111,28 @@ fn a_service_that_stays_is_taken_all_the_time_while_others_come_and_go() {
     }
 }
 
+/// F7: a member tells its weights in the order of its services in force, and others come in between.
+#[test]
+fn a_weight_is_that_of_its_service_wherever_new_rules_put_it() {
+    let begins = |id, policy: Policy| Policy {
+        rules: vec![rule(80), rule(443)],
+        weights: vec![1, u16::from(id != 2)],
+        ..policy
+    };
+    let mut rig = Rig::with(3, begins);
+    rig.run(millis(5_000));
+    let before = rig.takers();
+    for id in 0..3 {
+        let rules = [22, 443, 80].map(rule).to_vec();
+        rig.order(id, Order::Rules { rules, weights: vec![1, u16::from(id != 2), 1] });
+    }
+    rig.run(millis(500));
+    assert!((0..3).all(|id| rig.told(id, Event::Rules) == 1));
+    assert_eq!(rig.takers_of(2), before, "{}", rig.show());
+    let still = |id: usize| rig.view(id).services[2].table.drains().is_empty();
+    assert!((0..3).all(still), "nothing moved and came back");
+}
+
 #[test]
 fn a_weight_that_is_ordered_while_rules_wait_stays() {
     let mut rig = Rig::new(3);

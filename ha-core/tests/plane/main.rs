@@ -9,6 +9,7 @@ mod frames;
 mod hands;
 mod held;
 mod leftovers;
+mod listed;
 mod members;
 mod nft;
 mod refused;

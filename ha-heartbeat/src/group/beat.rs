@@ -101,7 +101,12 @@ impl Said {
 
     /// Whether two nodes agree, or will as soon as one of them is told.
     pub fn agrees(&self, accord: u64, next: u64) -> bool {
-        self.accord == accord || self.next == accord || self.accord == next
+        self.has(accord) || self.has(next)
+    }
+
+    /// Whether the sender has this accord, in force or waiting.
+    pub fn has(&self, accord: u64) -> bool {
+        self.accord == accord || self.next == accord
     }
 }
 

@@ -58,12 +58,26 @@ pub enum Input {
         /// What is to be pulled.
         base: ViewId,
     },
+    /// Tables that came ([`Output::Tables`]) are of no use here: nothing goes on from that view.
+    Useless(ViewId),
     /// The answer to [`Output::Install`] and to [`Output::Take`]: what the kernel does now.
     Written {
         /// Of which view.
         id: ViewId,
         /// Whether it was done. If not, the kernel may still do what it did.
         ok: bool,
+    },
+    /// The answer to [`Output::Install`] in the place of [`Input::Written`], where with the view that
+    /// is written other rules come into force: no beat tells of the one and not of the other.
+    Ruled {
+        /// Of which view.
+        id: ViewId,
+        /// As in [`Input::Tell`].
+        facts: Bytes,
+        /// As in [`Input::Tell`].
+        accord: u64,
+        /// As in [`Input::Tell`].
+        next: u64,
     },
     /// What the node says of itself in beats.
     Tell {

@@ -7,6 +7,7 @@ use ha_proto::{NodeId, NodeSet, Outbox};
 use super::clique::Graph;
 use super::id::rank;
 use super::install::Writing;
+use super::machine::Told;
 use super::peer::Peer;
 use crate::group::{Cause, Group, Output, Proposal, Said, State, ViewId};
 
@@ -55,19 +56,33 @@ impl Group {
         said.agrees(self.told.accord, self.told.next)
     }
 
-    /// Who could be in a view with whom. Computed after every beat: bits are looked up, not maps.
-    pub(super) fn graph(&self) -> Graph {
+    /// The best-ranked clique of nodes that have common rules. Two and two may agree where there are
+    /// none that all of them have: of these no view could be. For rules that wait nobody is left
+    /// out, unless more come in than go.
+    pub(super) fn clique(&self) -> NodeSet {
+        let Told { accord, next, .. } = self.told;
+        let now = self.graph(accord).best(self.config.me);
+        if next == accord {
+            return now;
+        }
+        let then = self.graph(next).best(self.config.me);
+        if then.len() > now.len() { then } else { now }
+    }
+
+    /// Who could be in a view of these rules with whom. Computed after every beat: bits are looked
+    /// up, not maps.
+    fn graph(&self, accord: u64) -> Graph {
         let mut graph = Graph::new();
         let me = self.config.me;
         graph.link(me, me);
-        let fit = |said: &Said| said.state != State::Unable && self.agrees(said);
+        let fit = |said: &Said| said.state != State::Unable && said.has(accord);
         let linked: Vec<(NodeId, &Said)> = self.linked().filter(|(_, said)| fit(said)).collect();
         for (at, (node, said)) in linked.iter().enumerate() {
             graph.link(me, *node);
             graph.link(*node, *node);
             for (other, heard) in &linked[..at] {
                 let mutual = said.hears.contains(*other) && heard.hears.contains(*node);
-                if mutual && heard.agrees(said.accord, said.next) {
+                if mutual {
                     graph.link(*node, *other);
                 }
             }

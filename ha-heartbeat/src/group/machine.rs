@@ -253,6 +253,11 @@ impl Group {
             Input::Built { id, body } => self.built(now, id, body, out),
             Input::Lacks { id, base } => self.lacks(now, id, base, out),
             Input::Written { id, ok } => self.written(now, id, ok, out),
+            Input::Useless(id) => self.give_up(id),
+            Input::Ruled { id, facts, accord, next } => {
+                self.told = Told { facts, accord, next };
+                self.written(now, id, true, out);
+            }
             Input::Tell { facts, accord, next } => {
                 self.told = Told { facts, accord, next };
                 self.speak |= self.number > 0;

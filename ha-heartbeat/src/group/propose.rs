@@ -40,10 +40,11 @@ impl Group {
         if busy || !self.is_fit() || now < self.hold() {
             return;
         }
-        let clique = self.graph().best(self.config.me);
+        let clique = self.clique();
         let torn = self.is_torn(now, clique);
         let waits = |&node: &NodeId| self.word(node).is_some_and(|said| said.state == State::Waits);
-        let first = clique.iter().find(|node| !waits(node));
+        let fit = || clique.iter().filter(|node| !waits(node));
+        let first = fit().find(|&node| self.knows_base(clique, node)).or_else(|| fit().next());
         // Whether its view is one of its own already or not: it may have been linked then.
         if self.linked().next().is_none() && !self.may_be_alone(now, out) {
             return;
@@ -169,6 +170,19 @@ impl Group {
             (takes, whole, Ranked(set), id)
         });
         best.map(|(_, id, set)| (id, set))
+    }
+
+    /// Whether a node has the rules of the view that is gone on from. Who has only the new ones would
+    /// make a view in which nobody has a connection.
+    fn knows_base(&self, clique: NodeSet, node: NodeId) -> bool {
+        let Some((base, _)) = self.base(clique) else { return true };
+        let at = self.linked().find(|(_, said)| said.view == Some(base) && said.takes());
+        let own = self.view.as_ref().is_some_and(|view| view.id == base) && self.stands.is_none();
+        let of = if own { Some(self.told.accord) } else { at.map(|(_, said)| said.accord) };
+        of.is_none_or(|accord| match self.word(node) {
+            Some(said) => said.has(accord),
+            None => [self.told.accord, self.told.next].contains(&accord),
+        })
     }
 
     /// A group that joins. Often it takes nothing any more: it yielded to the better one (F3) in

@@ -7,6 +7,7 @@ use ha_proto::NodeSet;
 use ha_proto::wire::{Header, Kind, MAC_LEN};
 
 use super::options::MEMBERS_MAX;
+use super::services::SERVICES;
 
 /// The name of a view, compared in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +43,12 @@ pub struct Said {
     pub highest: u64,
     /// Whom it hears.
     pub hears: NodeSet,
+    /// The number of the rules in force at the sender.
+    pub accord: u64,
+    /// Of those that it has besides; the same when there are none.
+    pub next: u64,
+    /// The weights that it wishes for, in eighths, in the order of its rules in force.
+    pub weights: [u16; SERVICES],
     /// The newest number that it read of each member, and of which boot (its last four bytes).
     pub echoes: [Option<(u32, u64)>; MEMBERS_MAX],
 }
@@ -145,10 +152,25 @@ impl Said {
             waits: beat.said.state == State::Waits,
             highest: beat.said.highest,
             hears: beat.said.hears,
+            accord: beat.said.accord,
+            next: beat.said.next,
+            weights: weights(&beat.facts),
         }
     }
 }
 
+/// What a beat's facts say of weights: they come after its version, MAC and announcer.
+fn weights(facts: &[u8]) -> [u16; SERVICES] {
+    let mut weights = [0; SERVICES];
+    let told = facts.get(WEIGHTS_AT..).unwrap_or_default().chunks_exact(2);
+    for (weight, told) in weights.iter_mut().zip(told) {
+        *weight = u16::from_be_bytes([told[0], told[1]]);
+    }
+    weights
+}
+
+/// Where a beat's facts have the weights.
+const WEIGHTS_AT: usize = 9;
 /// Where the header has the kind.
 const KIND_AT: usize = 5;
 /// Where the header has the sequence.
@@ -163,7 +185,8 @@ impl std::fmt::Display for Id {
 /// A beat in one line.
 pub fn show(said: &Said) -> String {
     let state = if said.takes { "takes" } else { "takes nothing" };
-    format!("at {} {}, {state}, hears {}", said.view, said.members, said.hears)
+    let rules = if said.accord == said.next { "" } else { ", other rules wait" };
+    format!("at {} {}, {state}, hears {}{rules}", said.view, said.members, said.hears)
 }
 
 impl Said {
@@ -171,6 +194,16 @@ impl Said {
     pub fn echo(&self, node: usize, boot: u64) -> u64 {
         let echo = self.echoes[node].filter(|(of, _)| u64::from(*of) == boot & 0xffff_ffff);
         echo.map_or(0, |(_, number)| number)
+    }
+
+    /// Whether its sender has these rules, in force or waiting.
+    pub fn has(&self, accord: u64) -> bool {
+        [self.accord, self.next].contains(&accord)
+    }
+
+    /// Whether two members could be in one view, as far as their rules go.
+    pub fn agrees(&self, other: &Self) -> bool {
+        self.has(other.accord) || self.has(other.next)
     }
 
     /// Whether it says of itself that it takes in this view.

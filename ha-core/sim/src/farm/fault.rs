@@ -112,6 +112,24 @@ pub enum Fault {
         /// For how long.
         lasts: u64,
     },
+    /// A member's file says other services from now on; it is not told so.
+    File {
+        /// Which member.
+        node: usize,
+        /// Which set of them.
+        set: usize,
+        /// Its weight in the service that comes and goes.
+        web: u16,
+    },
+    /// The same, and it is told to read its file again.
+    Rules {
+        /// Which member.
+        node: usize,
+        /// Which set of them.
+        set: usize,
+        /// Its weight in the service that comes and goes.
+        web: u16,
+    },
 }
 
 /// A fault and when it begins.
@@ -172,7 +190,9 @@ impl Fault {
             | Self::DaemonKill { .. }
             | Self::HandOver { .. }
             | Self::Pause { .. }
-            | Self::Weight { .. } => None,
+            | Self::Weight { .. }
+            | Self::File { .. }
+            | Self::Rules { .. } => None,
         }
     }
 }

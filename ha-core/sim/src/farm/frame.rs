@@ -36,6 +36,8 @@ pub const VIRTUAL: Mac = Mac([0x5a, 0xfe, 10, 1, 0, 100]);
 pub const CLIENT: Mac = Mac([0x02, 0xcc, 0, 0, 0, 1]);
 /// The TCP service's port.
 pub const TCP_PORT: u16 = 80;
+/// The port of the TCP service that comes and goes.
+pub const WEB_PORT: u16 = 443;
 /// The UDP service's port.
 pub const UDP_PORT: u16 = 53;
 

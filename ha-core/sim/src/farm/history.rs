@@ -5,6 +5,8 @@ use ha_proto::Prng;
 use super::check::Seen;
 use super::fault;
 use super::options::{Options, Spans};
+use super::rollout::Rollout;
+use super::services;
 use super::weather::Weather;
 use super::world::build::Setup;
 use super::world::{Stop, World};
@@ -27,9 +29,18 @@ pub fn draw(options: Options) -> World {
     let setup = Setup::draw(&mut prng, options.members);
     let spans = Spans::new(&setup.timing, setup.drain, setup.warm_up);
     let weather = Weather::draw(&mut prng, &spans, u64::from(setup.timing.rho));
-    let plan = fault::plan(&mut prng, &weather, setup.members, &spans);
+    let mut plan = fault::plan(&mut prng, &weather, setup.members, &spans);
+    let sets = services::sets(setup.on).len();
+    let rollout = Rollout::draw(&options, setup.members, sets, &spans);
+    plan.extend(rollout.plan);
     let mut world = World::new(options, &setup, weather, plan);
     world.stays = fault::staying(&mut prng, setup.members);
+    // Who differs and who is cut off at once: no rule says who of them is to serve.
+    let mixed = rollout.stays_mixed && world.stays.is_none();
+    world.rolls_out = rollout.last.filter(|_| !mixed);
+    if rollout.last.is_some() {
+        world.browse();
+    }
     world
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use ha_farm::{Filter, Flow, Sockets, Verdict};
 use ha_proto::Instant;
 
+use super::services;
+
 /// A host's kernel: it outlives the daemon, and decides on packets by what was written last.
 #[derive(Debug, Default)]
 pub struct Kernel {
@@ -78,6 +80,6 @@ impl Kernel {
     /// Whether it takes new clients of a bucket at `now` (F2), the lease included.
     pub fn takes(&self, now: Instant, service: usize, bucket: usize) -> bool {
         let Some(filter) = self.filter.as_ref().filter(|_| self.is_open(now)) else { return false };
-        filter.words(service)[bucket] & Filter::TAKE != 0
+        services::word(filter, service, bucket) & Filter::TAKE != 0
     }
 }

@@ -9,6 +9,7 @@ use ha_proto::{Instant, Ticket};
 use super::fact::{Id, Said};
 use super::kernel::Kernel;
 use super::network::Parcel;
+use super::services::SERVICES;
 use crate::clock::Clock;
 use crate::node::Process;
 
@@ -90,8 +91,18 @@ pub struct Node {
     pub write_failed: bool,
     /// How many reasons there are for its filter not to be written.
     pub write_fails: u32,
-    /// The weight that it was told last.
-    pub weight: u16,
+    /// The weight that it was told last, by service.
+    pub weights: [u16; SERVICES],
+    /// Which set of services its file says.
+    pub file: usize,
+    /// The weight in the service that comes and goes that its file says.
+    pub web: u16,
+    /// Which set its daemon was told last, by its file or an operator.
+    pub told: usize,
+    /// When each service came into its kernel's filter last, true nanoseconds.
+    pub came: [u64; SERVICES],
+    /// When it was last seen to be linked to somebody with whom it has no rules in common.
+    pub differs_at: u64,
     /// How many reasons there are for it to take no new clients: drained by order, its gate
     /// closed, a checker that fails.
     pub drained: [u32; 3],
@@ -175,6 +186,6 @@ impl Node {
 
     /// Whether it takes new clients, as far as its orders go.
     pub fn is_wanted(&self) -> bool {
-        self.stopped == 0 && self.drained == [0; 3] && self.weight > 0
+        self.stopped == 0 && self.drained == [0; 3] && self.weights[0] > 0
     }
 }

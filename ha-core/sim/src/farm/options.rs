@@ -16,6 +16,10 @@ pub struct Options {
 }
 
 impl Options {
+    /// The rules change in histories from this seed on; those before are as they were drawn when
+    /// they never did.
+    pub const RULES_FROM: u64 = 1_000_000;
+
     /// The default: as many members as the seed says.
     pub fn new(seed: u64) -> Self {
         Self { seed, members: None, trace: false }

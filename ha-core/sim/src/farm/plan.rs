@@ -9,6 +9,7 @@ use ha_proto::{NodeId, NodeSet};
 
 use super::fact::Id;
 use super::options::MEMBERS_MAX;
+use super::services::{SERVICES, Set};
 
 /// What a view is made of.
 #[derive(Clone, Debug)]
@@ -25,8 +26,12 @@ pub struct Plan {
     pub boots: BTreeMap<usize, u64>,
     /// Who answers ARP.
     pub announcer: usize,
-    /// Their weights, in eighths, by service and member.
-    pub weights: Vec<[u16; MEMBERS_MAX]>,
+    /// The number of the rules that it is of.
+    pub accord: u64,
+    /// The services of those rules, in their order.
+    pub set: Set,
+    /// Their weights, in eighths, by service and member; of no service that it is not of.
+    pub weights: [[u16; MEMBERS_MAX]; SERVICES],
 }
 
 impl Plan {
@@ -34,32 +39,35 @@ impl Plan {
     ///
     /// # Panics
     /// If it is none: it was just sent by a member.
-    pub fn read(bytes: &[u8]) -> (Id, Self) {
+    pub fn read(bytes: &[u8], accords: &BTreeMap<u64, Set>) -> (Id, Self) {
         let proposal = Proposal::decode(bytes).expect("a member has just sent it");
-        let plan = Self::decode(&proposal).expect("a member has just sent it");
+        let plan = Self::decode(&proposal, accords).expect("a member has just sent it");
         (Id::of(proposal.id), plan)
     }
 
-    fn decode(proposal: &Proposal) -> Result<Self, DecodeError> {
+    fn decode(proposal: &Proposal, accords: &BTreeMap<u64, Set>) -> Result<Self, DecodeError> {
         let mut from = Reader::new(&proposal.body);
         let _version = from.u8("the version")?;
         let base = Self::view(&mut from)?;
         let taken = Self::view(&mut from)?;
         let settled = from.u64("what has drained")?;
-        let _digest_and_accord = (from.u64("the digest")?, from.u64("the accord")?);
+        let _digest = from.u64("the digest")?;
+        let accord = from.u64("the accord")?;
+        let set = accords.get(&accord).expect("files say no other rules").clone();
         let announcer = usize::from(from.u8("the announcer")?);
         let services = usize::from(from.u8("the number of services")?);
-        let mut weights = vec![[0; MEMBERS_MAX]; services];
+        assert!(services == set.len(), "a weight would be read as another service's");
+        let mut weights = [[0; MEMBERS_MAX]; SERVICES];
         for member in proposal.members.keys() {
             let _mac = from.bytes(7, "a MAC")?;
-            for weights in &mut weights {
-                weights[usize::from(member.as_u8())] = from.u16("a weight")?;
+            for &service in &set {
+                weights[service][usize::from(member.as_u8())] = from.u16("a weight")?;
             }
         }
         let members = proposal.members.keys().copied().collect();
         let boots = proposal.members.iter();
         let boots = boots.map(|(node, boot)| (usize::from(node.as_u8()), boot.0)).collect();
-        Ok(Self { base, taken, settled, members, boots, announcer, weights })
+        Ok(Self { base, taken, settled, members, boots, announcer, accord, set, weights })
     }
 
     fn view(from: &mut Reader<'_>) -> Result<Id, DecodeError> {

@@ -1,24 +1,22 @@
 //! What observers see: everything but the machines' opinions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ha_core::farm::Isolated;
-use ha_farm::{Filter, Flow, HashOn, Mode, Protocol};
+use ha_farm::{Filter, Flow, Mode, Protocol};
 use ha_proto::{Instant, NodeSet};
 
 use super::client::Client;
 use super::clique;
-use super::fact::{Id, Said};
+use super::fact::{self, Id, Said};
 use super::frame::{self, Segment};
 use super::kernel::{self, State};
 use super::network::Network;
 use super::node::Node;
 use super::options::Spans;
 use super::plan::Plan;
-
-/// How many services a simulated farm has: TCP and UDP.
-pub const SERVICES: usize = 2;
+use super::services::{self, Set};
 
 /// A draining bucket of which nobody saw the move.
 pub const UNKNOWN: u64 = u64::MAX;
@@ -32,8 +30,10 @@ pub struct Scene {
     pub spans: Spans,
     /// How clients' frames reach the members.
     pub mode: Mode,
-    /// What chooses the bucket of the TCP service.
-    pub on: HashOn,
+    /// The sets of services that files say in this history; the first one at first.
+    pub sets: Vec<Set>,
+    /// Which set an accord is of.
+    pub accords: BTreeMap<u64, Set>,
     /// What a member does that hears nobody.
     pub isolated: Isolated,
     /// The members.
@@ -143,7 +143,7 @@ impl Scene {
         let boots = self.plans.get(&mine.view).map(|plan| &plan.boots);
         mine.members.without(id(node)).iter().all(|member| {
             let other = usize::from(member.as_u8());
-            self.link_then(node, other).is_some_and(|said| {
+            self.link_then(node, other).filter(|said| said.agrees(mine)).is_some_and(|said| {
                 let hears = mine.members.without(member).is_subset_of(said.hears);
                 let same = boots.is_none_or(|boots| boots.get(&other) == Some(&said.boot));
                 hears && said.able && said.view <= mine.view && same
@@ -152,7 +152,8 @@ impl Scene {
     }
 
     /// The groups that a calm farm is to form (FG3): of members that reach each other over others
-    /// the best-ranked clique. Who was stopped in order takes no part.
+    /// the best-ranked clique of those that have common rules, in force or waiting. Who was stopped
+    /// in order takes no part.
     pub fn groups(&self) -> Vec<NodeSet> {
         let members = self.nodes.len();
         let takes_part = |node: &usize| self.nodes[*node].stopped == 0;
@@ -173,9 +174,38 @@ impl Scene {
                 reached = ways.fold(before, |bits, node| bits | adjacent[node]);
             }
             left &= !reached;
-            groups.push(clique::best(&adjacent, 0, reached));
+            groups.push(self.best_agreed(&adjacent, reached));
         }
         groups
+    }
+
+    /// The best-ranked clique of those that said last that they have the same rules; of equal ones
+    /// that where they are in force.
+    fn best_agreed(&self, adjacent: &[u16], within: u16) -> NodeSet {
+        let said = |node: usize| self.nodes[node].said.as_ref();
+        let nodes = || (0..self.nodes.len()).filter(|node| within >> node & 1 == 1);
+        let of = |accord: u64| {
+            let have = nodes().filter(|node| said(*node).is_some_and(|said| said.has(accord)));
+            let best = clique::best(adjacent, 0, have.fold(0, |bits, node| bits | 1 << node));
+            let there = |node: &usize| said(*node).is_some_and(|said| said.accord == accord);
+            let inside = nodes().filter(|node| best.contains(id(*node)));
+            (best.len(), inside.filter(there).count(), best)
+        };
+        let accords = nodes().filter_map(said).flat_map(|said| [said.accord, said.next]);
+        let all = accords.collect::<BTreeSet<_>>().into_iter().map(of);
+        let better = |best: (u32, usize, NodeSet), one: (u32, usize, NodeSet)| {
+            let order = (one.0, one.1).cmp(&(best.0, best.1));
+            let better = order.is_gt() || order.is_eq() && fact::ranks_better(one.2, best.2);
+            if better { one } else { best }
+        };
+        all.fold((0, 0, NodeSet::EMPTY), better).2
+    }
+
+    /// The services in force in a group, by the kernel of its first member.
+    pub fn services(&self, group: NodeSet) -> Set {
+        let first = group.iter().next().map(|node| &self.nodes[usize::from(node.as_u8())]);
+        let filter = first.and_then(|node| node.kernel.filter.as_ref());
+        filter.map_or_else(Vec::new, |filter| services::set(filter).collect())
     }
 
     /// A member forgets whom it heard.
@@ -201,7 +231,7 @@ impl Scene {
     /// Whether a member's kernel takes every bucket.
     pub fn takes_all(&self, node: usize) -> bool {
         let Some(filter) = &self.nodes[node].kernel.filter else { return false };
-        let mut words = (0..SERVICES).flat_map(|service| filter.words(service));
+        let mut words = services::rows(filter).flat_map(|(_, words)| words);
         words.all(|word| word & Filter::TAKE != 0)
     }
 
@@ -218,18 +248,16 @@ impl Scene {
         }
         let (one, other) = (&self.nodes[one].kernel, &self.nodes[other].kernel);
         let (one, other) = (one.filter.as_ref()?, other.filter.as_ref()?);
-        (0..SERVICES).find_map(|service| {
-            let both = one.words(service).iter().zip(other.words(service));
+        services::rows(one).find_map(|(service, words)| {
+            let both = words.iter().zip(services::row(other, service)?);
             let mut both = both.map(|(one, other)| one & other & Filter::TAKE != 0);
             both.position(|both| both).map(|bucket| (service, bucket))
         })
     }
 
-    /// The service and the bucket of a flow.
-    pub fn place(&self, flow: &Flow) -> Option<(usize, usize)> {
-        let filter =
-            self.nodes.iter().find_map(|node| Some((node.id, node.kernel.filter.as_ref()?)));
-        let (node, filter) = filter?;
+    /// The service and the bucket of a flow, by the rules in force in a member's kernel.
+    pub fn place_at(&self, node: usize, flow: &Flow) -> Option<(usize, usize)> {
+        let filter = self.nodes[node].kernel.filter.as_ref()?;
         let to = match self.mode {
             Mode::Invisible => frame::VIRTUAL,
             Mode::Directed => frame::mac(node),
@@ -239,7 +267,8 @@ impl Scene {
             Protocol::Udp => frame::udp(frame::CLIENT, to, flow),
         };
         let place = filter.examine(&frame, true, &mut kernel::Table::default()).place?;
-        Some((usize::from(place.service), usize::from(place.bucket)))
+        let service = services::of(&filter.setup().rules[usize::from(place.service)]);
+        Some((service, usize::from(place.bucket)))
     }
 
     /// When the view was first taken in by which the last table with this member as a previous
@@ -247,15 +276,15 @@ impl Scene {
     /// next view, and the drain ends by the first (F8).
     pub fn moved_from(&self, node: usize, service: usize, bucket: usize) -> Option<u64> {
         let was = |(_, filter): &(&Id, &Arc<Filter>)| {
-            let word = filter.words(service)[bucket];
+            let word = services::word(filter, service, bucket);
             owner(word) == Some(node) || word & Filter::DRAIN != 0 && was_owner(word, node)
         };
         let (view, filter) = self.views.iter().rev().find(was)?;
-        if owner(filter.words(service)[bucket]) == Some(node) {
+        if owner(services::word(filter, service, bucket)) == Some(node) {
             return None;
         }
-        let counter = self.moved.get(view)?[service][bucket];
-        self.moved_at.get(&counter).copied()
+        let counter = self.moved.get(view)?[service].get(bucket)?;
+        self.moved_at.get(counter).copied()
     }
 
     /// How many members have an established socket of this very connection.
@@ -288,11 +317,11 @@ pub fn was_owner(word: u32, node: usize) -> bool {
     [last, before].contains(&(node as u8))
 }
 
-/// Whether two filters give the buckets to the same members.
+/// Whether two filters are of the same services, and give the buckets to the same members.
 pub fn same_table(one: &Filter, other: &Filter) -> bool {
     const TABLE: u32 = 0x00ff_ffff | Filter::DRAIN;
-    (0..SERVICES).all(|service| {
-        let pairs = one.words(service).iter().zip(other.words(service));
-        pairs.into_iter().all(|(one, other)| one & TABLE == other & TABLE)
-    })
+    let pairs = services::rows(one).zip(services::rows(other));
+    let same = |(one, other): (&u32, &u32)| one & TABLE == other & TABLE;
+    services::are_alike(one, other)
+        && pairs.into_iter().all(|((_, one), (_, other))| one.iter().zip(other).all(same))
 }

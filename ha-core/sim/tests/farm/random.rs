@@ -12,8 +12,17 @@ fn random_histories_keep_the_contract() {
 }
 
 #[test]
+fn random_histories_with_services_that_change_keep_the_contract() {
+    for seed in 1_000_500..1_000_600 {
+        assert!(seed >= Options::RULES_FROM, "nothing would change");
+        let verdict = run(&mut draw(Options::new(seed)));
+        assert_eq!(verdict, Verdict::Good, "seed {seed}");
+    }
+}
+
+#[test]
 fn one_seed_is_one_history() {
-    for seed in [71, 72, 73] {
+    for seed in [71, 72, 73, 1_000_001] {
         let [one, other] = [(), ()].map(|()| {
             let mut world = draw(Options { trace: true, ..Options::new(seed) });
             let verdict = run(&mut world);

@@ -5,7 +5,8 @@
 use super::f3::yields;
 use super::{Check, Seen};
 use crate::farm::fact::{Fact, Id, Said, ranks_better};
-use crate::farm::scene::{SERVICES, Scene, id, owner};
+use crate::farm::scene::{Scene, id, owner};
+use crate::farm::services;
 use ha_farm::Filter;
 
 #[derive(Debug)]
@@ -91,10 +92,10 @@ impl LetsGo {
             return Ok(());
         }
         let filter = scene.nodes[node].kernel.filter.as_ref().expect("an open kernel has a filter");
-        for service in 0..SERVICES {
-            let words = filter.words(service).iter().zip(table.words(service));
-            for (bucket, (word, given)) in words.enumerate() {
-                if word & Filter::TAKE != 0 && owner(*given) != Some(node) {
+        for (service, words) in services::rows(filter) {
+            for (bucket, word) in words.iter().enumerate() {
+                let given = services::word(table, service, bucket);
+                if word & Filter::TAKE != 0 && owner(given) != Some(node) {
                     return Err(format!(
                         "{node} says that it is at {}, and still takes {service}/{bucket}",
                         said.view
@@ -111,13 +112,14 @@ impl LetsGo {
         let Some(new) = here.kernel.filter.as_deref() else { return Ok(()) };
         let takes = here.said.as_ref().is_some_and(|said| said.takes) && scene.is_open(node);
         let old = old.filter(|old| takes && !core::ptr::eq(*old, new));
-        for service in 0..SERVICES {
-            for (bucket, word) in new.words(service).iter().enumerate() {
+        for (service, words) in services::rows(new) {
+            let old = old.and_then(|old| services::row(old, service));
+            for (bucket, word) in words.iter().enumerate() {
                 let owns = owner(*word) == Some(node);
                 if word & Filter::TAKE != 0 && !owns {
                     return Err(format!("{node} takes {service}/{bucket}, which is not its own"));
                 }
-                let took = old.is_some_and(|old| old.words(service)[bucket] & Filter::TAKE != 0);
+                let took = old.is_some_and(|old| old[bucket] & Filter::TAKE != 0);
                 if took && owns && word & Filter::TAKE == 0 {
                     return Err(format!("{node} keeps {service}/{bucket} and does not take it"));
                 }

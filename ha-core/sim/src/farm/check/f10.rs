@@ -1,10 +1,11 @@
 //! F10: fragments go by addresses alone, the first like all others; of TCP under a rule that hashes
 //! ports they are dropped.
 
-use ha_farm::{HashOn, Protocol};
+use ha_farm::Protocol;
 
 use super::{Check, Seen};
 use crate::farm::scene::Scene;
+use crate::farm::services;
 
 #[derive(Debug)]
 pub(super) struct Fragments;
@@ -22,11 +23,16 @@ impl Check for Fragments {
         if first != other {
             return Err(format!("fragments of one address go to {first:?} and to {other:?}"));
         }
-        match (protocol, scene.on) {
-            (Protocol::Tcp, HashOn::AddrPort) if !later.is_empty() => {
-                Err(format!("{later:?} take fragments of TCP, and ports are hashed"))
-            }
-            (Protocol::Tcp | Protocol::Udp, _) => Ok(()),
+        let hashes_ports = |node: &&usize| {
+            let filter = scene.nodes[**node].kernel.filter.as_deref();
+            filter.is_some_and(|filter| services::set(filter).any(|it| it == services::BY_PORT))
+        };
+        match protocol {
+            Protocol::Tcp => match later.iter().find(hashes_ports) {
+                Some(node) => Err(format!("{node} takes fragments of TCP, and ports are hashed")),
+                None => Ok(()),
+            },
+            Protocol::Udp => Ok(()),
         }
     }
 }

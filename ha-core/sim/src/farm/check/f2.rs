@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ha_farm::Filter;
 
 use super::{Check, Seen};
-use crate::farm::scene::{SERVICES, Scene, id, owner};
+use crate::farm::scene::{Scene, id, owner};
+use crate::farm::services;
 use ha_proto::NodeSet;
 
 /// What each member took by its filter and lease.
@@ -17,10 +18,11 @@ pub(super) struct Takes {
 
 impl Takes {
     fn gains(old: Option<&Filter>, new: &Filter) -> Option<(usize, usize)> {
-        (0..SERVICES).find_map(|service| {
-            let mut words = new.words(service).iter().enumerate();
+        services::rows(new).find_map(|(service, words)| {
+            let old = old.and_then(|old| services::row(old, service));
+            let mut words = words.iter().enumerate();
             let gained = words.find(|(bucket, word)| {
-                let had = old.is_some_and(|old| old.words(service)[*bucket] & Filter::TAKE != 0);
+                let had = old.is_some_and(|old| old[*bucket] & Filter::TAKE != 0);
                 **word & Filter::TAKE != 0 && !had
             });
             gained.map(|(bucket, _)| (service, bucket))
@@ -64,7 +66,7 @@ impl Takes {
             return Err(format!("{node} takes {service}/{bucket} at {view}, and {why}"));
         }
         match scene.views.get(&view) {
-            Some(table) if owner(table.words(service)[bucket]) != Some(node) => {
+            Some(table) if owner(services::word(table, service, bucket)) != Some(node) => {
                 Err(format!("{node} takes {service}/{bucket}, which {view} does not give it"))
             }
             Some(_) | None => Ok(()),

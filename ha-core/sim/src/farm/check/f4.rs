@@ -56,7 +56,12 @@ impl Proposes {
         if plan.members != best {
             return Err(format!("{node} proposes {id} {}, the best is {best}", plan.members));
         }
-        let waits = |other| scene.link_then(node, other).is_some_and(|said| said.waits);
+        let base = scene.plans.get(&plan.base).map(|base| base.accord);
+        // Nor does who has not the rules of the view that is gone on from.
+        let waits = |other| {
+            let said = scene.link_then(node, other);
+            said.is_some_and(|said| said.waits || base.is_some_and(|base| !said.has(base)))
+        };
         let mut lower = best.iter().map(|member| usize::from(member.as_u8()));
         if let Some(lower) = lower.find(|&member| member < node && !waits(member)) {
             return Err(format!("{node} proposes {id}, which is for {lower} to do"));
@@ -82,7 +87,10 @@ impl Proposes {
     fn said(&self, scene: &Scene, node: usize, said: &Said) -> Result<(), String> {
         let (here, id) = (&scene.nodes[node], said.view);
         let own = usize::from(id.coordinator) == node && id.boot == here.boot;
-        if id <= here.view || !own || said.members != NodeSet::only(scene::id(node)) {
+        // One that it proposed, and whose write took its time, was judged when it did.
+        let proposed = scene.plans.contains_key(&id);
+        let alone = said.members == NodeSet::only(scene::id(node));
+        if id <= here.view || !own || !alone || proposed {
             return Ok(());
         }
         let best = Self::best(scene, node);
@@ -92,11 +100,25 @@ impl Proposes {
         self.may_be_alone(scene, node, id)
     }
 
-    /// The best-ranked clique that a member sees in the beats that it read.
+    /// The best-ranked clique that a member sees in the beats that it read, of those that have rules
+    /// that it has.
     fn best(scene: &Scene, node: usize) -> NodeSet {
+        let Some(mine) = scene.nodes[node].said.as_ref() else {
+            return NodeSet::only(scene::id(node));
+        };
+        let [one, other] =
+            [mine.accord, mine.next].map(|accord| Self::best_of(scene, node, accord));
+        // For rules that wait nobody is left out, unless more come in than go.
+        if other.len() > one.len() { other } else { one }
+    }
+
+    fn best_of(scene: &Scene, node: usize, accord: u64) -> NodeSet {
         let members = scene.nodes.len();
         let words: Vec<_> = (0..members)
-            .map(|other| scene.link_then(node, other).filter(|said| other != node && said.able))
+            .map(|other| {
+                let said = scene.link_then(node, other);
+                said.filter(|said| other != node && said.able && said.has(accord))
+            })
             .collect();
         let adjacent = |one: usize| {
             let said = words[one];
@@ -119,6 +141,7 @@ impl Proposes {
         let Some(before) = scene.plans.get(&here.view) else { return true };
         let stays = here.said.as_ref().is_some_and(|said| said.takes)
             && before.boots == plan.boots
+            && before.accord == plan.accord
             && before.weights == plan.weights
             && before.settled == plan.settled;
         let mut others = plan.members.without(scene::id(node)).iter();

@@ -10,11 +10,15 @@ use super::quota::{self, Holding};
 use super::{Check, Seen};
 use crate::farm::fact::Id;
 use crate::farm::plan::Plan;
-use crate::farm::scene::{SERVICES, Scene, UNKNOWN, id, owner, was_owner};
+use crate::farm::scene::{Scene, UNKNOWN, id, owner, was_owner};
+use crate::farm::services;
 use crate::farm::world::build::BUCKETS;
 
 #[derive(Debug)]
 pub(super) struct Moves;
+
+/// The table before a service's first view.
+const BLANK: [u32; BUCKETS] = [services::NOBODY; BUCKETS];
 
 /// One step from a base to a view, of one service.
 struct Step<'a> {
@@ -45,7 +49,7 @@ impl Step<'_> {
         if word & Filter::DRAIN == 0 {
             return Some(Vec::new());
         }
-        let over = match self.moved[bucket] {
+        let over = match self.moved.get(bucket).copied().unwrap_or(UNKNOWN) {
             UNKNOWN => return None,
             moved => moved <= self.plan.settled,
         };
@@ -134,8 +138,8 @@ impl Moves {
         else {
             return Ok(());
         };
-        for service in 0..SERVICES {
-            let (old, new) = (old.words(service), new.words(service));
+        for (service, new) in services::rows(new) {
+            let old = services::row(old, service).unwrap_or(&BLANK);
             let (moved, keeps) = (&moved[service], view.counter > plan.settled);
             let step = Step { service, plan, old, new, moved, keeps };
             let judged = step.check().and_then(|()| Self::idle(scene, &step));
@@ -187,7 +191,7 @@ impl Moves {
     /// At a merge a bucket goes first to who takes it already: nobody gets another one instead.
     fn merge(scene: &Scene, step: &Step<'_>) -> Result<(), String> {
         let Some(joining) = scene.views.get(&step.plan.taken) else { return Ok(()) };
-        let joining = joining.words(step.service);
+        let Some(joining) = services::row(joining, step.service) else { return Ok(()) };
         let moves = || (0..BUCKETS).filter(|at| owner(step.old[*at]) != owner(step.new[*at]));
         for bucket in moves() {
             let Some(taker) = owner(joining[bucket]) else { continue };

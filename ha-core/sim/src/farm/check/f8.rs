@@ -8,7 +8,8 @@ use ha_farm::{Filter, Flow, Sockets};
 use super::{Check, Seen};
 use crate::farm::fact::Id;
 use crate::farm::frame::Segment;
-use crate::farm::scene::{SERVICES, Scene, UNKNOWN, owner, was_owner};
+use crate::farm::scene::{Scene, UNKNOWN, owner, was_owner};
+use crate::farm::services;
 
 /// Which claims have ended: the member's socket may still be there.
 #[derive(Debug, Default)]
@@ -25,13 +26,16 @@ impl Drains {
         taken: &[usize],
         shown: &[usize],
     ) -> Result<(), String> {
-        let Some((service, bucket)) = scene.place(flow) else { return Ok(()) };
-        for &node in shown {
+        for &node in shown.iter().filter(|node| scene.is_open(**node)) {
             let here = &scene.nodes[node];
-            let Some(filter) = here.kernel.filter.as_ref().filter(|_| scene.is_open(node)) else {
+            let Some((service, bucket)) = scene.place_at(node, flow) else {
+                if taken.contains(&node) {
+                    return Err(format!("{node} accepts {flow:?}, and has no such service"));
+                }
                 continue;
             };
-            let word = filter.words(service)[bucket];
+            let filter = here.kernel.filter.as_ref().expect("an open kernel has a filter");
+            let word = services::word(filter, service, bucket);
             let ended = self.ended.contains(&(node, *flow));
             let live = here.kernel.sockets.live(flow) && !ended;
             let (accepts, is_to) =
@@ -118,9 +122,8 @@ impl Check for Drains {
             Seen::Settling { balanced: true } => {
                 let drains = scene.nodes.iter().find(|node| {
                     let words = |filter: &Filter| {
-                        (0..SERVICES).any(|service| {
-                            filter.words(service).iter().any(|word| word & Filter::DRAIN != 0)
-                        })
+                        services::rows(filter)
+                            .any(|(_, words)| words.iter().any(|word| word & Filter::DRAIN != 0))
                     };
                     scene.is_open(node.id) && node.kernel.filter.as_deref().is_some_and(words)
                 });

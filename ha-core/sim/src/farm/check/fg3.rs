@@ -6,7 +6,7 @@ use ha_proto::NodeSet;
 
 use super::{Check, Seen};
 use crate::farm::fact::{self, Said};
-use crate::farm::scene::{SERVICES, Scene, id};
+use crate::farm::scene::{Scene, id};
 
 #[derive(Debug)]
 pub(super) struct Settles;
@@ -41,7 +41,7 @@ impl Settles {
         if !nodes.iter().any(|node| node.is_wanted()) {
             return Ok(());
         }
-        for service in 0..SERVICES {
+        for service in scene.services(group) {
             for (bucket, takers) in takers(scene, service).iter().enumerate() {
                 let here = takers.iter().filter(|taker| group.contains(id(**taker))).count();
                 if here != 1 {

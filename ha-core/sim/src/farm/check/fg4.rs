@@ -26,9 +26,15 @@ impl LivesOn {
         if scene.isolated == Isolated::Nothing && scene.alone[server] >= since {
             return Some("its server heard nobody, and serves nothing then");
         }
-        let Some((service, bucket)) = scene.place(&client.flow) else {
-            return Some("there is no server at all");
+        let Some((service, bucket)) = scene.place_at(server, &client.flow) else {
+            return Some("its service is in force no more");
         };
+        if here.came[service] >= since {
+            return Some("its service came back, or was changed");
+        }
+        if here.differs_at >= since && here.differs_at > 0 {
+            return Some("its server has other rules than another member, and may be left out");
+        }
         let lost = scene.lost[server][service][bucket];
         let lost = scene.moved_from(server, service, bucket).map_or(lost, |at| at.min(lost));
         // Its kernel may be told a little later than the coordinator's, whose time counts.

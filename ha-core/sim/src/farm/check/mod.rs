@@ -19,10 +19,12 @@ mod fg3;
 mod fg4;
 mod one_table;
 mod quota;
+mod rules;
 
 use core::time::Duration;
 pub(in crate::farm) use fg3::takers;
 
+use ha_core::farm::Event;
 use ha_farm::{Filter, Flow, Protocol, Verdict};
 use ha_proto::Instant;
 
@@ -151,6 +153,18 @@ pub enum Seen<'a> {
         /// Which member's.
         node: usize,
     },
+    /// A daemon goes on where the one before it stopped.
+    Adopted {
+        /// Which member's.
+        node: usize,
+    },
+    /// A machine tells its operator something.
+    Told {
+        /// Which member's.
+        node: usize,
+        /// What.
+        event: Event,
+    },
     /// A daemon goes on after a gap, and is about to be told.
     Gap {
         /// Which member's.
@@ -201,6 +215,7 @@ impl Checks {
                 Box::new(f2::Takes::default()),
                 Box::new(f3::Yields),
                 Box::new(f4::Proposes::default()),
+                Box::new(rules::InOneView::default()),
                 Box::new(f5::Lease::default()),
                 Box::new(f6::Begins),
                 Box::new(f7::Moves),

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ha_core::farm::{Config, Identity, Isolated, Policy, Timing};
-use ha_farm::{Buckets, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
+use ha_farm::{Buckets, Hash, HashOn, Mode, Protocol, Uncovered};
 use ha_proto::wire::Keys;
 use ha_proto::{ClusterId, Instant, ModuleId, NodeSet, Prng};
 
@@ -14,12 +14,13 @@ use crate::farm::check::Checks;
 use crate::farm::client::{Client, Phase};
 use crate::farm::fact::Id;
 use crate::farm::fault::Planned;
-use crate::farm::frame::{self, TCP_PORT, UDP_PORT, VIP};
+use crate::farm::frame;
 use crate::farm::kernel::Kernel;
 use crate::farm::network::{LINKS, Network};
 use crate::farm::node::{Node, Numbers};
 use crate::farm::options::{Options, Spans};
-use crate::farm::scene::{SERVICES, Scene, id};
+use crate::farm::scene::{Scene, id};
+use crate::farm::services::{self, SERVICES, Set};
 use crate::farm::weather::Weather;
 use crate::node::Process;
 use crate::queue::Queue;
@@ -98,7 +99,8 @@ impl Setup {
         setup
     }
 
-    fn config(&self, node: usize) -> Config {
+    /// What a member is configured with whose file says these services, with these weights.
+    pub(super) fn config(&self, node: usize, set: &[usize], weights: [u16; SERVICES]) -> Config {
         let identity = Identity {
             cluster: ClusterId(0xfa),
             module: ModuleId(1),
@@ -106,21 +108,9 @@ impl Setup {
             members: (0..self.members).map(id).collect::<NodeSet>(),
             links: LINKS as u8,
         };
-        let udp = Rule {
-            vip: VIP,
-            ports: UDP_PORT..=UDP_PORT,
-            protocol: Protocol::Udp,
-            on: HashOn::AddrPort,
-        };
-        let tcp = Rule {
-            ports: TCP_PORT..=TCP_PORT,
-            protocol: Protocol::Tcp,
-            on: self.on,
-            ..udp.clone()
-        };
         let policy = Policy {
-            rules: vec![tcp, udp],
-            weights: vec![self.weights[node]; SERVICES],
+            rules: set.iter().copied().map(services::rule).collect(),
+            weights: set.iter().map(|service| weights[*service]).collect(),
             buckets: Buckets::Few,
             hash: Hash::Sip { key: *b"a key of the sim" },
             mode: self.mode,
@@ -142,12 +132,16 @@ impl World {
         let members = setup.members;
         let nodes = (0..members).map(|node| blank(node, members, &weather, setup)).collect();
         let clients = (0..weather.clients).map(|client| blank_client(client, &mut prng)).collect();
+        let sets = services::sets(setup.on);
+        let accord = |set: &Set| setup.config(0, set, [1; SERVICES]).accord();
+        let accords = sets.iter().map(|set| (accord(set), set.clone())).collect();
         let grid = || vec![vec![0; BUCKETS]; SERVICES];
         let scene = Scene {
             now: 0,
             spans,
             mode: setup.mode,
-            on: setup.on,
+            sets,
+            accords,
             isolated: setup.isolated,
             nodes,
             network: Network::default(),
@@ -180,7 +174,8 @@ impl World {
             lasting: BTreeSet::new(),
             prng,
             keys: Keys::insecure(),
-            configs: (0..members).map(|node| setup.config(node)).collect(),
+            setup: setup.clone(),
+            rolls_out: None,
             steps: Vec::new(),
             parts: BTreeMap::new(),
             resolved: None,
@@ -247,7 +242,12 @@ fn blank(node: usize, members: usize, weather: &Weather, setup: &Setup) -> Node 
         highest: 0,
         write_failed: false,
         write_fails: 0,
-        weight: setup.weights[node],
+        weights: [setup.weights[node]; SERVICES],
+        file: 0,
+        web: setup.weights[node],
+        told: 0,
+        came: [0; SERVICES],
+        differs_at: 0,
         drained: [0; 3],
         stopped: 0,
     }

@@ -7,6 +7,12 @@ use crate::farm::frame::{self, Segment};
 use crate::trace::Column;
 
 impl World {
+    /// Every third client wants the service that comes and goes.
+    pub(crate) fn browse(&mut self) {
+        let clients = self.scene.clients.iter_mut().step_by(3);
+        clients.for_each(|client| client.flow.port = frame::WEB_PORT);
+    }
+
     /// A client acts, unless something came of what it did since.
     pub(super) fn client(&mut self, client: usize, step: u64) {
         if self.steps[client] != step {
@@ -48,7 +54,7 @@ impl World {
         self.datagram(client);
         let here = &mut self.scene.clients[client];
         if fresh {
-            here.flow = frame::flow(here.flow.protocol, client as u32 * 7 + 1, port);
+            here.flow.client_port = port;
         }
         here.number += 1;
         (here.phase, here.tries, here.left) = (Phase::Opening, 1, left);

@@ -102,6 +102,7 @@ impl World {
                 Output::Event(event) => {
                     self.note(Column::Member(node), || format!("{event:?}"));
                     self.observe_pause(node, event);
+                    self.see(&Seen::Told { node, event });
                 }
             }
         }

@@ -57,6 +57,11 @@ impl World {
             Fault::Checker { node, cut, .. } => self.checker(node, true, cut),
             Fault::FilterFail { node, .. } => self.scene.nodes[node].write_fails += 1,
             Fault::Stop { node, .. } => self.stop_order(node, true),
+            Fault::File { node, set, web } => self.edit(node, set, web),
+            Fault::Rules { node, set, web } => {
+                self.edit(node, set, web);
+                self.reload(node);
+            }
         }
     }
 
@@ -68,7 +73,9 @@ impl World {
             | Fault::DaemonKill { .. }
             | Fault::HandOver { .. }
             | Fault::Pause { .. }
-            | Fault::Weight { .. } => {}
+            | Fault::Weight { .. }
+            | Fault::File { .. }
+            | Fault::Rules { .. } => {}
             Fault::CutOneWay { .. }
             | Fault::CutPair { .. }
             | Fault::Split { .. }
@@ -107,11 +114,24 @@ impl World {
                 | Fault::Gate { .. }
                 | Fault::Checker { .. }
                 | Fault::FilterFail { .. }
-                | Fault::Stop { .. } => unreachable!("{fault:?} cuts nothing"),
+                | Fault::Stop { .. }
+                | Fault::File { .. }
+                | Fault::Rules { .. } => unreachable!("{fault:?} cuts nothing"),
             };
             if cut && from != to {
                 let links = (0..LINKS).filter(|link| only.is_none_or(|only| only == *link));
                 links.for_each(|link| act(&mut self.scene.network, link, from, to));
+            }
+        }
+    }
+
+    /// The operator sees to it that all have the same rules, if that is how this history ends.
+    fn roll_out(&mut self) {
+        let Some(set) = self.rolls_out else { return };
+        for node in 0..self.scene.nodes.len() {
+            if self.scene.nodes[node].file != set {
+                let web = self.scene.nodes[node].web;
+                self.inject(Fault::Rules { node, set, web });
             }
         }
     }
@@ -136,6 +156,7 @@ impl World {
                 Process::Down => self.boot(node),
             }
         }
+        self.roll_out();
         self.scene.calm_at = Some(self.scene.now);
     }
 }

@@ -13,7 +13,6 @@ mod settle;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use ha_core::farm::Config;
 use ha_proto::wire::Keys;
 use ha_proto::{Prng, Ticket};
 
@@ -28,6 +27,8 @@ use super::weather::Weather;
 use crate::check::Violation;
 use crate::queue::Queue;
 use crate::trace::{Column, Trace};
+
+use build::Setup;
 
 /// One thing that happens at an instant. `life` names the life of the member that it is meant for:
 /// an event for an earlier one is void.
@@ -139,11 +140,13 @@ pub struct World {
     plan: Vec<Planned>,
     /// A cut that stays when the faults stop.
     pub stays: Option<Fault>,
+    /// The set of services that every member's file says when the faults stop.
+    pub rolls_out: Option<usize>,
     /// Faults that last and have not ended.
     lasting: BTreeSet<usize>,
     prng: Prng,
     keys: Keys,
-    configs: Vec<Config>,
+    setup: Setup,
     /// The client's step of each client: an event of an earlier one is void.
     steps: Vec<u64>,
     /// Whom the clients' router believes to have the virtual address (mode directed).

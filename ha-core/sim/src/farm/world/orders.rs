@@ -3,13 +3,42 @@
 use ha_core::farm::Order;
 
 use super::World;
+use crate::farm::services::{self, SERVICES, UDP, WEB};
 use crate::trace::Column;
 
 impl World {
     /// A member's weight changes, in all services.
     pub fn weigh(&mut self, node: usize, weight: u16) {
-        self.scene.nodes[node].weight = weight;
+        self.scene.nodes[node].weights.fill(weight);
         self.order(node, Order::Weight { service: None, weight });
+    }
+
+    /// A member's file says another set of services from now on, with this weight in the one that
+    /// comes and goes.
+    pub fn edit(&mut self, node: usize, set: usize, web: u16) {
+        let here = &mut self.scene.nodes[node];
+        (here.file, here.web) = (set, web);
+    }
+
+    /// A daemon reads its member's file. Its weights but for one are those that an operator gave it
+    /// last; who is to have no clients is to have none of that service either.
+    pub(super) fn read_file(&mut self, node: usize) {
+        let here = &mut self.scene.nodes[node];
+        here.told = here.file;
+        let brings = self.scene.sets[here.file].contains(&WEB);
+        if brings && here.weights[UDP] > 0 {
+            here.weights[WEB] = here.web;
+        }
+    }
+
+    /// A member is told to read its file again.
+    pub fn reload(&mut self, node: usize) {
+        self.read_file(node);
+        let here = &self.scene.nodes[node];
+        let set = &self.scene.sets[here.file];
+        let rules = set.iter().copied().map(services::rule).collect();
+        let weights = set.iter().map(|service| here.weights[*service]).collect();
+        self.order(node, Order::Rules { rules, weights });
     }
 
     /// A member is to drain, or to take part again.
@@ -51,8 +80,11 @@ impl World {
     /// A daemon that begins is told again what holds for it, as a checker and an operator would.
     pub(super) fn repeat_orders(&mut self, node: usize) {
         let here = &self.scene.nodes[node];
-        let (weight, drained, stopped) = (here.weight, here.drained, here.stopped);
-        self.obey(node, &Order::Weight { service: None, weight });
+        let (weights, drained, stopped) = (here.weights, here.drained, here.stopped);
+        let weight = weights[UDP];
+        if weights == [weight; SERVICES] {
+            self.obey(node, &Order::Weight { service: None, weight });
+        }
         self.obey(node, &Order::Drain(drained[0] > 0));
         self.obey(node, &Order::Gate(drained[1] == 0));
         self.obey(node, &Order::Checker { ok: drained[2] == 0, cut: false });

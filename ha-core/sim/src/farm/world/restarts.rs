@@ -22,14 +22,15 @@ impl World {
 
     /// A daemon begins, with its host if that is down.
     pub fn boot(&mut self, node: usize) {
+        self.read_file(node);
         self.boots += 1;
         let here = &mut self.scene.nodes[node];
         here.up = true;
         self.begin_life(node, 1_000 + self.boots);
         let here = &mut self.scene.nodes[node];
         let local = here.clock.local(self.scene.now);
-        let config = self.configs[node].clone();
-        // It is started with the weight that the operator gave it last, as its file says.
+        // It is started with the weights that the operator gave it last, as its file says.
+        let config = self.setup.config(node, &self.scene.sets[here.file], here.weights);
         here.farm = Some(Farm::new(config, self.keys.clone(), Boot(here.boot), local));
         self.note(Column::Member(node), || "boots".into());
         self.see(&Seen::Booted { node });
@@ -119,9 +120,11 @@ impl World {
         if here.life != life || here.process != Process::Down {
             return;
         }
+        self.read_file(node);
+        let here = &mut self.scene.nodes[node];
         let baton = here.baton.take().expect("it was handed over");
         let local = here.clock.local(self.scene.now);
-        let config = self.configs[node].clone();
+        let config = self.setup.config(node, &self.scene.sets[here.file], here.weights);
         match Farm::adopt(config, self.keys.clone(), &baton, local) {
             Ok(farm) => {
                 here.life += 1;
@@ -131,6 +134,7 @@ impl World {
                 // A boot that was not believed yet is not handed over.
                 here.numbers.iter_mut().for_each(|numbers| numbers.other = None);
                 self.note(Column::Member(node), || "adopts".into());
+                self.see(&Seen::Adopted { node });
                 self.observe_gap(node);
                 self.repeat_orders(node);
                 self.drain(node);

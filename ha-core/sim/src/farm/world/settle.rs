@@ -7,12 +7,12 @@ use ha_farm::Filter;
 use ha_proto::NodeSet;
 use ha_proto::wire::{Header, MAC_LEN};
 
-use super::build::BUCKETS;
 use super::{Event, World};
 use crate::farm::check::Seen;
 use crate::farm::fact::{Fact, Id};
 use crate::farm::plan::Plan;
-use crate::farm::scene::{self, SERVICES, UNKNOWN, owner};
+use crate::farm::scene::{self, UNKNOWN, owner};
+use crate::farm::services::{self, SERVICES};
 
 impl World {
     /// The observers look, a few times in each interval.
@@ -25,6 +25,7 @@ impl World {
             }
         }
         self.note_apart();
+        self.note_differing();
         for node in 0..members {
             let alone = (0..members).all(|other| self.scene.link(node, other).is_none());
             if !alone {
@@ -53,6 +54,18 @@ impl World {
         let members = self.scene.nodes.len();
         for (one, other) in (0..members).flat_map(|one| (0..one).map(move |other| (one, other))) {
             self.note_pair(one, other);
+        }
+    }
+
+    /// Whether no rules are known to all that run: then some may be left out.
+    fn note_differing(&mut self) {
+        let running = || self.scene.nodes.iter().filter(|node| node.runs());
+        let said = || running().filter_map(|node| node.said.as_ref());
+        let Some(first) = said().next() else { return };
+        let all = |accord: u64| said().all(|said| said.has(accord));
+        if !all(first.accord) && !all(first.next) {
+            let now = self.scene.now;
+            self.scene.nodes.iter_mut().for_each(|node| node.differs_at = now);
         }
     }
 
@@ -90,7 +103,7 @@ impl World {
         if parts.len() == usize::from(part.parts) {
             let whole: Vec<u8> = parts.values().flat_map(|bytes| bytes.iter().copied()).collect();
             self.parts.remove(&id);
-            let (id, plan) = Plan::read(&whole);
+            let (id, plan) = Plan::read(&whole, &self.scene.accords);
             self.scene.plans.insert(id, plan);
             if let Fact::Propose { from, .. } = *fact {
                 self.see(&Seen::Planned { node: from, id });
@@ -120,27 +133,33 @@ impl World {
             Some(plan) => (plan.members, plan.base == Id::default()),
             None => (NodeSet::EMPTY, false),
         };
-        let moved = |service: usize, bucket: usize| {
-            let word = new.words(service)[bucket];
+        let moved = |service: usize, bucket: usize, word: u32| {
             if word & Filter::DRAIN == 0 || blank {
                 return 0;
             }
             let (Some(old), Some(before)) = (old, before) else { return UNKNOWN };
-            let from = owner(old.words(service)[bucket]);
+            let from = owner(services::word(old, service, bucket));
             let living = from.is_some_and(|from| members.contains(scene::id(from)));
             if from != owner(word) && living { id.counter } else { before[service][bucket] }
         };
-        let all = |service| (0..BUCKETS).map(|bucket| moved(service, bucket)).collect();
-        (0..SERVICES).map(all).collect()
+        let mut all = vec![Vec::new(); SERVICES];
+        for (service, words) in services::rows(new) {
+            let words = words.iter().enumerate();
+            all[service] = words.map(|(bucket, word)| moved(service, bucket, *word)).collect();
+        }
+        all
     }
 
     /// A kernel got another table: which buckets it lost, and which moved.
     pub(super) fn note_moves(&mut self, node: usize, old: Option<&Filter>) {
         let now = self.scene.now;
         let Some(new) = self.scene.nodes[node].kernel.filter.clone() else { return };
-        let Some(old) = old else { return };
-        for service in 0..SERVICES {
-            let words = old.words(service).iter().zip(new.words(service));
+        for (service, words) in services::rows(&new) {
+            let Some(old) = old.and_then(|old| services::row(old, service)) else {
+                self.scene.nodes[node].came[service] = now;
+                continue;
+            };
+            let words = old.iter().zip(words);
             for (bucket, (old, new)) in words.enumerate() {
                 let (old, new) = (owner(*old), owner(*new));
                 if old == new {
@@ -163,10 +182,10 @@ impl World {
 /// A filter in one line: how many buckets each has, and how many drain.
 pub(super) fn show(filter: &Filter) -> String {
     let mut text = String::from("filter");
-    for service in 0..SERVICES {
+    for (service, words) in services::rows(filter) {
         let mut counts = std::collections::BTreeMap::new();
         let (mut takes, mut drains) = (0, 0);
-        for &word in filter.words(service) {
+        for &word in words {
             *counts.entry(owner(word)).or_insert(0) += 1;
             takes += u32::from(word & Filter::TAKE != 0);
             drains += u32::from(word & Filter::DRAIN != 0);

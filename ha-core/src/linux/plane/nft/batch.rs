@@ -6,6 +6,7 @@
 use std::prelude::rust_2024::*;
 use std::string::String;
 
+use super::like::Like;
 use super::words::{
     ANY, BATCH_BEGIN, BATCH_END, COUNTER, CREATE, DEL_ELEMENT, DEL_SET, DEL_TABLE, NESTED, NETDEV,
     NEW_ELEMENT, NEW_OBJECT, NEW_SET, NEW_TABLE, NFTABLES, attribute, find, message, names, number,
@@ -29,17 +30,21 @@ pub(super) struct Shape {
     /// Of a map, likewise.
     pub(super) data: Option<(u32, u32)>,
     pub(super) flags: u32,
+    /// What `nft` lists as the key, and as what is under it.
+    pub(super) like: Like,
 }
 
 impl Shape {
     /// Numbers of buckets.
-    pub(super) const BUCKETS: Self = Self { key: (4, 4), data: None, flags: 0 };
+    pub(super) const BUCKETS: Self = Self { key: (4, 4), data: None, flags: 0, like: Like::Number };
     /// From buckets to hardware addresses.
-    pub(super) const OWNERS: Self = Self { key: (4, 4), data: Some((9, 6)), flags: 8 };
+    pub(super) const OWNERS: Self =
+        Self { key: (4, 4), data: Some((9, 6)), flags: 8, like: Like::NumberToMac };
     /// Hardware addresses.
-    pub(super) const MACS: Self = Self { key: (9, 6), data: None, flags: 0 };
+    pub(super) const MACS: Self = Self { key: (9, 6), data: None, flags: 0, like: Like::Type };
     /// Spans of the time of day, which end by themselves.
-    pub(super) const SPANS: Self = Self { key: (43, 8), data: None, flags: 4 | 0x10 };
+    pub(super) const SPANS: Self =
+        Self { key: (43, 8), data: None, flags: 4 | 0x10, like: Like::Time };
 }
 
 /// One element of a set or a map.
@@ -126,6 +131,10 @@ impl Batch {
         }
         // Its number in this transaction.
         number(&mut body, 10, self.bytes.len() as u32);
+        let like = shape.like.told();
+        if !like.is_empty() {
+            attribute(&mut body, 13, &like);
+        }
         self.changes = true;
         self.add(NEW_SET, CREATE, &body);
     }

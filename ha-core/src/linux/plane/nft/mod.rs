@@ -13,6 +13,7 @@
 //! Packets are counted by rule, and not by owner.
 
 mod batch;
+mod like;
 mod rules;
 mod sets;
 mod sight;
