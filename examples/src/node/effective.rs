@@ -6,6 +6,7 @@ use std::time::Duration;
 use ha_core::checker::{Action, CheckerConfig, Custom, Kind, ModuleState, Process, When};
 use ha_core::config::{DefaultPrim, Winner};
 use ha_core::event::Level;
+use ha_core::linux::VipSource;
 use ha_core::raw::{Key, PingFrom, Span};
 use ha_core::vip::OnRemoved;
 
@@ -270,12 +271,17 @@ fn addresses(out: &mut String, module: &Module) {
     let Some(vips) = &module.vips else { return };
     let one = |vip: &ha_core::linux::VipConfig| {
         let label = vip.label.as_ref().map(|label| format!(", label = {}", quoted(label)));
+        let source = match vip.source {
+            VipSource::Alias => "alias",
+            VipSource::Preferred => "preferred",
+        };
         format!(
-            "{{ address = {}, interface = {}, prefix = {}{} }}",
+            "{{ address = {}, interface = {}, prefix = {}{}, source = {} }}",
             quoted(vip.address),
             quoted(&vip.interface),
             vip.prefix,
-            label.unwrap_or_default()
+            label.unwrap_or_default(),
+            quoted(source)
         )
     };
     let all: Vec<String> = vips.addresses.iter().map(one).collect();
