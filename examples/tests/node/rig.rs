@@ -44,7 +44,7 @@ pub(crate) struct Rig {
     pub(crate) witness: Option<Process>,
     pub(crate) daemons: [Option<Process>; 2],
     pub(crate) nodes: [Node; 2],
-    vote: Vote,
+    pub(crate) vote: Vote,
     /// `source` of both addresses, if it is written.
     pub(crate) source: Option<&'static str>,
     /// Last: it goes when nothing of it is used any more.
