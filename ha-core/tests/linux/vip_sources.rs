@@ -49,7 +49,7 @@ impl Far {
 
     fn seen(&self, server: &TcpListener) -> IpAddr {
         let to: SocketAddr = server.local_addr().unwrap();
-        let _client = self.net.a.inside(|| TcpStream::connect(to)).unwrap().unwrap();
+        let _client = self.net.a.inside(|| TcpStream::connect_timeout(&to, SOON)).unwrap().unwrap();
         server.accept().unwrap().1.ip()
     }
 
@@ -111,9 +111,8 @@ fn a_preferred_address_is_the_source_while_it_is_held() {
         far.begin_from(far.own());
         assert_eq!(far.routes(), before, "nothing of ours, and all of others'");
     }
-    // One whose lifetime ends.
+    // One whose lifetime ends; nothing is begun from it, since it may be gone before that is answered.
     rig.take(3, Duration::from_secs(1));
-    far.begin_from(far.net.addresses());
     assert!(within(SOON, || far.net.holds(&far.net.a, false) && far.ours().is_empty()));
     far.begin_from(far.own());
     rig.take(4, LONG);
@@ -127,10 +126,11 @@ fn a_killed_daemon_leaves_no_source_behind() {
     // The kernel forgets ended routes of IPv6 twice a minute; they lead nobody anywhere.
     far.net.a.sysctl("net.ipv6.route.gc_interval", "1").unwrap();
     let before = far.routes();
-    let lifetime = Duration::from_secs(1);
+    // Long enough for a loaded machine to extend it in time.
+    let lifetime = Duration::from_secs(3);
     let daemon = far.net.daemon_with(&far.net.a, lifetime, VipSource::Preferred);
     // Routes are kept beyond the first lifetime, as addresses are.
-    assert!(!within(lifetime * 3, || far.ours().len() != ALL), "{}", far.routes());
+    assert!(!within(lifetime * 2, || far.ours().len() != ALL), "{}", far.routes());
     far.begin_from(far.net.addresses());
     daemon.kill().unwrap();
     assert!(within(SOON, || far.net.holds(&far.net.a, false)));
