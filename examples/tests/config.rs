@@ -261,7 +261,10 @@ fn modules_may_have_files_of_their_own() {
 
 #[test]
 fn errors_name_file_line_and_field() {
-    let twice = format!("{WEB}{}", WEB.replace("id = 1", "id = 2").replace("\"web\"", "\"b\""));
+    let named_b = |text: &str| text.replace("id = 1", "id = 2").replace("\"web\"", "\"b\"");
+    let twice = format!("{WEB}{}", named_b(WEB));
+    let with = |source| WEB.replace(" }]", &format!(", source = \"{source}\" }}]"));
+    let (preferred, other) = (with("preferred"), named_b(&with("preferred")));
     let rows = [
         (
             complaint("", ""),
@@ -307,6 +310,20 @@ fn errors_name_file_line_and_field() {
             "/f/ha-node.toml:15: 10.0.0.10 is an address of module \"web\" too",
         ),
         (complaint("", &WEB.replace("10.0.0.10", "224.0.0.1")), "/f/ha-node.toml:11: 224.0.0.1"),
+        (complaint("", &with("alias\", lable = \"a")), "/f/ha-node.toml:11: unknown field `lable`"),
+        (
+            complaint("", &with("prefered")),
+            "/f/ha-node.toml:11: unknown variant `prefered`, expected `alias` or `preferred`",
+        ),
+        (
+            complaint("", &with("preferred").replace("10.0.0.10", "fe80::1")),
+            "/f/ha-node.toml:11: fe80::1 cannot be a preferred source",
+        ),
+        (
+            complaint("", &format!("{preferred}{}", other.replace("0.10", "0.11"))),
+            "/f/ha-node.toml:15: 10.0.0.11 is a preferred source on \"eth0\", and so is 10.0.0.10 of \
+             module \"web\": only one can be; make the other \"alias\"",
+        ),
         (complaint("", &format!("{WEB}refresh = \"1h\"\n")), "/f/ha-node.toml:11: a refresh of"),
         (
             complaint("", &format!("{WEB}scripts = \"/no\"\n")),

@@ -269,7 +269,9 @@ fn a_reload_does_not_wait_for_whoever_is_told_of_events() {
     append(&rig, &format!("[notify]\nurl = \"{url}\"\nlevel = \"info\"\n"));
     reload(&mut rig);
     let hung = rig.path("hung");
-    rig.script("tell", &format!("echo $$ >> {}; sleep 1000", hung.display()));
+    let dropped = rig.path("dropped");
+    let tell = format!("echo $HA_DROPPED >> {}; echo $$ >> {}", dropped.display(), hung.display());
+    rig.script("tell", &format!("{tell}; sleep 1000"));
     let file = rig.path("ha-node.toml");
     let tell = format!("exec = \"{}\"", rig.path("web/tell").display());
     let text = fs::read_to_string(&file).unwrap();
@@ -281,6 +283,10 @@ fn a_reload_does_not_wait_for_whoever_is_told_of_events() {
     wait("the next program but two", || log().matches("the node is up").count() == 4);
     assert!(!said(&rig, "this is a boot"), "{}", log());
     wait("none of the first", || !lives(pids(&hung)[0]));
+    // Nobody was told of what waited, and the next one to be told hears how much that is.
+    wait("an event of the last program", || pids(&hung).len() == 2);
+    let counts = pids(&dropped);
+    assert!(counts[0] > 0 && counts[1] > counts[0], "{counts:?}");
 }
 
 #[test]
@@ -498,6 +504,22 @@ fn events_are_numbered_on_after_a_reload() {
     assert_eq!(ha(&rig, &["reload"]).0, Some(0));
     wait("an event", || ha(&rig, &["events"]).1.contains("this daemon goes on"));
     assert!(newest(&rig) > before);
+}
+
+#[test]
+fn takeovers_of_before_a_reload_are_shown_after_it() {
+    let Some(mut rig) = Rig::new() else { return };
+    serve(&mut rig);
+    let history = |rig: &Rig| ha(rig, &["history", "--json"]);
+    let (code, before) = history(&rig);
+    assert!(code == Some(0) && before.contains("\"cause\":\"started\""), "{before}");
+    // The second one goes on with what the first one had from the one before it.
+    for time in ["2s", "3s"] {
+        change(&rig, "1s", time);
+        assert_eq!(ha(&rig, &["reload"]).0, Some(0));
+        assert_eq!(history(&rig).1, before);
+        change(&rig, time, "1s");
+    }
 }
 
 /// One that was killed and started anew is not the one that was asked.

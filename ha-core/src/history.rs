@@ -27,12 +27,15 @@ use crate::Event;
 /// assert_eq!(takeover.decide, Some(Duration::from_secs(2)));
 /// assert_eq!(takeover.start, Duration::from_millis(500));
 /// ```
+///
+/// With `serde` another process goes on with it, on the same clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct History {
     /// Since when the peer is lost.
     lost: Option<Instant>,
-    /// Whose reign it is, and since when that node holds, as saved here.
-    reign: Option<(Option<NodeId>, Instant)>,
+    /// As saved here.
+    reign: Option<Reign>,
     /// The application has served in it.
     served: bool,
     /// This node was a secondary since it served last.
@@ -41,8 +44,17 @@ pub struct History {
     forced: Option<Epoch>,
 }
 
+/// Whose reign it is, and since when that node holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct Reign {
+    owner: Option<NodeId>,
+    since: Instant,
+}
+
 /// The service has moved to this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Takeover {
     /// In which reign.
     pub epoch: Epoch,
@@ -56,6 +68,7 @@ pub struct Takeover {
 
 /// Why a service moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Cause {
     /// The other node was lost.
     PeerLost,
@@ -130,8 +143,8 @@ impl History {
 
     fn saved(&mut self, now: Instant, epoch: Epoch) {
         let owner = epoch.owner();
-        if self.reign.is_none_or(|(before, _)| before != owner) {
-            self.reign = Some((owner, now));
+        if self.reign.is_none_or(|before| before.owner != owner) {
+            self.reign = Some(Reign { owner, since: now });
             self.served = false;
         }
     }
@@ -143,7 +156,7 @@ impl History {
             return None;
         }
         let followed = core::mem::take(&mut self.followed);
-        let (_, since) = self.reign.expect("it was set above");
+        let since = self.reign.expect("it was set above").since;
         let cause = if self.forced == Some(epoch) {
             Cause::Forced
         } else if self.lost.is_some() {

@@ -5,7 +5,8 @@ use core::net::IpAddr;
 
 /// One virtual address: what clients talk to, and where it is set.
 ///
-/// Its label, alias, scope and preferred source are the adapter's business.
+/// Its label and scope are the adapter's business; see [`detours`](crate::detours) for its host's own
+/// connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// The address, IPv4 or IPv6.

@@ -13,6 +13,8 @@
 //! - who does not own an address never announces it;
 //! - what others remove is put back, or the node steps down.
 //!
+//! Beside it, [`detours`] says which routes make an address the source of its host's own connections.
+//!
 //! The crate is pure: no clock, no sockets, no netlink, no `std`. The loop of its host:
 //! - tell it by [`handle`](ha_proto::Machine::handle) what the node wants, what netlink says of
 //!   interfaces and addresses, and what [`sighting()`] finds in frames;
@@ -67,6 +69,7 @@ mod address;
 mod announcer;
 mod config;
 mod counters;
+mod detour;
 mod frame;
 #[cfg(test)]
 mod golden;
@@ -81,6 +84,7 @@ pub use address::{Address, InterfaceId, Mac};
 pub use announcer::Announcer;
 pub use config::{Config, ConfigError, OnRemoved};
 pub use counters::Counters;
+pub use detour::{DETOURS_MAX, Detour, Network, Route, detours};
 pub use frame::{
     ArpForm, Frame, arp_announcement, arp_answer, arp_probe, neighbor_advertisement,
     neighbor_answer, neighbor_probe, neighbor_question,

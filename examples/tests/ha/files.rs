@@ -27,7 +27,8 @@ impl Rig {
              links = [{{ local = \"127.0.0.1:7400\", peer = \"10.0.0.2:7400\" }}]\n\
              replication = {{ listen = \"127.0.0.1:7401\", connect = \"10.0.0.2:7401\" }}\n\
              state = \"{home}/state\"\n{more}[[module]]\nname = \"web\"\nid = 1\n\
-             vips = [{{ address = \"192.0.2.1\", interface = \"none0\" }}]\n"
+             vips = [{{ address = \"192.0.2.1\", interface = \"none0\", source = \"preferred\" }},\n\
+             {{ address = \"192.0.2.2\", interface = \"none0\" }}]\n"
         );
         fs::write(folder.path().join("node.toml"), text).unwrap();
         Self(folder)
@@ -110,6 +111,8 @@ fn a_configuration_is_checked_by_line_and_shown_with_its_defaults() {
         (Node::read(&rig.path().join("node.toml")).unwrap(), Node::read(&again).unwrap());
     assert_eq!(before.modules[0].node, after.modules[0].node, "it means the same");
     assert_eq!(before.modules[0].vips, after.modules[0].vips);
+    let sources = ["prefix = 32, source = \"preferred\" }", "prefix = 32, source = \"alias\" }"];
+    assert!(sources.iter().all(|source| shown.out.contains(source)), "{}", shown.out);
     assert_eq!((&before.name, before.names()), (&after.name, after.names()));
     assert_eq!((before.raw.http, before.hook), (after.raw.http, after.hook));
 

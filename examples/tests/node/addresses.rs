@@ -1,5 +1,6 @@
 //! FIELD.md, the rows of virtual addresses: 1, 2, 3, 5, 6 and 7, and a duplicate.
 
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use ha_lab::{Cut, Traffic, now, within};
@@ -225,4 +226,34 @@ fn a_duplicate_is_noticed_and_answered() {
     rig.outside.remove_address(v4, network).unwrap();
     until_believed(&rig, 0);
     until_answers(&probers, "a");
+}
+
+#[test]
+fn a_preferred_source_is_where_the_service_is() {
+    let Some(mut rig) = Rig::new("preferred", Vote::None, 1) else { return };
+    rig.source = Some("preferred");
+    rig.configure("", "");
+    rig.start(0);
+    rig.start(1);
+    rig.until_whole(0);
+    let network = &rig.networks[0];
+    let [v4, v6] = [rig.client.v4(network).into(), rig.client.v6(network).into()];
+    let listen = |ip: std::net::IpAddr| TcpListener::bind((ip, 7000)).unwrap();
+    let servers = rig.client.inside(|| [v4, v6].map(listen)).unwrap();
+    // Whom the servers see when a node connects.
+    let seen = |node: usize| {
+        servers.each_ref().map(|server| {
+            let to = server.local_addr().unwrap();
+            let _client = rig.hosts[node].inside(|| TcpStream::connect(to).unwrap()).unwrap();
+            server.accept().unwrap().1.ip()
+        })
+    };
+    let own = |node: usize| {
+        let host = &rig.hosts[node];
+        [host.v4(network).into(), host.v6(network).into()]
+    };
+    assert_eq!((seen(0), seen(1)), (rig.addresses(), own(1)));
+    rig.daemon(0).kill().unwrap();
+    assert!(within(SOON, || rig.holds(0, false) && rig.role(1) == "Alone ready"));
+    assert_eq!((seen(0), seen(1)), (own(0), rig.addresses()));
 }

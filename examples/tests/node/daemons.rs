@@ -507,3 +507,21 @@ fn program(rig: &Rig, node: usize) -> Command {
     command.arg("--socket").arg(format!("{}/control.sock", run.trim_matches('"')));
     command
 }
+
+/// A witness that is up before its network answers when that is there.
+#[test]
+fn a_witness_answers_at_an_address_that_comes_later() {
+    let Some(mut rig) = Rig::new("late_witness", Vote::None, 1) else { return };
+    let network = rig.networks[0].clone();
+    let (own, interface) = (rig.outside.v4(&network), rig.outside.interface(&network));
+    rig.outside.remove_address(own.into(), &network).unwrap();
+    rig.vote = Vote::Arbiter;
+    rig.start_witness();
+    rig.configure("", "");
+    rig.start(0);
+    rig.start(1);
+    assert!(!within(AWHILE, || rig.role(0) == "Prim ready"), "nobody answers");
+    let address = format!("{own}/24");
+    told(rig.outside.command("ip").args(["address", "add", &address, "dev", &interface]));
+    rig.until_whole(0);
+}

@@ -44,7 +44,9 @@ pub(crate) struct Rig {
     pub(crate) witness: Option<Process>,
     pub(crate) daemons: [Option<Process>; 2],
     pub(crate) nodes: [Node; 2],
-    vote: Vote,
+    pub(crate) vote: Vote,
+    /// `source` of both addresses, if it is written.
+    pub(crate) source: Option<&'static str>,
     /// Last: it goes when nothing of it is used any more.
     pub(crate) lab: Lab,
 }
@@ -63,8 +65,20 @@ impl Rig {
         let nodes = hosts.each_ref().map(|host| Node::new(&lab, host, program).unwrap());
         let (witness, daemons) = (None, [None, None]);
         let beats = 0..networks.len();
-        let mut rig =
-            Self { networks, beats, hosts, client, outside, witness, daemons, nodes, vote, lab };
+        let source = None;
+        let mut rig = Self {
+            networks,
+            beats,
+            hosts,
+            client,
+            outside,
+            witness,
+            daemons,
+            nodes,
+            vote,
+            source,
+            lab,
+        };
         if vote == Vote::Arbiter {
             rig.start_witness();
         }
@@ -188,7 +202,8 @@ impl Rig {
     }
 
     fn vips(&self) -> String {
-        let vip = |address| format!("{{ address = \"{address}\", interface = \"eth0\" }}");
+        let more = self.source.map_or(String::new(), |source| format!(", source = \"{source}\""));
+        let vip = |address| format!("{{ address = \"{address}\", interface = \"eth0\"{more} }}");
         self.addresses().map(vip).join(", ")
     }
 

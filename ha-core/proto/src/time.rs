@@ -9,6 +9,8 @@ use core::time::Duration;
 /// There is no `now()`: pure code cannot read a clock. The driver's clock is monotonic and counts
 /// suspend (`CLOCK_BOOTTIME`), as `CONTRACT.md` "Model" asks. The range is 584 years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Instant(u64);
 
 impl Instant {

@@ -6,6 +6,7 @@ use std::prelude::rust_2024::*;
 use std::sync::{Mutex, PoisonError};
 
 use ha_proto::{Epoch, Instant, ModuleId};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::Event;
@@ -53,7 +54,7 @@ pub struct Entry {
 }
 
 /// A takeover, and when it was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
     /// The number of the event that ended it.
     pub seq: u64,
@@ -61,6 +62,22 @@ pub struct Past {
     pub wall: Wall,
     /// What.
     pub takeover: Takeover,
+}
+
+/// What a log hands over to the process that goes on for its own: takeovers, at most
+/// [`EventLog::HISTORY`] of a module, and no events. Its times are of the machine's clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HandedLog {
+    newest: u64,
+    modules: Vec<HandedModule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct HandedModule {
+    module: ModuleId,
+    history: History,
+    past: Vec<Past>,
 }
 
 #[derive(Debug)]
@@ -79,15 +96,33 @@ impl EventLog {
 
     /// An empty log.
     pub fn new() -> Self {
-        Self::after(0)
+        Self::resume(HandedLog::default())
     }
 
-    /// One of a process that goes on for another, whose newest event had this number: who followed
-    /// there hears that events are forgotten, and misses none of those that come.
-    pub fn after(newest: u64) -> Self {
-        let kept = Kept { ring: Ring::after(newest, Self::KEPT), modules: BTreeMap::new() };
+    /// One of a process that goes on for another: the takeovers that were are known, and the next
+    /// one is told by what was seen there. Who followed there hears that events are forgotten, and
+    /// misses none of those that come.
+    pub fn resume(handed: HandedLog) -> Self {
+        let HandedLog { newest, modules } = handed;
+        let module = |HandedModule { module, history, past }| {
+            // The newest, of whoever kept more.
+            let more = past.len().saturating_sub(Self::HISTORY);
+            (module, (history, past.into_iter().skip(more).collect()))
+        };
+        let modules = modules.into_iter().map(module).collect();
+        let kept = Kept { ring: Ring::after(newest, Self::KEPT), modules };
         let (newest, _) = watch::channel(newest);
-        Self { clock: Clock::start(), kept: Mutex::new(kept), newest }
+        // Another process reads the same.
+        Self { clock: Clock::of_the_machine(), kept: Mutex::new(kept), newest }
+    }
+
+    /// What the next process [resumes](Self::resume) with.
+    pub fn hand_over(&self) -> HandedLog {
+        let kept = self.kept();
+        let module = |(&module, (history, past)): (&ModuleId, &(History, VecDeque<Past>))| {
+            HandedModule { module, history: *history, past: past.iter().copied().collect() }
+        };
+        HandedLog { newest: kept.ring.newest(), modules: kept.modules.iter().map(module).collect() }
     }
 
     /// Takes an event. Returns at once.
@@ -158,7 +193,7 @@ mod tests {
     use core::time::Duration;
     use std::vec;
 
-    use ha_proto::NodeId;
+    use ha_proto::{DataId, Membership, NodeId, NodeSet};
 
     use super::*;
     use crate::history::Cause;
@@ -192,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_numbers_of_another_process_are_gone_on_with() {
-        let log = EventLog::after(40);
+        let log = EventLog::resume(filled(40).hand_over());
         assert_eq!(log.newest(), 40);
         log.note(WEB, Epoch::NONE, &Event::InSync);
         let since = log.since(7);
@@ -221,5 +256,36 @@ mod tests {
         assert_eq!((past.len(), past[0].seq, past[0].takeover.cause), (1, 2, Cause::PeerLost));
         assert!(past[0].takeover.start < Duration::from_mins(1));
         assert_eq!(log.history(ModuleId(2)), []);
+    }
+
+    #[test]
+    fn the_next_process_knows_what_was_and_tells_the_next_takeover_by_it() {
+        let (me, peer) = (NodeId::new(0).unwrap(), NodeId::new(1).unwrap());
+        let epoch = |counter| Epoch::new(counter, me);
+        let log = EventLog::new();
+        let count = EventLog::HISTORY as u64 + 3;
+        let theirs = |counter| {
+            let (epoch, set) = (Epoch::new(counter, peer), NodeSet::only(peer));
+            Event::Membership(Membership { epoch, holder: peer, set, data: DataId(1) })
+        };
+        for at in 1..=count {
+            log.note(WEB, epoch(at), &Event::Serving(epoch(at)));
+            log.note(WEB, epoch(at), &theirs(at));
+        }
+        log.note(WEB, epoch(count), &Event::PeerDown(peer));
+        let text = toml::to_string(&log.hand_over()).unwrap();
+        let next = EventLog::resume(toml::from_str(&text).unwrap());
+        assert_eq!(next.newest(), 2 * count + 1);
+        assert_eq!(next.history(WEB).len(), EventLog::HISTORY);
+        assert_eq!(next.history(WEB), log.history(WEB));
+        next.note(WEB, epoch(count + 1), &Event::Serving(epoch(count + 1)));
+        let past = next.history(WEB);
+        assert_eq!(past.len(), EventLog::HISTORY, "the oldest is forgotten");
+        let last = past.last().unwrap().takeover;
+        assert_eq!((last.cause, last.decide.is_some()), (Cause::PeerLost, true));
+        // It is no takeover that the service is where it was.
+        let again = EventLog::resume(next.hand_over());
+        again.note(WEB, epoch(count + 1), &Event::Serving(epoch(count + 1)));
+        assert_eq!(again.history(WEB), past);
     }
 }

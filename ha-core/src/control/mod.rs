@@ -31,7 +31,7 @@ pub use self::farm::{
     FarmMember, FarmReport, FarmRun, FarmService, FarmStatus, FarmStranger, FarmTable, FarmVerb,
 };
 pub use self::farm_log::FarmLog;
-pub use self::log::{Entry, EventLog, Past};
+pub use self::log::{Entry, EventLog, HandedLog, Past};
 pub use self::plan::Plan;
 pub use self::ring::Since;
 pub use self::server::{Server, ServerError};

@@ -28,6 +28,11 @@ impl<T: Clone> Ring<T> {
         Self { entries: VecDeque::new(), newest, most }
     }
 
+    /// The number of the newest one that there ever was.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest
+    }
+
     pub(super) fn push(&mut self, entry: impl FnOnce(u64) -> T) -> u64 {
         self.newest += 1;
         if self.entries.len() == self.most {

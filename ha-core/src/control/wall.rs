@@ -6,9 +6,12 @@ use core::fmt;
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 /// A moment by the wall's clock, which may jump: shown, never compared. As text RFC 3339 in UTC, to
 /// the millisecond: `2026-11-29T01:02:03.456Z`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Wall(Duration);
 
 impl Wall {

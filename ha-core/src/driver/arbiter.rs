@@ -1,6 +1,7 @@
 //! A witness: the pure arbiter behind a socket, with its registers on disk.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::format;
 use std::fs;
@@ -19,6 +20,7 @@ use ha_quorum::arbiter::{Event, Input, Output};
 use ha_quorum::{Answer, Ask, Register};
 use tracing::{debug, error, info, info_span, warn};
 
+use super::bind::bind;
 use super::key::Secrets;
 use super::strangers::Strangers;
 use super::{Clock, Failure, StartError, random};
@@ -63,7 +65,7 @@ pub struct Arbiter {
 }
 
 impl Arbiter {
-    /// Opens the folder and the socket, and answers.
+    /// Opens the folder and the socket, and answers. Its address may come later.
     ///
     /// # Errors
     /// [`StartError`] when the key, the folder or the socket cannot be used.
@@ -72,7 +74,9 @@ impl Arbiter {
         let shelf = Shelf::open(&config.folder)?;
         let (field, address) = ("listen", config.listen);
         let failed = |source| StartError::Bind { field, address, source };
-        let socket = UdpSocket::bind(address).map_err(failed)?;
+        let socket = bind(field, address)?;
+        socket.set_nonblocking(false).map_err(failed)?;
+        socket.set_read_timeout(Some(LOOK)).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         let machine = shelf.machine()?;
         let ended = Arc::new(AtomicBool::new(false));
@@ -105,7 +109,8 @@ impl Arbiter {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner).total()
     }
 
-    /// How many datagrams it is done with: it works as long as this grows after each [`prod`].
+    /// How often it looked for a datagram and was done with what there was: it works as long as
+    /// this grows after each [`prod`], and by itself within a second.
     ///
     /// [`prod`]: Self::prod
     pub fn turns(&self) -> u64 {
@@ -113,12 +118,16 @@ impl Arbiter {
     }
 
     /// Gives it something to do: a datagram with nothing in it, which no one counts as refused.
+    /// While its address is not on this machine none is sent: it would go elsewhere.
     ///
     /// # Errors
-    /// There is no socket to send it from.
+    /// There is no socket to send it from, or it may not be sent.
     pub fn prod(&self) -> io::Result<()> {
-        let socket = UdpSocket::bind(super::udp::any_for(self.address))?;
-        socket.send_to(&[], local(self.address)).map(drop)
+        let to = local(self.address);
+        match UdpSocket::bind((to.ip(), 0)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(()),
+            socket => socket?.send_to(&[], to).map(drop),
+        }
     }
 
     /// Whether it has ended by itself; [`wait`](Self::wait) says why.
@@ -143,11 +152,10 @@ impl Arbiter {
 impl Drop for Arbiter {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Release);
-        // So that it looks.
-        if self.prod().is_ok() {
-            // A failure is in the log.
-            let _ = self.join();
-        }
+        // So that it looks at once. Without that it does within a second.
+        let _ = self.prod();
+        // A failure is in the log.
+        let _ = self.join();
     }
 }
 
@@ -165,13 +173,13 @@ impl Desk {
     fn serve(&mut self, ended: &AtomicBool, turns: &AtomicU64) -> Result<(), Failure> {
         let mut buffer = [0; DATAGRAM_MAX + 1];
         loop {
-            let received = persist(|| self.socket.recv_from(&mut buffer));
+            let received = persist(|| awaited(self.socket.recv_from(&mut buffer)));
             if ended.load(Ordering::Acquire) {
                 return Ok(());
             }
             let failed = |source| Failure::Io { what: "the arbiter's socket", source };
-            let (len, from) = received.map_err(failed)?;
-            if len > 0 {
+            let asked = received.map_err(failed)?;
+            if let Some((len, from)) = asked.filter(|(len, _)| *len > 0) {
                 self.handle(&buffer[..len], from);
             }
             turns.fetch_add(1, Ordering::Release);
@@ -358,6 +366,14 @@ fn persist<T>(mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     receive()
 }
 
+/// What came; `None` where nothing did for as long as is waited.
+fn awaited<T>(received: io::Result<T>) -> io::Result<Option<T>> {
+    match received {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// Whether a socket with this error goes on to work.
 fn passes(kind: io::ErrorKind) -> bool {
     matches!(
@@ -368,7 +384,6 @@ fn passes(kind: io::ErrorKind) -> bool {
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::NetworkDown
-            | io::ErrorKind::WouldBlock
             | io::ErrorKind::TimedOut
             | io::ErrorKind::OutOfMemory
     )
@@ -391,6 +406,8 @@ fn local(address: SocketAddr) -> SocketAddr {
 const CLUSTER_AT: usize = 8;
 const EXTENSION: &str = "register";
 const THREAD: &str = "ha-arbiter";
+/// How long nobody may ask before it looks whether it is to end: no load, and a stop waits no longer.
+const LOOK: Duration = Duration::from_secs(1);
 /// Errors in a row that pass; with more the socket is broken, and would be asked for ever.
 const ERRORS_MAX: usize = 1000;
 

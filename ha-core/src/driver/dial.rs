@@ -11,7 +11,7 @@ use std::prelude::rust_2024::*;
 use std::sync::Arc;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
@@ -44,8 +44,12 @@ impl Patience {
 ///
 /// `heard` tells that beats of the peer come again. What was sent into a cut is sent again by TCP
 /// seconds later; a new attempt is answered within a round trip.
+///
+/// It is dialled from the address of `own`, where the peer would dial to: a virtual address may be
+/// the source of other connections, and the stream must not end with it.
 pub(super) async fn dial(
     ends: Ends,
+    own: SocketAddr,
     to: SocketAddr,
     patience: Patience,
     mailbox: Arc<Mailbox>,
@@ -54,7 +58,7 @@ pub(super) async fn dial(
 ) {
     let mut attempt = Attempt::Own;
     loop {
-        let Some(dialled) = unless(&heard, TcpStream::connect(to), patience).await else {
+        let Some(dialled) = unless(&heard, connect(own, to), patience).await else {
             continue;
         };
         let connected = match dialled {
@@ -77,6 +81,17 @@ pub(super) async fn dial(
         // The peer may be heard in the meantime: then it is dialled at once.
         let _ = timeout(patience.retry, heard.notified()).await;
     }
+}
+
+async fn connect(own: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    if own.ip().is_unspecified() || own.is_ipv4() != to.is_ipv4() {
+        return TcpStream::connect(to).await;
+    }
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let mut from = own;
+    from.set_port(0);
+    socket.bind(from)?;
+    socket.connect(to).await
 }
 
 /// A connection, unless the peer is heard before there is one.
@@ -249,7 +264,15 @@ mod tests {
             let new = ends(0, StreamKeys::new(&[2; 32]).accepting(&[1; 32]));
             let refused = || Arc::new(Refused::default());
             tokio::spawn(listen(old, listener, patience, Arc::clone(&there), refused()));
-            tokio::spawn(dial(new, to, patience, Arc::clone(&here), refused(), Arc::default()));
+            tokio::spawn(dial(
+                new,
+                anywhere(),
+                to,
+                patience,
+                Arc::clone(&here),
+                refused(),
+                Arc::default(),
+            ));
             let met = async {
                 session(&here).await;
                 session(&there).await;
@@ -279,7 +302,9 @@ mod tests {
 
         fn dial(&self) {
             let (mailbox, refused, heard) = Default::default();
-            tokio::spawn(dial(ends(0, key()), self.at, self.patience, mailbox, refused, heard));
+            let ends = ends(0, key());
+            let dialler = dial(ends, anywhere(), self.at, self.patience, mailbox, refused, heard);
+            tokio::spawn(dialler);
         }
 
         /// Whether a stream comes up within two seconds.
@@ -290,6 +315,28 @@ mod tests {
 
     fn key() -> StreamKeys {
         StreamKeys::new(&[1; 32])
+    }
+
+    fn anywhere() -> SocketAddr {
+        "0.0.0.0:0".parse().unwrap()
+    }
+
+    #[test]
+    fn the_stream_begins_at_the_nodes_own_address() {
+        block_on(async {
+            let peer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let to = peer.local_addr().unwrap();
+            let peer = &peer;
+            let from = async |own: &str| {
+                let dialled = connect(own.parse().unwrap(), to);
+                let (_dialled, seen) = tokio::join!(dialled, peer.accept());
+                seen.unwrap().1.ip().to_string()
+            };
+            assert_eq!(from("127.0.0.9:7401").await, "127.0.0.9");
+            // Who listens everywhere, or by the other family, dials as the system has it.
+            assert_eq!(from("0.0.0.0:7401").await, "127.0.0.1");
+            assert_eq!(from("[::1]:7401").await, "127.0.0.1");
+        });
     }
 
     /// What a dialler with the key says first, as a stranger on the wire records it.
@@ -334,8 +381,8 @@ mod tests {
             let peer = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let (to, heard) = (peer.local_addr().unwrap(), Arc::new(Notify::new()));
             let (mailbox, refused) = Default::default();
-            let dialler = dial(ends(0, key()), to, patience, mailbox, refused, Arc::clone(&heard));
-            tokio::spawn(dialler);
+            let (ends, again) = (ends(0, key()), Arc::clone(&heard));
+            tokio::spawn(dial(ends, anywhere(), to, patience, mailbox, refused, again));
             drop(peer.accept().await.unwrap());
             heard.notify_one();
             assert!(timeout(minute / 2, peer.accept()).await.is_ok());

@@ -483,13 +483,13 @@ fn connect(
     let ends = Ends { cluster: identity.cluster, me: identity.me, peer: identity.peer, keys };
     let patience = Patience::new(timing.heartbeat, timing.timeout);
     let mailbox = Arc::clone(mailbox);
-    let to = config.replication.connect;
+    let (own, to) = (config.replication.listen, config.replication.connect);
     match listener {
         Some(listener) => {
             tokio::spawn(dial::listen(ends, listener, patience, mailbox, refused));
         }
         None => {
-            tokio::spawn(dial::dial(ends, to, patience, mailbox, refused, heard));
+            tokio::spawn(dial::dial(ends, own, to, patience, mailbox, refused, heard));
         }
     }
 }

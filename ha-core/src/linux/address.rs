@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::link::Link;
 use super::netlink::Netlink;
+use super::plan::VipSource;
 
 /// The addresses of this network namespace.
 #[derive(Debug)]
@@ -80,14 +81,20 @@ impl Addresses {
     /// The kernel counts whole seconds. Rounded up: an address that a living process holds is taken
     /// off when its right ends, to the millisecond, and one whose process died outlives that by
     /// less than a second, which the contract's bound counts in (R10).
+    ///
+    /// An alias of IPv6 is deprecated from the start: of two addresses the kernel would else choose
+    /// the one that is more alike to where a connection goes, or the newer one (RFC 6724). Of IPv4
+    /// it chooses by routes, which name the first address of a network.
     pub(super) fn set(
         &mut self,
         spot: Spot,
         label: Option<&str>,
+        source: VipSource,
         lifetime: Duration,
     ) -> io::Result<()> {
         let seconds = whole_seconds(lifetime);
-        self.put(spot, label, seconds, seconds)
+        let alias = source == VipSource::Alias && spot.ip.is_ipv6();
+        self.put(spot, label, seconds, if alias { 0 } else { seconds })
     }
 
     /// Sets an address for ever, as one that the host's own connections do not begin from: the
@@ -126,8 +133,11 @@ impl Addresses {
             return Ok(*flags);
         }
         let mut flags = AddressFlags::Nodad;
-        // A route that the host has by an address of its own would end with this lifetime.
-        if self.list()?.iter().any(|found| !found.ours && spot.shares_network(found.spot)) {
+        // A route that the host has by an address of its own would end with this lifetime; one to
+        // the address alone says nothing, and the kernel would keep it for the rest of that.
+        if spot.prefix == 128
+            || self.list()?.iter().any(|found| !found.ours && spot.shares_network(found.spot))
+        {
             flags |= AddressFlags::Noprefixroute;
         }
         self.flags.insert(spot, flags);
@@ -206,7 +216,7 @@ impl Found {
 pub(super) const MARK: u8 = 0x68;
 
 /// At least one second: zero would be an address that is gone when it is set.
-fn whole_seconds(lifetime: Duration) -> u32 {
+pub(super) fn whole_seconds(lifetime: Duration) -> u32 {
     let up = lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0);
     // All ones mean for ever.
     up.clamp(1, u64::from(u32::MAX - 1)) as u32

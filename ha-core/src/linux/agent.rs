@@ -5,7 +5,7 @@ use core::mem;
 use core::net::IpAddr;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::prelude::rust_2024::*;
@@ -21,8 +21,9 @@ use super::VipError;
 use super::address::{Addresses, Found, Spot};
 use super::frames::Frames;
 use super::link::Link;
-use super::plan::Plan;
+use super::plan::{Plan, VipSource};
 use super::reset;
+use super::source::{Preferred, Sources};
 use super::vips::{Command, Reply};
 use super::watch::{Notice, Watch};
 use crate::driver::{Alarm, Clock, HostError};
@@ -37,11 +38,14 @@ pub(super) struct Agent {
     /// Facts for the machine: one for each effect that is done, and for each thing that was seen.
     facts: VecDeque<Input>,
     addresses: Addresses,
+    sources: Sources,
     watch: Watch,
     cards: Vec<Card>,
     /// In the order of the plan.
     vips: Vec<Vip>,
-    /// When to look again although nothing was heard: a look failed.
+    /// Until when each lives, as it was set last; in the order of the plan.
+    lives: Vec<Instant>,
+    /// When to look again although nothing was heard: a look failed, or routes changed.
     look: Option<Instant>,
     commands: Receiver<Command>,
     takes: Vec<Reply>,
@@ -90,7 +94,7 @@ enum Cause {
     /// `None` at the end.
     Asked(Option<Command>),
     Due,
-    Changed,
+    Changed(Notice),
     Heard(Option<Input>),
     Broken(io::Error),
 }
@@ -130,17 +134,21 @@ impl Agent {
         let mut addresses = Addresses::open().map_err(unable("no netlink"))?;
         addresses.may_change().map_err(unable("no netlink"))?;
         let cards = open_cards(&plan, &mut addresses)?;
-        let vips = vec![Vip::Off; plan.labels.len()];
+        let count = plan.labels.len();
+        let (vips, lives) = (vec![Vip::Off; count], vec![Instant::ZERO; count]);
+        let sources = Sources::open(plan.machine.addresses()).map_err(unable("no netlink"))?;
         let mut agent = Self {
             clock,
             alarm: Alarm::new(clock).map_err(unable("no timer"))?,
             set: AddressSet::new(&plan.machine),
             facts: VecDeque::new(),
             addresses,
+            sources,
             // Before the list, or what changes between would be missed.
-            watch: Watch::open().map_err(unable("no netlink"))?,
+            watch: Watch::open(plan.has_preferred()).map_err(unable("no netlink"))?,
             cards,
             vips,
+            lives,
             look: None,
             plan,
             commands,
@@ -167,6 +175,9 @@ impl Agent {
                 self.addresses.remove(left.spot).map_err(unable("an address cannot be removed"))?;
             }
         }
+        if leftover == Leftover::Removed {
+            self.sources.settle(&[], &[], &BTreeMap::new());
+        }
         Ok(())
     }
 
@@ -189,7 +200,11 @@ impl Agent {
                     self.command(Command::Release { reply: Reply::to_nobody() });
                 }
                 Cause::Due => self.facts.push_back(Input::Tick),
-                Cause::Changed => self.look(),
+                // Routes may change by thousands, and none is looked at in a hurry.
+                Cause::Changed(Notice::Route) => {
+                    self.look.get_or_insert(self.clock.now() + LOOK_AGAIN);
+                }
+                Cause::Changed(_) => self.look(),
                 Cause::Heard(seen) => self.facts.extend(seen),
                 Cause::Broken(error) => {
                     warn!(%error, "a socket of the virtual addresses fails: looking anew");
@@ -219,10 +234,10 @@ impl Agent {
         let ours = self.plan.machine.addresses();
         let matters = |notice| match notice {
             Notice::Address(ip) => ours.iter().any(|address| address.ip == ip),
-            Notice::Link | Notice::Anything => true,
+            Notice::Link | Notice::Route | Notice::Anything => true,
         };
         if let Poll::Ready(said) = self.watch.poll(cx, matters) {
-            return Poll::Ready(said.map_or_else(Cause::Broken, |()| Cause::Changed));
+            return Poll::Ready(said.map_or_else(Cause::Broken, Cause::Changed));
         }
         for (id, card) in (0..).zip(&mut self.cards) {
             let Some(frames) = &card.frames else { continue };
@@ -292,7 +307,11 @@ impl Agent {
                 match said {
                     Output::Set { ticket, address, lifetime } => {
                         let result = self.put_on(address, lifetime);
+                        let was_on = self.vips[self.place(address)] == Vip::On;
                         self.done(ticket, address, "set", &result, Vip::On);
+                        if result.is_ok() {
+                            self.direct(address, was_on);
+                        }
                     }
                     Output::Remove { ticket, address } => {
                         let result = self.take_off(address);
@@ -314,13 +333,55 @@ impl Agent {
 
     fn put_on(&mut self, address: Address, lifetime: Duration) -> io::Result<()> {
         let spot = self.spot(address).ok_or_else(|| io::Error::other("no such interface"))?;
-        let label = self.plan.labels[self.place(address)].as_deref();
-        self.addresses.set(spot, label, lifetime)
+        let place = self.place(address);
+        self.lives[place] = self.clock.now() + lifetime;
+        let label = self.plan.labels[place].as_deref();
+        self.addresses.set(spot, label, self.plan.sources[place], lifetime)
+    }
+
+    /// Lets the host's own connections begin from where they are to, now that this address is set,
+    /// or lives longer.
+    fn direct(&mut self, address: Address, was_on: bool) {
+        let place = self.place(address);
+        if !self.sources.are_settled() {
+            self.route(None);
+        } else if self.plan.sources[place] == VipSource::Preferred {
+            if was_on {
+                let lifetime = self.lives[place].saturating_since(self.clock.now());
+                self.sources.extend(Preferred { address, lifetime });
+            } else {
+                self.route(None);
+            }
+        }
+    }
+
+    /// Brings the routes to what the addresses that are set need, but for one that is about to go.
+    fn route(&mut self, leaving: Option<Address>) {
+        let (mut preferred, mut later) = (Vec::new(), Vec::new());
+        for (place, address) in self.plan.machine.addresses().iter().enumerate() {
+            if self.plan.sources[place] == VipSource::Alias || leaving == Some(*address) {
+                continue;
+            }
+            if self.vips[place] == Vip::On {
+                let lifetime = self.lives[place].saturating_since(self.clock.now());
+                preferred.push(Preferred { address: *address, lifetime });
+            } else {
+                later.push(address.ip);
+            }
+        }
+        let numbers = (0..).map(InterfaceId).zip(&self.cards);
+        let interfaces = numbers.filter_map(|(id, card)| Some((card.link?.index, id))).collect();
+        self.sources.settle(&preferred, &later, &interfaces);
     }
 
     fn take_off(&mut self, address: Address) -> io::Result<()> {
         // With its interface it is gone.
         let Some(spot) = self.spot(address) else { return Ok(()) };
+        let place = self.place(address);
+        if self.plan.sources[place] == VipSource::Preferred || !self.sources.are_settled() {
+            // First the routes: of IPv6 they would outlive it for a moment.
+            self.route(Some(address));
+        }
         self.addresses.remove(spot)
     }
 
@@ -445,6 +506,10 @@ impl Agent {
             };
             self.vips[place] = now;
             self.facts.extend(fact);
+        }
+        // What an earlier process left is not touched before somebody takes or releases it.
+        if self.plan.has_preferred() && self.vips.contains(&Vip::On) {
+            self.route(None);
         }
         Ok(())
     }

@@ -22,6 +22,24 @@ pub enum VipError {
         /// As configured.
         label: String,
     },
+    /// Two addresses that are to be the source of the same connections.
+    #[error(
+        "{one} and {two} are both preferred sources on {interface:?}: only one can be, of IPv4 and \
+         of IPv6; make the others \"alias\""
+    )]
+    TwoSources {
+        /// The one that was named first.
+        one: IpAddr,
+        /// The other one.
+        two: IpAddr,
+        /// Where both are.
+        interface: String,
+    },
+    /// An address of one link that is to be the source of connections anywhere.
+    #[error(
+        "{0} cannot be a preferred source: nobody beyond its link could answer; make it \"alias\""
+    )]
+    SourceOfALink(IpAddr),
     /// No interface of this name.
     #[error(
         "{address}: there is no interface {interface:?}: `ip link` lists those of this machine"

@@ -48,7 +48,7 @@ pub use self::config::{HookConfig, HookError, RawNotify};
 /// | `text` | `HA_TEXT` | the event in words: [`Event::told`] |
 /// | `level` | `HA_LEVEL` | `info` `warn` `error` |
 /// | `sequence` | `HA_SEQUENCE` | its number since the daemon's start, as `ha events` has it |
-/// | `dropped` | `HA_DROPPED` | how many events were dropped so far, since the daemon's start |
+/// | `dropped` | `HA_DROPPED` | how many events were dropped so far, since the daemon's start; a reload is none |
 ///
 /// Who tells it of events counts them; where the feature `control` keeps them as well, its
 /// `EventLog::newest` is the number of the one that was noted last.
@@ -71,14 +71,19 @@ pub use self::config::{HookConfig, HookError, RawNotify};
 /// not tried again.
 ///
 /// Dropping it tells what waits, for as long as one event may take, and gives up the rest. A process
-/// that is about to become another program has no time for that: [`Hook::give_up`].
+/// that is about to become another program has no time for that: [`Hook::give_up`], and the next one
+/// [counts on](Hook::resume).
 #[derive(Debug)]
 pub struct Hook {
     config: HookConfig,
     queue: Option<SyncSender<Letter>>,
+    /// What was put in the queue so far.
+    queued: AtomicU64,
     /// Of each module, for whoever tells: the thread does not touch it.
     roles: Mutex<BTreeMap<ModuleId, Role>>,
     dropped: Arc<AtomicU64>,
+    /// What was told of those in the queue so far, well or badly.
+    tried: Arc<AtomicU64>,
     end: Arc<AtomicU64>,
     clock: Clock,
     /// Closed to the program that is being run, when it is given up.
@@ -120,9 +125,23 @@ impl Hook {
         config: HookConfig,
         modules: BTreeMap<ModuleId, Named>,
     ) -> Result<Self, HookError> {
+        Self::resume(config, modules, 0)
+    }
+
+    /// As [`start`](Self::start), in a process that goes on for another, whose hook had dropped so
+    /// many events when it was [given up](Self::give_up): whoever is told next hears of them.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn resume(
+        config: HookConfig,
+        modules: BTreeMap<ModuleId, Named>,
+        dropped: u64,
+    ) -> Result<Self, HookError> {
         config.check()?;
         let (queue, letters) = sync_channel(QUEUE_MAX);
-        let (dropped, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(u64::MAX)));
+        let shared = |number| Arc::new(AtomicU64::new(number));
+        let (dropped, tried, end) = (shared(dropped), shared(0), shared(u64::MAX));
         let clock = Clock::start();
         let roles = modules.keys().map(|&module| (module, Role::Stop)).collect();
         let gate = Arc::new(Gate::new().map_err(HookError::Thread)?);
@@ -130,8 +149,9 @@ impl Hook {
         let worker = Worker {
             config: config.clone(),
             modules,
+            said: dropped.load(Ordering::Relaxed),
             dropped: Arc::clone(&dropped),
-            said: 0,
+            tried: Arc::clone(&tried),
             end: Arc::clone(&end),
             clock,
             gate: Arc::clone(&gate),
@@ -141,7 +161,8 @@ impl Hook {
         let thread = thread::Builder::new().name("ha-notify".into()).spawn(work);
         let thread = Some(thread.map_err(HookError::Thread)?);
         let (roles, ended) = (Mutex::new(roles), Mutex::new(ended));
-        Ok(Self { config, queue: Some(queue), roles, dropped, end, clock, gate, ended, thread })
+        let (queue, queued) = (Some(queue), AtomicU64::new(0));
+        Ok(Self { config, queue, queued, roles, dropped, tried, end, clock, gate, ended, thread })
     }
 
     /// Tells of an event, if it is of the level; never waits. Shown every event, by
@@ -157,9 +178,9 @@ impl Hook {
         }
         let queue = self.queue.as_ref().expect("it lives as long as this");
         let letter = Letter { sequence, module, role: *role, epoch, event: *event };
-        if queue.try_send(letter).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        let full = queue.try_send(letter).is_err();
+        let count = if full { &*self.dropped } else { &self.queued };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many events were dropped because too many waited.
@@ -168,15 +189,18 @@ impl Hook {
     }
 
     /// Ends in [`GIVE_UP_MAX`](Self::GIVE_UP_MAX): what waits is dropped, and the program that is
-    /// being run is killed. An answer to a POST is not waited for.
-    pub fn give_up(mut self) {
-        self.end.store(0, Ordering::Relaxed);
+    /// being run is killed. An answer to a POST is not waited for. How many events were dropped in
+    /// all, for [`resume`](Self::resume): whoever was being told may have heard, and counts as well.
+    pub fn give_up(mut self) -> u64 {
+        self.end.store(GIVEN_UP, Ordering::Relaxed);
         self.gate.close(Epoch::NONE, || ());
         self.queue = None;
         // It goes on by itself if it must, and ends with the process.
         self.thread = None;
         let ended = self.ended.lock().expect("nothing panics while it is waited for");
         let _ = ended.recv_timeout(Self::GIVE_UP_MAX);
+        let untold = self.queued.load(Ordering::Relaxed) - self.tried.load(Ordering::Relaxed);
+        self.dropped() + untold
     }
 }
 
@@ -195,6 +219,9 @@ impl Drop for Hook {
     }
 }
 
+/// Is no time to end at: what waits is counted by whoever gives it up.
+const GIVEN_UP: u64 = 0;
+
 /// Events that may wait: a takeover has ten or so for each module, most of them of no high level.
 const QUEUE_MAX: usize = 256;
 
@@ -202,6 +229,7 @@ struct Worker {
     config: HookConfig,
     modules: BTreeMap<ModuleId, Named>,
     dropped: Arc<AtomicU64>,
+    tried: Arc<AtomicU64>,
     /// How many of those the log has been told of.
     said: u64,
     /// When to give up, by the clock.
@@ -216,12 +244,18 @@ impl Worker {
     fn work(mut self, letters: &Receiver<Letter>) {
         while let Ok(letter) = letters.recv() {
             let end = self.end.load(Ordering::Relaxed);
+            if end == GIVEN_UP {
+                return;
+            }
             let left = Duration::from_nanos(end.saturating_sub(self.clock.now().as_nanos()));
             let limit = self.config.timeout.min(left);
             if limit.is_zero() {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             } else {
                 self.tell(&letter, limit);
+            }
+            if self.end.load(Ordering::Relaxed) != GIVEN_UP {
+                self.tried.fetch_add(1, Ordering::Relaxed);
             }
             self.say_dropped();
         }

@@ -37,13 +37,15 @@ mod plan;
 pub mod plane;
 pub mod realtime;
 mod reset;
+mod route;
 pub mod scripts;
 pub mod service;
+mod source;
 pub mod unit;
 mod vips;
 mod watch;
 
 pub use error::VipError;
 pub use link::mac_of;
-pub use plan::{VipConfig, VipsConfig};
+pub use plan::{VipConfig, VipSource, VipsConfig};
 pub use vips::{Vips, VipsSeen};

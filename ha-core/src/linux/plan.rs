@@ -38,6 +38,32 @@ pub struct VipConfig {
     /// What `ip address` and `ifconfig` show beside an IPv4 address, 1 to 15 bytes, by custom the
     /// interface's name, a colon and a word. Default: none.
     pub label: Option<String>,
+    /// Whether this host's own connections begin from it. Default: no.
+    pub source: VipSource,
+}
+
+/// What a virtual address is to the connections that begin on its host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VipSource {
+    /// One more address: they begin from the host's own, as long as that has one there.
+    #[default]
+    Alias,
+    /// They begin from this one, while it is held, wherever a route of the main table leads over its
+    /// interface: for firewalls and databases that know no other. At most one of each family on an
+    /// interface, and none of a link (`fe80::/10`). See [`detours`](ha_vip::detours) for the routes
+    /// that are not followed.
+    Preferred,
+}
+
+impl VipConfig {
+    /// Whether both would be the source of the same connections, so that neither is for certain.
+    pub fn rivals(&self, other: &Self) -> bool {
+        let preferred = |vip: &Self| vip.source == VipSource::Preferred;
+        preferred(self)
+            && preferred(other)
+            && self.interface == other.interface
+            && self.address.is_ipv4() == other.address.is_ipv4()
+    }
 }
 
 impl VipsConfig {
@@ -74,13 +100,16 @@ pub(super) struct Plan {
     pub(super) interfaces: Vec<String>,
     /// In the order of the machine's addresses.
     pub(super) labels: Vec<Option<String>>,
+    /// In the order of the machine's addresses.
+    pub(super) sources: Vec<VipSource>,
     pub(super) reset_connections: bool,
 }
 
 impl Plan {
     pub(super) fn new(config: VipsConfig) -> Result<Self, VipError> {
         let mut interfaces: Vec<String> = Vec::new();
-        let (mut addresses, mut labels) = (Vec::new(), Vec::new());
+        check_sources(&config.addresses)?;
+        let (mut addresses, mut labels, mut sources) = (Vec::new(), Vec::new(), Vec::new());
         for vip in config.addresses {
             let known = interfaces.iter().position(|name| *name == vip.interface);
             let place = known.unwrap_or_else(|| {
@@ -92,16 +121,23 @@ impl Plan {
             let interface = InterfaceId(u8::try_from(place).unwrap_or(u8::MAX));
             addresses.push(Address { ip: vip.address, prefix: vip.prefix, interface });
             labels.push(vip.label);
+            sources.push(vip.source);
         }
         let count = u8::try_from(interfaces.len().max(1)).unwrap_or(Config::INTERFACES_MAX);
         let machine = Config::new(count, addresses, config.refresh, config.on_removed)?;
-        Ok(Self { machine, interfaces, labels, reset_connections: config.reset_connections })
+        let reset_connections = config.reset_connections;
+        Ok(Self { machine, interfaces, labels, sources, reset_connections })
     }
 
     /// The addresses of an interface, in the order of the plan.
     pub(super) fn addresses_on(&self, interface: InterfaceId) -> Vec<IpAddr> {
         let there = self.machine.addresses().iter().filter(|one| one.interface == interface);
         there.map(|address| address.ip).collect()
+    }
+
+    /// Whether the host's own connections begin from one of them.
+    pub(super) fn has_preferred(&self) -> bool {
+        self.sources.contains(&VipSource::Preferred)
     }
 
     /// The name of an address's interface.
@@ -119,6 +155,24 @@ fn check_label(address: IpAddr, label: Option<&String>) -> Result<(), VipError> 
     Err(VipError::Label { address, label: label.clone() })
 }
 
+/// Only one address can be the source of a connection.
+fn check_sources(vips: &[VipConfig]) -> Result<(), VipError> {
+    let preferred = || vips.iter().filter(|vip| vip.source == VipSource::Preferred);
+    for (place, vip) in preferred().enumerate() {
+        if let IpAddr::V6(ip) = vip.address
+            && ip.is_unicast_link_local()
+        {
+            return Err(VipError::SourceOfALink(vip.address));
+        }
+        let same = |other: &&VipConfig| other.rivals(vip);
+        if let Some(other) = preferred().take(place).find(same) {
+            let interface = vip.interface.clone();
+            return Err(VipError::TwoSources { one: other.address, two: vip.address, interface });
+        }
+    }
+    Ok(())
+}
+
 /// `IFNAMSIZ` of the kernel, less the zero at its end.
 const LABEL_MAX: usize = 15;
 
@@ -132,7 +186,8 @@ mod tests {
     fn vip(address: &str, interface: &str, label: Option<&str>) -> VipConfig {
         let (address, interface) = (address.parse::<IpAddr>().unwrap(), interface.to_string());
         let prefix = if address.is_ipv4() { 32 } else { 128 };
-        VipConfig { address, prefix, interface, label: label.map(ToString::to_string) }
+        let (label, source) = (label.map(ToString::to_string), VipSource::Alias);
+        VipConfig { address, prefix, interface, label, source }
     }
 
     fn refusal(addresses: Vec<VipConfig>) -> String {
@@ -174,5 +229,28 @@ mod tests {
             let rule = "only an IPv4 address has one, of 1 to 15 bytes";
             assert_eq!(told, format!("label {label:?} of {address}: {rule}"));
         }
+    }
+
+    #[test]
+    fn one_address_of_a_family_is_preferred_on_an_interface() {
+        let preferred = |address, interface| VipConfig {
+            source: VipSource::Preferred,
+            ..vip(address, interface, None)
+        };
+        let four = [("10.0.0.1", "eth0"), ("fd00::1", "eth0"), ("10.0.0.2", "eth1")];
+        let mut all: Vec<_> = four.map(|(address, on)| preferred(address, on)).to_vec();
+        all.push(vip("10.0.0.3", "eth0", None));
+        assert!(Plan::new(VipsConfig::new(all.clone())).unwrap().has_preferred());
+        all.push(preferred("10.0.0.4", "eth0"));
+        assert_eq!(
+            refusal(all),
+            "10.0.0.1 and 10.0.0.4 are both preferred sources on \"eth0\": only one can be, of IPv4 \
+             and of IPv6; make the others \"alias\""
+        );
+        assert_eq!(
+            refusal(vec![preferred("fe80::10", "eth0")]),
+            "fe80::10 cannot be a preferred source: nobody beyond its link could answer; make it \
+             \"alias\""
+        );
     }
 }

@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use super::address::{Found, MARK};
 use super::filter::{Size, Step, program};
 use super::netlink::{BYTES_MAX, is_overrun, messages, open};
+use super::route;
 use crate::driver::watch;
 
 /// Hears what changes. A notice is a reason to look and nothing more: it tells of the past, and
@@ -33,14 +34,17 @@ pub(super) enum Notice {
     Address(IpAddr),
     /// An interface came, went or changed.
     Link,
+    /// A route came, went or changed, and not one that we set.
+    Route,
     /// Nobody knows what: notices were lost, or make no sense.
     Anything,
 }
 
 impl Watch {
-    /// Hears of this thread's network namespace. Needs the runtime's context.
-    pub(super) fn open() -> io::Result<Self> {
-        let socket = open(None, GROUPS)?;
+    /// Hears of this thread's network namespace, of its routes too if they matter. Needs the
+    /// runtime's context.
+    pub(super) fn open(routes: bool) -> io::Result<Self> {
+        let socket = open(None, if routes { GROUPS | GROUPS_OF_ROUTES } else { GROUPS })?;
         SockRef::from(&socket).attach_filter(&filter())?;
         Ok(Self { socket: watch(socket)?, buffer: vec![0; BYTES_MAX] })
     }
@@ -50,7 +54,7 @@ impl Watch {
         &mut self,
         cx: &mut Context<'_>,
         matters: impl Fn(Notice) -> bool,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<io::Result<Notice>> {
         loop {
             let mut ready = ready!(self.socket.poll_read_ready(cx))?;
             let buffer = &mut self.buffer[..];
@@ -62,9 +66,9 @@ impl Watch {
                 Err(_would_block) => continue,
             };
             let said = len.map(|len| notices(&self.buffer[..len]));
-            let matter = said.map_or_else(|| matters(Notice::Anything), |mut it| it.any(&matters));
-            if matter {
-                return Poll::Ready(Ok(()));
+            let anything = || Some(Notice::Anything);
+            if let Some(said) = said.map_or_else(anything, |mut it| it.find(|it| matters(*it))) {
+                return Poll::Ready(Ok(said));
             }
         }
     }
@@ -72,6 +76,9 @@ impl Watch {
 
 /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR` of `rtnetlink.h`.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+
+/// `RTMGRP_IPV4_ROUTE` and `RTMGRP_IPV6_ROUTE`.
+const GROUPS_OF_ROUTES: u32 = 0x40 | 0x400;
 
 /// What the kernel does not even queue: an address that is set with our mark. Each extension of
 /// each module's addresses would else wake every module's thread.
@@ -121,6 +128,13 @@ fn notice(message: &RouteNetlinkMessage) -> Option<Notice> {
         }
         RouteNetlinkMessage::DelAddress(message) => {
             Found::read(message).map(|found| Notice::Address(found.spot.ip))
+        }
+        // Ours, set or extended.
+        RouteNetlinkMessage::NewRoute(message) => {
+            route::Found::read(message).filter(|found| !found.ours).map(|_| Notice::Route)
+        }
+        RouteNetlinkMessage::DelRoute(message) => {
+            route::Found::read(message).map(|_| Notice::Route)
         }
         _ => Some(Notice::Link),
     }

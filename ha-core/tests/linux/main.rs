@@ -16,5 +16,6 @@ mod rig;
 mod scripts;
 mod service;
 mod unit;
+mod vip_sources;
 mod vips;
 mod vips_rig;

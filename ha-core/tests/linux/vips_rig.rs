@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use ha_core::linux::{VipConfig, VipError, Vips, VipsConfig};
+use ha_core::linux::{VipConfig, VipError, VipSource, Vips, VipsConfig};
 use ha_core::proto::{Epoch, NodeId};
 use ha_core::vip::Event;
 use ha_lab::{Bridge, Host, Lab, Mac, Process, within};
@@ -72,12 +72,24 @@ impl Net {
 
     /// This test's program as a daemon: it takes the addresses, and keeps them until it is killed.
     pub(crate) fn daemon(&self, host: &Host, lifetime: Duration) -> Process {
+        self.daemon_with(host, lifetime, VipSource::Alias)
+    }
+
+    pub(crate) fn daemon_with(
+        &self,
+        host: &Host,
+        lifetime: Duration,
+        source: VipSource,
+    ) -> Process {
         let program = env::current_exe().unwrap();
         let daemon = host
             .spawn(&program, |command| {
                 let addresses = self.addresses().map(|address| address.to_string()).join(" ");
                 command.env("HA_TEST_VIPS", addresses);
                 command.env("HA_TEST_LIFETIME", lifetime.as_millis().to_string());
+                if source == VipSource::Preferred {
+                    command.env("HA_TEST_PREFERRED", "");
+                }
                 command.args(["--exact", "vips_rig::daemon", "--nocapture"])
             })
             .unwrap();
@@ -88,7 +100,8 @@ impl Net {
 
 pub(crate) fn vip(address: IpAddr, interface: &str) -> VipConfig {
     let prefix = if address.is_ipv4() { 24 } else { 64 };
-    VipConfig { address, prefix, interface: interface.to_owned(), label: None }
+    let interface = interface.to_owned();
+    VipConfig { address, prefix, interface, label: None, source: VipSource::Alias }
 }
 
 pub(crate) fn epoch(counter: u64) -> Epoch {
@@ -155,8 +168,14 @@ fn daemon() {
     let Ok(addresses) = env::var("HA_TEST_VIPS") else { return };
     let millis = env::var("HA_TEST_LIFETIME").unwrap().parse().unwrap();
     let lifetime = Duration::from_millis(millis);
-    let all = addresses.split(' ').map(|address| vip(address.parse().unwrap(), "eth0"));
-    let vips = match Vips::start(VipsConfig::new(all.collect()), |_| {}) {
+    let mut all: Vec<_> =
+        addresses.split(' ').map(|address| vip(address.parse().unwrap(), "eth0")).collect();
+    if env::var_os("HA_TEST_PREFERRED").is_some() {
+        for vip in &mut all {
+            vip.source = VipSource::Preferred;
+        }
+    }
+    let vips = match Vips::start(VipsConfig::new(all), |_| {}) {
         Ok(vips) => vips,
         Err(error) => {
             println!("refused: {error}");

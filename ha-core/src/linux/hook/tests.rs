@@ -139,7 +139,7 @@ fn a_program_that_is_given_up_is_killed_at_once_and_what_waits_is_dropped() {
     peer_down(&hook, 2);
     program.wait("pid");
     let clock = Clock::start();
-    hook.give_up();
+    assert_eq!(hook.give_up(), 2, "one was under way, and one waited");
     assert!(super::super::child::since(clock) < SOON / 2, "it was waited for");
     let first: Vec<String> = program.left("pid").lines().map(Into::into).collect();
     let there = || std::path::Path::new("/proc").join(&first[0]).exists();
@@ -148,6 +148,24 @@ fn a_program_that_is_given_up_is_killed_at_once_and_what_waits_is_dropped() {
         thread::yield_now();
     }
     assert_eq!(program.left("pid").lines().count(), 1);
+}
+
+#[test]
+fn the_next_process_counts_on_what_was_dropped() {
+    let program = Program::new("echo $HA_DROPPED >> told");
+    let hook = program.hook(SOON);
+    peer_down(&hook, 1);
+    program.wait("told");
+    // What was told is not dropped; it may not have ended yet.
+    let dropped = hook.give_up();
+    assert!(dropped <= 1, "{dropped}");
+    let target = Target::Exec(program.path.clone());
+    let config = HookConfig { target, level: Level::Warn, timeout: SOON };
+    let hook = Hook::resume(config, [(SHOP, Named::default())].into(), 41).unwrap();
+    assert_eq!(hook.dropped(), 41);
+    peer_down(&hook, 2);
+    drop(hook);
+    assert_eq!(program.left("told"), "0\n41\n");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::config::{DefaultPrim, Winner};
 use crate::http::RawHttp;
 use crate::linux::hook::{HookConfig, RawNotify};
 use crate::linux::scripts::{self, Scripts};
-use crate::linux::{VipConfig, VipsConfig};
+use crate::linux::{VipConfig, VipSource, VipsConfig};
 use crate::raw::{
     Endpoint, Link, NodeConfig, PingTarget, RawChecker, RawConfig, RawVote, Replication,
     SEGMENT_MIN, Span, checkers,
@@ -215,6 +215,20 @@ pub struct RawVip {
     /// What `ip address` shows beside an IPv4 address; default none.
     #[serde(default)]
     pub label: Option<String>,
+    /// What it is to connections that begin on its host.
+    #[serde(default)]
+    pub source: RawSource,
+}
+
+/// [`VipSource`] as it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawSource {
+    /// They begin from the host's own address.
+    #[default]
+    Alias,
+    /// They begin from this one while it is held.
+    Preferred,
 }
 
 /// [`OnRemoved`] as it is written.
@@ -521,17 +535,7 @@ impl RawNode {
             let id = module.id;
             return Err(("id", format!("id {id} is used twice: give each module one of its own")));
         }
-        let taken = |vip: &RawVip| others.iter().find(|other| other.has(vip));
-        match module.vips.iter().find_map(|vip| Some((vip, taken(vip)?))) {
-            Some((vip, other)) => Err((
-                "vips",
-                format!(
-                    "{} is an address of module {:?} too: it moves with one",
-                    vip.address, other.name
-                ),
-            )),
-            None => Ok(()),
-        }
+        others.iter().try_for_each(|other| module.is_apart_from(other))
     }
 
     fn module(&self, module: &RawModule) -> Result<Module, Wrong> {
@@ -586,22 +590,36 @@ impl RawNode {
 }
 
 impl RawModule {
-    fn has(&self, vip: &RawVip) -> bool {
+    fn has(&self, vip: &VipConfig) -> bool {
         let same = |own: &RawVip| own.address == vip.address && own.interface == vip.interface;
         self.vips.iter().any(same)
+    }
+
+    /// Whether both can be at one node, as either may be.
+    fn is_apart_from(&self, other: &Self) -> Result<(), Wrong> {
+        let all = |module: &Self| module.vips.iter().map(VipConfig::from).collect::<Vec<_>>();
+        for vip in all(self) {
+            let (address, name) = (vip.address, &other.name);
+            if other.has(&vip) {
+                let text = format!("{address} is an address of module {name:?} too");
+                return Err(("vips", format!("{text}: it moves with one")));
+            }
+            if let Some(rival) = all(other).iter().find(|rival| rival.rivals(&vip)) {
+                let text = format!(
+                    "{address} is a preferred source on {:?}, and so is {} of module {name:?}",
+                    vip.interface, rival.address
+                );
+                return Err(("vips", format!("{text}: only one can be; make the other \"alias\"")));
+            }
+        }
+        Ok(())
     }
 
     fn vips(&self) -> Result<Option<VipsConfig>, Wrong> {
         if self.vips.is_empty() {
             return Ok(None);
         }
-        let addresses = self.vips.iter().map(|vip| VipConfig {
-            address: vip.address,
-            prefix: vip.prefix.unwrap_or(if vip.address.is_ipv4() { 32 } else { 128 }),
-            interface: vip.interface.clone(),
-            label: vip.label.clone(),
-        });
-        let mut vips = VipsConfig::new(addresses.collect());
+        let mut vips = VipsConfig::new(self.vips.iter().map(VipConfig::from).collect());
         vips.refresh = self.refresh.map_or(vips.refresh, |span| span.0);
         vips.on_removed = match self.on_removed {
             RawOnRemoved::PutBack => OnRemoved::PutBack,
@@ -639,6 +657,21 @@ impl RawModule {
             }
         }
         Ok((self.scripts.is_some() || self.unit.is_some()).then_some(service))
+    }
+}
+
+impl From<&RawVip> for VipConfig {
+    fn from(vip: &RawVip) -> Self {
+        Self {
+            address: vip.address,
+            prefix: vip.prefix.unwrap_or(if vip.address.is_ipv4() { 32 } else { 128 }),
+            interface: vip.interface.clone(),
+            label: vip.label.clone(),
+            source: match vip.source {
+                RawSource::Alias => VipSource::Alias,
+                RawSource::Preferred => VipSource::Preferred,
+            },
+        }
     }
 }
 

@@ -71,11 +71,9 @@ struct Open {
 }
 
 impl Open {
-    /// Closes it at once, for the next program.
-    fn let_go(mut self) {
-        if let Some(hook) = self.hook.take().and_then(Arc::into_inner) {
-            hook.give_up();
-        }
+    /// Closes it at once, for the next program; how many events nobody was told of.
+    fn let_go(mut self) -> u64 {
+        self.hook.take().and_then(Arc::into_inner).map_or(0, Hook::give_up)
     }
 }
 
@@ -239,12 +237,12 @@ impl Daemon {
         match running.hand_over(timing.timeout / 3) {
             Ok(()) => {
                 info!("handed over: the next program goes on");
-                open.let_go();
+                let untold = open.let_go();
                 let mut next = Command::new(desk.program.path());
                 next.args(std::env::args_os().skip(1));
                 let folder = desk.node.raw.run.join("last.good");
                 let kept = desk.node.texts.write(&folder);
-                match kept.and_then(|last| desk.keep_orders(&folder).map(|()| last)) {
+                match kept.and_then(|last| desk.keep(&folder, untold).map(|()| last)) {
                     Ok(last) => drop(next.env(LAST_GOOD, last)),
                     Err(error) => {
                         warn!(%error, "what runs is not kept: the next one has only the files");
@@ -296,8 +294,8 @@ impl Parts {
             entries.push(add(&mut driver, &node, module, &kept)?);
         }
         let checkers = Arc::new(watch_modules(&node, &entries, &handed)?);
-        let events = Arc::new(EventLog::after(handed.events));
-        let hook = observe(&mut driver, &node, &events, &checkers)?;
+        let events = Arc::new(EventLog::resume(handed.log.clone()));
+        let hook = observe(&mut driver, &node, &events, &checkers, handed.untold)?;
         let (requests, asked) = mpsc::channel(REQUESTS_MAX);
         let patience = node.modules.iter().map(patience).max().unwrap_or_default();
         let (socket, listen) = (node.control_socket(), node.raw.http.map(|http| http.listen));
@@ -485,6 +483,7 @@ fn observe(
     node: &Node,
     events: &Arc<EventLog>,
     checkers: &Arc<Option<Checkers>>,
+    untold: u64,
 ) -> Result<Option<Arc<Hook>>, DaemonError> {
     let log = Arc::clone(events);
     driver.observe(move |module, epoch, event| log.note(module, epoch, event));
@@ -504,7 +503,8 @@ fn observe(
         let named = Named { module: module.name.clone(), names: node.names_in(module) };
         (module.node.config.identity().module, named)
     };
-    let hook = Arc::new(Hook::start(config, node.modules.iter().map(named).collect())?);
+    let modules = node.modules.iter().map(named).collect();
+    let hook = Arc::new(Hook::resume(config, modules, untold)?);
     let (log, teller) = (Arc::clone(events), Arc::clone(&hook));
     // After the log, whose newest number is this event's.
     driver.observe(move |module, epoch, event| teller.tell(log.newest(), module, epoch, event));
@@ -543,7 +543,7 @@ fn last_good_folder() -> Option<PathBuf> {
 fn handed() -> Handed {
     let Some(folder) = last_good_folder() else { return Handed::default() };
     Handed::read(&folder).unwrap_or_else(|error| {
-        warn!(%error, "maintenance and other orders are forgotten: give them again");
+        warn!(%error, "maintenance, other orders and the history are forgotten: give orders again");
         Handed::default()
     })
 }

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::checker::State;
-use crate::control::{Checker, Command, ConfigTexts, Desk, EventLog, Exit, Refused, Report};
+use crate::control::{
+    Checker, Command, ConfigTexts, Desk, EventLog, Exit, HandedLog, Refused, Report,
+};
 use crate::driver::{Clock, Handle};
 use crate::http::Source;
 use crate::linux::VipsSeen;
@@ -107,8 +109,10 @@ impl Ordered {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Handed {
-    /// The number of the newest event.
-    pub(super) events: u64,
+    /// How many events nobody was told of who should be.
+    pub(super) untold: u64,
+    /// The takeovers that were, and the number of the newest event.
+    pub(super) log: HandedLog,
     /// By module.
     pub(super) modules: BTreeMap<String, Kept>,
 }
@@ -229,11 +233,11 @@ impl NodeDesk {
         Ok(false)
     }
 
-    /// Writes down what operators ordered, and how often applications failed.
+    /// Writes down what operators ordered, how often applications failed, and what happened.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(super) fn keep_orders(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn keep(&self, folder: &Path, untold: u64) -> io::Result<()> {
         let kept = |entry: &Entry| {
             let Ordered { maintenance, failover, suspended, starter } = *entry.ordered();
             let maintenance = maintenance.map(Instant::as_nanos);
@@ -246,7 +250,7 @@ impl NodeDesk {
             (entry.name.clone(), kept)
         };
         let modules = self.modules.iter().map(kept).collect();
-        let handed = Handed { events: self.events.newest(), modules };
+        let handed = Handed { untold, log: self.events.hand_over(), modules };
         let text = toml::to_string(&handed).map_err(io::Error::other)?;
         std::fs::write(folder.join(KEPT), text)
     }

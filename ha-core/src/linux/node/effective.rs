@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::checker::{Action, CheckerConfig, Custom, Kind, ModuleState, Process, When};
 use crate::config::{DefaultPrim, Winner};
 use crate::event::Level;
+use crate::linux::VipSource;
 use crate::raw::{Key, PingFrom, Span};
 use crate::vip::OnRemoved;
 
@@ -272,12 +273,17 @@ fn addresses(out: &mut String, module: &Module) {
     let Some(vips) = &module.vips else { return };
     let one = |vip: &crate::linux::VipConfig| {
         let label = vip.label.as_ref().map(|label| format!(", label = {}", quoted(label)));
+        let source = match vip.source {
+            VipSource::Alias => "alias",
+            VipSource::Preferred => "preferred",
+        };
         format!(
-            "{{ address = {}, interface = {}, prefix = {}{} }}",
+            "{{ address = {}, interface = {}, prefix = {}{}, source = {} }}",
             quoted(vip.address),
             quoted(&vip.interface),
             vip.prefix,
-            label.unwrap_or_default()
+            label.unwrap_or_default(),
+            quoted(source)
         )
     };
     let all: Vec<String> = vips.addresses.iter().map(one).collect();
