@@ -99,6 +99,8 @@ impl Group {
     /// counts from there: a beat or two may be lost.
     fn is_torn(&mut self, now: Instant, clique: NodeSet) -> bool {
         let heard = self.peers.iter().filter_map(|(&node, peer)| Some((node, self.word_of(peer)?)));
+        // F4: who is linked to nobody for D has waited as long.
+        let heard = heard.filter(|_| self.linked().next().is_some());
         let left_out = heard.filter(|(node, said)| {
             let serves = said.takes() || said.state == State::Nothing && self.is_member(*node);
             serves && !clique.contains(*node) && self.agrees(said)
