@@ -89,19 +89,15 @@ impl Group {
         lonely && self.config.alone
     }
 
-    /// The best clique leaves out a node that is heard and takes: it and another one do not hear each
-    /// other, or not yet; or it does not hear this one yet, and its filter takes on even if it dies
-    /// before. Whoever joins or dies is heard by each at another time,
+    /// The best clique leaves out a node that is linked to this one and takes: it and another one
+    /// do not hear each other, or not yet. Whoever joins or dies is heard by each at another time,
     /// and nobody's connections are to break by that (FG4): for D nothing is done. A member of this
     /// node's own view that takes nothing is no different: it yielded to this very view (F3), and
     /// cannot install it as long as one who died is not silent everywhere.
     /// While ever more of them tell that they hear each other, it is about to be mended, and D
     /// counts from there: a beat or two may be lost.
     fn is_torn(&mut self, now: Instant, clique: NodeSet) -> bool {
-        let heard = self.peers.iter().filter_map(|(&node, peer)| Some((node, self.word_of(peer)?)));
-        // F4: who is linked to nobody for D has waited as long.
-        let heard = heard.filter(|_| self.linked().next().is_some());
-        let left_out = heard.filter(|(node, said)| {
+        let left_out = self.linked().filter(|(node, said)| {
             let serves = said.takes() || said.state == State::Nothing && self.is_member(*node);
             serves && !clique.contains(*node) && self.agrees(said)
         });

@@ -38,10 +38,7 @@ const SEEDS: [(u64, &str); 24] = [
         1_000_461,
         "no rule of the farm: the checker took a view that was long proposed for a new one",
     ),
-    (
-        5_000_331,
-        "a member that did not hear a new one yet was put out by it, and its filter outlived it",
-    ),
+    (5_000_331, "no rule of the farm: who took over had never been linked to who died"),
 ];
 
 #[test]

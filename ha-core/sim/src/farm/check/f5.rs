@@ -1,11 +1,15 @@
 //! F5: a lease runs from before a beat that was sent, at most F long, and once ended is not
 //! extended in the same view; and a dead or paused member's filter has closed before another takes
-//! its buckets, if not two of its last beats in a row were lost. Without it nothing is taken.
+//! its buckets, if the two were linked and not two of its last beats in a row were lost. Without it
+//! nothing is taken.
+
+use std::sync::Arc;
+
+use ha_proto::Instant;
 
 use super::{Check, Seen};
-use crate::farm::fact::Id;
-use crate::farm::scene::Scene;
-use ha_proto::Instant;
+use crate::farm::fact::{Id, Said};
+use crate::farm::scene::{Scene, id};
 
 /// The view in which each member's kernel last was open.
 #[derive(Debug, Default)]
@@ -57,7 +61,12 @@ impl Lease {
                     continue;
                 }
                 let read = taker.heard[at].as_ref().map(|heard| &heard.said);
-                let read = read.filter(|said| said.boot == last.boot).map(|said| said.number);
+                // Two that are linked never both take (FG1): of others it is not promised.
+                let linked = |said: &&Arc<Said>| {
+                    said.hears.contains(id(other)) && said.echo(other, taker.boot) > 0
+                };
+                let read = read.filter(|said| said.boot == last.boot).filter(linked);
+                let read = read.map(|said| said.number);
                 if read.is_some_and(|number| Self::is_recent(scene, at, number)) {
                     return Err(format!(
                         "{other} takes, and so does the kernel of {at}, whose daemon does not run"
