@@ -171,12 +171,36 @@ impl Scene {
             while reached != before {
                 before = reached;
                 let ways = (0..members).filter(|node| before >> node & 1 == 1);
-                reached = ways.fold(before, |bits, node| bits | adjacent[node]);
+                reached = ways.fold(before, |bits, node| bits | adjacent[node] & left);
             }
-            left &= !reached;
-            groups.push(self.best_agreed(&adjacent, reached));
+            let group = self.best_agreed(&adjacent, reached);
+            assert!(group != NodeSet::EMPTY, "who takes part has said something");
+            left &= !self.bound_by(&adjacent, group);
+            groups.push(group);
         }
         groups
+    }
+
+    /// Who is in a group or stands by for it: whoever is linked to one of it, or to one that is
+    /// bound by it and has common rules. Who is linked to it only through one with other rules does
+    /// not know of it.
+    fn bound_by(&self, adjacent: &[u16], group: NodeSet) -> u16 {
+        let agree = |one: usize, other: usize| {
+            let said = [one, other].map(|node| self.nodes[node].said.as_ref());
+            matches!(said, [Some(one), Some(other)] if one.agrees(other))
+        };
+        let members = 0..self.nodes.len();
+        let of = |bits: u16| members.clone().filter(move |node| bits >> node & 1 == 1);
+        let group = group.iter().fold(0_u16, |bits, node| bits | 1 << node.as_u8());
+        let (mut bound, mut before) = (group, 0);
+        while bound != before {
+            before = bound;
+            for node in of(before) {
+                let tied = of(adjacent[node]).filter(|other| agree(node, *other));
+                bound |= tied.fold(0, |bits, other| bits | 1 << other);
+            }
+        }
+        of(group).fold(bound, |bits, node| bits | adjacent[node])
     }
 
     /// The best-ranked clique of those that said last that they have the same rules; of equal ones

@@ -4,7 +4,7 @@ use ha_sim::farm::history::{Verdict, draw, run};
 use ha_sim::farm::options::Options;
 
 /// Each with what was wrong.
-const SEEDS: [(u64, &str); 24] = [
+const SEEDS: [(u64, &str); 25] = [
     (54, "a member of two cliques went to and fro between their coordinators for ever"),
     (123, "the same, and who was to take everything waited for it"),
     (20, "nobody told who stands by, on the deaf side of a cut, of the view that goes on"),
