@@ -51,7 +51,12 @@ impl Group {
     pub(super) fn gather(&mut self, now: Instant, from: NodeId, part: &Part) {
         let genuine = self.peers.get(&from).is_some_and(|peer| peer.boot == Some(part.boot));
         let above = self.view.as_ref().is_none_or(|view| part.id > view.id);
-        let seen = self.offer.as_ref().is_some_and(|offer| part.id <= offer.proposal.id);
+        let seen = self.offer.as_ref().is_some_and(|offer| {
+            let Proposal { id, .. } = offer.proposal;
+            // Of two cliques the better one's view may have the lower id.
+            let held_back = || self.would_yield(id, offer.proposal.set());
+            part.id == id || part.id < id && !held_back()
+        });
         let ahead = part.id.counter > self.highest.saturating_add(Self::LEAP);
         let long = part.parts > Proposal::PARTS_MAX;
         if !genuine || ahead {
@@ -117,6 +122,9 @@ impl Group {
             return;
         }
         let Some(mut offer) = self.offer.take() else { return };
+        if self.stands.is_none() && offer.proposal.members.contains_key(&self.config.me) {
+            self.behind.get_or_insert(now);
+        }
         if !self.is_linked(offer.from) || !self.may_install(&offer.proposal) {
             self.offer = Some(offer);
             return;
@@ -125,8 +133,15 @@ impl Group {
             return self.follow(now, offer.proposal, out);
         }
         if self.would_yield(offer.proposal.id, offer.proposal.set()) {
-            // It is forgotten: the better one may have the lower id.
-            return;
+            // Who takes nothing waits, or would go to and fro for ever; the offer is forgotten, for
+            // the better view may have the lower id. Who takes must let go in time: others take
+            // what the new view gave them once they hear this node no more, and it may be heard
+            // again. It waits for those on their way to the same view, for connections (FG4).
+            let Some(behind) = self.behind else { return };
+            if now < behind + self.config.interval {
+                self.offer = Some(offer);
+                return;
+            }
         }
         match offer.known {
             Known::NotAsked => {
@@ -196,7 +211,7 @@ impl Group {
         self.view = Some(proposal);
         self.view_at = Some(now);
         self.barren.clear();
-        self.torn = None;
+        (self.behind, self.torn) = (None, None);
         self.full = false;
         let cause = match (ok, writing.void || !self.is_fit()) {
             (false, _) => Some(Cause::Unable),

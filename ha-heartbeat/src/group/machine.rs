@@ -60,6 +60,8 @@ pub struct Group {
     pub(super) fetch: Option<Fetch>,
     /// Views whose tables nobody gave.
     pub(super) barren: BTreeSet<ViewId>,
+    /// Since when a newer view is offered to this node, its member, which takes in an older one.
+    pub(super) behind: Option<Instant>,
     /// Since when the best clique leaves out a member that takes.
     pub(super) torn: Option<Torn>,
     /// Another process with this node's id was told of.
@@ -143,6 +145,7 @@ impl Group {
             sending: None,
             fetch: None,
             barren: BTreeSet::new(),
+            behind: None,
             torn: None,
             twin: false,
             twin_until: None,
@@ -235,6 +238,7 @@ impl Group {
         self.stands = Some(cause);
         self.full = false;
         self.lease = None;
+        self.behind = None;
         self.speak = true;
         if let Some(writing) = &mut self.writing {
             writing.void = true;
@@ -444,6 +448,7 @@ impl Group {
         assert!(!takes || member, "F2: it would take in a view that leaves it out");
         assert!(takes || self.lease.is_none(), "F5: the next beat would extend what has ended");
         assert!(takes || !self.full, "F2: it would say that it takes all, and takes nothing");
+        assert!(takes || self.behind.is_none(), "F3: it would go to and fro between two views");
         assert!(!takes || self.is_fit(), "the others make the next view without it");
         let lease = self.lease.map(|until| until.saturating_since(self.now));
         assert!(lease.is_none_or(|left| left <= self.config.lease), "F5: longer than F");
@@ -465,6 +470,7 @@ impl Group {
         }
         let others = [
             self.lease.and_then(|at| after(at, "the lease ends")),
+            self.behind.and_then(|at| after(at + self.config.interval, "lets go")),
             self.torn.as_ref().and_then(|torn| after(torn.since + timeout, "leaves a member out")),
             self.twin_until.and_then(|at| after(at, "is alone with its id")),
             after(self.hold(), "may propose"),

@@ -344,6 +344,93 @@ fn a_member_of_two_cliques_goes_on_with_the_better_one() {
     assert_eq!(rig.group.view().map(|view| view.id), Some(id(5, 1)), "its id is the lower one");
 }
 
+/// FG1. 0 takes in view 1 and missed view 2, in which 3 takes. View 3, without 3, has the worse rank,
+/// and F3 takes away what it gives: but what it gives to others 0 must not take for ever.
+#[test]
+fn who_takes_in_an_old_view_lets_go_though_a_better_one_is_in_its_way() {
+    let mut rig = Rig::taking(4);
+    let (missed, next) = (proposal(2, 1, &[0, 1, 2, 3]), proposal(3, 1, &[0, 1, 2]));
+    rig.say(3, &at(&missed, State::Takes, 4));
+    for from in [1, 2] {
+        rig.say(from, &at(&next, State::Takes, 4));
+    }
+    // Between two beats.
+    rig.pass(millis(30));
+    rig.propose(1, &next);
+    let said = words(&rig.pass(millis(99)));
+    assert_eq!(rig.group.view().map(|view| view.id), Some(id(1, 1)), "3 may be on its way");
+    assert!(!said.iter().any(|word| word.starts_with("shut")), "{said:?}: FG4");
+    let said = words(&rig.pass(millis(2)));
+    assert!(said.contains(&"install 3.1, keep".into()), "{said:?}: F1");
+    assert_eq!(rig.group.stands_by(), Some(Cause::Yields(missed.id)), "{said:?}: F3");
+    let promised = rig.group.view().map(|view| view.id);
+    assert_eq!(promised, Some(next.id), "the others wait for it no more (F2)");
+}
+
+/// FG4. The same, and 3 follows: nothing was to be taken away.
+#[test]
+fn who_takes_waits_for_the_others_to_leave_a_better_view() {
+    let mut rig = Rig::taking(4);
+    let (missed, next) = (proposal(2, 1, &[0, 1, 2, 3]), proposal(3, 1, &[0, 1, 2]));
+    rig.say(3, &at(&missed, State::Takes, 4));
+    let mut said = words(&rig.propose(1, &next));
+    rig.pass(millis(50));
+    said.extend(words(&rig.say(3, &at(&next, State::Nothing, 4))));
+    assert!(said.contains(&"install 3.1, keep".into()), "{said:?}");
+    assert_eq!(rig.group.stands_by(), None, "{said:?}");
+}
+
+/// F3. Who takes nothing meanwhile would only go to and fro.
+#[test]
+fn who_is_behind_and_takes_no_more_does_not_let_go_twice() {
+    let mut rig = Rig::taking(4);
+    let (missed, next) = (proposal(2, 1, &[0, 1, 2, 3]), proposal(3, 1, &[0, 1, 2]));
+    rig.say(3, &at(&missed, State::Takes, 4));
+    rig.propose(1, &next);
+    rig.tell(Input::Able(false));
+    rig.tell(Input::Able(true));
+    rig.pass(millis(150));
+    rig.propose(1, &next);
+    assert_eq!(rig.group.view().map(|view| view.id), Some(id(1, 1)), "3 takes in the better one");
+}
+
+/// While a view is held back, the better one's may come, by the lower id.
+#[test]
+fn who_takes_and_is_offered_two_views_goes_on_with_the_better_one() {
+    let mut rig = Rig::taking(4);
+    let (missed, next) = (proposal(2, 1, &[0, 1, 2, 3]), proposal(3, 1, &[0, 1, 2]));
+    rig.say(3, &at(&missed, State::Takes, 4));
+    rig.propose(1, &next);
+    let said = words(&rig.propose(1, &missed));
+    assert!(said.contains(&"install 2.1, keep".into()), "{said:?}");
+    let said = words(&rig.propose(1, &next));
+    assert!(
+        said.contains(&"install 3.1, keep".into()),
+        "{said:?}: what was its own is no stranger"
+    );
+    assert_eq!(rig.group.stands_by(), None);
+}
+
+/// Each time that it falls behind it waits for the others anew.
+#[test]
+fn who_caught_up_may_fall_behind_again() {
+    let mut rig = Rig::taking(4);
+    for counter in [2, 5] {
+        let (missed, next) =
+            (proposal(counter, 1, &[0, 1, 2, 3]), proposal(counter + 1, 1, &[0, 1, 2]));
+        rig.say(3, &at(&missed, State::Takes, 4));
+        rig.propose(1, &next);
+        let said = words(&rig.pass(millis(60)));
+        assert!(!said.iter().any(|word| word.starts_with("install")), "{said:?}: 3 may follow");
+        rig.all_say(&at(&next, State::Nothing, 4));
+        assert_eq!(rig.group.view().map(|view| view.id), Some(next.id), "3 followed");
+        let back = proposal(counter + 2, 1, &[0, 1, 2, 3]);
+        rig.propose(1, &back);
+        rig.all_say(&at(&back, State::Takes, 4));
+        assert!(rig.group.is_full(), "3 is back");
+    }
+}
+
 #[test]
 fn who_is_behind_is_told_by_a_member_that_hears_it() {
     let mut rig = Rig::linked(3);
