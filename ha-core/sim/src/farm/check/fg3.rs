@@ -1,5 +1,5 @@
 //! FG3: once faults stop, one view of the largest clique, and every bucket taken by one member of
-//! it; who is linked to one of them and not in it takes nothing.
+//! it; who reaches one of them and is not in it takes nothing.
 
 use ha_core::farm::Isolated;
 use ha_proto::NodeSet;
@@ -51,6 +51,20 @@ impl Settles {
         }
         Ok(())
     }
+
+    /// Whether a member could be in a view with nobody that it is joined to, none of whom takes: it
+    /// serves by itself (F4), since the group beyond them is across a cut for it (FG1).
+    fn serves_alone(scene: &Scene, node: usize) -> bool {
+        let here = &scene.nodes[node];
+        let Some(mine) = here.said.as_ref().filter(|_| here.stopped == 0) else { return false };
+        let members = 0..scene.nodes.len();
+        let mut others =
+            members.filter(|other| *other != node && scene.network.joins(node, *other));
+        others.all(|other| {
+            let said = scene.nodes[other].said.as_ref();
+            said.is_some_and(|said| !said.agrees(mine) && !said.takes)
+        })
+    }
 }
 
 impl Check for Settles {
@@ -66,7 +80,8 @@ impl Check for Settles {
         }
         let stand_by = (0..scene.nodes.len())
             .filter(|node| !groups.iter().any(|group| group.contains(id(*node))));
-        match stand_by.into_iter().find(|node| scene.is_open(*node)) {
+        let takes = |node: &usize| scene.is_open(*node) && !Self::serves_alone(scene, *node);
+        match stand_by.into_iter().find(takes) {
             Some(node) => Err(format!("{node} takes something, and is in no group of {groups:?}")),
             None => Ok(()),
         }
