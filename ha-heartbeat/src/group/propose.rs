@@ -139,12 +139,24 @@ impl Group {
         })
     }
 
-    /// A member of the present view fell silent: the next one is made at once.
+    /// A member of the present view fell silent: the next one is made at once. In a view that leaves
+    /// this node out that is only whom it has heard since it follows: others, on the far side of a
+    /// cut, it did not hear before either, and who passed that view on has not yet said what it
+    /// takes by now. What moved by that view would be forgotten (F7).
     fn lost_a_member(&self) -> bool {
-        let view = self.view.as_ref();
-        view.is_some_and(|view| {
-            view.set().without(self.config.me).iter().any(|node| !self.hears(node))
+        let me = self.config.me;
+        self.view.as_ref().is_some_and(|view| {
+            let follows = !view.members.contains_key(&me);
+            let silent = |&node: &NodeId| !self.hears(node);
+            let mut lost = view.set().without(me).iter().filter(silent);
+            lost.any(|node| !follows || self.was_heard_here(node))
         })
+    }
+
+    /// Whether a node had not fallen silent yet when this one came to its present view.
+    fn was_heard_here(&self, node: NodeId) -> bool {
+        let last = self.peers.get(&node).and_then(|peer| peer.last);
+        last.zip(self.view_at).is_some_and(|(last, at)| at < last + self.config.timeout())
     }
 
     fn ask_for(&mut self, members: NodeSet, out: &mut Outbox<Output>) {

@@ -122,6 +122,30 @@ fn a_view_of_worse_rank_is_installed_once_its_own_is_not_whole() {
     assert_eq!(rig.group.view().unwrap().id, id(5, 2));
 }
 
+/// Its maker may have stood by since, and by that have let this node take by a view of which it did
+/// not know (F2): what moved by that would be forgotten (F7).
+#[test]
+fn a_view_that_is_not_said_any_more_is_not_installed() {
+    let (own, worse) = (proposal(1, 1, &[0, 1]), proposal(5, 2, &[0, 2]));
+    for (waits, installs) in [(90, true), (110, false)] {
+        let mut rig = Rig::linked(3);
+        // 1 and 2 do not hear each other.
+        let deaf = |said: Said| Said { hears: set(&[0]), ..said };
+        rig.say(1, &deaf(blank(3)));
+        rig.say(2, &deaf(blank(3)));
+        rig.propose(1, &own);
+        rig.say(1, &deaf(at(&own, State::Takes, 3)));
+        rig.propose(2, &worse);
+        assert_eq!(rig.group.view(), Some(&own), "it is whole, and of better rank");
+        rig.pass(millis(waits));
+        rig.say(2, &deaf(at(&worse, State::Nothing, 3)));
+        assert_eq!(rig.group.view(), Some(&own), "and still is");
+        rig.say(1, &deaf(at(&proposal(4, 1, &[1]), State::Takes, 3)));
+        let now = if installs { &worse } else { &own };
+        assert_eq!(rig.group.view(), Some(now), "1 is elsewhere, {waits} ms later");
+    }
+}
+
 #[test]
 fn who_is_left_out_lets_go_and_promises() {
     let mut rig = Rig::taking(3);
@@ -234,6 +258,55 @@ fn a_view_is_made_once_an_interval_but_at_once_for_a_silence() {
     rig.say(1, &at(&view, State::Takes, 3));
     rig.pass(millis(10));
     assert_eq!(rig.group.view().unwrap().set(), set(&[0, 1]), "D after the last beat, not D + i");
+}
+
+/// F4, F7: 2 passes on a view that leaves 0 out, and has not said yet that it takes in it. Whom 0
+/// did not hear before is no silence: at once, 0 would go on from what 2 took before.
+#[test]
+fn who_follows_a_view_goes_on_from_it_an_interval_later() {
+    let mut rig = Rig::new(3);
+    rig.tell(Input::Tick);
+    rig.tell(Input::Able(true));
+    let (before, view) = (proposal(3, 2, &[2]), proposal(5, 1, &[1, 2]));
+    // 1 and 2 hear each other; 0 hears 2 only.
+    for _ in 0..13 {
+        rig.say(2, &at(&before, State::Takes, 3));
+        rig.pass(millis(30));
+    }
+    rig.propose(2, &view);
+    assert_eq!(rig.group.view(), Some(&view), "it follows, and may propose in 10 ms");
+    let said = words(&rig.pass(millis(50)));
+    assert!(!said.iter().any(|word| word.starts_with("build")), "from 3.2: {said:?}");
+    rig.say(2, &at(&view, State::Takes, 3));
+    let said = rig.pass(millis(50));
+    let base = said.iter().find_map(|said| match said {
+        Output::Build { base, .. } => Some(*base),
+        _ => None,
+    });
+    assert_eq!(base, Some(Some(view.id)), "an interval after it followed: {said:?}");
+}
+
+#[test]
+fn who_follows_a_view_goes_on_at_once_when_one_that_it_heard_falls_silent() {
+    let mut rig = Rig::new(3);
+    rig.tell(Input::Tick);
+    rig.tell(Input::Able(true));
+    let view = proposal(5, 1, &[1, 2]);
+    let pass = |rig: &mut Rig, steps: u32, both: bool| {
+        for _ in 0..steps {
+            if both {
+                rig.say(1, &blank(3));
+            }
+            rig.say(2, &blank(3));
+            rig.pass(millis(30));
+        }
+    };
+    pass(&mut rig, 5, true);
+    pass(&mut rig, 8, false);
+    rig.propose(2, &view);
+    assert_eq!(rig.group.view(), Some(&view), "it follows, 270 ms after the last beat of 1");
+    let said = words(&rig.pass(millis(40)));
+    assert!(said.contains(&"build 6.0".into()), "D after that beat: {said:?}");
 }
 
 #[test]

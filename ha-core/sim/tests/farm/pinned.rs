@@ -39,11 +39,13 @@ const SEEDS: &[(u64, &str)] = &[
         1_000_461,
         "no rule of the farm: the checker took a view that was long proposed for a new one",
     ),
-    (
-        5_000_750,
-        "no rule of the farm: a member was to stand by for one of whom it could not hear",
-    ),
+    (5_000_750, "no rule of the farm: a member was to stand by for one of whom it could not hear"),
     (5_000_331, "no rule of the farm: who took over had never been linked to who died"),
+    (1_000_045, "who followed a view went on from an older one at once, and that was kept for D"),
+    (
+        1_001_497,
+        "no rule of the farm: across a cut each serves, and between them one with other rules",
+    ),
 ];
 
 #[test]

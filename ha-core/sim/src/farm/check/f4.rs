@@ -34,17 +34,24 @@ impl Proposes {
         }
         let since = here.acted.saturating_since(last.1).as_nanos();
         let again = last.0.boot == id.boot && since < u128::from(scene.spans.interval);
-        if again && !Self::lost(scene, node) {
+        if again && !Self::lost(scene, node, last.1) {
             return Err(format!("{node} proposes {id} {} us after {}", since / 1_000, last.0));
         }
         Ok(())
     }
 
-    /// Whether a member of its view fell silent: then the next one is made at once.
-    fn lost(scene: &Scene, node: usize) -> bool {
-        let said = scene.nodes[node].said.as_ref();
-        let others = said.map_or(NodeSet::EMPTY, |said| said.members).without(scene::id(node));
-        others.iter().any(|member| !scene.heard_then(node, usize::from(member.as_u8())))
+    /// Whether a member of its view fell silent since: then the next one is made at once. Whom it
+    /// did not hear then either, on the far side of a cut, did not.
+    fn lost(scene: &Scene, node: usize, since: Instant) -> bool {
+        let here = &scene.nodes[node];
+        let others = here.said.as_ref().map_or(NodeSet::EMPTY, |said| said.members);
+        let fell = |member: usize| {
+            let last = here.heard[member].as_ref().map(|heard| heard.at);
+            let long = |at: Instant| since.saturating_since(at).as_nanos();
+            last.is_some_and(|at| long(at) < u128::from(scene.spans.timeout))
+        };
+        let mut others = others.without(scene::id(node)).iter().map(|it| usize::from(it.as_u8()));
+        others.any(|member| !scene.heard_then(node, member) && fell(member))
     }
 
     /// The proposal is whole: whether it is its coordinator's to make.
