@@ -50,7 +50,8 @@ pub const DETOURS_MAX: usize = 256;
 ///
 /// A route is never changed: both halves of its network get one of ours, and the longer prefix wins.
 /// So an administrator's commands find what they mean, and what we leave behind, for a moment, goes
-/// the same way. A network has none if
+/// the same way; but for rules with `suppress_prefixlength`, which look past a default route and not
+/// past its halves. A network has none if
 /// - its best route goes elsewhere, or in several ways, or there are two of them: whoever chooses
 ///   between them would choose no more;
 /// - it has one address, which has no halves;

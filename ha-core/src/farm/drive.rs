@@ -179,10 +179,11 @@ impl Farm {
         self.flight = Some(Flight { ticket, took, what });
     }
 
-    /// What the kernel decides by, as far as this node knows; `None` before its first view. For who
+    /// What the kernel decides by, as far as this node knows; `None` while it takes nothing. For who
     /// goes on with a filter that it did not write itself ([`Farm::adopt`]).
     pub fn filter_in_force(&self) -> Option<Arc<Filter>> {
-        self.present.as_ref().and_then(|present| self.filter(present, &self.took))
+        let present = self.present.as_ref().filter(|_| self.group.stands_by().is_none())?;
+        self.filter(present, &self.took)
     }
 
     fn filter(&self, present: &Present, took: &[Vec<bool>]) -> Option<Arc<Filter>> {

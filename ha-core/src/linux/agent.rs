@@ -378,11 +378,13 @@ impl Agent {
         // With its interface it is gone.
         let Some(spot) = self.spot(address) else { return Ok(()) };
         let place = self.place(address);
+        // First the address, which has no time to lose. Its routes of IPv4 go with it; those of IPv6
+        // lead the same way without it.
+        let removed = self.addresses.remove(spot);
         if self.plan.sources[place] == VipSource::Preferred || !self.sources.are_settled() {
-            // First the routes: of IPv6 they would outlive it for a moment.
             self.route(Some(address));
         }
-        self.addresses.remove(spot)
+        removed
     }
 
     fn done(

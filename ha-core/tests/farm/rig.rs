@@ -140,6 +140,10 @@ impl Rig {
             assert!(Baton::decode(&bytes[..len]).is_err(), "{len} bytes");
         }
         let farm = Farm::adopt(self.config(id), Keys::insecure(), &read, self.now)?;
+        let takes = farm.view(self.now).why.is_none();
+        let in_force = farm.filter_in_force();
+        assert_eq!(in_force.is_some(), takes);
+        assert!(!takes || in_force == self.hosts[id].filter, "it decides by what was left");
         self.hosts[id].farm = Some(farm);
         self.hosts[id].effects.clear();
         self.perform(id);

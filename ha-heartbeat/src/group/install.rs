@@ -110,10 +110,10 @@ impl Group {
     }
 
     pub(super) fn consider_installing(&mut self, now: Instant, out: &mut Outbox<Output>) {
-        // As long as it is said again. Later its maker proposes anew, from what is taken in by then:
-        // it may have stood by meanwhile, and by that have let others take by another view (F2),
-        // of which it did not know (F7).
-        let late = self.config.interval;
+        // It is said again for an interval, and may be held back for one. Later its maker proposes
+        // anew, from what is taken in by then: it may have stood by meanwhile, and by that have let
+        // others take by another view (F2), of which it did not know (F7).
+        let late = self.config.interval * 2;
         let stale = |offer: &Offer, at: Option<ViewId>| {
             Some(offer.proposal.id) <= at || now >= offer.at + late
         };

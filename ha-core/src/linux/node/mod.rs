@@ -11,6 +11,10 @@
 //! # Ok::<(), ha_core::linux::node::daemon::DaemonError>(())
 //! ```
 //!
+//! A reload or an upgrade has the same program go on in this process's place, with the same
+//! arguments, and tries it with `--version` before, which must print and end with 0. `ha-guardian`
+//! lies beside the program, or where the file says.
+//!
 //! - [`config`]: the file of a mirror node; [`mod@locate`]: where in a file an error is.
 //! - [`mod@effective`]: what a configuration means, with its defaults; [`mod@check`]: whether it can
 //!   work here.
