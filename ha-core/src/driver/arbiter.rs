@@ -124,7 +124,10 @@ impl Arbiter {
     /// There is no socket to send it from, or it may not be sent.
     pub fn prod(&self) -> io::Result<()> {
         let to = local(self.address);
-        match UdpSocket::bind((to.ip(), 0)) {
+        // With the scope of an address of one link.
+        let mut from = to;
+        from.set_port(0);
+        match UdpSocket::bind(from) {
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(()),
             socket => socket?.send_to(&[], to).map(drop),
         }

@@ -2,6 +2,7 @@
 #![cfg(feature = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
 
+mod arbiter;
 mod cgroup;
 mod checkers;
 mod checkers_rig;
