@@ -55,3 +55,29 @@ fn what_failed_once_passes() {
         assert_eq!(verdict, Verdict::Good, "seed {seed}: {what}");
     }
 }
+
+/// What fails and is not mended, with what is known of it.
+const OPEN: &[(u64, &str)] = &[
+    (
+        30_528,
+        "F9: a frame is handed on twice where one that came back is not known by its card yet",
+    ),
+    (3_000_351, "the same"),
+    (600_414, "FG4: a client of a server that lives hears nothing"),
+    (498_311, "the same"),
+    (
+        2_000_121,
+        "F7: a view goes on from one of a member alone, and forgets what another one takes",
+    ),
+    (4_000_007, "the same"),
+    (1_001_801, "F4: services wait although all of a group have them"),
+    (6_000_385, "the same: a larger group would have to leave out one without them"),
+];
+
+#[test]
+#[ignore = "open: each is to be mended, and then pinned above"]
+fn what_fails_still() {
+    let run = |&(seed, _): &(u64, &str)| run(&mut draw(Options::new(seed))) == Verdict::Good;
+    let mended: Vec<_> = OPEN.iter().filter(|open| run(open)).collect();
+    assert_eq!(mended, [] as [&(u64, &str); 0], "pin these");
+}
