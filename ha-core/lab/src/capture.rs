@@ -30,8 +30,9 @@ impl Capture {
         let process = host.spawn("tcpdump", |command| {
             // At once to the program and the file; and as root, which the folder belongs to.
             command.args(["-i", interface, "--immediate-mode", "-U", "-Z", "root"]);
-            // On loaded cores it comes late to what the kernel keeps for it, in KiB.
-            command.args(["-B", "16384", "-w"]);
+            // On loaded cores it comes late to what the kernel keeps for it, in KiB: for some thousand
+            // frames, as each has room for so many bytes, which is more than a network's MTU.
+            command.args(["-B", "16384", "-s", "2048", "-w"]);
             command.arg(&file).args(filter.split_whitespace())
         })?;
         if process.wait_for("listening on", START_MAX) {
