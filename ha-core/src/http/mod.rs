@@ -77,6 +77,17 @@ pub trait Source: Send + Sync + 'static {
     fn metrics(&self) -> impl Future<Output = Option<String>> + Send;
 }
 
+/// For whoever serves it elsewhere, too.
+impl<S: Source> Source for Arc<S> {
+    fn ready(&self, module: &str) -> Option<bool> {
+        (**self).ready(module)
+    }
+
+    fn metrics(&self) -> impl Future<Output = Option<String>> + Send {
+        (**self).metrics()
+    }
+}
+
 /// Where to listen, as an administrator writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields))]

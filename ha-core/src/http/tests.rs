@@ -13,7 +13,7 @@ struct Node {
     hangs: bool,
 }
 
-impl Source for Arc<Node> {
+impl Source for Node {
     fn ready(&self, module: &str) -> Option<bool> {
         match module {
             "shop" => Some(true),

@@ -3,14 +3,14 @@
 use std::io;
 use std::prelude::rust_2024::*;
 
-use crate::driver::{Driver, HostError, StartError};
-use crate::linux::checkers::{self, Planned};
-use crate::linux::unit::{Unit, UnitSettings};
 use rustix::fs::{Access, access};
 
 use super::config::{Module, Node, Service};
 use super::daemon::DaemonError;
 use super::module::{ModuleError, guardian, guardian_of_daemon};
+use crate::driver::{Driver, HostError, StartError};
+use crate::linux::checkers::{self, Planned};
+use crate::linux::unit::{Unit, UnitSettings};
 
 /// What is open already, of a daemon that runs.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,12 @@ use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::locate::line_of;
+use super::places::{self, log, log_bytes, run, state};
 use crate::Profile;
 use crate::checker::{CheckerConfig, Loops};
 use crate::config::{DefaultPrim, Winner};
@@ -24,11 +30,6 @@ use crate::raw::{
 };
 use crate::verdict::Names;
 use crate::vip::OnRemoved;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use thiserror::Error;
-
-use super::locate::line_of;
 
 /// What all modules of a node share: its file `ha-node.toml`. Both nodes are configured alike but
 /// for `node` and `peer`, and the sides of links and stream.
@@ -509,18 +510,9 @@ impl RawNode {
         {
             return Err(source.error(&[error.field()], &error.to_string()));
         }
-        if !(LOG_BYTES_MIN..=LOG_BYTES_MAX).contains(&self.log_bytes) {
-            let what = format!(
-                "log_bytes is {}: it must be {LOG_BYTES_MIN} to {LOG_BYTES_MAX} bytes",
-                self.log_bytes
-            );
-            return Err(source.error(&["log_bytes"], &what));
-        }
-        for (field, path) in [("state", &self.state), ("run", &self.run), ("log", &self.log)] {
-            if !path.is_absolute() {
-                let what = format!("{field} is {}: name it from / on", path.display());
-                return Err(source.error(&[field], &what));
-            }
+        let folders = [("state", &*self.state), ("run", &*self.run), ("log", &*self.log)];
+        if let Some((field, what)) = places::wrong(folders, self.log_bytes) {
+            return Err(source.error(&[field], &what));
         }
         Ok(())
     }
@@ -683,22 +675,6 @@ fn host_name(node: u8) -> String {
     }
 }
 
-fn state() -> PathBuf {
-    "/var/lib/ha-node".into()
-}
-
-fn run() -> PathBuf {
-    "/run/ha-node".into()
-}
-
-fn log() -> PathBuf {
-    "/var/log/ha-node".into()
-}
-
-const fn log_bytes() -> u64 {
-    10 << 20
-}
-
 const fn yes() -> bool {
     true
 }
@@ -710,8 +686,6 @@ const NAME_MAX: usize = 32;
 /// The longest host name of Linux: one that is longer fits into no line of a status.
 const NODE_NAME_MAX: usize = 64;
 /// A few lines must fit.
-const LOG_BYTES_MIN: u64 = 4 << 10;
-const LOG_BYTES_MAX: u64 = 1 << 30;
 /// `nicestoptimeout` and its like (DOMAIN.md section 1).
 const SCRIPT_MAX: Duration = Duration::from_mins(5);
 /// `maxloop` and `loop_interval` (DOMAIN.md section 1).

@@ -12,15 +12,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use std::vec::Vec;
 
-use crate::control::{EventLog, Exit, Refused, Server, ServerError};
-use crate::driver::{Clock, Driver, Failure, NotHandedOver, Running, StartError, WhyUnready};
-use crate::http;
-use crate::linux::checkers::{self, Checkers, CheckersError, Watched};
-use crate::linux::hook::{Hook, HookError, Named};
-use crate::linux::realtime;
-use crate::proto::{Instant, ModuleId, Role};
-use crate::systemd::Notifier;
-use crate::{Event, Order, Status};
 use nix::sys::signal::{SigSet, raise};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
@@ -37,6 +28,15 @@ use super::config::{FileError, Module, Node};
 use super::desk::{Entry, Handed, Kept, NodeDesk, Ordered};
 use super::module::{Failures, ModuleError, ModuleHost};
 use super::program::Program;
+use crate::control::{EventLog, Exit, Refused, Server, ServerError};
+use crate::driver::{Clock, Driver, Failure, NotHandedOver, Running, StartError, WhyUnready};
+use crate::http;
+use crate::linux::checkers::{self, Checkers, CheckersError, Watched};
+use crate::linux::hook::{Hook, HookError, Named};
+use crate::linux::realtime;
+use crate::proto::{Instant, ModuleId, Role};
+use crate::systemd::Notifier;
+use crate::{Event, Order, Status};
 
 /// A node with all its modules at work.
 #[derive(Debug)]
@@ -98,7 +98,10 @@ pub enum DaemonError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// A folder that all modules share.
-    #[error("{field}: cannot make {}: {source}", path.display())]
+    #[error(
+        "{field}: cannot make {}: {source}: run as root, or name a folder that this user may make",
+        path.display()
+    )]
     Folder {
         /// The field of the configuration.
         field: &'static str,
@@ -311,7 +314,7 @@ impl Parts {
             compared: Mutex::default(),
         });
         let control = Server::start(&socket, Arc::clone(&desk), events)?;
-        let http = listen.map(|listen| http::Server::start(listen, Shared(Arc::clone(&desk))));
+        let http = listen.map(|listen| http::Server::start(listen, Arc::clone(&desk)));
         let open = Open { control, http: http.transpose()?, hook, locks };
         let running = driver.start()?;
         let first = desk.modules.first().expect("a node has modules");
@@ -509,19 +512,6 @@ fn observe(
     // After the log, whose newest number is this event's.
     driver.observe(move |module, epoch, event| teller.tell(log.newest(), module, epoch, event));
     Ok(Some(hook))
-}
-
-/// One desk for the socket and for HTTP.
-struct Shared(Arc<NodeDesk>);
-
-impl http::Source for Shared {
-    fn ready(&self, module: &str) -> Option<bool> {
-        self.0.ready(module)
-    }
-
-    async fn metrics(&self) -> Option<String> {
-        self.0.metrics().await
-    }
 }
 
 /// Requests that may wait: each means the same as the one before.

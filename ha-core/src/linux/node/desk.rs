@@ -8,6 +8,17 @@ use std::prelude::rust_2024::*;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
+use tracing::{info, warn};
+
+use super::check::{Open, check};
+use super::config::Node;
+use super::daemon::Request;
+use super::effective::effective;
+use super::module::{Told, group_name};
+use super::program::Program;
 use crate::checker::State;
 use crate::control::{
     Checker, Command, ConfigTexts, Desk, EventLog, Exit, HandedLog, Refused, Report,
@@ -23,17 +34,6 @@ use crate::proto::{DataState, Instant, ModuleId, Role};
 use crate::tally::Exposure;
 use crate::verdict::{Facts, HostFacts, Names, judge};
 use crate::{Counters, Order, View};
-use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::Sender;
-use tokio::sync::{Mutex as AsyncMutex, oneshot};
-use tracing::{info, warn};
-
-use super::check::{Open, check};
-use super::config::Node;
-use super::daemon::Request;
-use super::effective::effective;
-use super::module::{Told, group_name};
-use super::program::Program;
 
 /// The desk of a daemon: one for its socket and its HTTP server.
 #[derive(Debug)]

@@ -5,14 +5,13 @@ use std::format;
 use std::prelude::rust_2024::*;
 use std::time::Duration;
 
+use super::config::{Module, Node};
 use crate::checker::{Action, CheckerConfig, Custom, Kind, ModuleState, Process, When};
 use crate::config::{DefaultPrim, Winner};
 use crate::event::Level;
 use crate::linux::VipSource;
 use crate::raw::{Key, PingFrom, Span};
 use crate::vip::OnRemoved;
-
-use super::config::{Module, Node};
 
 /// Where a node's file is unless somebody says so.
 pub const DEFAULT: &str = "/etc/ha-node/ha-node.toml";

@@ -1,6 +1,7 @@
 //! Where a field stands in a file.
 
 use std::prelude::rust_2024::*;
+
 use toml::de::{DeTable, DeValue};
 
 /// The line, from 1, of the field that a path names: keys of tables, and places in lists as

@@ -17,7 +17,7 @@
 //!
 //! - [`config`]: the file of a mirror node; [`mod@locate`]: where in a file an error is.
 //! - [`mod@effective`]: what a configuration means, with its defaults; [`mod@check`]: whether it can
-//!   work here.
+//!   work here; `places`: where files are unless they say otherwise.
 //! - [`desk`]: what others are told of a node.
 //! - [`module`]: a module's service and addresses, as a host of the driver.
 //! - `program`: what goes on in a daemon's place, tried first.
@@ -34,6 +34,7 @@ pub mod effective;
 pub mod farm;
 pub mod locate;
 pub mod module;
+mod places;
 mod program;
 pub mod witness;
 

@@ -7,6 +7,14 @@ use std::prelude::rust_2024::*;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use ha_proto::{Epoch, Instant, Role, Seq};
+use ha_replicate::Batch;
+use thiserror::Error;
+use tracing::error;
+
+use super::check::unit_of;
+use super::config::{Module, Node, Service};
 use crate::checker::Loops;
 use crate::driver::{Clock, Guard, Handle, Host, HostError};
 use crate::linux::cgroup::Cgroup;
@@ -20,14 +28,6 @@ use crate::linux::unit::Unit;
 use crate::linux::{VipError, Vips, VipsConfig, VipsSeen};
 use crate::vip;
 use crate::{Event, Order};
-use bytes::Bytes;
-use ha_proto::{Epoch, Instant, Role, Seq};
-use ha_replicate::Batch;
-use thiserror::Error;
-use tracing::error;
-
-use super::check::unit_of;
-use super::config::{Module, Node, Service};
 
 /// The host of a module: what an administrator configured.
 pub struct ModuleHost {
@@ -168,7 +168,10 @@ pub enum ModuleError {
         source: io::Error,
     },
     /// A folder.
-    #[error("{field}: cannot make {}: {source}", path.display())]
+    #[error(
+        "{field}: cannot make {}: {source}: run as root, or name a folder that this user may make",
+        path.display()
+    )]
     Folder {
         /// The field of the configuration.
         field: &'static str,

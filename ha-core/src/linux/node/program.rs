@@ -8,8 +8,9 @@ use std::prelude::rust_2024::*;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::control::{Exit, Refused};
 use tokio::time::timeout;
+
+use crate::control::{Exit, Refused};
 
 /// The program of this process, which the next one has the place of.
 #[derive(Debug)]

@@ -10,9 +10,6 @@ use std::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
-use crate::driver::{Arbiter, ArbiterConfig, Failure, StartError};
-use crate::raw::{Key, RawError};
-use crate::systemd::Notifier;
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::runtime::Builder;
@@ -21,6 +18,9 @@ use tokio::time::sleep;
 use super::EX_CONFIG;
 use super::config::{FileError, Source};
 use super::daemon::Signals;
+use crate::driver::{Arbiter, ArbiterConfig, Failure, StartError};
+use crate::raw::{Key, RawError};
+use crate::systemd::Notifier;
 
 /// A witness, as an administrator writes it: `/etc/ha-node/witness.toml`.
 ///

@@ -1,10 +1,12 @@
 //! A checker of a farm's node, as it is written.
 
-use crate::checker::CheckerConfig;
-use crate::raw::RawChecker;
+use std::prelude::rust_2024::*;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use std::prelude::rust_2024::*;
+
+use crate::checker::CheckerConfig;
+use crate::raw::RawChecker;
 
 /// What follows when a checker is down: this node takes no new clients until it is up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -10,20 +10,21 @@ use std::prelude::rust_2024::*;
 use std::time::Duration;
 use std::vec;
 
-use crate::checker::CheckerConfig;
-use crate::farm::survey::Hashing;
-use crate::farm::{Config, ConfigError, Identity, Isolated, Policy, Timing};
-use crate::ha_farm::{Buckets, Hash, Mac, Mode, Rule, Uncovered};
-use crate::http::RawHttp;
-use crate::linux::scripts::{Script, Scripts};
-use crate::proto::{ModuleId, NodeId, NodeSet};
-use crate::raw::{Key, Span, cluster_id};
 use serde::Deserialize;
 
 use super::checker::{OnFailure, RawFarmChecker, checkers};
 use super::plane::tick;
 use super::service::{RawService, Service};
+use crate::checker::CheckerConfig;
+use crate::farm::survey::Hashing;
+use crate::farm::{Config, ConfigError, Identity, Isolated, Policy, Timing};
+use crate::ha_farm::{Buckets, Hash, Mac, Mode, Rule, Uncovered};
+use crate::http::RawHttp;
 use crate::linux::node::config::{FileError, Source};
+use crate::linux::node::places::{self, log, log_bytes, run, state};
+use crate::linux::scripts::{Script, Scripts};
+use crate::proto::{ModuleId, NodeId, NodeSet};
+use crate::raw::{Key, Span, cluster_id};
 
 /// A farm's node, as its file says it. All members have the same file but for `node`, and for
 /// what their machines call their interfaces.
@@ -516,18 +517,9 @@ impl RawFarm {
     }
 
     fn check_files(&self) -> Result<(), Wrong> {
-        if !(LOG_BYTES_MIN..=LOG_BYTES_MAX).contains(&self.log_bytes) {
-            let what = format!(
-                "log_bytes is {}: it must be {LOG_BYTES_MIN} to {LOG_BYTES_MAX} bytes",
-                self.log_bytes
-            );
-            return Err(wrong("log_bytes", what));
-        }
-        for (field, path) in [("state", &self.state), ("run", &self.run), ("log", &self.log)] {
-            if !path.is_absolute() {
-                let what = format!("{field} is {}: name it from / on", path.display());
-                return Err(wrong(field, what));
-            }
+        let folders = [("state", &*self.state), ("run", &*self.run), ("log", &*self.log)];
+        if let Some((field, what)) = places::wrong(folders, self.log_bytes) {
+            return Err(wrong(field, what));
         }
         match self.buckets {
             None | Some(256 | 4096) => Ok(()),
@@ -666,26 +658,8 @@ fn module() -> String {
     "farm".into()
 }
 
-fn state() -> PathBuf {
-    "/var/lib/ha-node".into()
-}
-
-fn run() -> PathBuf {
-    "/run/ha-node".into()
-}
-
-fn log() -> PathBuf {
-    "/var/log/ha-node".into()
-}
-
-const fn log_bytes() -> u64 {
-    10 << 20
-}
-
 /// A folder is named after it, and a group, and a socket, whose paths have 108 bytes.
 const NAME_MAX: usize = 32;
-const LOG_BYTES_MIN: u64 = 4 << 10;
-const LOG_BYTES_MAX: u64 = 1 << 30;
 /// Servers that are told to start at once have started by then.
 const SURVEY: Duration = Duration::from_secs(3);
 /// Half of what a unit is given to start in.

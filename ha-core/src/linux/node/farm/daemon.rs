@@ -19,6 +19,17 @@ use std::time::{Duration, Instant};
 use std::vec;
 use std::vec::Vec;
 
+use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tracing::{debug, error, info, warn};
+
+use super::checker::OnFailure;
+use super::config::{FarmNode, Folder, RawMode};
+use super::desk::{FarmDesk, Look, Restart};
+use super::follows::Follows;
+use super::plane::{Chosen, NoPlane, choose};
 use crate::checker::{Loops, State};
 use crate::control::{EventLog, Exit, FarmLog, Refused, Server, ServerError};
 use crate::driver;
@@ -33,25 +44,14 @@ use crate::linux::farm::{
     THREAD, resume, start,
 };
 use crate::linux::mac_of;
-use crate::linux::realtime;
-use crate::linux::scripts::{ScriptError, Scripts, Settings};
-use crate::proto::NodeId;
-use crate::systemd::Notifier;
-use thiserror::Error;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tracing::{debug, error, info, warn};
-
-use super::checker::OnFailure;
-use super::config::{FarmNode, Folder, RawMode};
-use super::desk::{FarmDesk, Look, Restart};
-use super::follows::Follows;
-use super::plane::{Chosen, NoPlane, choose};
 use crate::linux::node::EX_CONFIG;
 use crate::linux::node::config::FileError;
 use crate::linux::node::daemon::{DaemonError, Signals, Told, lock};
 use crate::linux::node::program::Program;
+use crate::linux::realtime;
+use crate::linux::scripts::{ScriptError, Scripts, Settings};
+use crate::proto::NodeId;
+use crate::systemd::Notifier;
 
 /// A farm's node at work.
 #[derive(Debug)]
@@ -227,7 +227,7 @@ impl Daemon {
             follows: Mutex::new(Follows::of_before()),
         });
         let control = Server::start(&socket, Arc::clone(&desk), Arc::new(EventLog::new()))?;
-        let http = http.map(|listen| http::Server::start(listen, Shared(Arc::clone(&desk))));
+        let http = http.map(|listen| http::Server::start(listen, Arc::clone(&desk)));
         let open = Open { control, http: http.transpose()?, locks, name };
         for refused in [realtime::lock_memory(), realtime::raise(THREAD)] {
             if let Err(refused) = refused {
@@ -599,19 +599,6 @@ fn say(names: &BTreeMap<NodeId, String>, log: &FarmLog, event: &Event) {
         Level::Warn => warn!("{told}"),
         Level::Info => info!("{told}"),
         Level::Debug => debug!("{told}"),
-    }
-}
-
-/// One desk for the socket and for HTTP.
-struct Shared(Arc<FarmDesk>);
-
-impl http::Source for Shared {
-    fn ready(&self, module: &str) -> Option<bool> {
-        self.0.ready(module)
-    }
-
-    async fn metrics(&self) -> Option<String> {
-        self.0.metrics().await
     }
 }
 

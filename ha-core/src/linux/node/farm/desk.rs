@@ -9,6 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::vec;
 
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use super::config::{FarmNode, RawPlane};
+use super::follows::{Follows, now};
+use super::plane::{ONE_PLANE, PlaneTold, hash, name, probe};
+use super::service::called;
 use crate::control::{
     Command, ConfigTexts, Desk, Exit, FarmLog, FarmReport, FarmStranger, FarmVerb, Refused, Report,
 };
@@ -18,18 +25,11 @@ use crate::ha_farm::{Reason, Rule};
 use crate::http::Source;
 use crate::linux::checkers::Checkers;
 use crate::linux::farm::{Handle, Stranger};
+use crate::linux::node::desk::checkers_of;
+use crate::linux::node::program::Program;
 use crate::linux::plane::Counters;
 use crate::metrics::{FarmSample, Packets, render_farm};
 use crate::proto::{ModuleId, NodeId, NodeSet};
-use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
-
-use super::config::{FarmNode, RawPlane};
-use super::follows::{Follows, now};
-use super::plane::{ONE_PLANE, PlaneTold, hash, name, probe};
-use super::service::called;
-use crate::linux::node::desk::checkers_of;
-use crate::linux::node::program::Program;
 
 /// Who waits to hear why the daemon was not replaced.
 pub(super) type Restart = oneshot::Sender<Refused>;

@@ -5,10 +5,9 @@ use std::format;
 use std::prelude::rust_2024::*;
 use std::time::Duration;
 
+use super::config::FarmNode;
 use crate::ha_farm::{HashOn, Protocol};
 use crate::raw::Span;
-
-use super::config::FarmNode;
 
 /// What the node runs by, as a file with the defaults that matter.
 pub fn effective(node: &FarmNode) -> String {

@@ -6,6 +6,10 @@ use std::prelude::rust_2024::*;
 use std::time::Duration;
 use std::vec;
 
+use thiserror::Error;
+use tracing::{info, warn};
+
+use super::config::{FarmNode, RawPlane};
 use crate::driver::{self, hash_key};
 use crate::farm::Baton;
 use crate::farm::survey::{Able, Because, Choice, Hashing, Told};
@@ -17,10 +21,6 @@ use crate::linux::plane::{Plane, PlaneError};
 use crate::proto::NodeId;
 use crate::raw::Key;
 use crate::verdict::span;
-use thiserror::Error;
-use tracing::{info, warn};
-
-use super::config::{FarmNode, RawPlane};
 
 /// A plane that is open, and what follows from its choice.
 pub struct Chosen {

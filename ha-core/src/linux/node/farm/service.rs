@@ -7,9 +7,10 @@ use std::ops::RangeInclusive;
 use std::prelude::rust_2024::*;
 use std::vec;
 
+use serde::Deserialize;
+
 use crate::farm::Policy;
 use crate::ha_farm::{HashOn, Protocol, Rule, RuleError};
-use serde::Deserialize;
 
 /// One service, as it is written: the packets to these ports of a virtual address.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

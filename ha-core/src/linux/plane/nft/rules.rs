@@ -239,18 +239,7 @@ impl Text<'_> {
     ) -> Vec<String> {
         let mut behind = Vec::new();
         for (at, rule) in services {
-            let key = match rule.on {
-                HashOn::Addr => Key::Address,
-                HashOn::AddrPort => Key::AddressAndPort,
-                HashOn::Net { v4: bits, v6 } => Key::Network(if v4 { bits } else { v6 }),
-                HashOn::IpId => {
-                    if v4 {
-                        Key::Identification
-                    } else {
-                        Key::Address
-                    }
-                }
-            };
+            let key = key(rule, v4);
             let chain = self.service(*at, Side::Sender, Some(key), v4);
             let name = match rule.protocol {
                 Protocol::Tcp => "tcp",
@@ -296,12 +285,8 @@ impl Text<'_> {
         let echo = self.service(first, Side::Embedded, Some(Key::Address), v4);
         rules.push(format!("{error} {} goto {echo}", carries(if v4 { 1 } else { 58 })));
         for (at, rule) in services {
-            let key = match rule.on {
-                HashOn::Addr => Some(Key::Address),
-                HashOn::AddrPort => Some(Key::AddressAndPort),
-                HashOn::Net { v4: bits, v6 } => Some(Key::Network(if v4 { bits } else { v6 })),
-                HashOn::IpId => (!v4).then_some(Key::Address),
-            };
+            // What identifies a packet is not that of the one that it is about.
+            let key = (rule.on != HashOn::IpId || !v4).then(|| key(rule, v4));
             let chain = self.service(*at, Side::Embedded, key, v4);
             let carries = carries(number(rule.protocol));
             let (from, to_port) = (rule.ports.start(), rule.ports.end());
@@ -476,17 +461,22 @@ fn number(protocol: Protocol) -> u8 {
     }
 }
 
+/// What chooses the bucket of a whole packet.
+fn key(rule: &Rule, v4: bool) -> Key {
+    match rule.on {
+        HashOn::AddrPort => Key::AddressAndPort,
+        HashOn::Net { v4: bits, v6 } => Key::Network(if v4 { bits } else { v6 }),
+        HashOn::IpId if v4 => Key::Identification,
+        HashOn::Addr | HashOn::IpId => Key::Address,
+    }
+}
+
 /// What chooses the bucket of a fragment (F10).
 fn portless(rule: &Rule, v4: bool) -> Option<Key> {
-    match rule.on {
-        HashOn::Addr => Some(Key::Address),
-        HashOn::AddrPort => match rule.protocol {
-            Protocol::Tcp => None,
-            Protocol::Udp => Some(Key::Address),
-        },
-        HashOn::Net { v4: bits, v6 } => Some(Key::Network(if v4 { bits } else { v6 })),
-        HashOn::IpId => Some(if v4 { Key::Identification } else { Key::Address }),
+    if rule.on != HashOn::AddrPort {
+        return Some(key(rule, v4));
     }
+    (rule.protocol == Protocol::Udp).then_some(Key::Address)
 }
 
 fn expression(side: Side, key: Key, v4: bool, port: &str) -> String {
