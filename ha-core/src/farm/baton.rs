@@ -136,7 +136,7 @@ impl Farm {
             configured: self.configured.clone(),
             drains: self.drains.clone(),
             group,
-            tables: self.shelf.parts(present.id)?.to_vec(),
+            tables: self.shelf.get(present.id)?.parts().collect(),
         })
     }
 
@@ -166,8 +166,9 @@ impl Farm {
         let facts = baton.group.facts();
         let read = facts.filter_map(|(node, facts)| Some((node, Facts::decode(facts).ok()?)));
         farm.facts = read.collect();
-        let tables = Tables::of(&present.tables, present.body.accord);
+        let tables = Tables::of(present.tables.clone(), farm.rules.rules.clone());
         farm.shelf.put(present.id, tables, None);
+        farm.macs = farm.macs(Some(&present.body));
         farm.present = Some(present);
         farm.read_file();
         farm.told.able = true;
@@ -254,8 +255,8 @@ impl Baton {
     fn present(&self, config: &Config) -> Option<Present> {
         let view = self.group.view();
         let body = Body::decode(&view.body, view.set()).ok()?;
-        let (services, buckets) = (self.rules.rules.len(), config.policy.buckets);
-        let tables = Tables::read(&self.tables, services, buckets, body.accord)?;
+        let rules = self.rules.rules.clone();
+        let tables = Tables::read(&self.tables, rules, config.policy.buckets)?;
         let same = body.accord == self.of.accord && tables.digest == body.digest;
         same.then_some(Present { id: view.id, body, tables: tables.all })
     }

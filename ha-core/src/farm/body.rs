@@ -29,6 +29,7 @@ use crate::farm::{Config, Policy};
 /// | 61 | 7 + 2 a service | for each member by id: MAC (1 and 6 bytes), weights in eighths |
 /// | | 1 | what drains: how many views |
 /// | | 12 each | counter of the view (8), milliseconds left (4) |
+/// | | 7 each | for each node by id that is no member and told its MAC: id, MAC |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Body {
     pub(super) base: Option<ViewId>,
@@ -39,6 +40,9 @@ pub(super) struct Body {
     pub(super) announcer: NodeId,
     pub(super) members: BTreeMap<NodeId, Share>,
     pub(super) drains: BTreeMap<u64, Duration>,
+    /// Who else may hand frames to members by an older view (F9): who has restarted has not heard
+    /// of them.
+    pub(super) strangers: BTreeMap<NodeId, Mac>,
 }
 
 /// What a view says of one member.
@@ -90,6 +94,14 @@ impl Body {
             out.put_u64(counter);
             out.put_u32(u32::try_from(left.as_millis()).unwrap_or(u32::MAX));
         }
+        for (node, mac) in &self.strangers {
+            assert!(
+                !self.members.contains_key(node),
+                "a member's address is told with its weights"
+            );
+            out.put_u8(node.as_u8());
+            out.put_slice(&mac.0);
+        }
         out.into()
     }
 
@@ -120,8 +132,17 @@ impl Body {
             refuse(last >= Some(counter) || left > Policy::LONGEST, "a drain")?;
             drains.insert(counter, left);
         }
+        let mut strangers = BTreeMap::new();
+        while from.remaining() > 0 {
+            let node = from.node("a stranger")?;
+            let mac =
+                Mac(*from.bytes(6, "a stranger")?.first_chunk().expect("six bytes were read"));
+            let last = strangers.last_key_value().map(|(&last, _)| last);
+            refuse(last >= Some(node) || members.contains_key(&node), "a stranger")?;
+            strangers.insert(node, mac);
+        }
         from.finish()?;
-        Ok(Self { base, taken, settled, digest, accord, announcer, members, drains })
+        Ok(Self { base, taken, settled, digest, accord, announcer, members, drains, strangers })
     }
 }
 
@@ -255,6 +276,27 @@ pub(super) fn put_rule(rule: &Rule, out: &mut impl BufMut) {
     });
 }
 
+/// Rules as they are told with tables: their number, then each.
+pub(super) fn put_rules(rules: &[Rule], out: &mut impl BufMut) {
+    assert!(rules.len() <= Rule::MAX, "a reader would refuse so many");
+    out.put_u8(rules.len() as u8);
+    for rule in rules {
+        put_rule(rule, out);
+    }
+}
+
+/// Reads what [`put_rules`] wrote, if these rules can work.
+pub(super) fn read_rules(bytes: &[u8]) -> Result<Vec<Rule>, DecodeError> {
+    let mut from = Reader::new(bytes);
+    let count = from.u8("the number of rules")?;
+    let rules = (0..count).map(|_| rule(&mut from)).collect::<Result<Vec<_>, _>>()?;
+    from.finish()?;
+    match Rule::check(&rules) {
+        Ok(()) => Ok(rules),
+        Err(_) => Err(DecodeError::Invalid("the rules")),
+    }
+}
+
 /// Reads what [`put_rule`] wrote; whether it can work is not looked at.
 pub(super) fn rule(from: &mut Reader<'_>) -> Result<Rule, DecodeError> {
     let vip = match from.u8("an address")? {
@@ -316,6 +358,7 @@ mod tests {
             ]
             .into(),
             drains: [(3, Duration::from_millis(0x0102))].into(),
+            strangers: [].into(),
         }
     }
 
@@ -356,8 +399,26 @@ mod tests {
         for len in 0..golden().len() {
             assert!(Body::decode(&golden()[..len], set()).is_err(), "{len}");
         }
-        let more = [golden(), vec![0]].concat();
-        assert_eq!(Body::decode(&more, set()), Err(DecodeError::Trailing));
+        let mut more = golden();
+        for len in 1..7 {
+            more.push(len);
+            assert!(Body::decode(&more, set()).is_err(), "{len} more");
+        }
+    }
+
+    #[test]
+    fn who_is_no_member_follows_in_order() {
+        let strangers = [(node(2), Mac([2, 0, 0, 0, 0, 2])), (node(7), Mac([2, 0, 0, 0, 0, 7]))];
+        let body = Body { strangers: strangers.into(), ..body() };
+        let tail = [2, 2, 0, 0, 0, 0, 2, 7, 2, 0, 0, 0, 0, 7];
+        let bytes = [golden(), tail.to_vec()].concat();
+        assert_eq!(body.encode(), bytes);
+        assert_eq!(Body::decode(&bytes, set()), Ok(body));
+        let refused = Err(DecodeError::Invalid("a stranger"));
+        let turned = [golden(), tail[7..].to_vec(), tail[..7].to_vec()].concat();
+        assert_eq!(Body::decode(&turned, set()), refused);
+        let member = [golden(), vec![5, 2, 0, 0, 0, 0, 5]].concat();
+        assert_eq!(Body::decode(&member, set()), refused);
     }
 
     #[test]

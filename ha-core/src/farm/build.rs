@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ha_farm::Rule;
+use ha_farm::{Mac, Rule};
 use ha_heartbeat::group::{self, Proposal, State, ViewId};
 use ha_proto::{Deadline, Instant, NodeId, NodeSet};
 
@@ -22,9 +22,8 @@ impl Farm {
         base: Option<ViewId>,
         taken: Option<ViewId>,
     ) -> group::Input {
-        // Tables of rules that are not known here any more are of no use.
-        let known = |id| self.shelf.get(id).is_some_and(|it| self.ruling(it.accord).is_some());
-        let unknown = [base, taken].into_iter().flatten().find(|&id| !known(id));
+        let known = |id: &ViewId| self.shelf.get(*id).is_some();
+        let unknown = [base, taken].into_iter().flatten().find(|id| !known(id));
         if let Some(base) = unknown {
             return group::Input::Lacks { id, base };
         }
@@ -46,6 +45,7 @@ impl Farm {
             announcer: self.announcer(members, base),
             members: shares,
             drains,
+            strangers: self.strangers(members),
         };
         let tables = self.compute(id, &body).expect("the tables that it comes from are known");
         let body = body.of(&tables);
@@ -53,18 +53,25 @@ impl Farm {
         group::Input::Built { id, body: body.encode() }
     }
 
+    /// The hardware addresses that are known of those that are not among these.
+    fn strangers(&self, members: NodeSet) -> BTreeMap<NodeId, Mac> {
+        let mut known = self.macs(self.present.as_ref().map(|present| &present.body));
+        known.retain(|node, _| !members.contains(*node));
+        known
+    }
+
     /// Whether the tables that follow from a proposal are those that its coordinator has.
     pub(super) fn check(&mut self, proposal: &Proposal) -> Option<group::Input> {
         let id = proposal.id;
         let body = Body::decode(&proposal.body, proposal.set()).ok()?;
         // Other rules than this node has: it cannot be a member, whatever it pulls.
-        let services = self.ruling(body.accord)?.rules.len();
-        if body.members.values().any(|share| share.weights.len() != services) {
+        let rules = &self.ruling(body.accord)?.rules;
+        if body.members.values().any(|share| share.weights.len() != rules.len()) {
             return None;
         }
         let present = self.present.as_ref().map(|present| present.id);
         let known = match self.shelf.get(id) {
-            Some(tables) => tables.digest == body.digest && tables.all.len() == services,
+            Some(tables) => tables.digest == body.digest && tables.rules == *rules,
             None => match self.compute(id, &body) {
                 Some(tables) if tables.digest == body.digest => {
                     self.shelf.put(id, tables, present);
@@ -73,9 +80,6 @@ impl Farm {
                 Some(_) | None => false,
             },
         };
-        if !known {
-            self.pulled = Some((id, body.accord));
-        }
         Some(group::Input::Checked { id, known })
     }
 
@@ -85,9 +89,7 @@ impl Farm {
         let (services, buckets) = (ruling.rules.len(), self.config.policy.buckets);
         // Of other rules or not: what stays has its tables.
         let arranged = |view: ViewId| {
-            let tables = self.shelf.get(view)?;
-            let old = self.ruling(tables.accord)?;
-            Some(tables.for_rules(&old.rules, &ruling.rules, buckets))
+            self.shelf.get(view).map(|tables| tables.for_rules(&ruling.rules, buckets))
         };
         let base = match body.base {
             None => Tables::blank(services, buckets),
@@ -97,9 +99,8 @@ impl Farm {
             None => None,
             Some(taken) => Some(arranged(taken)?),
         };
-        let (settled, accord) = (body.settled, body.accord);
-        let taken = taken.as_deref();
-        Some(Tables::next(&base, taken, id.counter, settled, &body.members, accord))
+        let (counter, settled, taken) = (id.counter, body.settled, taken.as_deref());
+        Some(Tables::next(&base, taken, counter, settled, &body.members, &ruling.rules))
     }
 
     /// What a node wishes the next view, of these rules, to say of it. What it tells is in the order

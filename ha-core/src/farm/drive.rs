@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ha_farm::{Filter, Mac, Setup, Table};
+use ha_farm::{Filter, Mac, Mode, Setup, Table};
 use ha_heartbeat::group::{self, Cause, Proposal, ViewId};
 use ha_proto::{Instant, LinkId, Machine, NodeId, Ticket};
 
@@ -98,6 +98,7 @@ impl Farm {
                 self.facts.remove(&from);
             }
         }
+        self.introduce();
     }
 
     /// Takes nothing, from this moment on.
@@ -175,6 +176,7 @@ impl Farm {
     fn write(&mut self, filter: Arc<Filter>, took: Vec<Vec<bool>>, what: What) {
         assert!(self.flight.is_none(), "two writes of the filter could overtake each other");
         assert!(took.len() == filter.setup().rules.len(), "a rule would take by another's buckets");
+        self.macs.clone_from(&filter.setup().macs);
         let ticket = self.effect(Effect::Filter(filter));
         self.flight = Some(Flight { ticket, took, what });
     }
@@ -195,22 +197,40 @@ impl Farm {
             uncovered: policy.uncovered,
             hash: policy.hash,
             rules,
-            macs: self.macs(present),
+            macs: self.macs(Some(&present.body)),
         };
         let take = |service: usize, bucket: usize| took[service][bucket];
         Filter::new(setup, &present.tables, take).ok().map(Arc::new)
     }
 
-    /// The hardware addresses of the members, and of all others that told theirs: who is in
-    /// another view may hand frames to this node, which must not hand them on (F9).
-    fn macs(&self, present: &Present) -> BTreeMap<NodeId, Mac> {
-        let members = present.body.members.iter();
+    /// F9: the kernel knows the hardware address of whoever is told, after this, that it is heard:
+    /// nobody hands this node a frame before.
+    fn introduce(&mut self) {
+        let looks = match self.config.policy.mode {
+            Mode::Invisible => false,
+            Mode::Directed => self.group.stands_by().is_none() && self.flight.is_none(),
+        };
+        let Some(present) = self.present.as_ref().filter(|_| looks) else { return };
+        if self.macs(Some(&present.body)) == self.macs {
+            return;
+        }
+        if let Some(filter) = self.filter(present, &self.took) {
+            self.macs.clone_from(&filter.setup().macs);
+            self.introduced = Some(self.effect(Effect::Filter(filter)));
+        }
+    }
+
+    /// The hardware addresses of the members, and of all others that told theirs, or of which the
+    /// view tells: who is in another view may hand frames to this node, which must not hand them on
+    /// (F9).
+    pub(super) fn macs(&self, view: Option<&Body>) -> BTreeMap<NodeId, Mac> {
+        let members = view.into_iter().flat_map(|body| &body.members);
         let mut macs: BTreeMap<NodeId, Mac> =
             members.filter_map(|(&node, share)| Some((node, share.mac?))).collect();
-        for (&node, facts) in &self.facts {
-            if let Some(mac) = facts.share.mac
-                && !macs.values().any(|known| *known == mac)
-            {
+        let told = self.facts.iter().filter_map(|(&node, facts)| Some((node, facts.share.mac?)));
+        let strangers = view.into_iter().flat_map(|body| &body.strangers);
+        for (node, mac) in told.chain(strangers.map(|(&node, &mac)| (node, mac))) {
+            if node != self.me() && !macs.values().any(|known| *known == mac) {
                 macs.entry(node).or_insert(mac);
             }
         }
@@ -226,7 +246,7 @@ impl Farm {
             }
             return;
         }
-        if self.lease == Some(ticket) && !ok {
+        if [self.lease, self.introduced].contains(&Some(ticket)) && !ok {
             // Others take what this kernel takes no more.
             return self.fails(now);
         }
@@ -250,6 +270,7 @@ impl Farm {
                 self.works();
                 let before = self.rules.accord;
                 self.adopt_view(now, present, ruling);
+                self.introduce();
                 let written = if self.rules.accord == before {
                     group::Input::Written { id, ok }
                 } else {
@@ -260,6 +281,7 @@ impl Farm {
                 self.drive(now, written);
             }
             What::Take(id) => {
+                self.introduce();
                 self.drive(now, group::Input::Written { id, ok });
                 if ok && self.group.stands_by().is_none() {
                     self.event(Event::Takes(id));
@@ -337,14 +359,9 @@ impl Farm {
         self.event(Event::View { id, members, moved, cut });
     }
 
-    /// Tables that were pulled; `false` where they are of no use: of rules that are not known here.
+    /// Tables that were pulled; `false` where they are none.
     fn keep(&mut self, id: ViewId, parts: &[bytes::Bytes]) -> bool {
-        let pulled = self.pulled.filter(|(pulled, _)| *pulled == id);
-        let ruling = pulled.and_then(|(_, accord)| self.ruling(accord));
-        let buckets = self.config.policy.buckets;
-        let tables = ruling
-            .and_then(|ruling| Tables::read(parts, ruling.rules.len(), buckets, ruling.accord));
-        let Some(tables) = tables else { return false };
+        let Some(tables) = Tables::pulled(parts, self.config.policy.buckets) else { return false };
         self.shelf.put(id, tables, self.present.as_ref().map(|present| present.id));
         true
     }

@@ -99,7 +99,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
-use ha_farm::{Rule, Table};
+use ha_farm::{Mac, Rule, Table};
 use ha_heartbeat::group::{self, Cause, Group, ViewId};
 use ha_proto::wire::{Keys, Rejections};
 use ha_proto::{Boot, Deadline, Instant, Machine, NodeId, Outbox, Ticket};
@@ -142,8 +142,9 @@ pub struct Farm {
     /// What the kernel's filter takes: a row for each service.
     took: Vec<Vec<bool>>,
     flight: Option<Flight>,
-    /// The view whose tables are pulled, and of which rules they are.
-    pulled: Option<(ViewId, u64)>,
+    /// The hardware addresses that it was written with last, and the write for these alone.
+    macs: BTreeMap<NodeId, Mac>,
+    introduced: Option<Ticket>,
     /// What others say of themselves.
     facts: BTreeMap<NodeId, Facts>,
     /// Until when what a view moved may go on at its old servers, by the view's counter.
@@ -252,7 +253,8 @@ impl Farm {
             present: None,
             took: Vec::new(),
             flight: None,
-            pulled: None,
+            macs: BTreeMap::new(),
+            introduced: None,
             facts: BTreeMap::new(),
             drains: BTreeMap::new(),
             asked: Asked { drain: false, gate: true, checked: true, stopped: false },

@@ -68,9 +68,7 @@ impl Farm {
     fn give(&mut self, link: LinkId, to: NodeId, pull: &Pull) {
         // A recording would make this node answer who does not ask.
         let asks = self.group.peer(to).and_then(|peer| peer.boot) == Some(pull.boot);
-        // Whoever asks takes them for what is in force here, by the beats (`send_pull`).
-        let known = self.shelf.get(pull.id).is_some_and(|it| it.accord == self.rules.accord);
-        let Some(parts) = self.shelf.parts(pull.id).filter(|_| asks && known) else { return };
+        let Some(parts) = self.shelf.parts(pull.id).filter(|_| asks) else { return };
         let total = parts.len() as u16;
         for part in pull.part..pull.part.saturating_add(pull.count).min(total) {
             let bytes = parts[usize::from(part)].clone();
@@ -104,12 +102,6 @@ impl Farm {
     }
 
     pub(super) fn send_pull(&mut self, to: NodeId, pull: &Pull) {
-        if self.pulled.is_none_or(|(id, _)| id != pull.id) {
-            // Of a view that it is at, and not of a proposal, which says so itself.
-            let said = self.group.peer(to).and_then(|peer| peer.said);
-            let said = said.filter(|said| said.view == Some(pull.id));
-            self.pulled = said.map(|said| (pull.id, said.accord));
-        }
         let datagram = self.seal(Kind::Pull, 0, |out| pull.encode(out));
         self.send(to, &datagram);
     }

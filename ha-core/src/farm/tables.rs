@@ -10,14 +10,14 @@ use ha_farm::{Buckets, Plan, Rule, Table};
 use ha_heartbeat::group::ViewId;
 use ha_proto::NodeId;
 
-use crate::farm::body::{Body, Share};
+use crate::farm::body::{Body, Share, put_rules, read_rules};
 
 /// The tables of one view, one for each rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tables {
     pub(super) all: Arc<Vec<Table>>,
-    /// Of which rules.
-    pub(super) accord: u64,
+    /// Of which rules; other nodes may have had them longer, or never.
+    pub(super) rules: Vec<Rule>,
     pub(super) digest: u64,
     /// Buckets that changed their owner on the way here, and previous owners that were cut off;
     /// zero for tables that were pulled.
@@ -53,7 +53,7 @@ impl Shelf {
         assert!(self.views.contains_key(&id), "what was just computed would be asked for");
     }
 
-    /// The parts of a view's tables, as they are sent.
+    /// The parts of a view's tables, as they are sent: the rules, then the tables.
     pub(super) fn parts(&mut self, id: ViewId) -> Option<Arc<Vec<Bytes>>> {
         if let Some((known, parts)) = &self.parts
             && *known == id
@@ -61,7 +61,9 @@ impl Shelf {
             return Some(parts.clone());
         }
         let tables = self.views.get(&id)?;
-        let parts = wire::parts(&tables.all).into_iter().map(Bytes::from);
+        let mut rules = Vec::new();
+        put_rules(&tables.rules, &mut rules);
+        let parts = core::iter::once(rules.into()).chain(tables.parts());
         let parts = Arc::new(parts.collect::<Vec<_>>());
         self.parts = Some((id, parts.clone()));
         Some(parts)
@@ -69,25 +71,30 @@ impl Shelf {
 }
 
 impl Tables {
-    /// From their parts; `None` when these are not the tables of so many services.
-    pub(super) fn read(
-        parts: &[Bytes],
-        services: usize,
-        buckets: Buckets,
-        accord: u64,
-    ) -> Option<Self> {
-        let mut assembly = Assembly::new(services, buckets);
+    /// From what [`Shelf::parts`] gave elsewhere; `None` when these are none.
+    pub(super) fn pulled(parts: &[Bytes], buckets: Buckets) -> Option<Self> {
+        let (rules, parts) = parts.split_first()?;
+        Self::read(parts, read_rules(rules).ok()?, buckets)
+    }
+
+    /// From [`Tables::parts`]; `None` when these are not the tables of such rules.
+    pub(super) fn read(parts: &[Bytes], rules: Vec<Rule>, buckets: Buckets) -> Option<Self> {
+        let mut assembly = Assembly::new(rules.len(), buckets);
         for part in parts {
             assembly.add(part).ok()?;
         }
-        let all = assembly.tables()?;
-        let digest = wire::digest(&all);
-        Some(Self { all: Arc::new(all), accord, digest, moved: 0, cut: 0 })
+        Some(Self::of(Arc::new(assembly.tables()?), rules))
     }
 
-    /// As an earlier process had them.
-    pub(super) fn of(all: &Arc<Vec<Table>>, accord: u64) -> Self {
-        Self { all: all.clone(), accord, digest: wire::digest(all), moved: 0, cut: 0 }
+    /// Without the rules.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Bytes> {
+        wire::parts(&self.all).into_iter().map(Bytes::from)
+    }
+
+    /// As they are elsewhere, or an earlier process had them.
+    pub(super) fn of(all: Arc<Vec<Table>>, rules: Vec<Rule>) -> Self {
+        assert!(rules.len() == all.len(), "a rule would get another one's table");
+        Self { digest: wire::digest(&all), all, rules, moved: 0, cut: 0 }
     }
 
     /// Before the first view.
@@ -102,7 +109,7 @@ impl Tables {
         counter: u64,
         settled: u64,
         members: &BTreeMap<NodeId, Share>,
-        accord: u64,
+        rules: &[Rule],
     ) -> Self {
         let alike = members.values().all(|share| share.weights.len() == base.len());
         assert!(alike, "a service would be shared by another one's weights");
@@ -117,15 +124,13 @@ impl Tables {
             cut += step.cut as u32;
             all.push(step.table);
         }
-        let digest = wire::digest(&all);
-        Self { all: Arc::new(all), accord, digest, moved, cut }
+        Self { moved, cut, ..Self::of(Arc::new(all), rules.to_vec()) }
     }
 
     /// These, arranged for other rules: each that stays keeps its table, a new one gets a blank.
-    pub(super) fn for_rules(&self, from: &[Rule], to: &[Rule], buckets: Buckets) -> Vec<Table> {
-        assert!(from.len() == self.all.len(), "a rule would get another one's table");
+    pub(super) fn for_rules(&self, to: &[Rule], buckets: Buckets) -> Vec<Table> {
         let table = |rule: &Rule| {
-            let at = from.iter().position(|old| old == rule);
+            let at = self.rules.iter().position(|old| old == rule);
             at.map_or_else(|| Table::new(buckets), |at| self.all[at].clone())
         };
         to.iter().map(table).collect()

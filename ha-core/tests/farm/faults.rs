@@ -1,11 +1,13 @@
 //! What a host, an operator or another member does wrong: the farm serves on with what agrees.
 
-use ha_core::farm::{Config, Farm, Order, Timing};
+use std::time::Duration;
+
+use ha_core::farm::{Config, Farm, Order, Policy, Timing};
 use ha_core::proto::Boot;
 use ha_core::proto::wire::Keys;
 use ha_farm::{Mac, Mode};
 
-use crate::rig::{Rig, millis, policy, rule};
+use crate::rig::{Rig, millis, node, policy, rule};
 
 /// F7, `reset`: clients that are cut come back at once, and must not come back here.
 #[test]
@@ -27,11 +29,68 @@ fn connections_are_cut_once_new_ones_go_elsewhere() {
 fn two_members_with_one_mac_do_not_end_the_farm() {
     let mut rig = Rig::with(3, |id, policy| {
         let mac = Some(Mac([2, 0, 0, 0, 0, if id == 2 { 1 } else { id as u8 }]));
-        ha_core::farm::Policy { mode: Mode::Directed, mac, ..policy }
+        Policy { mode: Mode::Directed, mac, ..policy }
     });
     rig.run(millis(5_000));
     let taken = rig.takers().iter().filter(|takers| !takers.is_empty()).count();
     assert!(rig.is_taken(), "{taken} buckets are taken at all: {}", rig.show());
+}
+
+fn directed(nodes: usize) -> Rig {
+    Rig::with(nodes, |id, policy| Policy { mode: Mode::Directed, mac: Some(mac(id)), ..policy })
+}
+
+fn mac(id: usize) -> Mac {
+    Mac([2, 0, 0, 0, 0, id as u8])
+}
+
+/// Whether a member's kernel takes, and would hand on what another one handed to it.
+fn takes_for_a_client(rig: &Rig, id: usize, other: usize) -> bool {
+    let open = rig.hosts[id].until.is_some_and(|until| rig.now < until);
+    let filter = rig.hosts[id].filter.as_ref().filter(|_| open);
+    filter.is_some_and(|filter| !filter.setup().macs.values().any(|known| *known == mac(other)))
+}
+
+/// F9: nobody hands frames to a member that has not said that it hears it.
+#[test]
+fn a_kernel_knows_the_address_of_whoever_is_told_that_it_is_heard() {
+    let mut rig = directed(4);
+    let apart = |id: usize| [(id, 3), (3, id)];
+    rig.cut.extend((0..3).flat_map(apart));
+    rig.run(millis(1_500));
+    assert!(takes_for_a_client(&rig, 1, 3), "they have never met");
+    rig.cut.clear();
+    let mut met = false;
+    while !met {
+        rig.run(Duration::from_micros(100));
+        let told = |&id: &usize| rig.view(3).peers[&node(id)].linked;
+        let mut told = (0..3).filter(told);
+        assert!(!told.any(|id| takes_for_a_client(&rig, id, 3)), "{}", rig.show());
+        met = (0..4).all(|id| rig.view(id).members.len() == 4);
+    }
+}
+
+/// F9: others hand frames on by views of before, for a while.
+#[test]
+fn who_restarts_is_told_the_address_of_whom_it_does_not_hear() {
+    let mut rig = directed(3);
+    rig.run(millis(1_500));
+    rig.kill(0);
+    rig.cut.extend([(0, 2), (2, 0), (1, 2), (2, 1)]);
+    rig.boot(0);
+    let takes = |rig: &Rig| rig.view(0).why.is_none();
+    while !takes(&rig) {
+        rig.run(Duration::from_micros(100));
+    }
+    let view = rig.view(0);
+    let members: Vec<_> = view.members.keys().copied().collect();
+    assert_eq!((members, view.id.unwrap().coordinator), (vec![node(0), node(1)], node(1)));
+    assert!(!takes_for_a_client(&rig, 0, 2), "{}", rig.show());
+    // Whoever makes the next one has not heard of it, either.
+    rig.order(0, Order::Drain(true));
+    rig.run(millis(1_000));
+    assert_eq!(rig.view(1).id.unwrap().coordinator, node(0));
+    assert!(!takes_for_a_client(&rig, 0, 2) && !takes_for_a_client(&rig, 1, 2));
 }
 
 /// `Farm`: "Any order of calls is legal."

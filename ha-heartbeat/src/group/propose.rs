@@ -37,14 +37,16 @@ impl Group {
     /// F4: proposes the view of the best clique, if this node is to and if it would be another one.
     pub(super) fn consider_proposing(&mut self, now: Instant, out: &mut Outbox<Output>) {
         let busy = self.writing.is_some() || self.building.is_some() || self.fetch.is_some();
-        if busy || !self.is_fit() || now < self.hold() {
+        if busy || !self.is_fit() {
             return;
         }
         let clique = self.clique();
         let torn = self.is_torn(now, clique);
+        if now < self.hold() {
+            return;
+        }
         let waits = |&node: &NodeId| self.word(node).is_some_and(|said| said.state == State::Waits);
-        let fit = || clique.iter().filter(|node| !waits(node));
-        let first = fit().find(|&node| self.knows_base(clique, node)).or_else(|| fit().next());
+        let first = clique.iter().find(|node| !waits(node));
         // Whether its view is one of its own already or not: it may have been linked then.
         if self.linked().next().is_none() && !self.may_be_alone(now, out) {
             return;
@@ -97,8 +99,10 @@ impl Group {
     /// While ever more of them tell that they hear each other, it is about to be mended, and D
     /// counts from there: a beat or two may be lost.
     fn is_torn(&mut self, now: Instant, clique: NodeSet) -> bool {
+        let idle = self.stands.is_some() && self.linked().all(|(_, said)| !said.takes());
         let left_out = self.linked().filter(|(node, said)| {
-            let serves = said.takes() || said.state == State::Nothing && self.is_member(*node);
+            let has = self.is_member(*node) || idle && said.members.contains(*node);
+            let serves = said.takes() || said.state == State::Nothing && has;
             serves && !clique.contains(*node) && self.agrees(said)
         });
         let left_out: NodeSet = left_out.map(|(node, _)| node).collect();
@@ -182,19 +186,6 @@ impl Group {
             (takes, whole, Ranked(set), id)
         });
         best.map(|(_, id, set)| (id, set))
-    }
-
-    /// Whether a node has the rules of the view that is gone on from. Who has only the new ones would
-    /// make a view in which nobody has a connection.
-    fn knows_base(&self, clique: NodeSet, node: NodeId) -> bool {
-        let Some((base, _)) = self.base(clique) else { return true };
-        let at = self.linked().find(|(_, said)| said.view == Some(base) && said.takes());
-        let own = self.view.as_ref().is_some_and(|view| view.id == base) && self.stands.is_none();
-        let of = if own { Some(self.told.accord) } else { at.map(|(_, said)| said.accord) };
-        of.is_none_or(|accord| match self.word(node) {
-            Some(said) => said.has(accord),
-            None => [self.told.accord, self.told.next].contains(&accord),
-        })
     }
 
     /// A group that joins. Often it takes nothing any more: it yielded to the better one (F3) in

@@ -116,11 +116,17 @@ impl Scene {
         run && self.link(one, other).is_some() && self.link(other, one).is_some()
     }
 
-    /// Whether two members have been linked for so long that they may not take the same (FG1).
+    /// Whether two members have been linked for so long that they may not take the same (FG1), and
+    /// each has heard of the other meanwhile: by what was said before, they can be linked for almost
+    /// D across a cut.
     pub fn are_bound(&self, one: usize, other: usize) -> bool {
-        let since = self.linked[one][other];
-        let long = since.is_some_and(|since| self.now >= since + self.spans.overlap());
-        long && self.are_linked(one, other)
+        let Some(since) = self.linked[one][other] else { return false };
+        let heard = |node: usize, other: usize| {
+            let last = self.nodes[node].heard[other].as_ref();
+            last.is_some_and(|last| last.at >= self.nodes[node].local(since))
+        };
+        let long = self.now >= since + self.spans.overlap();
+        long && self.are_linked(one, other) && heard(one, other) && heard(other, one)
     }
 
     /// Whether a view that leaves `node` out is whole, by what `node` read when it decided what it

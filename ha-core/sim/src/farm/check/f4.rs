@@ -63,12 +63,7 @@ impl Proposes {
         if plan.members != best {
             return Err(format!("{node} proposes {id} {}, the best is {best}", plan.members));
         }
-        let base = scene.plans.get(&plan.base).map(|base| base.accord);
-        // Nor does who has not the rules of the view that is gone on from.
-        let waits = |other| {
-            let said = scene.link_then(node, other);
-            said.is_some_and(|said| said.waits || base.is_some_and(|base| !said.has(base)))
-        };
+        let waits = |other| scene.link_then(node, other).is_some_and(|said| said.waits);
         let mut lower = best.iter().map(|member| usize::from(member.as_u8()));
         if let Some(lower) = lower.find(|&member| member < node && !waits(member)) {
             return Err(format!("{node} proposes {id}, which is for {lower} to do"));

@@ -40,6 +40,12 @@ impl World {
 
     /// Since when two members are linked.
     pub(super) fn note_link(&mut self, one: usize, other: usize) {
+        // For one of them that may be over by the next look.
+        for (node, other) in [(one, other), (other, one)] {
+            if self.scene.link(node, other).is_some() {
+                self.scene.together[node] = self.scene.now;
+            }
+        }
         if self.scene.are_linked(one, other) {
             let since = self.scene.linked[one][other].unwrap_or(self.scene.now);
             self.scene.linked[one][other] = Some(since);

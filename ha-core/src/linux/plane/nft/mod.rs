@@ -32,12 +32,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ha_farm::{Filter, Reason, Rule};
 use ha_proto::Instant;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use self::batch::Batch;
 use self::state::{Found, Made, State, make};
 use self::wire::Wire;
-use self::words::ANY;
 use self::writer::Writer;
 use super::{Counters, Guard, Plane, PlaneError, Service, Sure};
 use crate::linux::link::Link;
@@ -215,6 +214,7 @@ impl Guard for Watch {
 }
 
 /// Takes away what a module's rules left, whatever process made them.
+#[cfg(feature = "bpf")]
 pub(super) fn sweep(module: &str) {
     // Where there is no netlink of it there are no rules of it.
     let Ok(mut wire) = Wire::open() else { return };
@@ -222,8 +222,8 @@ pub(super) fn sweep(module: &str) {
     for table in left {
         let mut batch = Batch::new(&table);
         batch.delete_table();
-        if let Err(error) = wire.commit(&batch, ANY) {
-            warn!(table, %error, "a filter of nftables may be left");
+        if let Err(error) = wire.commit(&batch, words::ANY) {
+            tracing::warn!(table, %error, "a filter of nftables may be left");
         }
     }
 }

@@ -18,7 +18,9 @@ use super::wire::Wire;
 use super::writer::Writer;
 use super::{NAME, Settings, done, nft, prefix};
 use crate::driver::{Clock, random};
-use crate::linux::plane::{PlaneError, Sure, bpf};
+#[cfg(feature = "bpf")]
+use crate::linux::plane::bpf;
+use crate::linux::plane::{PlaneError, Sure};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -321,12 +323,18 @@ impl State {
         for table in core::mem::take(&mut self.old) {
             self.delete(&table);
         }
-        // Of a daemon that was killed: its programs would drop what these rules take.
+        #[cfg(feature = "bpf")]
+        self.sweep_bpf();
+        Ok(())
+    }
+
+    /// Of a daemon that was killed: its programs would drop what these rules take.
+    #[cfg(feature = "bpf")]
+    fn sweep_bpf(&self) {
         let Settings { module, interfaces } = &self.settings;
         if let Err(error) = bpf::sweep(module, interfaces) {
             warn!(%error, "a filter in BPF may be left");
         }
-        Ok(())
     }
 
     /// Removes what a generation had. What stays is never reached.
