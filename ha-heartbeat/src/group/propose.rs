@@ -137,9 +137,13 @@ impl Group {
 
     /// No one proposes against a live linked view of better rank.
     fn is_forestalled(&self, clique: NodeSet) -> bool {
+        // Its own is none of another's: a member may have restarted, with rules of its own.
+        let own = self.view.as_ref().filter(|view| view.members.contains_key(&self.config.me));
+        let own = own.map(|view| view.id);
         self.linked().any(|(_, said)| {
-            let Some(id) = said.view.filter(|_| said.takes()) else { return false };
-            rank(said.members, clique).is_gt() && self.is_whole(id, said.members)
+            let other = said.view.filter(|_| said.takes() && said.view != own);
+            let better = rank(said.members, clique).is_gt();
+            better && other.is_some_and(|id| self.is_whole(id, said.members))
         })
     }
 

@@ -59,6 +59,7 @@ const SEEDS: &[(u64, &str)] = &[
     (4_000_007, "the same"),
     (1_001_801, "services waited although all of a group had them"),
     (6_000_385, "the same in a larger one"),
+    (2_501_390, "who restarted with other services kept all others in the view of its former boot"),
     (1_102_794, "no rule of the farm: a beat was due between a write and the word of it"),
     (1_103_207, "the same with a slow write"),
     (1_104_734, "no rule of the farm: it was linked for less time than between two looks"),
