@@ -92,7 +92,8 @@ fn the_example_of_a_node_works_and_shows_the_defaults() {
     let plain = rig.write("ha-node.toml", &text).read().unwrap();
     let others = ["name", "ping", "probe", "accept_key_file", "insecure", "watchdog", "unit"];
     let others =
-        [&others[..], &["alone_after", "guardian", "exec", "etcd", "etcd_prefix"]].concat();
+        [&others[..], &["alone_after", "guardian", "exec", "witness_from", "etcd", "etcd_prefix"]]
+            .concat();
     // The names of module and checker are not the node's.
     let text = uncommented(&text, &others)
         .replace("[[module]]", "[[module]]\nname = \"web\"")

@@ -7,7 +7,7 @@ mod target;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 use core::time::Duration;
 
@@ -72,6 +72,10 @@ pub struct RawConfig {
     /// there.
     #[cfg_attr(feature = "serde", serde(default))]
     pub witness: Option<SocketAddr>,
+    /// With `witness`: the address of this node that it is asked from, as `"10.0.0.1"`; default what
+    /// the routes say. For a node whose own connections begin from a virtual address.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub witness_from: Option<IpAddr>,
     /// In the place of `witness`: members of an etcd cluster (3.4 or newer) that keeps the register,
     /// 1 to 9, the same cluster on both nodes, as `["http://10.0.0.3:2379"]`. All of its members
     /// belong here; one that answers is enough. Needs the feature `etcd`.
@@ -277,6 +281,8 @@ pub struct NodeConfig {
     pub replication: Replication,
     /// The arbiter.
     pub witness: Option<SocketAddr>,
+    /// The address of this node that it is asked from; `None`: what the routes say.
+    pub witness_from: Option<IpAddr>,
     /// The etcd in its place.
     pub etcd: Option<Etcd>,
     /// The addresses outside the cluster.
@@ -370,6 +376,11 @@ pub enum RawError {
     /// An arbiter that nobody asks.
     #[error("{0} is set, but only vote = \"arbiter\" asks it: leave one of them out")]
     Witness(&'static str),
+    /// An address that nothing is asked from.
+    #[error(
+        "witness_from is an address of this node from which witness is asked, of the same family:          leave it out, or set witness"
+    )]
+    WitnessFrom,
     /// Two that could disagree.
     #[error("witness and etcd are both set: one of them decides, leave the other out")]
     TwoWitnesses,
@@ -430,6 +441,7 @@ impl RawError {
             | Self::Witness(field) => field,
             Self::NoLinks | Self::Links(_) | Self::SameLink(_) => "links",
             Self::NoWitness => "vote",
+            Self::WitnessFrom => "witness_from",
             Self::TwoWitnesses | Self::Endpoints(_) => "etcd",
             Self::EtcdPrefix => "etcd_prefix",
             Self::Folder => "folder",
@@ -462,6 +474,10 @@ impl TryFrom<RawConfig> for NodeConfig {
             | (Vote::Arbiter, None, Some(_))
             | (Vote::None | Vote::Manual | Vote::Ping, None, None) => {}
         }
+        let alike = |from: IpAddr| raw.witness.is_some_and(|to| to.is_ipv4() == from.is_ipv4());
+        if raw.witness_from.is_some_and(|from| !alike(from)) {
+            return Err(RawError::WitnessFrom);
+        }
         if vote != Vote::Ping && !raw.ping.is_empty() {
             return Err(RawError::Ping("ping"));
         }
@@ -484,6 +500,7 @@ impl TryFrom<RawConfig> for NodeConfig {
             links: raw.links,
             replication: raw.replication,
             witness: raw.witness,
+            witness_from: raw.witness_from,
             etcd,
             ping: raw.ping,
             folder: raw.folder,
@@ -512,6 +529,7 @@ impl RawConfig {
             links,
             replication,
             witness: None,
+            witness_from: None,
             etcd: Vec::new(),
             etcd_prefix: None,
             vote: RawVote::default(),
@@ -860,7 +878,16 @@ mod tests {
     #[test]
     fn every_refusal_of_a_witness_names_the_field_and_what_would_be_right() {
         let etcd: Endpoint = "http://10.0.0.3:2379".parse().unwrap();
-        let rows: [(String, &[&str]); 7] = [
+        let from = |address: &str| Some(address.parse().unwrap());
+        let rows: [(String, &[&str]); 9] = [
+            (refused(|raw| raw.witness_from = from("::1")), &["witness_from", "same family"]),
+            (
+                refused(|raw| {
+                    (raw.witness, raw.etcd, raw.witness_from) =
+                        (None, vec![etcd], from("10.0.0.1"));
+                }),
+                &["witness_from", "leave it out"],
+            ),
             (refused(|raw| raw.witness = None), &["vote", "needs witness", "or etcd"]),
             (refused(|raw| raw.etcd = vec![etcd]), &["witness and etcd", "leave"]),
             (refused(|raw| raw.etcd = vec![etcd; 10]), &["etcd", "10", "at most 9"]),

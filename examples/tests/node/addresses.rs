@@ -6,7 +6,7 @@ use std::time::Duration;
 use ha_lab::{Cut, Traffic, now, within};
 
 use crate::SOON;
-use crate::rig::{Rig, Vote, told, until_answers};
+use crate::rig::{Rig, Vote, WITNESS_PORT, told, until_answers};
 
 /// Long enough for a node to lose its peer many times over, if it did.
 const AWHILE: Duration = Duration::from_secs(2);
@@ -256,4 +256,31 @@ fn a_preferred_source_is_where_the_service_is() {
     rig.daemon(0).kill().unwrap();
     assert!(within(SOON, || rig.holds(0, false) && rig.role(1) == "Alone ready"));
     assert_eq!((seen(0), seen(1)), (own(0), rig.addresses()));
+}
+
+/// A witness behind a firewall that knows the servers, and not what they serve.
+#[test]
+fn the_witness_is_asked_from_where_the_file_says() {
+    let Some(mut rig) = Rig::new("asks", Vote::Arbiter, 1) else { return };
+    (rig.source, rig.own_asks) = (Some("preferred"), true);
+    let own = rig.hosts.each_ref().map(|host| host.v4(&rig.networks[0]).to_string());
+    let rules = format!(
+        "add table inet guard\n\
+         add chain inet guard input {{ type filter hook input priority 0; }}\n\
+         add rule inet guard input udp dport {WITNESS_PORT} ip saddr != {{ {} }} counter drop\n",
+        own.join(", ")
+    );
+    let file = rig.lab.folder().join("guard.nft");
+    std::fs::write(&file, rules).unwrap();
+    told(rig.outside.command("nft").arg("-f").arg(&file));
+    rig.configure("", "");
+    rig.start(0);
+    rig.start(1);
+    rig.until_whole(0);
+    // What goes on without the peer goes on by the witness.
+    rig.daemon(1).kill().unwrap();
+    rig.until_role(0, &["Alone ready"]);
+    rig.until_holds(0);
+    let counted = told(rig.outside.command("nft").args(["list", "table", "inet", "guard"]));
+    assert!(counted.contains("packets 0 "), "{counted}");
 }

@@ -47,6 +47,8 @@ pub(crate) struct Rig {
     pub(crate) vote: Vote,
     /// `source` of both addresses, if it is written.
     pub(crate) source: Option<&'static str>,
+    /// Whether the nodes ask the witness from their own addresses, whatever the routes say.
+    pub(crate) own_asks: bool,
     /// Last: it goes when nothing of it is used any more.
     pub(crate) lab: Lab,
 }
@@ -77,6 +79,7 @@ impl Rig {
             nodes,
             vote,
             source,
+            own_asks: false,
             lab,
         };
         if vote == Vote::Arbiter {
@@ -117,18 +120,23 @@ impl Rig {
         let networks: Vec<&Bridge> = self.networks[self.beats.clone()].iter().collect();
         let hosts = self.hosts.each_ref();
         let pair = PairFile { hosts, networks: &networks, lab: &self.lab };
-        let vote = self.vote_lines();
+        let vote = self.vote_lines(node);
         let text = pair.text(&self.nodes[node], &format!("{vote}{shared}"), modules).unwrap();
         self.nodes[node].configure(&text).unwrap();
     }
 
-    fn vote_lines(&self) -> String {
+    fn vote_lines(&self, node: usize) -> String {
         // By the last network, which is not the client's where there are two.
-        let at = self.outside.v4(self.networks.last().unwrap());
+        let last = self.networks.last().unwrap();
+        let (at, own) = (self.outside.v4(last), self.hosts[node].v4(last));
+        let from = format!("witness_from = \"{own}\"\n");
         match self.vote {
             Vote::None => "vote = \"none\"\n".to_owned(),
             Vote::Ping => format!("vote = \"ping\"\nping = [\"{at}\"]\nprobe = \"200ms\"\n"),
-            Vote::Arbiter => format!("witness = \"{at}:{WITNESS_PORT}\"\n"),
+            Vote::Arbiter => {
+                let from = if self.own_asks { &*from } else { "" };
+                format!("witness = \"{at}:{WITNESS_PORT}\"\n{from}")
+            }
         }
     }
 
@@ -271,7 +279,7 @@ pub(crate) fn told(command: &mut Command) -> String {
 }
 
 /// Of the witness, UDP.
-const WITNESS_PORT: u16 = 7402;
+pub(crate) const WITNESS_PORT: u16 = 7402;
 
 /// The last line of a log that tells of a role: `Prim ready`, `Wait`.
 fn last_role(log: &str) -> String {

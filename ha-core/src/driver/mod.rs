@@ -355,7 +355,8 @@ impl Drop for Running {
 #[derive(Debug)]
 struct Sockets {
     links: Vec<UdpSocket>,
-    witnesses: BTreeMap<SocketAddr, UdpSocket>,
+    /// By the address to ask from, and the one to ask.
+    witnesses: BTreeMap<(SocketAddr, SocketAddr), UdpSocket>,
     /// At the node that is dialled.
     listener: Option<TcpListener>,
 }
@@ -366,9 +367,9 @@ impl Sockets {
         let links = first.links.iter().map(|link| bind::bind("links", link.local));
         let links = links.collect::<Result<_, _>>()?;
         let mut witnesses = BTreeMap::new();
-        for witness in modules.iter().filter_map(|module| module.config.witness) {
-            if let Entry::Vacant(place) = witnesses.entry(witness) {
-                place.insert(bind::bind("witness", udp::any_for(witness))?);
+        for (from, witness) in modules.iter().filter_map(|module| asks(&module.config)) {
+            if let Entry::Vacant(place) = witnesses.entry((from, witness)) {
+                place.insert(bind::bind("witness_from", from)?);
             }
         }
         let identity = first.config.identity();
@@ -377,6 +378,13 @@ impl Sockets {
         let listener = listens.then(stream).transpose()?;
         Ok(Self { links, witnesses, listener })
     }
+}
+
+/// From where a module asks its witness, and where that is.
+fn asks(config: &NodeConfig) -> Option<(SocketAddr, SocketAddr)> {
+    let witness = config.witness?;
+    let from = config.witness_from.map(|own| SocketAddr::new(own, 0));
+    Some((from.unwrap_or_else(|| udp::any_for(witness)), witness))
 }
 
 /// The node's thread.
@@ -395,7 +403,7 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
     let boot = Boot(random()?);
     let first = &modules.first().expect("a driver without modules does not start").config;
     connect(first, secrets.stream.clone(), sockets.listener, &mailbox, (refused, heard));
-    let witnesses: Vec<SocketAddr> = sockets.witnesses.keys().copied().collect();
+    let witnesses: Vec<_> = sockets.witnesses.keys().copied().collect();
     let port = |socket| Port::new(socket, DATAGRAM_MAX);
     let ports = Ports {
         links: sockets.links.into_iter().map(port).collect::<io::Result<_>>()?,
@@ -408,16 +416,16 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
         let clerk = start_clerk(&module, &keys, &mailbox)?;
         let Prepared { config, saved, recovered, baton, outlives, shared, status, .. } = module;
         let (storage, prober, hosting) = (module.storage, module.prober, module.hosting);
+        let witness = asks(&config).and_then(|ends| {
+            let place = witnesses.binary_search(&ends).ok()?;
+            Some((place, ends.1))
+        });
         let (now, seed) = (clock.now(), random()?);
         let baton = baton.and_then(|bytes| upgrade::usable(&bytes, &config, &saved, now));
         let mirror = match baton {
             Some(baton) => Mirror::resume(config.config, keys, saved, recovered, baton, seed, now),
             None => Mirror::new(config.config, keys, saved, recovered, boot, seed, now),
         };
-        let witness = config.witness.and_then(|address| {
-            let place = witnesses.binary_search(&address).ok()?;
-            Some((place, address))
-        });
         Ok(Module {
             mirror,
             shared,

@@ -60,6 +60,9 @@ fn shared(out: &mut String, node: &Node) {
     if let Some(witness) = raw.witness {
         field(out, "witness", &quoted(witness));
     }
+    if let Some(from) = raw.witness_from {
+        field(out, "witness_from", &quoted(from));
+    }
     if !raw.etcd.is_empty() {
         let endpoints = raw.etcd.iter().map(quoted).collect::<Vec<_>>();
         field(out, "etcd", &format!("[{}]", endpoints.join(", ")));
