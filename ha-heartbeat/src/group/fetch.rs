@@ -42,7 +42,8 @@ impl Group {
         tried: NodeSet,
         out: &mut Outbox<Output>,
     ) {
-        let until = now + self.config.timeout();
+        // Whoever does not hear the question says so by then, unless it is not heard itself.
+        let until = now + self.config.timeout() + self.config.interval + Self::RESEND;
         let gathering = None;
         let fetch = Fetch { id, from, gathering, asked: 0, again: now, until, tried };
         self.fetch = Some(fetch);
@@ -96,7 +97,9 @@ impl Group {
     /// Asks again, or somebody else, or gives up.
     pub(super) fn fetch_again(&mut self, now: Instant, out: &mut Outbox<Output>) {
         let Some(fetch) = &self.fetch else { return };
-        if now >= fetch.until || !self.is_linked(fetch.from) {
+        let last = self.peers.get(&fetch.from).and_then(|peer| peer.last);
+        let quiet = last.is_some_and(|last| now >= last + self.config.interval * 2);
+        if now >= fetch.until && !quiet || !self.is_linked(fetch.from) {
             let (id, tried) = (fetch.id, fetch.tried.with(fetch.from));
             self.fetch = None;
             match self.holder(id, tried) {

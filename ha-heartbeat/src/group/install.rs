@@ -82,6 +82,16 @@ impl Group {
         if proposal.id != part.id || !proposal.set().is_subset_of(self.config.members) {
             return;
         }
+        // Where groups meet, the view of one that is about to yield may have the higher id: nobody
+        // follows it who is to be in a better one.
+        let better = |offer: &Offer| {
+            let [theirs, mine] = [&proposal, &offer.proposal].map(Proposal::set);
+            let me = self.config.me;
+            mine.contains(me) && !theirs.contains(me) && rank(theirs, mine).is_lt()
+        };
+        if self.offer.as_ref().is_some_and(better) {
+            return;
+        }
         self.offer = Some(Offer { from, at: now, proposal, known: Known::NotAsked });
     }
 

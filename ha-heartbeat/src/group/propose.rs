@@ -115,7 +115,11 @@ impl Group {
         if heard > torn.heard {
             *torn = Torn { since: now, heard };
         }
-        now < torn.since + self.config.timeout()
+        // Nor for one that may have died in that time.
+        let lively = self.config.interval * 2;
+        let last = |node: NodeId| self.peers.get(&node).and_then(|peer| peer.last);
+        let quiet = |node: NodeId| last(node).is_some_and(|last| now >= last + lively);
+        now < torn.since + self.config.timeout() || clique.iter().any(quiet)
     }
 
     /// How many of the one set tell that they hear one of the other, and the other way round.
