@@ -258,7 +258,7 @@ impl Baton {
         let rules = self.rules.rules.clone();
         let tables = Tables::read(&self.tables, rules, config.policy.buckets)?;
         let same = body.accord == self.of.accord && tables.digest == body.digest;
-        same.then_some(Present { id: view.id, body, tables: tables.all })
+        same.then_some(Present { id: view.id, since: self.at, body, tables: tables.all })
     }
 
     /// Writes it.

@@ -138,7 +138,8 @@ impl Body {
             let mac =
                 Mac(*from.bytes(6, "a stranger")?.first_chunk().expect("six bytes were read"));
             let last = strangers.last_key_value().map(|(&last, _)| last);
-            refuse(last >= Some(node) || members.contains_key(&node), "a stranger")?;
+            let wrong = last >= Some(node) || members.contains_key(&node);
+            refuse(wrong || node.as_u8() >= 64, "a stranger")?;
             strangers.insert(node, mac);
         }
         from.finish()?;

@@ -45,7 +45,7 @@ impl Farm {
             announcer: self.announcer(members, base),
             members: shares,
             drains,
-            strangers: self.strangers(members),
+            strangers: self.strangers(now, members),
         };
         let tables = self.compute(id, &body).expect("the tables that it comes from are known");
         let body = body.of(&tables);
@@ -53,10 +53,17 @@ impl Farm {
         group::Input::Built { id, body: body.encode() }
     }
 
-    /// The hardware addresses that are known of those that are not among these.
-    fn strangers(&self, members: NodeSet) -> BTreeMap<NodeId, Mac> {
+    /// The hardware addresses of those that are not among these, and may still hand on by a view of
+    /// before: it is not long that they were heard, here or where the present view was made.
+    fn strangers(&self, now: Instant, members: NodeSet) -> BTreeMap<NodeId, Mac> {
+        let lately = |at: Instant| now < at + self.config.timing.timeout() * 2;
+        let heard = |node: NodeId| self.group.peer(node).and_then(|peer| peer.last);
+        let young = self.present.as_ref().filter(|present| lately(present.since));
         let mut known = self.macs(self.present.as_ref().map(|present| &present.body));
-        known.retain(|node, _| !members.contains(*node));
+        known.retain(|node, _| {
+            let told = young.is_some_and(|young| young.body.strangers.contains_key(node));
+            !members.contains(*node) && (told || heard(*node).is_some_and(lately))
+        });
         known
     }
 

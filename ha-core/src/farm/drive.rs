@@ -53,7 +53,10 @@ impl Farm {
         inputs: &mut VecDeque<group::Input>,
     ) {
         match output {
-            group::Output::Beat(beat) => self.send_beat(&beat),
+            group::Output::Beat(beat) => {
+                self.introduce();
+                self.send_beat(&beat);
+            }
             group::Output::Propose { to, part } => self.send_proposal(to, &part),
             group::Output::Pull { to, pull } => self.send_pull(to, &pull),
             group::Output::Lease(until) => {
@@ -98,7 +101,6 @@ impl Farm {
                 self.facts.remove(&from);
             }
         }
-        self.introduce();
     }
 
     /// Takes nothing, from this moment on.
@@ -128,7 +130,7 @@ impl Farm {
         let body = Body::decode(&proposal.body, proposal.set()).ok();
         let present = body.and_then(|body| {
             let tables = self.shelf.get(id)?.all.clone();
-            Some(Present { id, body, tables })
+            Some(Present { id, since: self.now, body, tables })
         });
         let Some(present) = present else {
             return Some(group::Input::Written { id, ok: false });
@@ -203,18 +205,26 @@ impl Farm {
         Filter::new(setup, &present.tables, take).ok().map(Arc::new)
     }
 
-    /// F9: the kernel knows the hardware address of whoever is told, after this, that it is heard:
-    /// nobody hands this node a frame before.
+    /// F9: a beat says whom this node hears. Whoever is told so may hand frames to it, and its kernel
+    /// must know that one's hardware address before.
     fn introduce(&mut self) {
-        let looks = match self.config.policy.mode {
-            Mode::Invisible => false,
-            Mode::Directed => self.group.stands_by().is_none() && self.flight.is_none(),
-        };
-        let Some(present) = self.present.as_ref().filter(|_| looks) else { return };
-        if self.macs(Some(&present.body)) == self.macs {
-            return;
+        match self.config.policy.mode {
+            Mode::Invisible => return,
+            Mode::Directed => {}
         }
-        if let Some(filter) = self.filter(present, &self.took) {
+        let takes = self.group.stands_by().is_none();
+        let in_force = self.present.as_ref().filter(|_| takes);
+        // After what is being written.
+        let (present, took) = match &self.flight {
+            None => (in_force, &self.took),
+            Some(Flight { what: What::Install(what), took, .. }) => (Some(&what.0), took),
+            Some(Flight { what: What::Take(_), took, .. }) => (in_force, took),
+            Some(Flight { what: What::Probe, .. }) => return,
+        };
+        let Some(present) = present.filter(|it| self.macs(Some(&it.body)) != self.macs) else {
+            return;
+        };
+        if let Some(filter) = self.filter(present, took) {
             self.macs.clone_from(&filter.setup().macs);
             self.introduced = Some(self.effect(Effect::Filter(filter)));
         }
@@ -246,7 +256,14 @@ impl Farm {
             }
             return;
         }
-        if [self.lease, self.introduced].contains(&Some(ticket)) && !ok {
+        if self.introduced.take_if(|introduced| *introduced == ticket).is_some() {
+            if !ok {
+                // What filters is as before; with the next beat it is tried again.
+                self.macs.clear();
+            }
+            return;
+        }
+        if self.lease == Some(ticket) && !ok {
             // Others take what this kernel takes no more.
             return self.fails(now);
         }
@@ -270,7 +287,6 @@ impl Farm {
                 self.works();
                 let before = self.rules.accord;
                 self.adopt_view(now, present, ruling);
-                self.introduce();
                 let written = if self.rules.accord == before {
                     group::Input::Written { id, ok }
                 } else {
@@ -281,7 +297,6 @@ impl Farm {
                 self.drive(now, written);
             }
             What::Take(id) => {
-                self.introduce();
                 self.drive(now, group::Input::Written { id, ok });
                 if ok && self.group.stands_by().is_none() {
                     self.event(Event::Takes(id));

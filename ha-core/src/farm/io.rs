@@ -59,8 +59,8 @@ pub enum Output {
 /// begun. The others may take their time on another thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Let the kernel decide by this, from one packet to the next; the lease stays as it is. At
-    /// most one is in flight.
+    /// Let the kernel decide by this, from one packet to the next; the lease stays as it is. One
+    /// that comes before another was answered differs from that in hardware addresses only.
     Filter(Arc<Filter>),
     /// The filter takes until this instant of the driver's clock (F5).
     Lease(Instant),

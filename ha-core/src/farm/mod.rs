@@ -182,6 +182,7 @@ struct Ruling {
 #[derive(Clone, Debug)]
 struct Present {
     id: ViewId,
+    since: Instant,
     body: Body,
     tables: Arc<Vec<Table>>,
 }

@@ -29,6 +29,9 @@ pub(super) struct Tables {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shelf {
     views: BTreeMap<ViewId, Tables>,
+    /// The same, the one that was put there last at the end: what has just been pulled may be of a
+    /// group with lower ids than all of this node's.
+    order: Vec<ViewId>,
     /// Those that were asked for last, as they are sent.
     parts: Option<(ViewId, Arc<Vec<Bytes>>)>,
 }
@@ -45,11 +48,14 @@ impl Shelf {
     /// Keeps the tables of a view, and forgets the oldest but for `present`.
     pub(super) fn put(&mut self, id: ViewId, tables: Tables, present: Option<ViewId>) {
         self.views.insert(id, tables);
+        self.order.retain(|known| *known != id);
+        self.order.push(id);
         while self.views.len() > Self::VIEWS_MAX {
-            let oldest = self.views.keys().copied().find(|&old| Some(old) != present && old != id);
+            let oldest = self.order.iter().position(|&old| Some(old) != present && old != id);
             let oldest = oldest.expect("two views are kept, and there are more");
-            self.views.remove(&oldest);
+            self.views.remove(&self.order.remove(oldest));
         }
+        assert!(self.views.len() == self.order.len(), "tables would never be forgotten");
         assert!(self.views.contains_key(&id), "what was just computed would be asked for");
     }
 

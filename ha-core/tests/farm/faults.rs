@@ -70,6 +70,44 @@ fn a_kernel_knows_the_address_of_whoever_is_told_that_it_is_heard() {
     }
 }
 
+/// FG4: what serves goes on by the filter that it has.
+#[test]
+fn a_write_that_fails_for_an_address_alone_puts_nobody_out() {
+    let mut rig = directed(3);
+    let apart = |id: usize| [(id, 2), (2, id)];
+    rig.cut.extend((0..2).flat_map(apart));
+    rig.run(millis(1_500));
+    rig.cut.clear();
+    rig.cut.extend([(0, 2), (1, 2)]);
+    rig.hosts[0].effects.clear();
+    rig.hosts[0].fails = true;
+    while !rig.hosts[0].effects.contains(&"filter") {
+        rig.run(Duration::from_micros(100));
+    }
+    rig.hosts[0].fails = false;
+    assert_eq!(rig.view(0).why, None);
+    rig.run(millis(200));
+    assert_eq!(rig.view(0).why, None, "{}", rig.show());
+    assert!(!takes_for_a_client(&rig, 0, 2), "it is tried again");
+}
+
+/// A kernel is told of all that are new at once, with the beat that tells them.
+#[test]
+fn many_that_are_heard_again_cost_few_writes() {
+    const ALL: usize = 16;
+    let mut rig = directed(ALL);
+    rig.cut.extend((1..ALL).flat_map(|id| [(0, id), (id, 0)]));
+    rig.run(millis(1_500));
+    rig.cut.clear();
+    rig.hosts[0].effects.clear();
+    let whole = |rig: &Rig| rig.view(0).full && rig.view(0).members.len() == ALL;
+    while !whole(&rig) {
+        rig.run(millis(1));
+    }
+    let writes = rig.hosts[0].effects.iter().filter(|effect| **effect == "filter").count();
+    assert!(writes <= 6, "{writes}");
+}
+
 /// F9: others hand frames on by views of before, for a while.
 #[test]
 fn who_restarts_is_told_the_address_of_whom_it_does_not_hear() {

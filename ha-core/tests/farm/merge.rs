@@ -1,5 +1,6 @@
 //! Two groups that could not hear each other become one (F7: who takes a bucket keeps it).
 
+use ha_core::farm::Order;
 use ha_farm::Buckets;
 
 use crate::rig::{Rig, millis};
@@ -56,4 +57,29 @@ fn two_groups_that_meet_take_no_bucket_twice_for_long() {
         assert_eq!(twice, None, "{}", rig.show());
         rig.run(millis(1));
     }
+}
+
+/// The tables of others may be older than all of one's own: one and the other of them are needed.
+#[test]
+fn tables_of_two_groups_that_stood_still_are_kept_until_they_are_one() {
+    let mut rig = Rig::new(5);
+    rig.run(millis(1_500));
+    let group = [0, 1, 1, 2, 2];
+    for (one, other) in (0..5).flat_map(|one| (0..5).map(move |other| (one, other))) {
+        if group[one] != group[other] {
+            rig.cut.insert((one, other));
+        }
+    }
+    rig.run(millis(1_000));
+    for turn in 0..14 {
+        rig.order(0, Order::Drain(turn % 2 == 0));
+        if turn < 4 {
+            rig.order(3, Order::Drain(turn % 2 == 0));
+        }
+        rig.run(millis(200));
+    }
+    rig.cut.clear();
+    rig.run(millis(2_000));
+    assert!(rig.is_taken(), "{}", rig.show());
+    assert_eq!(rig.view(0).members.len(), 5);
 }

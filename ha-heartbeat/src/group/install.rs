@@ -129,7 +129,7 @@ impl Group {
         };
         let at = self.view.as_ref().map(|view| view.id);
         if self.offer.as_ref().is_some_and(|offer| stale(offer, at)) {
-            self.offer = None;
+            (self.offer, self.behind) = (None, None);
         }
         if self.writing.is_some() {
             return;
@@ -139,8 +139,9 @@ impl Group {
             self.behind.get_or_insert(now);
         }
         if !self.is_linked(offer.from) || !self.may_install(&offer.proposal) {
+            let members = offer.proposal.set();
             self.offer = Some(offer);
-            return;
+            return self.consider_letting_go(now, members, out);
         }
         if !offer.proposal.members.contains_key(&self.config.me) {
             return self.follow(now, offer.proposal, out);
@@ -168,6 +169,17 @@ impl Group {
             }
         }
         self.offer = Some(offer);
+    }
+
+    /// A view that others take in gives this node's buckets to them, and it cannot install it: it
+    /// does not hear a member. Who has not heard this one for D takes them by F2; it lets go before
+    /// they are linked for 2 i (FG1).
+    fn consider_letting_go(&mut self, now: Instant, members: NodeSet, out: &mut Outbox<Output>) {
+        let Some(behind) = self.behind else { return };
+        let due = now >= behind + self.config.interval;
+        if due && members.contains(self.config.me) && self.may_leave_its_own(members) {
+            self.stand_by(Cause::LeftOut, out);
+        }
     }
 
     /// Tells the kernel; it is said once that is done.

@@ -108,13 +108,16 @@ impl Group {
         })
     }
 
-    /// Whether the view that this node takes in is whole, each member in its boot.
+    /// Whether the view that this node takes in is whole, each member in its boot, and with the
+    /// rules of that view: whoever has only later ones will not come to it.
     pub(super) fn is_own_whole(&self, view: &Proposal) -> bool {
+        let has = |node| self.word(node).is_some_and(|said| said.has(self.told.accord));
+        let rules = view.set().without(self.config.me).iter().all(has);
         let boots = view.members.iter().all(|(node, boot)| match self.peers.get(node) {
             Some(peer) => peer.boot == Some(*boot),
             None => *boot == self.boot,
         });
-        boots && self.is_whole(view.id, view.set())
+        boots && rules && self.is_whole(view.id, view.set())
     }
 
     /// F3: takes nothing while a node that it is linked to takes in a view that goes before its own.

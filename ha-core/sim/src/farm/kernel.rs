@@ -56,6 +56,12 @@ impl Sockets for Table {
         })
     }
 
+    fn claim(&mut self, flow: &Flow) {
+        if let Some(socket) = self.all.get_mut(flow) {
+            socket.released = false;
+        }
+    }
+
     fn release(&mut self, flow: &Flow) {
         if let Some(socket) = self.all.get_mut(flow) {
             socket.released = true;

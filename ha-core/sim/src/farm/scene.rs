@@ -143,13 +143,14 @@ impl Scene {
     }
 
     /// Whether the view that `node` said it is at, as a member, is whole, by what it read when it
-    /// decided what it says now. Who restarted is another member.
+    /// decided what it says now. Who restarted is another member, and who has only other rules than
+    /// those of the view is none any more.
     pub fn is_own_whole(&self, node: usize, mine: &Said) -> bool {
         // A view that a member makes for itself is told to nobody.
         let boots = self.plans.get(&mine.view).map(|plan| &plan.boots);
         mine.members.without(id(node)).iter().all(|member| {
             let other = usize::from(member.as_u8());
-            self.link_then(node, other).filter(|said| said.agrees(mine)).is_some_and(|said| {
+            self.link_then(node, other).filter(|said| said.has(mine.accord)).is_some_and(|said| {
                 let hears = mine.members.without(member).is_subset_of(said.hears);
                 let same = boots.is_none_or(|boots| boots.get(&other) == Some(&said.boot));
                 hears && said.able && said.view <= mine.view && same

@@ -59,11 +59,8 @@ impl InOneView {
         let Some(filter) = &scene.nodes[node].kernel.filter else { return Ok(()) };
         let holds: Vec<usize> = services::set(filter).collect();
         // What it lets go for a view that it comes to it does before it says so: a beat may be due
-        // in between (F1).
-        let comes = |(to, plan): (&Id, &Plan)| {
-            *to > said.view && plan.members.contains(id(node)) && plan.set == holds
-        };
-        if holds == plan.set || scene.plans.iter().any(comes) {
+        // in between (F1), which says that these rules wait.
+        if holds == plan.set || scene.accords.get(&said.next) == Some(&holds) {
             return Ok(());
         }
         Err(format!("{node} takes in {} of {:?}, and decides by {holds:?}", said.view, plan.set))
