@@ -236,7 +236,7 @@ impl Group {
         self.view = Some(proposal);
         self.view_at = Some(now);
         self.barren.clear();
-        (self.behind, self.torn) = (None, None);
+        self.behind = None;
         self.full = false;
         let cause = match (ok, writing.void || !self.is_fit()) {
             (false, _) => Some(Cause::Unable),
