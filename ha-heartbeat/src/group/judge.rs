@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use ha_proto::{NodeId, NodeSet, Outbox};
+use ha_proto::{Instant, NodeId, NodeSet, Outbox};
 
 use super::clique::Graph;
 use super::id::rank;
@@ -138,6 +138,25 @@ impl Group {
         });
         if let Some(other) = yields {
             self.stand_by(Cause::Yields(other), out);
+        }
+    }
+
+    /// A view of which a member is at a newer one will not be whole again. Whoever is not in a next
+    /// one for D + i leaves it: nobody whom it hears may want it in one, and as long as it takes,
+    /// others yield to it (F3).
+    pub(super) fn consider_leaving(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let view = self.view.as_ref().filter(|_| self.stands.is_none());
+        let over = view.is_some_and(|view| {
+            let newer = |said: &Said| said.view > Some(view.id);
+            self.linked().any(|(node, said)| view.members.contains_key(&node) && newer(said))
+        });
+        if !over {
+            self.outlived = None;
+            return;
+        }
+        let since = *self.outlived.get_or_insert(now);
+        if now >= since + self.config.timeout() + self.config.interval {
+            self.stand_by(Cause::LeftOut, out);
         }
     }
 

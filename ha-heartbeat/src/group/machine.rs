@@ -62,6 +62,8 @@ pub struct Group {
     pub(super) barren: BTreeSet<ViewId>,
     /// Since when a newer view is offered to this node, its member, which takes in an older one.
     pub(super) behind: Option<Instant>,
+    /// Since when a member of the view in which this node takes is at a newer one.
+    pub(super) outlived: Option<Instant>,
     /// Since when the best clique leaves out a member that takes.
     pub(super) torn: Option<Torn>,
     /// Another process with this node's id was told of.
@@ -146,6 +148,7 @@ impl Group {
             fetch: None,
             barren: BTreeSet::new(),
             behind: None,
+            outlived: None,
             torn: None,
             twin: false,
             twin_until: None,
@@ -369,6 +372,7 @@ impl Group {
     fn conclude(&mut self, now: Instant, out: &mut Outbox<Output>) {
         self.tell_links(out);
         self.consider_yielding(out);
+        self.consider_leaving(now, out);
         self.consider_installing(now, out);
         self.consider_proposing(now, out);
         if self.speak || now >= self.next_beat {

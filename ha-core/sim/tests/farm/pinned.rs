@@ -68,6 +68,8 @@ const SEEDS: &[(u64, &str)] = &[
     (8_003_242, "no rule of the farm: an owner that takes a SYN claims what it had released"),
     (8_003_368, "who could not follow kept what others had taken from it after D of silence (FG1)"),
     (8_000_440, "no rule of the farm: a beat was due between a write and the word of it"),
+    (8_012_618, "a member stayed in a view that others had left, and they yielded to it for ever"),
+    (8_012_602, "no rule of the farm: two had no rules in common for less than between two looks"),
     (1_102_794, "no rule of the farm: a beat was due between a write and the word of it"),
     (1_103_207, "the same with a slow write"),
     (1_104_734, "no rule of the farm: it was linked for less time than between two looks"),

@@ -147,8 +147,14 @@ impl World {
                 let news = before.as_ref().is_none_or(|before| {
                     (before.view, before.takes, before.hears) != (said.view, said.takes, said.hears)
                 });
+                let accords = |said: &fact::Said| (said.accord, said.next);
+                let differs = before.as_ref().is_none_or(|before| accords(before) != accords(said));
                 if news {
                     self.note(Column::Member(node), || fact::show(said));
+                }
+                if differs {
+                    // That may be over by the next look.
+                    self.note_differing();
                 }
                 // Whoever installed a view has its table, whether it takes in it or not.
                 if said.takes || (said.members.contains(scene::id(node)) && enters) {

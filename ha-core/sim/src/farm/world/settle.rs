@@ -64,7 +64,7 @@ impl World {
     }
 
     /// Whether no rules are known to all that run: then some may be left out.
-    fn note_differing(&mut self) {
+    pub(super) fn note_differing(&mut self) {
         let running = || self.scene.nodes.iter().filter(|node| node.runs());
         let said = || running().filter_map(|node| node.said.as_ref());
         let Some(first) = said().next() else { return };
