@@ -235,3 +235,42 @@ fn who_followed_a_view_of_the_dead_goes_on_with_others() {
     let taken = end.recv_timeout(std::time::Duration::from_secs(20));
     assert_eq!(taken, Ok(true), "the node never comes back from an input");
 }
+
+/// FG1: a member that does not hear another one cannot install the view by which a third one, which
+/// did not hear it, took what it takes.
+#[test]
+fn who_cannot_follow_lets_go_of_what_others_have_taken() {
+    let mut rig = Rig::new(4);
+    rig.run(millis(1_500));
+    rig.shares();
+    rig.cut.insert((3, 1));
+    rig.run(millis(60));
+    rig.cut.insert((1, 2));
+    // A view is made just before the others are told that one of its members does not hear another.
+    let heard = rig.view(1).peers[&node(3)].last.unwrap();
+    rig.run((heard + millis(300)).saturating_since(rig.now) - Duration::from_micros(300));
+    rig.order(2, Order::Weight { service: None, weight: 2 });
+    // Nor by its next beat.
+    rig.cut.insert((1, 0));
+    rig.run(millis(50));
+    rig.cut.remove(&(1, 0));
+    let doubly = |rig: &Rig| rig.takers().iter().any(|takers| takers.len() > 1);
+    let mut waited = 0;
+    while !doubly(&rig) {
+        rig.run(millis(1));
+        waited += 1;
+        assert!(waited < 1_000, "nothing was taken across the cut: {}", rig.show());
+    }
+    rig.cut.remove(&(1, 2));
+    let both = |rig: &Rig| {
+        let sees = |one: usize, other: usize| rig.view(one).peers[&node(other)].linked;
+        sees(1, 2) && sees(2, 1)
+    };
+    while !both(&rig) {
+        rig.run(millis(1));
+        waited += 1;
+        assert!(waited < 1_000, "they are never linked: {}", rig.show());
+    }
+    rig.run(millis(205));
+    assert!(both(&rig) && !doubly(&rig), "{}", rig.show());
+}
