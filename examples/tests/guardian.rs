@@ -239,8 +239,9 @@ fn the_next_daemon_s_terms_count_and_the_deadline_is_kept() {
     let Some(mut rig) = Rig::new() else { return };
     rig.post.grace = Duration::from_mins(10);
     let mut before = engage(&rig.post);
+    let clock = Clock::start();
     before.feed(epoch(), RIGHT).unwrap();
-    let (clock, guardian) = (Clock::start(), rig.guardian());
+    let guardian = rig.guardian();
     drop(before);
     let device = rig.folder.path().join("watchdog");
     fs::write(&device, "").unwrap();
