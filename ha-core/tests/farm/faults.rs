@@ -248,7 +248,7 @@ fn who_cannot_follow_lets_go_of_what_others_have_taken() {
     rig.cut.insert((1, 2));
     // A view is made just before the others are told that one of its members does not hear another.
     let heard = rig.view(1).peers[&node(3)].last.unwrap();
-    rig.run((heard + millis(300)).saturating_since(rig.now) - Duration::from_micros(300));
+    rig.run((heard + Duration::from_micros(299_700)).saturating_since(rig.now));
     rig.order(2, Order::Weight { service: None, weight: 2 });
     // Nor by its next beat.
     rig.cut.insert((1, 0));
