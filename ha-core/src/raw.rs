@@ -378,7 +378,8 @@ pub enum RawError {
     Witness(&'static str),
     /// An address that nothing is asked from.
     #[error(
-        "witness_from is an address of this node from which witness is asked, of the same family:          leave it out, or set witness"
+        "witness_from is no address from which witness can be asked: name one of this node's, of the \
+         same family as witness, or leave it out"
     )]
     WitnessFrom,
     /// Two that could disagree.
@@ -880,13 +881,16 @@ mod tests {
         let etcd: Endpoint = "http://10.0.0.3:2379".parse().unwrap();
         let from = |address: &str| Some(address.parse().unwrap());
         let rows: [(String, &[&str]); 9] = [
-            (refused(|raw| raw.witness_from = from("::1")), &["witness_from", "same family"]),
+            (
+                refused(|raw| raw.witness_from = from("::1")),
+                &["witness_from", "same family as witness, or leave"],
+            ),
             (
                 refused(|raw| {
                     (raw.witness, raw.etcd, raw.witness_from) =
                         (None, vec![etcd], from("10.0.0.1"));
                 }),
-                &["witness_from", "leave it out"],
+                &["witness_from", "or leave it out"],
             ),
             (refused(|raw| raw.witness = None), &["vote", "needs witness", "or etcd"]),
             (refused(|raw| raw.etcd = vec![etcd]), &["witness and etcd", "leave"]),

@@ -28,10 +28,9 @@ pub(super) struct Tables {
 /// The tables of the last views, by view.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shelf {
-    views: BTreeMap<ViewId, Tables>,
-    /// The same, the one that was put there last at the end: what has just been pulled may be of a
-    /// group with lower ids than all of this node's.
-    order: Vec<ViewId>,
+    /// The one that was put there last is at the end: what has just been pulled may be of a group
+    /// with lower ids than all of this node's.
+    views: Vec<(ViewId, Tables)>,
     /// Those that were asked for last, as they are sent.
     parts: Option<(ViewId, Arc<Vec<Bytes>>)>,
 }
@@ -42,21 +41,18 @@ impl Shelf {
     const VIEWS_MAX: usize = 6;
 
     pub(super) fn get(&self, id: ViewId) -> Option<&Tables> {
-        self.views.get(&id)
+        self.views.iter().find(|(known, _)| *known == id).map(|(_, tables)| tables)
     }
 
     /// Keeps the tables of a view, and forgets the oldest but for `present`.
     pub(super) fn put(&mut self, id: ViewId, tables: Tables, present: Option<ViewId>) {
-        self.views.insert(id, tables);
-        self.order.retain(|known| *known != id);
-        self.order.push(id);
+        self.views.retain(|(known, _)| *known != id);
+        self.views.push((id, tables));
         while self.views.len() > Self::VIEWS_MAX {
-            let oldest = self.order.iter().position(|&old| Some(old) != present && old != id);
-            let oldest = oldest.expect("two views are kept, and there are more");
-            self.views.remove(&self.order.remove(oldest));
+            let oldest = self.views.iter().position(|(old, _)| Some(*old) != present);
+            self.views.remove(oldest.expect("one view is kept, and there are more"));
         }
-        assert!(self.views.len() == self.order.len(), "tables would never be forgotten");
-        assert!(self.views.contains_key(&id), "what was just computed would be asked for");
+        assert!(self.get(id).is_some(), "what was just computed would be asked for");
     }
 
     /// The parts of a view's tables, as they are sent: the rules, then the tables.
@@ -66,7 +62,7 @@ impl Shelf {
         {
             return Some(parts.clone());
         }
-        let tables = self.views.get(&id)?;
+        let tables = self.get(id)?;
         let mut rules = Vec::new();
         put_rules(&tables.rules, &mut rules);
         let parts = core::iter::once(rules.into()).chain(tables.parts());
