@@ -40,6 +40,15 @@ fn directed(nodes: usize) -> Rig {
     Rig::with(nodes, |id, policy| Policy { mode: Mode::Directed, mac: Some(mac(id)), ..policy })
 }
 
+/// One member and the others, which have never met.
+fn apart(nodes: usize, one: usize) -> Rig {
+    let mut rig = directed(nodes);
+    let others = (0..nodes).filter(|id| *id != one);
+    rig.cut.extend(others.flat_map(|id| [(one, id), (id, one)]));
+    rig.run(millis(1_500));
+    rig
+}
+
 fn mac(id: usize) -> Mac {
     Mac([2, 0, 0, 0, 0, id as u8])
 }
@@ -54,10 +63,7 @@ fn takes_for_a_client(rig: &Rig, id: usize, other: usize) -> bool {
 /// F9: nobody hands frames to a member that has not said that it hears it.
 #[test]
 fn a_kernel_knows_the_address_of_whoever_is_told_that_it_is_heard() {
-    let mut rig = directed(4);
-    let apart = |id: usize| [(id, 3), (3, id)];
-    rig.cut.extend((0..3).flat_map(apart));
-    rig.run(millis(1_500));
+    let mut rig = apart(4, 3);
     assert!(takes_for_a_client(&rig, 1, 3), "they have never met");
     rig.cut.clear();
     let mut met = false;
@@ -73,10 +79,7 @@ fn a_kernel_knows_the_address_of_whoever_is_told_that_it_is_heard() {
 /// FG4: what serves goes on by the filter that it has.
 #[test]
 fn a_write_that_fails_for_an_address_alone_puts_nobody_out() {
-    let mut rig = directed(3);
-    let apart = |id: usize| [(id, 2), (2, id)];
-    rig.cut.extend((0..2).flat_map(apart));
-    rig.run(millis(1_500));
+    let mut rig = apart(3, 2);
     rig.cut.clear();
     rig.cut.extend([(0, 2), (1, 2)]);
     rig.hosts[0].effects.clear();
@@ -95,9 +98,7 @@ fn a_write_that_fails_for_an_address_alone_puts_nobody_out() {
 #[test]
 fn many_that_are_heard_again_cost_few_writes() {
     const ALL: usize = 16;
-    let mut rig = directed(ALL);
-    rig.cut.extend((1..ALL).flat_map(|id| [(0, id), (id, 0)]));
-    rig.run(millis(1_500));
+    let mut rig = apart(ALL, 0);
     rig.cut.clear();
     rig.hosts[0].effects.clear();
     let whole = |rig: &Rig| rig.view(0).full && rig.view(0).members.len() == ALL;
