@@ -72,8 +72,8 @@ pub struct RawConfig {
     /// there.
     #[cfg_attr(feature = "serde", serde(default))]
     pub witness: Option<SocketAddr>,
-    /// With `witness`: the address of this node that it is asked from, as `"10.0.0.1"`; default what
-    /// the routes say. For a node whose own connections begin from a virtual address.
+    /// With `witness` or `etcd`: the address of this node that it is asked from, as `"10.0.0.1"`;
+    /// default what the routes say. For a node whose own connections begin from a virtual address.
     #[cfg_attr(feature = "serde", serde(default))]
     pub witness_from: Option<IpAddr>,
     /// In the place of `witness`: members of an etcd cluster (3.4 or newer) that keeps the register,
@@ -281,10 +281,10 @@ pub struct NodeConfig {
     pub replication: Replication,
     /// The arbiter.
     pub witness: Option<SocketAddr>,
-    /// The address of this node that it is asked from; `None`: what the routes say.
-    pub witness_from: Option<IpAddr>,
     /// The etcd in its place.
     pub etcd: Option<Etcd>,
+    /// The address of this node that either is asked from; `None`: what the routes say.
+    pub witness_from: Option<IpAddr>,
     /// The addresses outside the cluster.
     pub ping: Vec<PingTarget>,
     /// The module's folder.
@@ -378,8 +378,8 @@ pub enum RawError {
     Witness(&'static str),
     /// An address that nothing is asked from.
     #[error(
-        "witness_from is no address from which witness can be asked: name one of this node's, of the \
-         same family as witness, or leave it out"
+        "witness_from is no address from which witness or etcd can be asked: name one of this \
+         node's, of the same family as theirs, or leave it out"
     )]
     WitnessFrom,
     /// Two that could disagree.
@@ -475,8 +475,7 @@ impl TryFrom<RawConfig> for NodeConfig {
             | (Vote::Arbiter, None, Some(_))
             | (Vote::None | Vote::Manual | Vote::Ping, None, None) => {}
         }
-        let alike = |from: IpAddr| raw.witness.is_some_and(|to| to.is_ipv4() == from.is_ipv4());
-        if raw.witness_from.is_some_and(|from| !alike(from)) {
+        if !raw.witness_from.is_none_or(|from| reaches(from, raw.witness, etcd.as_ref())) {
             return Err(RawError::WitnessFrom);
         }
         if vote != Vote::Ping && !raw.ping.is_empty() {
@@ -501,8 +500,8 @@ impl TryFrom<RawConfig> for NodeConfig {
             links: raw.links,
             replication: raw.replication,
             witness: raw.witness,
-            witness_from: raw.witness_from,
             etcd,
+            witness_from: raw.witness_from,
             ping: raw.ping,
             folder: raw.folder,
             segment_bytes,
@@ -682,6 +681,13 @@ pub fn cluster_id(name: &str) -> ClusterId {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     ClusterId(hash)
+}
+
+/// Whether each that would be asked from here has an address of this family.
+fn reaches(from: IpAddr, witness: Option<SocketAddr>, etcd: Option<&Etcd>) -> bool {
+    let members = etcd.iter().flat_map(|etcd| &etcd.endpoints).map(|member| member.0);
+    let mut asked = witness.into_iter().chain(members).peekable();
+    asked.peek().is_some() && asked.all(|to| to.is_ipv4() == from.is_ipv4())
 }
 
 fn node(field: &'static str, value: u8) -> Result<NodeId, RawError> {
@@ -880,15 +886,28 @@ mod tests {
     fn every_refusal_of_a_witness_names_the_field_and_what_would_be_right() {
         let etcd: Endpoint = "http://10.0.0.3:2379".parse().unwrap();
         let from = |address: &str| Some(address.parse().unwrap());
-        let rows: [(String, &[&str]); 9] = [
+        let by_etcd = |raw: &mut RawConfig, own| {
+            (raw.witness, raw.etcd, raw.witness_from) = (None, vec![etcd], from(own));
+        };
+        let mut accepted = raw();
+        by_etcd(&mut accepted, "10.0.0.1");
+        assert_eq!(NodeConfig::try_from(accepted).unwrap().witness_from, from("10.0.0.1"));
+        let rows: [(String, &[&str]); 10] = [
             (
                 refused(|raw| raw.witness_from = from("::1")),
-                &["witness_from", "same family as witness, or leave"],
+                &["witness_from", "same family as theirs, or leave"],
             ),
             (
                 refused(|raw| {
-                    (raw.witness, raw.etcd, raw.witness_from) =
-                        (None, vec![etcd], from("10.0.0.1"));
+                    by_etcd(raw, "10.0.0.1");
+                    raw.etcd.push("http://[::1]:2379".parse().unwrap());
+                }),
+                &["witness_from", "same family as theirs"],
+            ),
+            (
+                refused(|raw| {
+                    (raw.vote, raw.witness, raw.witness_from) =
+                        (RawVote::None, None, from("10.0.0.1"));
                 }),
                 &["witness_from", "or leave it out"],
             ),

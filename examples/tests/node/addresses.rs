@@ -6,7 +6,7 @@ use std::time::Duration;
 use ha_lab::{Cut, Traffic, now, within};
 
 use crate::SOON;
-use crate::rig::{Rig, Vote, WITNESS_PORT, told, until_answers};
+use crate::rig::{ETCD_PORT, Rig, Vote, WITNESS_PORT, told, until_answers};
 
 /// Long enough for a node to lose its peer many times over, if it did.
 const AWHILE: Duration = Duration::from_secs(2);
@@ -258,16 +258,28 @@ fn a_preferred_source_is_where_the_service_is() {
     assert_eq!((seen(0), seen(1)), (own(0), rig.addresses()));
 }
 
-/// A witness behind a firewall that knows the servers, and not what they serve.
 #[test]
 fn the_witness_is_asked_from_where_the_file_says() {
-    let Some(mut rig) = Rig::new("asks", Vote::Arbiter, 1) else { return };
+    let port = format!("udp dport {WITNESS_PORT}");
+    asked_from_where_the_file_says("asks", Vote::Arbiter, &port);
+}
+
+#[test]
+fn an_etcd_is_asked_from_where_the_file_says() {
+    let port = format!("tcp dport {ETCD_PORT}");
+    asked_from_where_the_file_says("asks_etcd", Vote::Etcd, &port);
+}
+
+/// A third party behind a firewall that knows the servers, and not what they serve.
+fn asked_from_where_the_file_says(test: &str, vote: Vote, port: &str) {
+    let Some(mut rig) = Rig::new(test, vote, 1) else { return };
     (rig.source, rig.own_asks) = (Some("preferred"), true);
     let own = rig.hosts.each_ref().map(|host| host.v4(&rig.networks[0]).to_string());
+    // By `lo` an etcd asks itself.
     let rules = format!(
         "add table inet guard\n\
          add chain inet guard input {{ type filter hook input priority 0; }}\n\
-         add rule inet guard input udp dport {WITNESS_PORT} ip saddr != {{ {} }} counter drop\n",
+         add rule inet guard input iif != lo {port} ip saddr != {{ {} }} counter drop\n",
         own.join(", ")
     );
     let file = rig.lab.folder().join("guard.nft");
@@ -277,6 +289,8 @@ fn the_witness_is_asked_from_where_the_file_says() {
     rig.start(0);
     rig.start(1);
     rig.until_whole(0);
+    // A connection that was there before the virtual address begins anew.
+    told(rig.outside.command("ss").args(["-K", "dst", &own[0]]));
     // What goes on without the peer goes on by the witness.
     rig.daemon(1).kill().unwrap();
     rig.until_role(0, &["Alone ready"]);

@@ -15,6 +15,8 @@ pub(crate) enum Vote {
     None,
     Ping,
     Arbiter,
+    /// An arbiter whose register a real etcd keeps.
+    Etcd,
 }
 
 /// Found within half a second, and with room for what a loaded machine does to a process that
@@ -82,8 +84,10 @@ impl Rig {
             own_asks: false,
             lab,
         };
-        if vote == Vote::Arbiter {
-            rig.start_witness();
+        match vote {
+            Vote::Arbiter => rig.start_witness(),
+            Vote::Etcd => rig.start_etcd(),
+            Vote::None | Vote::Ping => {}
         }
         Some(rig)
     }
@@ -129,14 +133,13 @@ impl Rig {
         // By the last network, which is not the client's where there are two.
         let last = self.networks.last().unwrap();
         let (at, own) = (self.outside.v4(last), self.hosts[node].v4(last));
-        let from = format!("witness_from = \"{own}\"\n");
+        let from =
+            if self.own_asks { format!("witness_from = \"{own}\"\n") } else { String::new() };
         match self.vote {
             Vote::None => "vote = \"none\"\n".to_owned(),
             Vote::Ping => format!("vote = \"ping\"\nping = [\"{at}\"]\nprobe = \"200ms\"\n"),
-            Vote::Arbiter => {
-                let from = if self.own_asks { &*from } else { "" };
-                format!("witness = \"{at}:{WITNESS_PORT}\"\n{from}")
-            }
+            Vote::Arbiter => format!("witness = \"{at}:{WITNESS_PORT}\"\n{from}"),
+            Vote::Etcd => format!("etcd = [\"http://{at}:{ETCD_PORT}\"]\n{from}"),
         }
     }
 
@@ -158,6 +161,20 @@ impl Rig {
         let witness = self.outside.spawn(program, |it| it.arg("--config").arg(&file)).unwrap();
         assert!(witness.wait_for("answers", SOON), "{}", witness.output());
         self.witness = Some(witness);
+    }
+
+    /// In the witness's place, a cluster of one member.
+    fn start_etcd(&mut self) {
+        let at = self.outside.v4(self.networks.last().unwrap());
+        let folder = self.lab.folder().join("etcd");
+        let url = format!("http://{at}:{ETCD_PORT}");
+        let etcd = self.outside.spawn("etcd", |it| {
+            it.arg("--data-dir").arg(&folder).args(["--listen-client-urls", &url]);
+            it.args(["--advertise-client-urls", &url, "--logger", "zap"])
+        });
+        let etcd = etcd.unwrap();
+        assert!(etcd.wait_for("serving client traffic", SOON), "{}", etcd.output());
+        self.witness = Some(etcd);
     }
 
     pub(crate) fn daemon(&self, node: usize) -> &Process {
@@ -280,6 +297,9 @@ pub(crate) fn told(command: &mut Command) -> String {
 
 /// Of the witness, UDP.
 pub(crate) const WITNESS_PORT: u16 = 7402;
+
+/// Where clients of the etcd are answered.
+pub(crate) const ETCD_PORT: u16 = 2379;
 
 /// The last line of a log that tells of a role: `Prim ready`, `Wait`.
 fn last_role(log: &str) -> String {

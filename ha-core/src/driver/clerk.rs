@@ -46,7 +46,8 @@ impl Caller {
         let config = Config { cluster, module, me, lease: timing.lease };
         let clerk = Clerk::new(config).map_err(io::Error::other)?;
         let clock = Clock::start();
-        let gateway = Gateway::new(etcd, (cluster, module), timing.round_trip, clock);
+        let (from, pair) = (node.witness_from, (cluster, module));
+        let gateway = Gateway::new(etcd, from, pair, timing.round_trip, clock);
         let (asks, todo) = sync_channel(ASKS_MAX);
         let mut desk = Desk { clerk, config, keys, clock, gateway, answer, todo: None };
         let span = info_span!("etcd", module = module.0);

@@ -1,7 +1,10 @@
 //! One key of an etcd, read and written through its JSON gateway (`/v3/kv/range`, `/v3/kv/txn`).
 
+mod outbound;
+
 use core::time::Duration;
 use std::format;
+use std::net::IpAddr;
 use std::prelude::rust_2024::*;
 
 use base64::Engine;
@@ -13,7 +16,9 @@ use ha_quorum::clerk::Stored;
 use serde_json::{Value, json};
 use thiserror::Error;
 use tracing::{debug, error, info, warn};
+use ureq::unversioned::resolver::DefaultResolver;
 
+use self::outbound::Outbound;
 use super::Clock;
 use crate::raw::{Endpoint, Etcd};
 
@@ -72,8 +77,10 @@ enum GatewayError {
 }
 
 impl Gateway {
+    /// Asks from the address `from`, where there is one.
     pub(super) fn new(
         etcd: &Etcd,
+        from: Option<IpAddr>,
         pair: (ClusterId, ModuleId),
         round_trip: Duration,
         clock: Clock,
@@ -90,8 +97,9 @@ impl Gateway {
             .timeout_recv_response(Some(patience))
             .timeout_recv_body(Some(patience))
             .build();
+        let agent = ureq::Agent::with_parts(config, Outbound(from), DefaultResolver::default());
         let (endpoints, key) = (etcd.endpoints.clone(), etcd.key.clone());
-        Self { agent: config.into(), clock, endpoints, at: 0, key, pair, patience, told: None }
+        Self { agent, clock, endpoints, at: 0, key, pair, patience, told: None }
     }
 
     /// What the key holds; `None` when that is not to be had. With the identity of the etcd.
@@ -273,7 +281,7 @@ mod tests {
     fn gateway(endpoints: &[SocketAddr]) -> Gateway {
         let endpoints = endpoints.iter().copied().map(Endpoint).collect();
         let etcd = Etcd { endpoints, key: "/ha/shop/2".into() };
-        Gateway::new(&etcd, PAIR, ROUND_TRIP, Clock::start())
+        Gateway::new(&etcd, None, PAIR, ROUND_TRIP, Clock::start())
     }
 
     fn register() -> Register {
@@ -357,6 +365,24 @@ mod tests {
         let absent =
             json!([{ "key": "a", "target": "CREATE", "result": "EQUAL", "create_revision": "0" }]);
         assert_eq!(compare("a", None), absent);
+    }
+
+    #[test]
+    fn a_member_is_asked_from_the_configured_address() {
+        let member = TcpListener::bind("127.0.0.1:0").unwrap();
+        let etcd = Etcd {
+            endpoints: vec![Endpoint(member.local_addr().unwrap())],
+            key: "/ha/shop/2".into(),
+        };
+        for from in ["127.0.0.7", "127.0.0.1"].map(|from| from.parse().unwrap()) {
+            let mut gateway =
+                Gateway::new(&etcd, Some(from), PAIR, Duration::from_mins(1), Clock::start());
+            std::thread::scope(|threads| {
+                threads.spawn(|| gateway.read());
+                // Hanging up is an answer, too.
+                assert_eq!(member.accept().unwrap().1.ip(), from);
+            });
+        }
     }
 
     #[test]

@@ -54,8 +54,8 @@ pub struct RawNode {
     /// Address of the witness; needed with `vote = "arbiter"`, and only there.
     #[serde(default)]
     pub witness: Option<SocketAddr>,
-    /// With `witness`: the address of this node that it is asked from. Default: what the routes say,
-    /// which while a `vips` entry with `source = "preferred"` is here is that one.
+    /// With `witness` or `etcd`: the address of this node that it is asked from. Default: what the
+    /// routes say, which while a `vips` entry with `source = "preferred"` is here is that one.
     #[serde(default)]
     pub witness_from: Option<IpAddr>,
     /// Or an etcd in the witness's place: 1 to 9 of its endpoints, `http://ADDRESS:PORT`.
