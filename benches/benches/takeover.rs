@@ -31,6 +31,12 @@ struct Options {
     /// Only a pair at 10 ms x 3 for so many minutes, with every core loaded
     #[arg(long)]
     minutes: Option<u32>,
+    /// Only these faults: cut, kill, stop, swap; default all
+    #[arg(long, value_parser = fault)]
+    fault: Vec<Fault>,
+    /// Only with this time between two signs of life: 1s, 100ms, 10ms; default each
+    #[arg(long, value_parser = setting, conflicts_with = "short")]
+    setting: Option<Setting>,
     /// Only these daemons: keepalived, none, ping, arbiter; default all
     daemons: Vec<String>,
     /// Cargo says so
@@ -53,8 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mirror = Vote::ALL.iter().any(|vote| options.wants(&vote.to_string()));
     let programs = if mirror { Some(Programs::build()?) } else { None };
     let mut table = Table::default();
-    for fault in Fault::ALL {
-        for &setting in options.settings() {
+    for fault in options.faults() {
+        for setting in options.settings() {
             rows(&options, (fault, setting), programs.as_ref(), &mut table)?;
         }
     }
@@ -62,13 +68,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+fn fault(name: &str) -> Result<Fault, &'static str> {
+    match name {
+        "cut" => Ok(Fault::Cut),
+        "kill" => Ok(Fault::Kill),
+        "stop" => Ok(Fault::Stop),
+        "swap" => Ok(Fault::Swap),
+        _ => Err("name one of cut, kill, stop, swap"),
+    }
+}
+
+fn setting(heartbeat: &str) -> Result<Setting, &'static str> {
+    let named = |setting: &Setting| format!("{:?}", setting.heartbeat()) == heartbeat;
+    Setting::ALL.into_iter().find(named).ok_or("name one of 1s, 100ms, 10ms")
+}
+
 impl Options {
     fn wants(&self, daemon: &str) -> bool {
         self.daemons.is_empty() || self.daemons.iter().any(|wanted| wanted == daemon)
     }
 
-    fn settings(&self) -> &'static [Setting] {
-        if self.short { &Setting::ALL[1..2] } else { &Setting::ALL }
+    fn faults(&self) -> impl Iterator<Item = Fault> {
+        let wants = |fault: &Fault| self.fault.is_empty() || self.fault.contains(fault);
+        Fault::ALL.into_iter().filter(wants)
+    }
+
+    fn settings(&self) -> impl Iterator<Item = Setting> {
+        let one = if self.short { Some(Setting::ALL[1]) } else { self.setting };
+        Setting::ALL.into_iter().filter(move |&setting| one.is_none_or(|one| setting == one))
     }
 
     fn runs(&self, fault: Fault, daemon: &str) -> u32 {
