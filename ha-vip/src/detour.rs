@@ -57,18 +57,9 @@ pub const DETOURS_MAX: usize = 256;
 /// - it has one address, which has no halves;
 /// - it is of one link, where a source of the whole network would be answered to nobody.
 pub fn detours(routes: &[Route], preferred: &[Address]) -> Vec<Detour> {
-    let mut best: BTreeMap<Network, (u32, Option<usize>)> = BTreeMap::new();
-    for (place, route) in routes.iter().enumerate() {
-        let known = best.entry(route.to).or_insert((route.metric, Some(place)));
-        if route.metric < known.0 {
-            *known = (route.metric, Some(place));
-        } else if known.1 != Some(place) && route.metric == known.0 {
-            known.1 = None;
-        }
-    }
     let mut made = Vec::new();
-    for (to, (_, place)) in best {
-        let Some(like) = place else { continue };
+    for (to, best) in best_of(routes) {
+        let Some(like) = best.place else { continue };
         let Some(source) = source_of(&routes[like], preferred) else { continue };
         let halves = to.halves().into_iter().flatten();
         made.extend(halves.map(|to| Detour { to, like, source }));
@@ -76,6 +67,39 @@ pub fn detours(routes: &[Route], preferred: &[Address]) -> Vec<Detour> {
     // The widest come first: they are the ways to most of the world.
     made.truncate(DETOURS_MAX);
     made
+}
+
+/// The widest network that has no detour because two of its best routes are equal, of which one goes
+/// over a preferred address's interface: an administrator may give them two metrics.
+pub fn undecided(routes: &[Route], preferred: &[Address]) -> Option<Network> {
+    let concerns = |to: Network, metric: u32| {
+        let mut equal = routes.iter().filter(|route| (route.to, route.metric) == (to, metric));
+        equal.any(|route| source_of(route, preferred).is_some())
+    };
+    let best = best_of(routes).into_iter();
+    let mut open = best.filter(|(_, best)| best.place.is_none());
+    open.find(|(to, best)| concerns(*to, best.metric)).map(|(to, _)| to)
+}
+
+/// Of the routes to one network, the one that is used.
+struct Best {
+    metric: u32,
+    /// `None` where two are equal.
+    place: Option<usize>,
+}
+
+fn best_of(routes: &[Route]) -> BTreeMap<Network, Best> {
+    let mut best: BTreeMap<Network, Best> = BTreeMap::new();
+    for (place, route) in routes.iter().enumerate() {
+        let (metric, this) = (route.metric, Some(place));
+        let known = best.entry(route.to).or_insert(Best { metric, place: this });
+        if metric < known.metric {
+            *known = Best { metric, place: this };
+        } else if known.place != this && metric == known.metric {
+            known.place = None;
+        }
+    }
+    best
 }
 
 /// The address that is to be the source by a route, unless it is already.
@@ -183,6 +207,24 @@ mod tests {
         assert_eq!(made(&[two, two, one]), [""; 0]);
         assert_eq!(made(&[one, two, two]), [""; 0]);
         assert_eq!(made(&[one, one, two]), ["0.0.0.0/1 2", "128.0.0.0/1 2"]);
+    }
+
+    #[test]
+    fn two_equal_routes_are_told_of_if_one_is_of_the_interface() {
+        let told = |routes: &[Route]| undecided(routes, &preferred()).map(|it| it.prefix);
+        let default = |metric, interface| route("0.0.0.0/0", metric, interface);
+        let (here, there) = (default(50, Some(HERE)), default(50, Some(THERE)));
+        assert_eq!(told(&[here, here]), Some(0));
+        assert_eq!(told(&[there, here]), Some(0));
+        let narrow = route("10.0.0.0/24", 0, Some(HERE));
+        assert_eq!(told(&[narrow, here, there, narrow]), Some(0), "the widest first");
+        assert_eq!(told(&[narrow, here, narrow]), Some(24));
+        // Whose metrics differ, who goes elsewhere, and what each interface has of its own.
+        assert_eq!(told(&[here, default(49, Some(THERE))]), None);
+        assert_eq!(told(&[here, here, default(49, Some(HERE))]), None);
+        assert_eq!(told(&[there, there]), None);
+        let own = route("fe80::/64", 256, Some(HERE));
+        assert_eq!(told(&[own, Route { interface: Some(THERE), ..own }]), None);
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub use address::{Address, InterfaceId, Mac};
 pub use announcer::Announcer;
 pub use config::{Config, ConfigError, OnRemoved};
 pub use counters::Counters;
-pub use detour::{DETOURS_MAX, Detour, Network, Route, detours};
+pub use detour::{DETOURS_MAX, Detour, Network, Route, detours, undecided};
 pub use frame::{
     ArpForm, Frame, arp_announcement, arp_answer, arp_probe, neighbor_advertisement,
     neighbor_answer, neighbor_probe, neighbor_question,

@@ -256,6 +256,13 @@ fn a_preferred_source_is_where_the_service_is() {
     rig.daemon(0).kill().unwrap();
     assert!(within(SOON, || rig.holds(0, false) && rig.role(1) == "Alone ready"));
     assert_eq!((seen(0), seen(1)), (own(0), rig.addresses()));
+    // Where the kernel chooses between two equal ways, nobody takes the choice from it.
+    for way in [rig.client.v4(network), rig.outside.v4(network)] {
+        let route = format!("route append 203.0.113.0/24 via {way}");
+        told(rig.hosts[1].command("ip").args(route.split(' ')));
+    }
+    let said = "two routes to 203.0.113.0/24 have one metric";
+    assert!(rig.daemon(1).wait_for(said, SOON), "{}", rig.daemon(1).output());
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
+use std::format;
 use std::io;
 use std::prelude::rust_2024::*;
 use std::string::{String, ToString};
 
-use ha_vip::{Address, DETOURS_MAX, InterfaceId, Network, Route, detours};
+use ha_vip::{Address, DETOURS_MAX, Detour, InterfaceId, Network, Route, detours, undecided};
 use netlink_packet_route::AddressFamily;
 use tracing::warn;
 
@@ -68,9 +69,14 @@ impl Sources {
     ) {
         let result = self.lay(preferred, later, interfaces);
         self.settled = result.is_ok();
-        let full =
-            || (self.laid.len() == DETOURS_MAX).then(|| "too many routes: the widest do".into());
-        let wrong = result.err().map(|error| error.to_string()).or_else(full);
+        let full = self.laid.len() == DETOURS_MAX;
+        let wrong = match result {
+            Err(error) => Some(error.to_string()),
+            Ok(_) if full => Some("too many routes: the widest do".into()),
+            Ok(undecided) => undecided.map(|Network { first, prefix }| {
+                format!("two routes to {first}/{prefix} have one metric: give them two")
+            }),
+        };
         self.tell(wrong);
     }
 
@@ -95,14 +101,14 @@ impl Sources {
         preferred: &[Preferred],
         later: &[IpAddr],
         interfaces: &BTreeMap<u32, InterfaceId>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Network>> {
         let found = self.routes.list(&self.families)?;
-        let wanted = wanted(&found, preferred, interfaces);
+        let (wanted, undecided) = wanted(&found, preferred, interfaces);
         let there: Vec<Laid> = found.iter().filter_map(Found::laid).collect();
         // Without a source: its address is gone, whoever's it was.
         let mine = |ip: IpAddr| self.ips.contains(&ip) && !later.contains(&ip);
         let own = |laid: &&Laid| laid.source.is_none_or(mine);
-        let mut result = Ok(());
+        let mut result: io::Result<()> = Ok(());
         for old in there.iter().filter(own).filter(|laid| !wanted.contains(laid)) {
             result = result.and(self.routes.remove(old));
         }
@@ -114,7 +120,7 @@ impl Sources {
             result = result.and(set.map_err(|error| named(laid.to, &error)));
         }
         self.laid = wanted;
-        result
+        result.map(|()| undecided)
     }
 
     /// Says it, unless it was the last that was said.
@@ -126,12 +132,13 @@ impl Sources {
     }
 }
 
-/// The routes that these addresses need beside those that were found.
+/// The routes that these addresses need beside those that were found, and the network to which none
+/// can be laid because two lead there.
 fn wanted(
     found: &[Found],
     preferred: &[Preferred],
     interfaces: &BTreeMap<u32, InterfaceId>,
-) -> Vec<Laid> {
+) -> (Vec<Laid>, Option<Network>) {
     let others: Vec<&Found> = found.iter().filter(|found| !found.ours).collect();
     let route = |found: &&Found| Route {
         to: found.to,
@@ -141,13 +148,14 @@ fn wanted(
     };
     let routes: Vec<Route> = others.iter().map(route).collect();
     let addresses: Vec<Address> = preferred.iter().map(|it| it.address).collect();
-    let laid = |detour: ha_vip::Detour| {
+    let laid = |detour: Detour| {
         let way = others[detour.like].way.clone()?;
         Some(Laid { to: detour.to, way, source: Some(detour.source) })
     };
-    detours(&routes, &addresses).into_iter().filter_map(laid).collect()
+    let made = detours(&routes, &addresses).into_iter().filter_map(laid).collect();
+    (made, undecided(&routes, &addresses))
 }
 
 fn named(to: Network, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), std::format!("route to {}/{}: {error}", to.first, to.prefix))
+    io::Error::new(error.kind(), format!("route to {}/{}: {error}", to.first, to.prefix))
 }
