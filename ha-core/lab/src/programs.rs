@@ -31,6 +31,13 @@ pub fn built(package: &str, name: &str) -> io::Result<PathBuf> {
     build.args(folder.ends_with("release").then_some("--release"));
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
     build.env("CARGO_TARGET_DIR", folder.parent().unwrap_or(&folder));
+    // What cargo says of the package that runs: build scripts look at it, and what depends on them
+    // would be built anew by each cargo in turn.
+    let of_this =
+        |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|it| name.starts_with(it));
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_this)) {
+        build.env_remove(name);
+    }
     tool::run(&mut build, "")?;
     Ok(folder.join(name))
 }
