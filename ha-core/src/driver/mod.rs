@@ -442,12 +442,13 @@ fn assemble(driver: Driver, secrets: &Secrets, sockets: Sockets) -> io::Result<L
             proposals: std::collections::VecDeque::new(),
             due: None,
             touched: true,
+            streams: true,
         })
     });
     let modules = made.collect::<io::Result<_>>()?;
     let alarm = Alarm::new(clock)?;
-    let (session, letters, leaving) = (None, Vec::new(), None);
-    Ok(Loop { clock, alarm, ports, mailbox, modules, places, session, letters, leaving })
+    let (session, letters, streaming, leaving) = (None, Vec::new(), Vec::new(), None);
+    Ok(Loop { clock, alarm, ports, mailbox, modules, places, session, letters, streaming, leaving })
 }
 
 /// The clerk of a module whose register an etcd keeps.

@@ -48,6 +48,8 @@ pub(super) struct Module {
     pub(super) due: Option<Instant>,
     /// Whether it was told something since its outputs were polled.
     pub(super) touched: bool,
+    /// Whether it may have a message for the stream: it was told something since it had none.
+    pub(super) streams: bool,
 }
 
 /// The sockets that all modules share.
@@ -66,13 +68,13 @@ impl Module {
     /// Tells the machine one fact.
     pub(super) fn tell(&mut self, now: Instant, input: Input<'_>) {
         self.mirror.handle_input(now, input);
-        self.touched = true;
+        (self.touched, self.streams) = (true, true);
     }
 
     /// Gives the machine an order; what it answers.
     pub(super) fn order(&mut self, now: Instant, order: Order) -> Result<(), OrderError> {
         let answer = self.mirror.order(now, order);
-        self.touched = true;
+        (self.touched, self.streams) = (true, true);
         let module = self.shared.id.0;
         match answer {
             Ok(()) => info!(module, ?order, "an order is accepted"),

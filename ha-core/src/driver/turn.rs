@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use ha_proto::{Instant, LinkId, ModuleId, wire};
+use ha_replicate::MESSAGE_MAX;
 use tracing::{debug, info};
 
 use super::Failure;
@@ -34,6 +35,8 @@ pub(super) struct Loop {
     pub(super) places: BTreeMap<ModuleId, usize>,
     pub(super) session: Option<Session>,
     pub(super) letters: Vec<Letter>,
+    /// The modules that may have a message for the stream.
+    pub(super) streaming: Vec<usize>,
     /// Another process is to go on as soon as all modules can hand over.
     pub(super) leaving: Option<Leaving>,
 }
@@ -49,7 +52,7 @@ impl Loop {
         let begins = self.leaving.is_none();
         if begins {
             more |= self.stream_in(cx);
-            for module in &mut self.modules {
+            for module in self.modules.iter_mut().filter(|it| !it.proposals.is_empty()) {
                 more |= module.propose(self.clock.now());
             }
         }
@@ -172,7 +175,11 @@ impl Loop {
 
     fn stream_out(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(session) = &mut self.session else { return false };
-        let mut turns = Turns { now: self.clock.now(), modules: &mut self.modules };
+        let modules = self.modules.iter().enumerate();
+        self.streaming.clear();
+        self.streaming.extend(modules.filter(|(_, module)| module.streams).map(|(at, _)| at));
+        let places = &self.streaming;
+        let mut turns = Turns { now: self.clock.now(), modules: &mut self.modules, places };
         let written = session.write(cx, &mut turns);
         self.went(written, "write to")
     }
@@ -243,15 +250,16 @@ impl Drop for Loop {
     }
 }
 
-/// The modules as sources of messages for the stream.
+/// Some modules as sources of messages for the stream.
 struct Turns<'a> {
     now: Instant,
     modules: &'a mut [Module],
+    places: &'a [usize],
 }
 
 impl session::Source for Turns<'_> {
     fn count(&self) -> usize {
-        self.modules.len()
+        self.places.len()
     }
 
     fn poll(
@@ -261,12 +269,14 @@ impl session::Source for Turns<'_> {
         buffer: &mut BytesMut,
         bulk: &mut Option<Bytes>,
     ) -> (ModuleId, usize) {
-        let module = &mut self.modules[place];
+        let module = &mut self.modules[self.places[place]];
         let len = module.mirror.poll_stream_parts(self.now, room, buffer, bulk);
         if len > 0 {
             // What was sent may have moved the deadline.
             module.due = module.mirror.poll_timeout().map(|deadline| deadline.at);
         }
+        // With less room than for any message it may have one nevertheless.
+        module.streams = len > 0 || room < MESSAGE_MAX;
         (module.shared.id, len)
     }
 }

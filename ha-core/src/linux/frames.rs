@@ -16,12 +16,12 @@ use tokio::io::unix::AsyncFd;
 use super::filter::{ANCILLARY, Size, Step, program};
 use crate::driver::watch;
 
-/// A packet socket (packet(7)) on one interface of Ethernet. Hears the ARP and the neighbor discovery
-/// in which others claim its addresses, on the interface's own network: nothing that it sends,
-/// nothing tagged for a VLAN.
+/// Packet sockets (packet(7)) on one interface of Ethernet. They hear the ARP and the neighbor
+/// discovery in which others claim its addresses, on the interface's own network: nothing that it
+/// sends, nothing tagged for a VLAN.
 #[derive(Debug)]
 pub(super) struct Frames {
-    socket: AsyncFd<Socket>,
+    sockets: Vec<AsyncFd<Socket>>,
     index: u32,
 }
 
@@ -29,24 +29,37 @@ impl Frames {
     /// Opens the interface of this number, in this thread's network namespace, to hear who else
     /// claims one of `ips`. Needs the runtime's context, and `CAP_NET_RAW`.
     pub(super) fn open(index: u32, ips: &[IpAddr]) -> io::Result<Self> {
-        Self::start(index, &filter(ips))
+        // A socket of every type is shown each frame, out and in, and each module has its own.
+        let has = |v4: bool| ips.iter().any(|ip| ip.is_ipv4() == v4);
+        let families = [(has(true), ETH_P_ARP), (has(false), ETH_P_IPV6)];
+        let types = families.into_iter().filter_map(|(has, of)| has.then_some(of));
+        Self::start(index, types, &filter(ips))
     }
 
     /// As [`Frames::open`], but to hear who asks for one of `ips`, too: requests of ARP, and
     /// neighbor solicitations. Of those, a socket hears even what a filter behind it drops.
     pub(super) fn questions(index: u32, ips: &[IpAddr]) -> io::Result<Self> {
-        Self::start(index, &questions(ips))
+        Self::start(index, [ETH_P_ALL], &questions(ips))
     }
 
-    fn start(index: u32, filter: &[SockFilter]) -> io::Result<Self> {
-        let everything = Protocol::from(i32::from(ETH_P_ALL.to_be()));
-        let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(everything))?;
-        socket.attach_filter(filter)?;
-        bind(socket.as_raw_fd(), &link_address(index)?)?;
-        let frames = Self { socket: watch(socket)?, index };
-        // Until it was bound, it heard every interface.
-        while read(frames.socket.get_ref(), &mut [0; Self::BYTES_MAX]).is_ok() {}
-        Ok(frames)
+    fn start(
+        index: u32,
+        types: impl IntoIterator<Item = u16>,
+        filter: &[SockFilter],
+    ) -> io::Result<Self> {
+        let address = link_address(index)?;
+        let open = |of: u16| {
+            let of = Protocol::from(i32::from(of.to_be()));
+            let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(of))?;
+            socket.attach_filter(filter)?;
+            bind(socket.as_raw_fd(), &address)?;
+            // Until it was bound, it heard every interface.
+            while read(&socket, &mut [0; Self::BYTES_MAX]).is_ok() {}
+            watch(socket)
+        };
+        let sockets = types.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
+        assert!(!sockets.is_empty(), "an interface without addresses is not opened");
+        Ok(Self { sockets, index })
     }
 
     /// What an opened socket reads at once: a neighbor advertisement with every option that RFC
@@ -60,7 +73,8 @@ impl Frames {
 
     /// Sends a frame now, or never.
     pub(super) fn send(&self, frame: &Frame) -> io::Result<()> {
-        self.socket.get_ref().send(frame.as_bytes()).map(drop)
+        // Whatever it hears, a socket sends frames as they are.
+        self.sockets[0].get_ref().send(frame.as_bytes()).map(drop)
     }
 
     /// Ready when a frame came: its length.
@@ -69,12 +83,25 @@ impl Frames {
         cx: &mut Context<'_>,
         bytes: &mut [u8; Self::BYTES_MAX],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut ready = ready!(self.socket.poll_read_ready(cx))?;
-            match ready.try_io(|socket| read(socket.get_ref(), bytes)) {
-                Ok(read) => return Poll::Ready(read),
-                Err(_would_block) => {}
+        for socket in &self.sockets {
+            if let Poll::Ready(read) = poll_read(socket, cx, bytes) {
+                return Poll::Ready(read);
             }
+        }
+        Poll::Pending
+    }
+}
+
+fn poll_read(
+    socket: &AsyncFd<Socket>,
+    cx: &mut Context<'_>,
+    bytes: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    loop {
+        let mut ready = ready!(socket.poll_read_ready(cx))?;
+        match ready.try_io(|socket| read(socket.get_ref(), bytes)) {
+            Ok(read) => return Poll::Ready(read),
+            Err(_would_block) => {}
         }
     }
 }
@@ -93,8 +120,10 @@ fn link_address(index: u32) -> io::Result<LinkAddr> {
     found.ok_or_else(|| io::Error::from_raw_os_error(rustix::io::Errno::NODEV.raw_os_error()))
 }
 
-/// `if_ether.h`: frames of every type. One socket hears both families, with the filter's help.
+// Types of frames of `if_ether.h`; of every type is shown what a filter drops, too.
 const ETH_P_ALL: u16 = 0x0003;
+const ETH_P_ARP: u16 = 0x0806;
+const ETH_P_IPV6: u16 = 0x86dd;
 
 /// What is heard: whatever claims one of these addresses. There may be much else on a network, and
 /// a socket for each of many modules.

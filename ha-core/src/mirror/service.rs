@@ -365,13 +365,13 @@ impl Service {
         self.keep(now, lifetime)
     }
 
-    /// R10: every renewal extends the addresses' lifetime. What gains less than a sixth of a lease
+    /// R10: every renewal extends the addresses' lifetime. What gains less than a third of a lease
     /// waits, while more than half a lease is left of what was set: beats renew far more often
     /// than is worth a system call. So an address goes at most L/30 before the right to it ends.
     fn keep(&mut self, now: Instant, lifetime: Duration) -> Option<(Doing, Effect)> {
         let until = now + lifetime;
         let left = self.kept_until.saturating_since(now);
-        let share = if left > self.lease / 2 { 6 } else { Self::SLACK_INVERSE };
+        let share = if left > self.lease / 2 { 3 } else { Self::SLACK_INVERSE };
         if until.saturating_since(self.kept_until) < self.lease / share {
             return None;
         }
@@ -572,12 +572,12 @@ mod tests {
         assert!(matches!(step(&mut service, 0, 3_000), Some(Effect::TakeAddress { .. })));
         assert!(matches!(step(&mut service, 0, 3_000), Some(Effect::StartApp { .. })));
         let kept = |millis| Some(Effect::KeepAddress { lifetime: Duration::from_millis(millis) });
-        assert_eq!(step(&mut service, 400, 3_499), None, "less than a sixth");
-        assert_eq!(step(&mut service, 500, 3_500), kept(3_000));
-        assert_eq!(step(&mut service, 1_999, 3_999), None, "more than half a lease is left");
-        assert_eq!(step(&mut service, 2_000, 3_599), None, "less than a thirtieth");
-        assert_eq!(step(&mut service, 2_000, 3_999), kept(1_999), "R10: the rest, in good time");
-        assert_eq!(step(&mut service, 3_500, 3_999), None, "nothing renews");
+        assert_eq!(step(&mut service, 900, 3_999), None, "less than a third");
+        assert_eq!(step(&mut service, 1_000, 4_000), kept(3_000));
+        assert_eq!(step(&mut service, 2_499, 4_999), None, "more than half a lease is left");
+        assert_eq!(step(&mut service, 2_500, 4_099), None, "less than a thirtieth");
+        assert_eq!(step(&mut service, 2_500, 4_999), kept(2_499), "R10: the rest, in good time");
+        assert_eq!(step(&mut service, 4_500, 4_999), None, "nothing renews");
     }
 
     #[test]
@@ -593,22 +593,22 @@ mod tests {
         };
         let start = ask(&mut service, 1, serve(3_001, 1));
         assert!(matches!(start, Some((_, Effect::StartApp { .. }))));
-        assert_eq!(ask(&mut service, 500, serve(3_400, 500)), None, "less than a sixth");
+        assert_eq!(ask(&mut service, 500, serve(3_400, 500)), None, "less than a third");
         assert_eq!(ask(&mut service, 1_000, serve(4_000, 1_000)), kept(1_000, 3_000));
-        assert_eq!(ask(&mut service, 1_900, serve(4_900, 1_900)), None, "one at a time");
-        assert_eq!(service.done(at(1_901), Ticket(1_000), true), Some(Step::Quiet));
-        assert_eq!(ask(&mut service, 1_902, serve(4_900, 1_902)), kept(1_902, 2_998));
+        assert_eq!(ask(&mut service, 2_000, serve(5_000, 2_000)), None, "one at a time");
+        assert_eq!(service.done(at(2_001), Ticket(1_000), true), Some(Step::Quiet));
+        assert_eq!(ask(&mut service, 2_002, serve(5_000, 2_002)), kept(2_002, 2_998));
         let serving = Step::Serving(Epoch::from_bits(0x100));
-        assert_eq!(service.done(at(2_000), Ticket(1), true), Some(serving));
+        assert_eq!(service.done(at(2_100), Ticket(1), true), Some(serving));
         let rest = Wish::Rest { lifetime: Duration::from_secs(3) };
-        assert_eq!(ask(&mut service, 2_001, rest), None, "the last one is still under way");
-        assert_eq!(service.done(at(2_002), Ticket(1_902), true), Some(Step::Quiet));
-        let stop = ask(&mut service, 2_003, rest);
-        assert_eq!(stop, Some((Ticket(2_003), Effect::StopApp { force: false })));
-        assert_eq!(ask(&mut service, 3_000, rest), kept(3_000, 3_000));
+        assert_eq!(ask(&mut service, 2_101, rest), None, "the last one is still under way");
+        assert_eq!(service.done(at(2_102), Ticket(2_002), true), Some(Step::Quiet));
+        let stop = ask(&mut service, 2_103, rest);
+        assert_eq!(stop, Some((Ticket(2_103), Effect::StopApp { force: false })));
+        assert_eq!(ask(&mut service, 3_100, rest), kept(3_100, 3_000));
         assert!(!service.is_harmless());
-        assert_eq!(service.done(at(3_001), Ticket(3_000), false), Some(Step::Failed));
-        service.tick(at(3_200));
-        assert_eq!(ask(&mut service, 3_200, rest), kept(3_200, 3_000), "tried again");
+        assert_eq!(service.done(at(3_101), Ticket(3_100), false), Some(Step::Failed));
+        service.tick(at(3_201));
+        assert_eq!(ask(&mut service, 3_201, rest), kept(3_201, 3_000), "tried again");
     }
 }
