@@ -44,7 +44,7 @@ const PINNED: [(u64, Vote, &str); 34] = [
 ];
 
 /// With the profile `fast`.
-const PINNED_FAST: [(u64, Vote, &str); 8] = [
+const PINNED_FAST: [(u64, Vote, &str); 9] = [
     (
         7_100_288,
         Vote::Arbiter,
@@ -57,6 +57,11 @@ const PINNED_FAST: [(u64, Vote, &str); 8] = [
     (1_027_558_759_730, Vote::None, "the same, with the other node's log empty"),
     (864_150_126_865, Vote::Ping, "what was decided in one isolation was saved in the next"),
     (563_382_552_829, Vote::Ping, "the same, after a pause"),
+    (
+        777_191,
+        Vote::Ping,
+        "a peer took over while its exclusion was saved, which counted after all",
+    ),
 ];
 
 /// With upgrades.

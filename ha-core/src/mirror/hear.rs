@@ -76,6 +76,10 @@ impl Mirror {
         if fresh && newest {
             self.peer = Some(Facts { told: beat.status, echo: beat.to_echo() });
             self.heard = Some((now, beat.status));
+            let newer = beat.status.membership.epoch > self.memory.saved().membership.epoch;
+            if newer && beat.status.role.serves() {
+                self.outdate();
+            }
         }
         let told = beat.status.membership;
         // The witness may have made a reign of what this node was before it was forced. One of the

@@ -18,8 +18,8 @@ pub(super) struct Outside {
     found: Option<Verdict>,
     /// Since when the peer is lost.
     lost: Option<Instant>,
-    /// A reign alone was decided on in an isolation that ended before it was saved: it gives no
-    /// right in the next one, whenever its save lands.
+    /// A reign alone was decided on in an isolation that ended before it was saved, or beside a peer
+    /// that serves since: it gives no right in the next one, whenever its save lands.
     outdated: bool,
 }
 
@@ -101,10 +101,15 @@ impl Mirror {
     /// The isolation is over.
     pub(super) fn met_peer_again(&mut self, now: Instant) {
         self.look(now, ping::Input::Forget);
+        self.outdate();
+        (self.outside.found, self.outside.lost) = (None, None);
+    }
+
+    /// What the reign alone was decided on that is being saved is over.
+    pub(super) fn outdate(&mut self) {
         let decided =
             self.memory.is_rising() && self.memory.wanted().membership.is_alone(self.me());
         self.outside.outdated |= decided && self.config.policy.ping.is_some();
-        (self.outside.found, self.outside.lost) = (None, None);
     }
 
     /// R10: what was seen before a pause may have gone since; that nothing was seen stands.
@@ -114,7 +119,7 @@ impl Mirror {
         self.outside.lost = self.outside.lost.map(|_| now);
     }
 
-    /// Whether the reign alone that is saved was decided on in an isolation that is over.
+    /// Whether what the reign alone was decided on that is saved is over.
     pub(super) fn is_outdated(&self) -> bool {
         self.outside.outdated
     }
