@@ -139,6 +139,7 @@ mod tests {
                 broken: false,
                 yields: false,
                 waits: false,
+                unanswered: false,
                 resources: Resources { known: 0xa1, up: 0xb1 },
                 preference: 9,
                 joint: Epoch::new(1, node),
@@ -224,7 +225,7 @@ mod tests {
             bytes[at] = byte;
             Beat::decode(77, &bytes)
         };
-        assert_eq!(spoiled(24 + 35, 64), Err(DecodeError::Invalid("the status's flags")));
+        assert_eq!(spoiled(24 + 35, 128), Err(DecodeError::Invalid("the status's flags")));
         assert_eq!(spoiled(23, 0), Err(DecodeError::Invalid("the echo")));
         assert_eq!(spoiled(24 + 92, 0), Err(DecodeError::Invalid("the promise")));
         assert_eq!(Beat::decode(0, &golden()), Err(DecodeError::Invalid("the beat's number")));

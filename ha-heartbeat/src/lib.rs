@@ -47,6 +47,7 @@
 //!     broken: false,
 //!     yields: false,
 //!     waits: false,
+//!     unanswered: false,
 //!     resources: Resources::default(),
 //!     preference: 0,
 //!     joint: Epoch::NONE,

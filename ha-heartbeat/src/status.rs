@@ -17,7 +17,7 @@ use crate::Echo;
 /// | 0 | 33 | membership |
 /// | 33 | 1 | role |
 /// | 34 | 1 | state |
-/// | 35 | 1 | flags: bit 0 ready, 1 asks, 2 able, 3 broken, 4 yields, 5 waits, the others 0 |
+/// | 35 | 1 | flags: bit 0 ready, 1 asks, 2 able, 3 broken, 4 yields, 5 waits, 6 unanswered, 7 zero |
 /// | 36 | 1 | preference |
 /// | 37 | 8 | store id |
 /// | 45 | 8 | incarnation |
@@ -60,6 +60,8 @@ pub struct Status {
     /// It would not take over by itself: `failover off`, or it has to meet the peer first. Only for
     /// operators: no decision of the receiver depends on it.
     pub waits: bool,
+    /// The witness that it asks does not answer it. Only for operators, too.
+    pub unanswered: bool,
     /// Which of its resources are up.
     pub resources: Resources,
     /// Its configured preference; the higher one is preferred (R8).
@@ -88,8 +90,8 @@ impl Status {
     const BROKEN: u8 = 1 << 3;
     const YIELDS: u8 = 1 << 4;
     const WAITS: u8 = 1 << 5;
-    const FLAGS: u8 =
-        Self::READY | Self::ASKS | Self::ABLE | Self::BROKEN | Self::YIELDS | Self::WAITS;
+    const UNANSWERED: u8 = 1 << 6;
+    const FLAGS: u8 = (1 << 7) - 1;
 
     /// Writes it.
     pub fn encode(&self, out: &mut impl BufMut) {
@@ -103,7 +105,8 @@ impl Status {
                 | flag(self.able, Self::ABLE)
                 | flag(self.broken, Self::BROKEN)
                 | flag(self.yields, Self::YIELDS)
-                | flag(self.waits, Self::WAITS),
+                | flag(self.waits, Self::WAITS)
+                | flag(self.unanswered, Self::UNANSWERED),
         );
         out.put_u8(self.preference);
         out.put_u64(self.store.0);
@@ -149,6 +152,7 @@ impl Status {
             broken: flags & Self::BROKEN != 0,
             yields: flags & Self::YIELDS != 0,
             waits: flags & Self::WAITS != 0,
+            unanswered: flags & Self::UNANSWERED != 0,
             resources: Resources { known, up },
             preference,
             joint,

@@ -146,6 +146,7 @@ pub(super) fn blank_status(saved: &Saved, position: Position, preference: u8) ->
         broken: false,
         yields: false,
         waits: false,
+        unanswered: false,
         resources: Resources::default(),
         preference,
         joint: saved.joint,

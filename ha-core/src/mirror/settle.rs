@@ -165,6 +165,7 @@ impl Mirror {
             broken: self.broken,
             yields: self.is_yielding_locally(now),
             waits: self.plan.is_started() && !self.plan.may_take_over(),
+            unanswered: self.voter.as_ref().is_some_and(|voter| !voter.answering()),
             resources: self.plan.resources(),
             preference: self.config.policy.preference,
             joint: saved.joint,

@@ -91,7 +91,7 @@ fn standby_dies(facts: &Facts<'_>, serving: &str) -> String {
     }
     let stall = timing.timeout + timing.round_trip;
     match view.vote {
-        Vote::Arbiter if view.witness.answering == Some(false) => {
+        Vote::Arbiter if facts.is_unanswered(facts.primary()) => {
             let lease = span(timing.lease);
             format!("{serving} stops within {lease}: the witness does not answer either")
         }
@@ -130,7 +130,7 @@ fn network(facts: &Facts<'_>, at: usize) -> String {
         Primary::Nowhere => return format!("{name}: the last one; {me} and {peer} part"),
     };
     match view.vote {
-        Vote::Arbiter if view.witness.answering == Some(false) => {
+        Vote::Arbiter if facts.is_unanswered(facts.primary()) => {
             format!("{name}: the last one; {serving} stops, as no witness answers")
         }
         Vote::Arbiter => format!("{name}: the last one; {serving} goes on alone by the witness"),

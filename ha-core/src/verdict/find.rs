@@ -36,6 +36,24 @@ impl Facts<'_> {
         peer.told.as_ref().map(|(_, told)| told).filter(|_| peer.up)
     }
 
+    /// Whether a node's witness does not answer it: this node's ([`Primary::Here`]), or the other's
+    /// as far as that says so.
+    pub(super) fn is_unanswered(&self, side: Primary) -> bool {
+        match side {
+            Primary::Here => self.view.witness.answering == Some(false),
+            Primary::There => self.told().is_some_and(|told| told.unanswered),
+            Primary::Nowhere => false,
+        }
+    }
+
+    /// Whether the witness does not answer the node that would take over.
+    fn is_standby_unanswered(&self) -> bool {
+        match self.primary() {
+            Primary::Here => self.is_unanswered(Primary::There),
+            Primary::There | Primary::Nowhere => self.is_unanswered(Primary::Here),
+        }
+    }
+
     /// The node that would take over.
     fn standby(&self) -> &str {
         match self.primary() {
@@ -59,8 +77,11 @@ impl Facts<'_> {
                 format!("no takeover ({standby} is not up to date); the service stops")
             }
             Kind::Resource => format!("no takeover ({standby} cannot run it); the service stops"),
+            Kind::Witness if self.is_standby_unanswered() => {
+                format!("no takeover until the witness answers {standby}; the service stops")
+            }
             Kind::Witness => {
-                "no takeover until the witness answers; until then the service stops".into()
+                format!("{standby} takes over; if that dies instead, the service stops")
             }
             Kind::Maintenance => "no takeover until the maintenance is over".into(),
             Kind::FailoverOff => "no takeover until an operator orders it".into(),
@@ -213,11 +234,14 @@ fn disk(facts: &Facts<'_>) -> Option<(String, String)> {
 }
 
 fn witness(facts: &Facts<'_>) -> Option<Finding> {
-    if facts.view.witness.answering != Some(false) {
-        return None;
-    }
-    let why = format!("the witness does not answer {}", facts.names.me);
-    let next = "start the witness or mend the way to it; see `ha doctor`".into();
+    let (me, peer) = (&facts.names.me, &facts.names.peer);
+    let why = match [Primary::Here, Primary::There].map(|side| facts.is_unanswered(side)) {
+        [false, false] => return None,
+        [true, false] => format!("the witness does not answer {me}"),
+        [false, true] => format!("the witness does not answer {peer}"),
+        [true, true] => format!("the witness answers neither {me} nor {peer}"),
+    };
+    let next = "start the witness, or mend the way to it from there".into();
     Some(facts.finding(Kind::Witness, why, next))
 }
 

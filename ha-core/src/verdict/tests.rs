@@ -45,6 +45,7 @@ fn told(holder: u8, role: Role) -> Told {
         broken: false,
         yields: false,
         waits: false,
+        unanswered: false,
         resources: Resources::default(),
         preference: 0,
         joint: Epoch::NONE,
@@ -271,11 +272,20 @@ fn a_secondary_names_what_is_wrong_with_itself() {
 #[test]
 fn what_either_side_can_find_is_found_on_both() {
     type Change = fn(&mut View, &mut HostFacts);
-    let rows: [(Change, Kind, &str); 5] = [
+    let rows: [(Change, Kind, &str); 7] = [
         (
             |v, _| v.witness.answering = Some(false),
             Kind::Witness,
             "the witness does not answer node1",
+        ),
+        (|v, _| peer_says(v).unanswered = true, Kind::Witness, "the witness does not answer node2"),
+        (
+            |v, _| {
+                v.witness.answering = Some(false);
+                peer_says(v).unanswered = true;
+            },
+            Kind::Witness,
+            "the witness answers neither node1 nor node2",
         ),
         (
             |_, h| h.maintenance = Some(seconds(5_400)),
@@ -476,8 +486,23 @@ fn the_last_network_means_what_the_vote_can_promise() {
 
 #[test]
 fn a_silent_witness_makes_the_loss_of_the_secondary_an_end() {
-    let found = explained(true, |view| view.witness.answering = Some(false));
+    let here = |view: &mut View| view.witness.answering = Some(false);
+    let found = explained(true, here);
     assert_eq!(found.peer_dies, "node1 stops within 3.0 s: the witness does not answer either");
     assert_eq!(found.witness_dies.as_deref(), Some("it does not answer already"));
-    assert!(found.this_dies.starts_with("no takeover until the witness answers"));
+    assert_eq!(found.this_dies, "node2 takes over; if that dies instead, the service stops");
+    // Whoever is told of it by the other node says the same.
+    let found = explained(false, |view| peer_says(view).unanswered = true);
+    assert_eq!(found.this_dies, "node2 stops within 3.0 s: the witness does not answer either");
+    assert_eq!(found.peer_dies, "node1 takes over; if that dies instead, the service stops");
+}
+
+#[test]
+fn a_secondary_without_the_witness_takes_nothing_over() {
+    let dies = "no takeover until the witness answers node2; the service stops";
+    let found = explained(true, |view| peer_says(view).unanswered = true);
+    assert_eq!(found.this_dies, dies);
+    assert_eq!(found.peer_dies, "node1 goes on alone; writes wait for at most 1.3 s");
+    let found = explained(false, |view| view.witness.answering = Some(false));
+    assert_eq!(found.peer_dies, dies.replace("node2", "node1"));
 }

@@ -26,6 +26,7 @@ pub(crate) fn blank() -> Status {
         broken: false,
         yields: false,
         waits: false,
+        unanswered: false,
         resources: Resources::default(),
         preference: 0,
         joint: Epoch::NONE,
