@@ -261,6 +261,16 @@ fn modules_may_have_files_of_their_own() {
 }
 
 #[test]
+fn the_witness_is_not_asked_from_a_virtual_address() {
+    let rig = Rig::new();
+    let vote = "witness = \"10.0.0.3:1\"\nwitness_from = \"10.0.0.10\"\n";
+    let text = format!("{}{WEB}", NODE.replace("vote = \"none\"\n", vote));
+    let told = rig.write("ha-node.toml", &text).read().unwrap_err();
+    let begins = "/f/ha-node.toml:12: 10.0.0.10 is witness_from, too: only who holds it could ask";
+    assert!(told.starts_with(begins), "{told}");
+}
+
+#[test]
 fn errors_name_file_line_and_field() {
     let named_b = |text: &str| text.replace("id = 1", "id = 2").replace("\"web\"", "\"b\"");
     let twice = format!("{WEB}{}", named_b(WEB));

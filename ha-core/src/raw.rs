@@ -23,7 +23,7 @@ pub use self::etcd::{Endpoint, EndpointError, Etcd};
 pub use self::target::{PingFrom, PingTarget, PingTargetError, PingTo};
 
 /// One module on one node, as an administrator writes it. Both nodes are configured alike but for
-/// `node` and `peer`, the sides of each link and of the stream, and `bootstrap`.
+/// `node` and `peer`, the sides of each link and of the stream, `witness_from`, and `bootstrap`.
 ///
 /// With the feature `serde` it is read from any format; unknown fields are refused.
 ///

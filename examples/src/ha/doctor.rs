@@ -126,13 +126,21 @@ fn of_node(found: &mut Vec<Found>, node: &Node, runs: bool) {
         found.push(groups());
         found.push(guardian(node));
     }
+    let udp = |at: SocketAddr| UdpSocket::bind(at).map(drop);
+    let tcp = |at: SocketAddr| TcpListener::bind(at).map(drop);
     for link in &node.raw.links {
-        found.push(local("links", link.local, runs, |at| UdpSocket::bind(at).map(drop)));
+        found.push(local("links", link.local, runs, udp));
     }
     // The node with the higher id listens, the other one dials.
     if node.raw.node > node.raw.peer {
         let listen = node.raw.replication.listen;
-        found.push(local("replication.listen", listen, runs, |at| TcpListener::bind(at).map(drop)));
+        found.push(local("replication.listen", listen, runs, tcp));
+    }
+    if let Some(from) = node.raw.witness_from {
+        found.push(local("witness_from", SocketAddr::new(from, 0), runs, udp));
+    }
+    if let Some(http) = &node.raw.http {
+        found.push(local("http.listen", http.listen, runs, tcp));
     }
     if node.raw.links.len() == 1 {
         let what = "one network between the nodes: its loss looks like the other node's".into();
@@ -236,6 +244,7 @@ fn local(
     bind: impl Fn(SocketAddr) -> io::Result<()>,
 ) -> Found {
     match bind(address) {
+        Ok(()) if address.port() == 0 => Found::Fine(format!("{field}: {} is here", address.ip())),
         Ok(()) => Found::Fine(format!("{field}: {address} is free")),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && runs => {
             Found::Fine(format!("{field}: {address} is the daemon's"))

@@ -207,6 +207,10 @@ fn doctor_names_what_is_wrong_and_how_to_mend_it() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o444)).unwrap();
     let open = "BAD   others than its owner may read /f/key\n      mend: chmod 400 /f/key\n";
     assert!(rig.ha(&["doctor", "--config"]).out.contains(open));
+    let away = Rig::new("http = { listen = \"192.0.2.7:9010\" }\n").ha(&["doctor", "--config"]);
+    let mend = "      mend: `ip address` lists those of this machine; correct it\n";
+    let told = format!("BAD   http.listen: 192.0.2.7 is not an address of this machine\n{mend}");
+    assert!(away.out.contains(&told), "{}", away.out);
     let wrong = Rig::new("lease = 1\n").ha(&["doctor", "--config"]);
     assert!(wrong.code == 1 && wrong.out.starts_with("BAD   /f/node.toml:10: "), "{wrong:?}");
 }

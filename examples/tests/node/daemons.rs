@@ -1,15 +1,20 @@
-//! FIELD.md, the rows of daemons that are killed, paused, starved or flapping: 4, 8, 10, 12, 13, 15.
+//! FIELD.md, the rows of daemons that are killed, paused, starved, flapping or told another time: 4, 8,
+//! 9, 10, 12, 13, 15.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use ha_lab::{Turns, now, within};
 
 use crate::SOON;
-use crate::rig::{MODULE, PROMPT, Rig, Vote, told, until_answers};
+use crate::rig::{self, MODULE, PROMPT, Rig, Vote, status, told, until_answers};
 
 /// Long enough for a node to lose its peer many times over, if it did.
 const AWHILE: Duration = Duration::from_secs(3);
+
+/// How long the wall clock stands after each step: longer than a lease, and than the time-out.
+const STEP: Duration = Duration::from_millis(1_600);
 
 /// How long a daemon may stand still without anybody noticing.
 const PAUSE: Duration = Duration::from_millis(175);
@@ -115,6 +120,62 @@ fn field_08_busy_cores_look_like_no_death() {
     let changed = || [0, 1].map(|node| rig.wrote(node, "roles")) != before;
     assert!(!within(AWHILE, changed), "{}", rig.wrote(1, "roles"));
     drop(load);
+}
+
+/// Nodes and witness are told an hour too much or too little, and never for long the same.
+#[test]
+fn field_09_steps_of_the_wall_clock_move_nothing() {
+    let Some(library) = faketime() else { return ha_lab::skip("libfaketime") };
+    let Some(mut rig) = Rig::new("field_09", Vote::None, 1) else { return };
+    let file = rig.lab.folder().join("clock");
+    let step = |hours: &str| {
+        let next = file.with_extension("next");
+        std::fs::write(&next, hours).unwrap();
+        std::fs::rename(next, &file).unwrap();
+    };
+    step("+0");
+    let variables = [
+        ("LD_PRELOAD", library.display().to_string()),
+        ("FAKETIME_TIMESTAMP_FILE", file.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1".into()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+    ];
+    rig.environment = variables.map(|(name, value)| (name.to_owned(), value)).into();
+    rig.vote = Vote::Arbiter;
+    rig.start_witness();
+    rig.configure("", "");
+    rig.start(0);
+    rig.start(1);
+    rig.until_whole(0);
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    let before = [0, 1].map(|node| rig.wrote(node, "roles"));
+    for hours in ["+1h", "-1h", "+1h", "+0", "-1h"] {
+        step(hours);
+        let changed = || [0, 1].map(|node| rig.wrote(node, "roles")) != before;
+        assert!(!within(STEP, changed), "{hours}: {} {}", rig.role(0), rig.role(1));
+    }
+    // They saw it: the log is written by that clock.
+    let hour = |node: usize| {
+        let log = rig.daemon(node).output();
+        let last = log.lines().rev().find(|line| line.starts_with("20")).map(str::to_owned);
+        last.expect("it writes the time")[11..13].to_owned()
+    };
+    let at_start = [0, 1].map(hour);
+    rig.daemon(0).terminate().unwrap();
+    rig.until_role(1, &["Alone ready"]);
+    assert_ne!([0, 1].map(hour), at_start);
+    for report in probers.map(|prober| prober.finish().unwrap()) {
+        let turns = report.turns(&["a", "b"]);
+        assert!(report.strays(&turns).is_empty(), "{:?}", report.strays(&turns));
+    }
+}
+
+/// Debian has it in a folder of each architecture.
+fn faketime() -> Option<PathBuf> {
+    let places = std::fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
+    let mut files = places.map(|place| place.path().join("faketime/libfaketime.so.1"));
+    files.find(|file| file.exists())
 }
 
 #[test]
@@ -311,7 +372,7 @@ fn an_order_returns_when_it_is_so() {
     for node in 0..2 {
         rig.until_role(node, &["Wait"]);
     }
-    let role = |rig: &Rig, node| program(rig, node).args(["role", "-q"]).status().unwrap().code();
+    let role = |rig: &Rig, node| rig::ha(rig, node).args(["role", "-q"]).status().unwrap().code();
     ha(&rig, 0, &["prim", "--keep", "a", "--yes"]);
     assert!(matches!(role(&rig, 0), Some(2 | 3)), "{:?} {}", role(&rig, 0), rig.role(0));
     assert!(rig.holds(0, true) && rig.role(0).ends_with(" ready"), "{}", rig.role(0));
@@ -490,22 +551,7 @@ fn a_reload_that_abandons_a_service_is_refused() {
 
 /// What `ha` prints when it asks a node for something that it does.
 fn ha(rig: &Rig, node: usize, words: &[&str]) -> String {
-    told(program(rig, node).args(words))
-}
-
-/// However the module is doing: `ha status` says that by its exit code, too.
-fn status(rig: &Rig, node: usize) -> String {
-    let output = program(rig, node).arg("status").output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// `ha` at a node's socket.
-fn program(rig: &Rig, node: usize) -> Command {
-    let file = std::fs::read_to_string(rig.nodes[node].file()).unwrap();
-    let run = file.lines().find_map(|line| line.strip_prefix("run = ")).expect("it has a folder");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ha"));
-    command.arg("--socket").arg(format!("{}/control.sock", run.trim_matches('"')));
-    command
+    told(rig::ha(rig, node).args(words))
 }
 
 /// A witness that is up before its network answers when that is there.

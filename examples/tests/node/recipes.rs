@@ -8,7 +8,7 @@ use std::path::Path;
 use ha_lab::{Node, within};
 
 use crate::SOON;
-use crate::rig::{MODULE, PROMPT, Rig, Vote};
+use crate::rig::{MODULE, PROMPT, Rig, Vote, installed};
 
 /// Gives a node a recipe's scripts, with settings of its own.
 fn install(node: &Node, recipe: &str, settings: &str) {
@@ -33,22 +33,6 @@ fn configure(rig: &Rig) {
             vips.join(", ")
         );
         rig.write(node, PROMPT, &module);
-    }
-}
-
-/// Whether the programs are here; said aloud where they are not.
-fn installed(programs: &[&str]) -> bool {
-    let found = |program: &&&str| {
-        ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-            .iter()
-            .any(|it| Path::new(it).join(program).exists())
-    };
-    match programs.iter().find(|program| !found(program)) {
-        None => true,
-        Some(missing) => {
-            ha_lab::skip(missing);
-            false
-        }
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Rig {
     pub(crate) source: Option<&'static str>,
     /// Whether the nodes ask the witness from their own addresses, whatever the routes say.
     pub(crate) own_asks: bool,
+    /// What daemons and witness find in their environment.
+    pub(crate) environment: Vec<(String, String)>,
     /// Last: it goes when nothing of it is used any more.
     pub(crate) lab: Lab,
 }
@@ -82,10 +84,12 @@ impl Rig {
             vote,
             source,
             own_asks: false,
+            environment: Vec::new(),
             lab,
         };
         match vote {
             Vote::Arbiter => rig.start_witness(),
+            Vote::Etcd if !installed(&["etcd"]) => return None,
             Vote::Etcd => rig.start_etcd(),
             Vote::None | Vote::Ping => {}
         }
@@ -144,6 +148,7 @@ impl Rig {
     }
 
     pub(crate) fn start(&mut self, node: usize) {
+        self.nodes[node].set_environment(&self.environment);
         self.daemons[node] = Some(self.nodes[node].start().unwrap());
     }
 
@@ -158,7 +163,10 @@ impl Rig {
         let file = self.lab.folder().join("witness.toml");
         std::fs::write(&file, text).unwrap();
         let program = env!("CARGO_BIN_EXE_witness-node");
-        let witness = self.outside.spawn(program, |it| it.arg("--config").arg(&file)).unwrap();
+        let environment = self.environment.clone();
+        let witness =
+            self.outside.spawn(program, |it| it.envs(environment).arg("--config").arg(&file));
+        let witness = witness.unwrap();
         assert!(witness.wait_for("answers", SOON), "{}", witness.output());
         self.witness = Some(witness);
     }
@@ -285,6 +293,37 @@ pub(crate) fn serve(node: &Node, module: &str, targets: &[SocketAddr]) {
 pub(crate) fn until_answers(probers: &[Prober], name: &str) {
     for prober in probers {
         assert!(prober.wait_for(name, SOON), "not {name}: {:?}", prober.last());
+    }
+}
+
+/// However the module is doing: `ha status` says that by its exit code, too.
+pub(crate) fn status(rig: &Rig, node: usize) -> String {
+    let output = ha(rig, node).arg("status").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `ha` at a node's socket.
+pub(crate) fn ha(rig: &Rig, node: usize) -> Command {
+    let file = std::fs::read_to_string(rig.nodes[node].file()).unwrap();
+    let run = file.lines().find_map(|line| line.strip_prefix("run = ")).expect("it has a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ha"));
+    command.arg("--socket").arg(format!("{}/control.sock", run.trim_matches('"')));
+    command
+}
+
+/// Whether the programs are here; said aloud where they are not.
+pub(crate) fn installed(programs: &[&str]) -> bool {
+    let found = |program: &&&str| {
+        ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+            .iter()
+            .any(|it| Path::new(it).join(program).exists())
+    };
+    match programs.iter().find(|program| !found(program)) {
+        None => true,
+        Some(missing) => {
+            ha_lab::skip(missing);
+            false
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Sections 2 and 3 of DOMAIN.md: what each kind of vote makes of a cut.
 
-use ha_lab::{Cut, Turns};
+use ha_lab::{Cut, Turns, within};
 
-use crate::rig::{Rig, Vote, until_answers};
+use crate::SOON;
+use crate::rig::{Rig, Vote, status, until_answers};
 
 #[test]
 fn one_network_a_lost_primary_is_replaced_and_comes_back_as_secondary() {
@@ -84,6 +85,25 @@ fn arbiter_a_primary_that_is_cut_off_stops_and_the_other_goes_on() {
         let turns = report.turns(&["a", "b"]);
         assert!(report.strays(&turns).is_empty(), "{:?}", report.strays(&turns));
     }
+}
+
+#[test]
+fn arbiter_a_secondary_that_it_does_not_answer_is_no_protection() {
+    let Some(mut rig) = Rig::whole("arbiter_b", Vote::Arbiter, 1) else { return };
+    let until_they_say = |rig: &Rig, said: [&str; 2]| {
+        for (node, said) in said.into_iter().enumerate() {
+            let says = || status(rig, node).contains(said);
+            assert!(within(SOON, says), "{node}: {}", status(rig, node));
+        }
+    };
+    until_they_say(&rig, ["  PROTECTED"; 2]);
+    let cut = Cut::between(&rig.hosts[1], &rig.outside, &rig.networks[0]);
+    rig.lab.cut(&[cut]).unwrap();
+    // The primary is answered, and says that the other one, whose name it was not told, is not.
+    let silent = ["the witness does not answer node1", "the witness does not answer b"];
+    until_they_say(&rig, silent);
+    rig.lab.heal_all().unwrap();
+    until_they_say(&rig, ["  PROTECTED"; 2]);
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub struct Node {
     folder: PathBuf,
     program: PathBuf,
     group: Group,
+    environment: Vec<(String, String)>,
 }
 
 impl Node {
@@ -32,7 +33,8 @@ impl Node {
         let folder = lab.folder().join(host.name());
         fs::create_dir(&folder)?;
         let group = Group::make(&format!("{}-{}", lab.name(), host.name()))?;
-        Ok(Self { host: host.clone(), folder, program: program.into(), group })
+        let (program, environment) = (program.into(), Vec::new());
+        Ok(Self { host: host.clone(), folder, program, group, environment })
     }
 
     /// Its host.
@@ -86,6 +88,11 @@ impl Node {
         fs::read_to_string(self.scripts(module).join(name)).unwrap_or_default()
     }
 
+    /// What the program finds in its environment beside what this process has there.
+    pub fn set_environment(&mut self, variables: &[(String, String)]) {
+        self.environment = variables.into();
+    }
+
     /// Starts the program on the host, in the group.
     ///
     /// # Errors
@@ -94,7 +101,9 @@ impl Node {
         let enter = format!("echo $$ > '{}/cgroup.procs' && exec \"$@\"", self.group().display());
         self.host.spawn("sh", |command| {
             let program = self.program.as_os_str();
-            command.args(["-c", &enter, "sh"]).arg(program).arg("--config").arg(self.file())
+            let variables = self.environment.iter().map(|(name, value)| format!("{name}={value}"));
+            command.args(["-c", &enter, "sh", "env"]).args(variables);
+            command.arg(program).arg("--config").arg(self.file())
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What users of such systems suffer from, where it is logic: the rows of `FIELD.md` that need no
-//! kernel. Row 9 (steps of the wall clock) is kept by `clippy.toml`, which bans that clock by
-//! name: logs alone show it, and the rules of `nft`, whose lease ends by a timeout as well.
+//! kernel. Row 9 (steps of the wall clock) is none of logic, which is never told that clock
+//! (`clippy.toml` bans it by name): whole nodes are, in the tests of `ha-node`.
 
 use std::time::Duration;
 

@@ -159,7 +159,13 @@ impl Unit {
             return Ok(());
         }
         warn!(unit = self.settings.name, "it cannot be frozen: it is killed");
-        self.kill(within / 2)
+        // Where the group is known the kernel is enough: systemd may be what hangs.
+        let known = self.known().filter(|group| group.folder().exists());
+        let killed = |group: Cgroup| group.kill().and_then(|()| group.wait_empty(within / 4));
+        if matches!(known.map(killed), Some(Ok(true))) {
+            return Ok(());
+        }
+        self.kill(within / 4)
     }
 
     /// Kills all of it if it is frozen; whether it was.
@@ -209,12 +215,19 @@ impl Unit {
         Ok(Some(Cgroup::open(Cgroup::root()?.join(path))?))
     }
 
-    /// One property, as systemd has it.
+    /// One property, as systemd has it; it has as long as for a stop.
     fn show(&self, property: &str) -> io::Result<String> {
         let mut command = Command::new(&self.settings.systemctl);
         command.arg("show").arg(format!("--property={property}"));
         command.args(["--value", "--", &self.settings.name]);
-        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        // One line is less than a pipe holds: it need not be read meanwhile.
+        if let End::Overran | End::Cancelled = end(&mut child, self.settings.stop, None)? {
+            let text = format!("systemctl show {}: no answer", self.settings.name);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        let output = child.wait_with_output()?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().into())
     }
 

@@ -1,6 +1,8 @@
 //! A systemd unit in place of scripts, with a stand-in for `systemctl`.
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use ha_core::linux::cgroup::Cgroup;
@@ -100,6 +102,42 @@ fn a_unit_that_cannot_be_frozen_is_killed() {
     let Some(rig) = Rig::new("true") else { return };
     rig.unit.fence(epoch(1), SOON).unwrap();
     assert_eq!(rig.calls(), [KILL], "nobody knows where its processes are");
+}
+
+#[test]
+fn a_unit_that_does_not_freeze_is_killed_without_systemd() {
+    let Some(rig) = Rig::new("true") else { return };
+    rig.unit.start(epoch(1)).unwrap();
+    let _numb = Mounted::over(rig.group.folder().join("cgroup.freeze"));
+    rig.unit.fence(epoch(1), SOON / 20).unwrap();
+    assert!(rig.is_empty());
+    assert_eq!(rig.calls(), [START, SHOW], "the kernel alone does it");
+}
+
+/// `/dev/null` in the place of a file, until this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn over(file: PathBuf) -> Self {
+        let done = Command::new("mount").args(["--bind", "/dev/null"]).arg(&file).status();
+        assert!(done.unwrap().success());
+        Self(file)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg(&self.0).status();
+        assert!(done.unwrap().success() || std::thread::panicking());
+    }
+}
+
+#[test]
+fn a_systemd_that_does_not_answer_is_not_waited_for() {
+    let Some(rig) = Rig::new("true") else { return };
+    write(rig.folder.path(), &[("systemctl", "exec sleep 1000")]);
+    let error = rig.unit.place().unwrap_err().to_string();
+    assert_eq!(error, "systemctl show shop.service: no answer");
 }
 
 #[test]

@@ -32,7 +32,8 @@ use crate::verdict::Names;
 use crate::vip::OnRemoved;
 
 /// What all modules of a node share: its file `ha-node.toml`. Both nodes are configured alike but
-/// for `node` and `peer`, and the sides of links and stream.
+/// for `node` and `peer`, the sides of links and stream, `witness_from`, `[http] listen`, and
+/// `bootstrap` of each module.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawNode {
@@ -543,6 +544,10 @@ impl RawNode {
         let raw = self.raw_module(module);
         let node = NodeConfig::try_from(raw).map_err(|error| (error.field(), error.to_string()))?;
         let (vips, service) = (module.vips()?, module.service()?);
+        if let Some(from) = self.witness_from.filter(|from| module.holds(*from)) {
+            let text = format!("{from} is witness_from, too: only who holds it could ask");
+            return Err(("vips", format!("{text}; name an address of this node's own there")));
+        }
         let checkers = checkers(module.checker.clone());
         let checkers = checkers.map_err(|error| ("checker", error.to_string()))?;
         let interval = module.loop_interval.map_or(LOOP_INTERVAL, |span| span.0);
@@ -590,6 +595,11 @@ impl RawModule {
     fn has(&self, vip: &VipConfig) -> bool {
         let same = |own: &RawVip| own.address == vip.address && own.interface == vip.interface;
         self.vips.iter().any(same)
+    }
+
+    /// Whether that is one of its virtual addresses.
+    fn holds(&self, address: IpAddr) -> bool {
+        self.vips.iter().any(|own| own.address == address)
     }
 
     /// Whether both can be at one node, as either may be.
