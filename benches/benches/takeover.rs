@@ -32,10 +32,10 @@ struct Options {
     #[arg(long)]
     minutes: Option<u32>,
     /// Only these faults: cut, kill, stop, swap; default all
-    #[arg(long, value_parser = fault)]
+    #[arg(long, value_parser = fault, conflicts_with_all = ["idle", "minutes"])]
     fault: Vec<Fault>,
     /// Only with this time between two signs of life: 1s, 100ms, 10ms; default each
-    #[arg(long, value_parser = setting, conflicts_with = "short")]
+    #[arg(long, value_parser = setting, conflicts_with_all = ["short", "idle", "minutes"])]
     setting: Option<Setting>,
     /// Only these daemons: keepalived, none, ping, arbiter; default all
     daemons: Vec<String>,

@@ -386,6 +386,17 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_is_not_here_is_named_by_its_field() {
+        let member = Endpoint("127.0.0.1:2379".parse().unwrap());
+        let etcd = Etcd { endpoints: vec![member], key: "/ha/shop/2".into() };
+        // Of TEST-NET-1, which nobody has.
+        let from = Some("192.0.2.7".parse().unwrap());
+        let mut gateway = Gateway::new(&etcd, from, PAIR, ROUND_TRIP, Clock::start());
+        let said = gateway.call("range", &Value::Null).unwrap_err().to_string();
+        assert!(said.contains("witness_from 192.0.2.7: "), "{said}");
+    }
+
+    #[test]
     fn members_that_refuse_or_say_nothing_cost_no_more_than_the_round_trip() {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         // The kernel takes the connections, and nobody ever answers.

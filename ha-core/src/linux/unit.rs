@@ -160,9 +160,10 @@ impl Unit {
         }
         warn!(unit = self.settings.name, "it cannot be frozen: it is killed");
         // Where the group is known the kernel is enough: systemd may be what hangs.
-        let known = self.known().filter(|group| group.folder().exists());
-        let killed = |group: Cgroup| group.kill().and_then(|()| group.wait_empty(within / 4));
-        if matches!(known.map(killed), Some(Ok(true))) {
+        let Some(group) = self.known().filter(|group| group.folder().exists()) else {
+            return self.kill(within / 2);
+        };
+        if group.kill().and_then(|()| group.wait_empty(within / 4)).unwrap_or(false) {
             return Ok(());
         }
         self.kill(within / 4)

@@ -359,4 +359,4 @@ const ANY: &str = "127.0.0.1:0";
 /// The cluster's key, four times, as a file has it.
 pub(crate) const KEY: &str = "0123456789abcdef";
 /// Far more than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 use std::fmt;
+use std::format;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::prelude::rust_2024::*;
@@ -40,7 +41,11 @@ impl Outbound {
     fn open(&self, to: SocketAddr, timeout: NextTimeout) -> Result<TcpStream, Error> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         if let Some(from) = self.0 {
-            socket.bind(&SocketAddr::new(from, 0).into())?;
+            let named = |error: io::Error| {
+                let text = format!("witness_from {from}: {error}");
+                io::Error::new(error.kind(), text)
+            };
+            socket.bind(&SocketAddr::new(from, 0).into()).map_err(named)?;
         }
         let connected = match left(timeout, Duration::ZERO)? {
             Some(left) => socket.connect_timeout(&to.into(), left),
