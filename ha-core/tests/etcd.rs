@@ -141,15 +141,6 @@ fn raw(pair: &Pair, cluster: &Cluster, node: u8) -> RawConfig {
     }
 }
 
-/// Whether there is an etcd. Where everything must be tested there has to be.
-fn installed() -> bool {
-    let found = Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_ok();
-    if !found {
-        ha_lab::skip("etcd");
-    }
-    found
-}
-
 /// Nothing of `node` is otherwise than `wanted` for two leases, twice as long as anything needs
 /// that would come of what just happened.
 async fn stays(node: &Node, what: &str, mut wanted: impl FnMut(&Status) -> bool) {
@@ -161,7 +152,7 @@ async fn stays(node: &Node, what: &str, mut wanted: impl FnMut(&Status) -> bool)
 
 #[test]
 fn a_pair_lives_with_an_etcd() {
-    if !installed() {
+    if !ha_lab::installed_or_skip(&["etcd"]) {
         return;
     }
     let cluster = Cluster::start();
@@ -200,7 +191,7 @@ fn a_pair_lives_with_an_etcd() {
 
 #[test]
 fn members_that_are_killed_stop_nobody() {
-    if !installed() {
+    if !ha_lab::installed_or_skip(&["etcd"]) {
         return;
     }
     let mut cluster = Cluster::start();
@@ -250,7 +241,7 @@ fn members_that_are_killed_stop_nobody() {
 
 #[test]
 fn a_key_that_holds_something_else_is_never_overwritten() {
-    if !installed() {
+    if !ha_lab::installed_or_skip(&["etcd"]) {
         return;
     }
     let cluster = Cluster::start();

@@ -17,8 +17,8 @@ const FRONT: u16 = 80;
 
 #[test]
 fn field_14_without_a_common_network_traffic_follows_the_health_url() {
-    if !Path::new("/usr/sbin/haproxy").exists() {
-        return ha_lab::skip("haproxy");
+    if !ha_lab::installed_or_skip(&["haproxy"]) {
+        return;
     }
     let Some(mut lab) = Lab::root_or_skip("field_14") else { return };
     let (left, right) = (lab.bridge().unwrap(), lab.bridge().unwrap());

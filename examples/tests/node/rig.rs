@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 
-use ha_lab::{Bridge, Cut, Host, Lab, Mac, Node, PairFile, Prober, Process, program, within};
+use ha_lab::{Bridge, Cut, Host, Lab, Mac, Node, PairFile, Prober, Process};
+use ha_lab::{installed_or_skip, program, within};
 
 use crate::{PACE, SOON};
 
@@ -89,7 +90,7 @@ impl Rig {
         };
         match vote {
             Vote::Arbiter => rig.start_witness(),
-            Vote::Etcd if !installed(&["etcd"]) => return None,
+            Vote::Etcd if !installed_or_skip(&["etcd"]) => return None,
             Vote::Etcd => rig.start_etcd(),
             Vote::None | Vote::Ping => {}
         }
@@ -309,22 +310,6 @@ pub(crate) fn ha(rig: &Rig, node: usize) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ha"));
     command.arg("--socket").arg(format!("{}/control.sock", run.trim_matches('"')));
     command
-}
-
-/// Whether the programs are here; said aloud where they are not.
-pub(crate) fn installed(programs: &[&str]) -> bool {
-    let found = |program: &&&str| {
-        ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-            .iter()
-            .any(|it| Path::new(it).join(program).exists())
-    };
-    match programs.iter().find(|program| !found(program)) {
-        None => true,
-        Some(missing) => {
-            ha_lab::skip(missing);
-            false
-        }
-    }
 }
 
 /// What a tool that does its work prints.

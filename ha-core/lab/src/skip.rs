@@ -3,6 +3,7 @@
 use std::env;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 use std::thread;
 
 use rustix::process::geteuid;
@@ -19,6 +20,21 @@ pub fn skip(needs: impl Display) {
     assert!(env::var_os("CI").is_none(), "{test}: needs {needs}, and CI is set: install it");
     // Nobody may be listening.
     let _ = writeln!(io::stderr(), "{test}: skipped: needs {needs}");
+}
+
+/// Whether all of these programs are installed, where root finds programs; [skips](skip) the test
+/// where one is not, and names it.
+///
+/// # Panics
+/// Like [`skip`].
+pub fn installed_or_skip(programs: &[&str]) -> bool {
+    let folders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let found = |program: &str| folders.iter().any(|it| Path::new(it).join(program).exists());
+    let missing = programs.iter().find(|program| !found(program));
+    if let Some(missing) = missing {
+        skip(missing);
+    }
+    missing.is_none()
 }
 
 /// Whether this process is root; [skips](skip) the test where it is not.

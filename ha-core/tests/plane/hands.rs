@@ -9,13 +9,16 @@ use std::process;
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
 use ha_core::linux::plane::bpf::{Bpf, Settings};
 use ha_core::linux::plane::{Plane, PlaneError, Sure};
-use ha_lab::{Host, Lab, within};
+use ha_lab::{Host, Lab, installed_or_skip, within};
 
 use crate::rig::{CONNECTIONS, Case, Farm, Kind, SOON, shares};
 use crate::seen::{Seen, twice};
 
 #[test]
 fn a_filter_that_is_taken_away_by_hand_is_put_back() {
+    if !installed_or_skip(&["bpftool"]) {
+        return;
+    }
     for case in Case::ALL.into_iter().filter(|case| case.plane == Kind::Bpf) {
         let Some(mut farm) = Farm::start("taken_away", case) else { return };
         farm.boot_all();
