@@ -14,8 +14,10 @@ cd "$root"
 
 # As Debian is installed: what this machine has been set up for is not there, but for nginx.
 if [ ! -e etc/bare ]; then
-    rm -rf etc/systemd/system/*.wants etc/rc?.d/S* etc/ha-node usr/lib/ha-node usr/bin/ha \
+    rm -rf etc/systemd/system/*.wants etc/ha-node usr/lib/ha-node usr/bin/ha \
         var/lib/ha-* var/log/ha-* var/log/journal
+    # `systemctl disable` wants to see the links of a script that it disables.
+    find etc/rc?.d -name 'S*' ! -name '*nginx' -delete
     : > etc/fstab
     mkdir -p etc/systemd/system/multi-user.target.wants bare/examples var/log/journal
     ln -s /lib/systemd/system/nginx.service etc/systemd/system/multi-user.target.wants/
