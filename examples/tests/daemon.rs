@@ -52,8 +52,9 @@ impl Rig {
     }
 
     fn write_config(&self, state: &str, run: &str) {
-        let udp: Vec<_> = (0..2).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-        let tcp: Vec<_> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let home = ha_lab::own_loopback();
+        let udp: Vec<_> = (0..2).map(|_| UdpSocket::bind((home, 0)).unwrap()).collect();
+        let tcp: Vec<_> = (0..2).map(|_| TcpListener::bind((home, 0)).unwrap()).collect();
         let [udp0, udp1] = [0, 1].map(|at: usize| udp[at].local_addr().unwrap());
         let [tcp0, tcp1] = [0, 1].map(|at: usize| tcp[at].local_addr().unwrap());
         let (cluster, home) = (&self.cluster, self.folder.path().display());

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_types)] // it waits in real time for real sockets
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ fn start(refusal: Option<Refused>) -> (Server, Memory) {
 }
 
 fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    std::net::TcpListener::bind((ha_lab::own_loopback(), 0)).unwrap().local_addr().unwrap()
 }
 
 fn client(address: SocketAddr, id: u64) -> Client {

@@ -136,7 +136,7 @@ impl Node {
 /// with `--release`, most of them pages of the program and of libc. What is its own depends on no build.
 #[test]
 fn a_witness_of_a_hundred_registers_is_small() {
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = UdpSocket::bind((ha_lab::own_loopback(), 0)).unwrap().local_addr().unwrap();
     let mut rig = Rig::start(&free.to_string(), None);
     rig.wait_for("READY=1");
     for module in 0..100 {

@@ -7,7 +7,7 @@
 mod rig;
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -30,32 +30,31 @@ const PATIENCE: Duration = Duration::from_mins(1);
 struct Cluster {
     folder: tempfile::TempDir,
     /// For clients, and for each other.
-    ports: [[u16; 2]; 3],
+    addresses: [[SocketAddr; 2]; 3],
     members: [Option<Child>; 3],
 }
 
 impl Cluster {
     fn start() -> Self {
         // Held until all are taken, so that no two are the same.
-        let sockets =
-            [[(); 2]; 3].map(|row| row.map(|()| TcpListener::bind("127.0.0.1:0").unwrap()));
-        let ports = sockets
-            .each_ref()
-            .map(|row| row.each_ref().map(|socket| socket.local_addr().unwrap().port()));
+        let home = ha_lab::own_loopback();
+        let sockets = [[(); 2]; 3].map(|row| row.map(|()| TcpListener::bind((home, 0)).unwrap()));
+        let addresses =
+            sockets.each_ref().map(|row| row.each_ref().map(|socket| socket.local_addr().unwrap()));
         drop(sockets);
         let folder = tempfile::tempdir().unwrap();
-        let mut cluster = Self { folder, ports, members: [None, None, None] };
+        let mut cluster = Self { folder, addresses, members: [None, None, None] };
         (0..3).for_each(|member| cluster.run(member));
         cluster
     }
 
     /// Starts a member with what its folder holds.
     fn run(&mut self, member: usize) {
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let url = |address: SocketAddr| format!("http://{address}");
         let name = |member: usize| format!("m{member}");
-        let [client, peer] = self.ports[member].map(url);
-        let peers = self.ports.iter().enumerate();
-        let peers = peers.map(|(at, ports)| format!("{}={}", name(at), url(ports[1])));
+        let [client, peer] = self.addresses[member].map(url);
+        let peers = self.addresses.iter().enumerate();
+        let peers = peers.map(|(at, of)| format!("{}={}", name(at), url(of[1])));
         let log = std::fs::File::create(self.folder.path().join(format!("log-{member}"))).unwrap();
         // It ends with this thread, whatever ends that.
         let child = Command::new("setpriv")
@@ -84,7 +83,7 @@ impl Cluster {
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {
-        self.ports.map(|[client, _]| Endpoint(([127, 0, 0, 1], client).into())).into()
+        self.addresses.map(|[client, _]| Endpoint(client)).into()
     }
 
     /// What the first member answers, once it has a leader.
@@ -101,7 +100,7 @@ impl Cluster {
     }
 
     fn post(&self, method: &str, body: &str) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.ports[0][0]))?;
+        let mut stream = TcpStream::connect(self.addresses[0][0])?;
         let len = body.len();
         let head = format!("POST /v3/kv/{method} HTTP/1.1\r\nHost: x\r\nConnection: close");
         write!(stream, "{head}\r\nContent-Length: {len}\r\n\r\n{body}")?;

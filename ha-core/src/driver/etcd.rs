@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn members_that_refuse_or_say_nothing_cost_no_more_than_the_round_trip() {
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let closed = TcpListener::bind((ha_lab::own_loopback(), 0)).unwrap().local_addr().unwrap();
         // The kernel takes the connections, and nobody ever answers.
         let silent = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let silent = silent.each_ref().map(|listener| listener.local_addr().unwrap());

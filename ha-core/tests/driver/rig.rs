@@ -1,7 +1,7 @@
 //! A pair of nodes with an arbiter, and a host that remembers what it was told.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -140,6 +140,7 @@ impl Guard for ToyGuard {
 /// Two nodes' configurations with free ports and folders of their own.
 pub(crate) struct Pair {
     pub(crate) folder: tempfile::TempDir,
+    home: IpAddr,
     links: Vec<[SocketAddr; 2]>,
     streams: [SocketAddr; 2],
     pub(crate) witness: Option<SocketAddr>,
@@ -148,11 +149,14 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new() -> Self {
-        // All are held until all are chosen: a port that is let go may be given out again.
-        let udp: [UdpSocket; 4] = std::array::from_fn(|_| UdpSocket::bind(ANY).unwrap());
-        let tcp: [TcpListener; 2] = std::array::from_fn(|_| TcpListener::bind(ANY).unwrap());
+        // All are held until all are chosen: a port that is let go may be given out again, and to
+        // another test, if this address were another's too.
+        let home = ha_lab::own_loopback();
+        let udp: [UdpSocket; 4] = std::array::from_fn(|_| UdpSocket::bind((home, 0)).unwrap());
+        let tcp: [TcpListener; 2] = std::array::from_fn(|_| TcpListener::bind((home, 0)).unwrap());
         let [a, b, c, d] = udp.each_ref().map(|socket| socket.local_addr().unwrap());
         let mut pair = Self {
+            home,
             links: vec![[a, b], [c, d]],
             streams: tcp.each_ref().map(|listener| listener.local_addr().unwrap()),
             witness: None,
@@ -177,9 +181,10 @@ impl Pair {
     pub(crate) fn read(words: &str) -> (Self, PathBuf) {
         let words: Vec<_> = words.split(' ').collect();
         let [.., key, folder] = words[..] else { panic!("{words:?}") };
-        let address = |at: usize| words[at].parse().unwrap();
+        let address = |at: usize| words[at].parse::<SocketAddr>().unwrap();
         let pair = Self {
             folder: tempfile::tempdir().unwrap(),
+            home: address(0).ip(),
             links: vec![[address(0), address(1)], [address(2), address(3)]],
             streams: [address(4), address(5)],
             witness: Some(address(6)),
@@ -193,7 +198,7 @@ impl Pair {
     }
 
     pub(crate) fn arbiter_with(&mut self, key: Key) -> Arbiter {
-        let listen = self.witness.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
+        let listen = self.witness.unwrap_or_else(|| (self.home, 0).into());
         let folder = self.folder.path().join("arbiter");
         let arbiter = Arbiter::start(&ArbiterConfig::new(listen, folder, key)).unwrap();
         self.witness = Some(arbiter.address());
@@ -354,8 +359,6 @@ pub(crate) fn refused(result: Result<impl Sized, StartError>) -> String {
     }
 }
 
-/// A port of the system's choice.
-const ANY: &str = "127.0.0.1:0";
 /// The cluster's key, four times, as a file has it.
 pub(crate) const KEY: &str = "0123456789abcdef";
 /// Far more than anything here takes on a busy machine.

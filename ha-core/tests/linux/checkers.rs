@@ -286,7 +286,7 @@ fn what_cannot_be_started_is_one_clear_line() {
 
 #[test]
 fn a_node_does_not_serve_before_it_has_what_it_waits_for() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = TcpListener::bind((ha_lab::own_loopback(), 0)).unwrap().local_addr().unwrap();
     let db = quick(RawKind::Tcp, |raw| {
         raw.address = Some(text(address));
         (raw.action, raw.when) = (Action::Wait, Some(When::Always));
@@ -310,7 +310,7 @@ fn a_node_does_not_serve_before_it_has_what_it_waits_for() {
 
 #[test]
 fn nothing_is_known_of_what_is_suspended() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = TcpListener::bind((ha_lab::own_loopback(), 0)).unwrap().local_addr().unwrap();
     let db = quick(RawKind::Tcp, |raw| {
         raw.address = Some(text(address));
         (raw.action, raw.when) = (Action::Wait, Some(When::Always));
@@ -414,7 +414,7 @@ fn a_module_is_stopped_and_started() {
 
 #[test]
 fn a_service_that_fails_goes_to_a_peer_that_is_ready() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = TcpListener::bind((ha_lab::own_loopback(), 0)).unwrap().local_addr().unwrap();
     let listener = TcpListener::bind(address).unwrap();
     let web = quick(RawKind::Tcp, |raw| {
         raw.address = Some(text(address));

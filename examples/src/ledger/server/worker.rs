@@ -418,7 +418,8 @@ mod tests {
         let shared = Arc::new(Shared::new(&poll).unwrap());
         let clock = shared.clock;
         let mut worker = Worker::new(poll, shared);
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address =
+            std::net::TcpListener::bind((ha_lab::own_loopback(), 0)).unwrap().local_addr().unwrap();
         worker.listen(address, false, clock.now() + Duration::from_mins(1)).unwrap();
         worker.serving = Some(Seq::ZERO);
         let (mut events, mut commands) = (Events::with_capacity(8), Vec::new());
