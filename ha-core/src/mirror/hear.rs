@@ -28,6 +28,7 @@ impl Mirror {
                 }
                 Said::PeerDown(peer, _) => {
                     self.peer = None;
+                    self.outdate();
                     self.outside.lost_peer(now);
                     self.event(Event::PeerDown(peer));
                 }
@@ -76,10 +77,6 @@ impl Mirror {
         if fresh && newest {
             self.peer = Some(Facts { told: beat.status, echo: beat.to_echo() });
             self.heard = Some((now, beat.status));
-            let newer = beat.status.membership.epoch > self.memory.saved().membership.epoch;
-            if newer && beat.status.role.serves() {
-                self.outdate();
-            }
         }
         let told = beat.status.membership;
         // The witness may have made a reign of what this node was before it was forced. One of the

@@ -107,8 +107,9 @@ impl Mirror {
 
     /// What the reign alone was decided on that is being saved is over.
     pub(super) fn outdate(&mut self) {
-        let decided =
-            self.memory.is_rising() && self.memory.wanted().membership.is_alone(self.me());
+        let decided = self.memory.is_rising()
+            && self.memory.wanted().membership.is_alone(self.me())
+            && !self.memory.saved().may_run_alone();
         self.outside.outdated |= decided && self.config.policy.ping.is_some();
     }
 

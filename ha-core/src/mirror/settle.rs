@@ -1,5 +1,7 @@
 //! Bringing wish and fact together, one effect at a time, and watching the invariants.
 
+use core::time::Duration;
+
 use ha_heartbeat::{Input as DetectorInput, Status as Told};
 use ha_proto::{DataState, Deadline, Instant, Role};
 use ha_quorum::Vote;
@@ -93,6 +95,9 @@ impl Mirror {
         if status.yields {
             // From now on the peer may serve, whether this node hears of it or not.
             (self.agreed, self.yielded) = (false, true);
+            // So a yes to what was asked before, at this very instant too, comes too late.
+            self.tenure_began = now + Duration::from_nanos(1);
+            self.outdate();
         }
         self.told = status;
         self.detect(now, DetectorInput::Status(status));
