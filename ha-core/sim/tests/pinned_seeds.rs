@@ -44,7 +44,7 @@ const PINNED: [(u64, Vote, &str); 34] = [
 ];
 
 /// With the profile `fast`.
-const PINNED_FAST: [(u64, Vote, &str); 9] = [
+const PINNED_FAST: [(u64, Vote, &str); 10] = [
     (
         7_100_288,
         Vote::Arbiter,
@@ -62,6 +62,7 @@ const PINNED_FAST: [(u64, Vote, &str); 9] = [
         Vote::Ping,
         "a peer took over while its exclusion was saved, which counted after all",
     ),
+    (88_101_697, Vote::Ping, "who booted alone did not wait for a peer that was cut off to stop"),
 ];
 
 /// With upgrades.

@@ -116,9 +116,17 @@ impl Mirror {
         if (self.outside.is_shut_out() || stuck) && !self.stands_alone() {
             return None;
         }
-        let heard = self.now >= self.booted + self.config.timing.timeout || self.peer_is_alive();
+        let heard = self.now >= self.heard_at() || self.peer_is_alive();
         let alone = self.stands_alone() && heard && !self.faces_primary();
         (alone || self.agreed || self.reign.leads()).then_some(Right::Standing)
+    }
+
+    /// From when on who booted has heard a peer that serves, if there is one. With `ping` a peer that
+    /// took over while this node was down may be cut off: it notices, looks in vain and stops first.
+    pub(super) fn heard_at(&self) -> Instant {
+        let timing = self.config.timing;
+        let looks = self.config.policy.ping.map(|ping| ping.probe + timing.stop + timing.heartbeat);
+        self.booted + timing.timeout + looks.unwrap_or_default()
     }
 
     /// The peer says that it holds a reign of its own, which nobody has compared with this one's.

@@ -202,6 +202,7 @@ impl Mirror {
             (self.binding.until().filter(|_| leased), "binding ends"),
             (candidate, "candidate"),
             (Some(self.booted + timing.timeout), "boot grace"),
+            (Some(self.heard_at()), "the peer is heard"),
             (self.yield_due(), "hand-over late"),
             (self.leave_at(), "hand-over possible"),
             (self.leave_due(), "stop late"),
