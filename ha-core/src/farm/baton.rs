@@ -40,7 +40,7 @@ use crate::farm::{App, Asked, Config, Event, Farm, Policy, Present, Ruling, Warm
 /// | | 1 | number of services that wait for the other members; 0: none |
 /// | | | each likewise |
 /// | | 2 each | the weights that its file said last: of those that wait, or else of those in force |
-/// | | 2 | number of drains, at most 128 |
+/// | | 2 | number of drains, at most 4096: the oldest |
 /// | | 16 each | the counter of the view that moved it (8), until when it goes on (8) |
 /// | | 4 | length of the group's part, and it, see [`Handed`] |
 /// | | 2 | number of the tables' parts |
@@ -121,8 +121,7 @@ impl Farm {
         let idle = self.outputs.is_empty() && self.flight.is_none() && self.broken.is_none();
         let present = self.present.as_ref().filter(|_| idle && self.app == App::Runs)?;
         let group = self.group.hand_over()?;
-        let many = self.drains.len() > DRAINS_MAX;
-        if group.lease() <= now || group.view().id != present.id || many {
+        if group.lease() <= now || group.view().id != present.id {
             return None;
         }
         assert!(present.body.accord == self.rules.accord, "rules in force are those of the view");
@@ -134,7 +133,7 @@ impl Farm {
             rules: Rated::of(&self.rules),
             next: self.next.as_ref().map(Rated::of),
             configured: self.configured.clone(),
-            drains: self.drains.clone(),
+            drains: self.drains.iter().map(|(&of, &until)| (of, until)).take(DRAINS_MAX).collect(),
             group,
             tables: self.shelf.get(present.id)?.parts().collect(),
         })
@@ -387,5 +386,5 @@ fn refuse(wrong: bool, field: &'static str) -> Result<(), DecodeError> {
     if wrong { Err(DecodeError::Invalid(field)) } else { Ok(()) }
 }
 
-/// Twice what a view lists.
-const DRAINS_MAX: usize = 2 * Body::DRAINS_MAX;
+/// A drain of five minutes and a view in each interval of 100 ms make 3,000.
+const DRAINS_MAX: usize = 4096;

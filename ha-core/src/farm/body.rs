@@ -69,7 +69,7 @@ pub(super) struct Facts {
 
 impl Body {
     const VERSION: u8 = 1;
-    /// As many views can drain at once; with more the oldest ones are over.
+    /// As many are listed: the oldest.
     pub(super) const DRAINS_MAX: usize = 64;
 
     pub(super) fn encode(&self) -> Bytes {

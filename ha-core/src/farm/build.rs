@@ -34,6 +34,9 @@ impl Farm {
         let over = |counter: u64| counter <= settled;
         let left = |&until: &Instant| until.saturating_since(now);
         let drains = self.drains.iter().filter(|(counter, _)| !over(**counter));
+        // Of what is not listed those who know keep the time, and who joins gives it a whole drain:
+        // the newest have nearly that.
+        let drains = drains.take(Body::DRAINS_MAX);
         let drains: BTreeMap<u64, Duration> =
             drains.map(|(&counter, until)| (counter, left(until))).collect();
         let body = Body {
@@ -151,10 +154,7 @@ impl Farm {
         let before = self.present.as_ref().map_or(0, |present| present.body.settled);
         let over = self.drains.iter().take_while(|(_, until)| **until <= now);
         let over = over.map(|(&counter, _)| counter).last().unwrap_or(0);
-        // More than a view can list: the oldest have had their time.
-        let many = self.drains.len().saturating_sub(Body::DRAINS_MAX);
-        let many = self.drains.keys().take(many).next_back().copied().unwrap_or(0);
-        before.max(over).max(many)
+        before.max(over)
     }
 
     /// It stays who it is as long as it is a member; else it is the lowest one.

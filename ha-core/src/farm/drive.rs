@@ -1,7 +1,7 @@
 //! What the group wants: written into the kernel, told to the others, computed.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -336,12 +336,14 @@ impl Farm {
         }
         let mut drains = core::mem::take(&mut self.drains);
         let left = |counter: u64| present.body.drains.get(&counter).copied();
-        for counter in present.tables.iter().flat_map(Table::drains) {
+        let drained: BTreeSet<u64> = present.tables.iter().flat_map(Table::drains).collect();
+        for &counter in &drained {
             let drain = left(counter).unwrap_or(self.config.policy.drain);
             drains.entry(counter).or_insert(now + drain);
         }
         let settled = present.body.settled;
-        drains.retain(|&counter, _| counter > settled && counter <= present.id.counter);
+        // So there are no more than buckets, however often weights change.
+        drains.retain(|counter, _| *counter > settled && drained.contains(counter));
         self.drains = drains;
         let before = self.present.as_ref().map_or(0, |present| present.body.settled);
         if settled > before && self.present.is_some() {

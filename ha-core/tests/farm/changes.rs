@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ha_core::farm::{Order, Why};
+use ha_core::farm::{Order, Policy, Why};
 
 use crate::rig::{Rig, millis, node};
 
@@ -85,6 +85,35 @@ fn a_drained_node_takes_no_new_clients_and_its_connections_end_in_their_time() {
     rig.run(millis(3_000));
     assert_eq!(rig.shares().iter().sum::<usize>(), BUCKETS);
     assert!(rig.shares()[1] >= 85);
+}
+
+/// FG4: each move has its whole drain, though a view lists few of them.
+#[test]
+fn however_often_weights_change_no_drain_ends_early() {
+    let mut rig =
+        Rig::with(3, |_, policy| Policy { drain: millis(60_000), weights: vec![1_000], ..policy });
+    rig.kill(2);
+    rig.run(millis(130_000));
+    assert!(rig.view(0).drains.is_empty());
+    let mut first = None;
+    for weight in (200..1_000).rev().step_by(10) {
+        rig.order(1, Order::Weight { service: None, weight });
+        rig.run(millis(200));
+        first = first.or(rig.view(0).drains.keys().next().copied());
+    }
+    let first = first.expect("a change moves something");
+    let still = |rig: &Rig, id: usize| rig.view(id).drains.contains_key(&first);
+    assert!(rig.view(0).drains.len() > 64, "{}", rig.view(0).drains.len());
+    assert!(still(&rig, 0) && still(&rig, 1));
+    // Who joins, and makes views from now on, knows of some by the view only.
+    rig.boot(2);
+    rig.hand_over(1, millis(5)).unwrap();
+    rig.run(millis(30_000));
+    assert!((0..3).all(|id| still(&rig, id)), "{}", rig.show());
+    rig.run(millis(80_000));
+    assert!((0..3).all(|id| !still(&rig, id)), "{}", rig.show());
+    let drains = |id: usize| rig.view(id).drains.len();
+    assert!((0..3).all(|id| drains(id) <= 1), "what the newcomer got moves");
 }
 
 #[test]
