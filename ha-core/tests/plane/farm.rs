@@ -110,12 +110,25 @@ fn a_filter_whose_lease_is_over_is_silent() {
 
 #[test]
 fn a_filter_outlives_its_daemon_and_the_next_one_finds_it() {
-    let Some(mut farm) = Farm::start("a_filter_outlives", Mode::Invisible, true) else { return };
+    for tcx in [true, false] {
+        outlives(tcx);
+    }
+}
+
+fn outlives(tcx: bool) {
+    let Some(mut farm) = Farm::start("a_filter_outlives", Mode::Invisible, tcx) else { return };
     let table = Farm::table([1, 1, 1], 1, None);
     farm.install(&table);
     let vip = farm.vips[0];
     let mut open = farm.connect(vip, 30);
     farm.restart(Bpf::adopt);
+    for server in &mut farm.servers {
+        let bpf = server.bpf.as_mut().unwrap();
+        assert!(bpf.adopted(), "it is there, by a link or at clsact");
+        // As a daemon does that has adopted it; a new release's programs come in so.
+        server.host.inside(|| bpf.renew()).unwrap();
+        assert!(ha_lab::within(LONG, || bpf.rests()));
+    }
     for (stream, server) in &mut open {
         assert_eq!(ask(stream).unwrap(), *server, "what was adopted goes on");
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::prelude::rust_2024::*;
 use std::string::String;
 
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::links::{FdLink, Link as _, PinnedLink};
 use aya::programs::tc::{self, SchedClassifierLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use super::object::refused;
 use super::{PROGRAM, done};
+use crate::linux::link::Link;
 use crate::linux::netlink::Netlink;
 use crate::linux::plane::PlaneError;
 
@@ -93,17 +94,37 @@ pub(super) fn xdp(
     link.pin(pin).map(drop).map_err(|error| say(&error))
 }
 
-/// The program at ingress of a `clsact` qdisc, where it stays when this process ends; one that was
-/// there before is replaced.
+/// The program at ingress of a `clsact` qdisc, where it stays when this process ends. One that was
+/// there before goes once this one decides in front of it: no packet meets neither.
 fn clsact(program: &mut SchedClassifier, interface: &str) -> Result<(), ProgramError> {
     // It may be there already.
     drop(tc::qdisc_add_clsact(interface));
-    drop_clsact(interface);
+    let before = at_interface(interface).unwrap_or_else(|_kernel_does_not_say| {
+        drop_clsact(interface);
+        Vec::new()
+    });
     let options = tc::TcAttachOptions::Netlink(tc::NlOptions::default());
     let id = program.attach_with_options(interface, TcAttachType::Ingress, options)?;
     // Dropping the link would detach the program.
     mem::forget(program.take_link(id)?);
+    for (priority, handle) in before {
+        let old = TcAttachType::Ingress;
+        let old = SchedClassifierLink::attached(interface, old, priority, handle, None);
+        old.map_err(ProgramError::IOError)?.detach()?;
+    }
     Ok(())
+}
+
+/// What is at the `clsact` qdisc of an interface by our name.
+fn at_interface(interface: &str) -> io::Result<Vec<(u16, tc::TcHandle)>> {
+    let mut netlink = Netlink::open(None)?;
+    let link = Link::find(&mut netlink, interface)?;
+    link.map_or(Ok(Vec::new()), |link| named(&mut netlink, link.index))
+}
+
+/// Whether a program of ours is at the `clsact` qdisc of an interface, and the kernel says so.
+pub(super) fn is_at_clsact(interface: &str) -> bool {
+    at_interface(interface).is_ok_and(|found| !found.is_empty())
 }
 
 pub(super) fn drop_clsact(interface: &str) {
@@ -114,15 +135,23 @@ pub(super) fn drop_clsact(interface: &str) {
 /// Whether the program is at the `clsact` qdisc of the interface of this number; also if the kernel
 /// does not say.
 pub(super) fn has_clsact(netlink: &mut Netlink, index: u32) -> bool {
+    named(netlink, index).map_or(true, |found| !found.is_empty())
+}
+
+fn named(netlink: &mut Netlink, index: u32) -> io::Result<Vec<(u16, tc::TcHandle)>> {
     let mut all = TcMessage::default();
     all.header.index = index.cast_signed();
     all.header.parent = TcHandle { major: u16::MAX, minor: TcHandle::MIN_INGRESS };
     let filters = netlink.ask(NLM_F_DUMP, RouteNetlinkMessage::GetTrafficFilter(all));
-    let is_ours = |filter: &RouteNetlinkMessage| match filter {
-        RouteNetlinkMessage::NewTrafficFilter(filter) => filter.attributes.iter().any(is_named),
-        _ => false,
+    let ours = |filter: RouteNetlinkMessage| match filter {
+        RouteNetlinkMessage::NewTrafficFilter(filter) if filter.attributes.iter().any(is_named) => {
+            let handle = u32::from(filter.header.handle);
+            // The priority is above the protocol.
+            Some(((filter.header.info >> 16) as u16, handle.into()))
+        }
+        _ => None,
     };
-    filters.map_or(true, |filters: Vec<_>| filters.iter().any(is_ours))
+    Ok(filters?.into_iter().filter_map(ours).collect())
 }
 
 fn is_named(attribute: &TcAttribute) -> bool {

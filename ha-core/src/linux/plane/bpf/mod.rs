@@ -101,7 +101,9 @@ impl Bpf {
         let pins = module_folder(&settings.module).join(layout::VERSION);
         let has =
             |kind: &str, interface: &String| pins.join(format!("{kind}-{interface}")).exists();
-        if !settings.interfaces.iter().all(|interface| has("tc", interface)) {
+        // Before 6.6 there is no link to be pinned.
+        let filters = |interface: &String| has("tc", interface) || attach::is_at_clsact(interface);
+        if !settings.interfaces.iter().all(filters) {
             return Self::start(settings, false);
         }
         let Ok(object) = Object::pinned(&pins) else { return Self::start(settings, false) };
