@@ -1,6 +1,6 @@
 //! What users of such systems suffer from, where it is logic: the rows of `FIELD.md` that need no
-//! kernel. Row 9 (steps of the wall clock) is none of logic, which is never told that clock
-//! (`clippy.toml` bans it by name): whole nodes are, in the tests of `ha-node`.
+//! kernel. Row 9 (steps of the wall clock) is none of logic, which is never told that clock: it is
+//! banned by name (`clippy.toml`), and the driver's counts from the boot (`driver/clock.rs`, tests).
 
 use std::time::Duration;
 

@@ -110,6 +110,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_machines_clock_counts_from_the_boot_whatever_the_wall_says() {
+        // The same, as the kernel writes it: hundredths of a second, cut off.
+        let uptime = || {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap();
+            let hundredths = text.split(' ').next().unwrap().replace('.', "");
+            Duration::from_millis(10 * hundredths.parse::<u64>().unwrap())
+        };
+        let before = uptime();
+        let now = Duration::from_nanos(Clock::of_the_machine().now().as_nanos());
+        assert!(before <= now && now <= uptime() + Duration::from_millis(10), "{before:?} {now:?}");
+    }
+
+    #[test]
     fn an_alarm_rings_when_it_is_due_and_not_before() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async {

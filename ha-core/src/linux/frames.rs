@@ -21,7 +21,8 @@ use crate::driver::watch;
 /// sends, nothing tagged for a VLAN.
 #[derive(Debug)]
 pub(super) struct Frames {
-    sockets: Vec<AsyncFd<Socket>>,
+    /// By type of frames.
+    sockets: Vec<(u16, AsyncFd<Socket>)>,
     index: u32,
 }
 
@@ -49,13 +50,13 @@ impl Frames {
     ) -> io::Result<Self> {
         let address = link_address(index)?;
         let open = |of: u16| {
-            let of = Protocol::from(i32::from(of.to_be()));
-            let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(of))?;
+            let protocol = Protocol::from(i32::from(of.to_be()));
+            let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(protocol))?;
             socket.attach_filter(filter)?;
             bind(socket.as_raw_fd(), &address)?;
             // Until it was bound, it heard every interface.
             while read(&socket, &mut [0; Self::BYTES_MAX]).is_ok() {}
-            watch(socket)
+            Ok((of, watch(socket)?))
         };
         let sockets = types.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
         assert!(!sockets.is_empty(), "an interface without addresses is not opened");
@@ -73,8 +74,12 @@ impl Frames {
 
     /// Sends a frame now, or never.
     pub(super) fn send(&self, frame: &Frame) -> io::Result<()> {
-        // Whatever it hears, a socket sends frames as they are.
-        self.sockets[0].get_ref().send(frame.as_bytes()).map(drop)
+        // The kernel takes what a socket sends for a frame of the socket's own type, and filters on
+        // the way out go by that.
+        let bytes = frame.as_bytes();
+        let types = self.sockets.iter().map(|(of, _)| *of);
+        let (_, socket) = &self.sockets[sender(types, bytes)];
+        socket.get_ref().send(bytes).map(drop)
     }
 
     /// Ready when a frame came: its length.
@@ -83,13 +88,19 @@ impl Frames {
         cx: &mut Context<'_>,
         bytes: &mut [u8; Self::BYTES_MAX],
     ) -> Poll<io::Result<usize>> {
-        for socket in &self.sockets {
+        for (_, socket) in &self.sockets {
             if let Poll::Ready(read) = poll_read(socket, cx, bytes) {
                 return Poll::Ready(read);
             }
         }
         Poll::Pending
     }
+}
+
+/// Which of the sockets of these types sends the frame: the one of its type, or the first.
+fn sender(mut types: impl Iterator<Item = u16>, frame: &[u8]) -> usize {
+    let of = frame.get(12..14).map(|of| u16::from_be_bytes([of[0], of[1]]));
+    types.position(|it| Some(it) == of).unwrap_or(0)
 }
 
 fn poll_read(
@@ -232,3 +243,19 @@ const NEXT_HEADER: u32 = 14 + 6;
 const IPV6_SOURCE: u32 = 14 + 8;
 const ICMP_TYPE: u32 = 14 + 40;
 const NEIGHBOR_TARGET: u32 = 14 + 40 + 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_sent_by_the_socket_of_its_type() {
+        let mut frame = [0; 60];
+        let both = [ETH_P_ARP, ETH_P_IPV6];
+        frame[12..14].copy_from_slice(&ETH_P_IPV6.to_be_bytes());
+        assert_eq!(sender(both.into_iter(), &frame), 1);
+        frame[12..14].copy_from_slice(&ETH_P_ARP.to_be_bytes());
+        assert_eq!(sender(both.into_iter(), &frame), 0);
+        assert_eq!(sender([ETH_P_ALL].into_iter(), &frame), 0);
+    }
+}

@@ -216,7 +216,7 @@ impl Unit {
         Ok(Some(Cgroup::open(Cgroup::root()?.join(path))?))
     }
 
-    /// One property, as systemd has it; it has as long as for a stop.
+    /// One property, as systemd has it, which it tells at once or not at all.
     fn show(&self, property: &str) -> io::Result<String> {
         let mut command = Command::new(&self.settings.systemctl);
         command.arg("show").arg(format!("--property={property}"));
@@ -224,7 +224,9 @@ impl Unit {
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         // One line is less than a pipe holds: it need not be read meanwhile.
-        if let End::Overran | End::Cancelled = end(&mut child, self.settings.stop, None)? {
+        if let End::Overran | End::Cancelled =
+            end(&mut child, SHOW_MAX.min(self.settings.stop), None)?
+        {
             let text = format!("systemctl show {}: no answer", self.settings.name);
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
@@ -270,6 +272,8 @@ fn slice_path(slice: &str) -> PathBuf {
 
 /// Why a start that was cancelled did not do it.
 const OVER: &str = "the right to serve is over";
+/// For one question to systemd: nothing else is done to the unit meanwhile.
+const SHOW_MAX: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
