@@ -159,7 +159,6 @@ impl Mirror {
         self.found(told);
         let newer = self.memory.learn(told);
         assert!(newer, "R3: an older record would be acted on");
-        self.update();
         self.learned(now, known, told);
         true
     }

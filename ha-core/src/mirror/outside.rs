@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeSet;
 
-use ha_proto::{Deadline, Instant, Machine, Outbox, Ticket};
+use ha_proto::{Deadline, Epoch, Instant, Machine, Outbox, Ticket};
 use ha_quorum::{Ping, Verdict, Vote, ping};
 
 use crate::event::Exclusion;
@@ -18,15 +18,15 @@ pub(super) struct Outside {
     found: Option<Verdict>,
     /// Since when the peer is lost.
     lost: Option<Instant>,
-    /// A reign alone was decided on in an isolation that ended before it was saved, or beside a peer
-    /// that serves since: it gives no right in the next one, whenever its save lands.
-    outdated: bool,
+    /// The last reign alone that was decided on in an isolation that ended before it was saved, or
+    /// before this node yielded or lost its peer: it gives no right, whenever its save lands.
+    void: Epoch,
 }
 
 impl Outside {
     pub(super) fn new(config: Option<ping::Config>) -> Self {
         let ping = config.map(|config| Ping::new(config).expect("the configuration was checked"));
-        Self { ping, probes: BTreeSet::new(), found: None, lost: None, outdated: false }
+        Self { ping, probes: BTreeSet::new(), found: None, lost: None, void: Epoch::NONE }
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
@@ -105,12 +105,16 @@ impl Mirror {
         (self.outside.found, self.outside.lost) = (None, None);
     }
 
-    /// What the reign alone was decided on that is being saved is over.
+    /// What the reign alone was decided on that is being saved is over. Not so who may run alone by
+    /// what is saved, whom an operator forced, and who founds the pair: a look decided none of them.
     pub(super) fn outdate(&mut self) {
-        let decided = self.memory.is_rising()
-            && self.memory.wanted().membership.is_alone(self.me())
-            && !self.memory.saved().may_run_alone();
-        self.outside.outdated |= decided && self.config.policy.ping.is_some();
+        let (saved, wanted) = (self.memory.saved(), self.memory.wanted().membership);
+        let stands = saved.may_run_alone() && saved.membership.epoch > self.outside.void;
+        let looked = saved.is_initialised() && !wanted.epoch.is_override() && !stands;
+        let decided = self.memory.is_rising() && wanted.is_alone(self.me()) && looked;
+        if decided && self.config.policy.ping.is_some() {
+            self.outside.void = wanted.epoch;
+        }
     }
 
     /// R10: what was seen before a pause may have gone since; that nothing was seen stands.
@@ -120,19 +124,15 @@ impl Mirror {
         self.outside.lost = self.outside.lost.map(|_| now);
     }
 
-    /// Whether what the reign alone was decided on that is saved is over.
+    /// Whether what the newest known reign was decided on is over.
     pub(super) fn is_outdated(&self) -> bool {
-        self.outside.outdated
+        let void = self.outside.void;
+        void != Epoch::NONE && self.memory.wanted().membership.epoch <= void
     }
 
     /// Whether what is saved lets this node serve alone, in this isolation.
     pub(super) fn stands_alone(&self) -> bool {
-        self.may_run_alone() && !self.is_outdated()
-    }
-
-    /// A newer record than the outdated one is known.
-    pub(super) fn update(&mut self) {
-        self.outside.outdated = false;
+        self.may_run_alone() && self.memory.saved().membership.epoch > self.outside.void
     }
 
     /// Whether this node may go on, or take over, without its peer. Of a peer that is there it

@@ -152,7 +152,9 @@ impl Mirror {
             (gives, HandOverError::Giving),
             (!ready || !self.service.is_at_rest(now), HandOverError::Service),
             (local && (self.lost_contest || self.rival().is_some()), HandOverError::Contest),
-            (!self.outside.is_at_rest(self.may_run_alone()), HandOverError::Isolated),
+            // The next process would not know that what is saved gives no right.
+            (self.is_outdated(), HandOverError::Isolated),
+            (!self.outside.is_at_rest(self.stands_alone()), HandOverError::Isolated),
         ];
         rows.into_iter().find(|(wrong, _)| *wrong).map_or(Ok(()), |(_, why)| Err(why))
     }

@@ -6,6 +6,7 @@ use ha_sim::fault::Fault;
 use ha_sim::network::Channel;
 use ha_sim::node::Node;
 use ha_sim::script::{A, B, LONG};
+use ha_sim::weather::MS;
 use ha_sim::world::World;
 
 /// B is primary: its epoch is above one of A's with the same counter, so that what it saves too late
@@ -129,4 +130,56 @@ fn who_won_over_another_primary_goes_on_when_the_outside_is_lost() {
     world.cut(Channel::A_W | Channel::W_A);
     world.pass(10_000);
     assert_eq!(world.primary(), Some(A), "{}", world.describe());
+}
+
+/// What B decided on in another isolation is saved, and B is cut off from everything.
+fn shut_out() -> World {
+    let mut world = excluding();
+    world.disk_answers(A);
+    assert!(world.until(20_000, |world| world.primary() == Some(A)), "{}", world.describe());
+    world.cut(CUT_OFF);
+    world.pass(10_000);
+    world.disk_answers(B);
+    world.pass(5_000);
+    assert_eq!(world.primary(), Some(A), "{}", world.describe());
+    world
+}
+
+#[test]
+fn a_contest_won_by_what_gives_no_right_gives_none_before_it_is_saved() {
+    let mut world = shut_out();
+    world.inject(Fault::DiskHang { node: B, lasts: LONG });
+    world.mend_channels(CUT_OFF);
+    // B wins as the former primary, and cannot save that.
+    assert!(world.until(6_000, |world| world.primary() != Some(A)), "{}", world.describe());
+    world.cut(CUT_OFF);
+    world.pass(8_000);
+    world.disk_answers(B);
+    let both = world.until(20_000, |world| world.scene.nodes.iter().all(Node::serves));
+    assert!(!both, "two primaries: {}", world.describe());
+}
+
+#[test]
+fn an_upgrade_does_not_forget_that_it_gives_no_right() {
+    let mut world = shut_out();
+    world.inject(Fault::Upgrade { node: B, gap: 50 * MS, lost: false });
+    let both = world.until(20_000, |world| world.scene.nodes.iter().all(Node::serves));
+    assert!(!both, "two primaries: {}", world.describe());
+}
+
+#[test]
+fn an_operators_override_gives_the_right_all_the_same() {
+    let mut world = shut_out();
+    world.order(B, Order::PrimForce);
+    assert!(world.until(20_000, |world| world.scene.nodes[B].serves()), "{}", world.describe());
+    // Also if the peer is lost before it is saved.
+    let mut world = whole_with_b();
+    world.inject(Fault::DiskHang { node: A, lasts: LONG });
+    world.pass(300);
+    world.order(A, Order::PrimForce);
+    world.pass(100);
+    world.cut(Channel::AB | Channel::A_W | Channel::W_A);
+    world.pass(5_000);
+    world.disk_answers(A);
+    assert!(world.until(20_000, |world| world.scene.nodes[A].serves()), "{}", world.describe());
 }
