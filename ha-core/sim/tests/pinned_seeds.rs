@@ -66,12 +66,17 @@ const PINNED_FAST: [(u64, Vote, &str); 10] = [
 ];
 
 /// With upgrades.
-const PINNED_UPGRADES: [(u64, Vote, &str); 3] = [
+const PINNED_UPGRADES: [(u64, Vote, &str); 4] = [
     (316, Vote::Arbiter, "a node went on too late to stop its application in time"),
     (
         104_031,
         Vote::Arbiter,
         "addresses kept by the right to run alone outlived the lease after it",
+    ),
+    (
+        660_000_657,
+        Vote::Ping,
+        "a primary that came out of a pause lost its peer later than that lost it",
     ),
     (7_479, Vote::Ping, "what was decided by a look was saved in the next isolation"),
 ];

@@ -29,7 +29,7 @@ impl Mirror {
                 Said::PeerDown(peer, _) => {
                     self.peer = None;
                     self.outdate();
-                    self.outside.lost_peer(now);
+                    self.outside.lost_peer(now, self.config.timing.timeout);
                     self.event(Event::PeerDown(peer));
                 }
                 Said::PeerRestarted { peer, boot: _ } => {
@@ -71,6 +71,7 @@ impl Mirror {
     /// A beat was accepted. Whatever it says of epochs counts (R3); what it says of its sender
     /// counts only if it proves that the sender lives, and is the newest such word.
     fn heard(&mut self, now: Instant, beat: &Beat, fresh: bool, promised: Option<Instant>) {
+        self.outside.heard_beat(now);
         let newest = self
             .peer
             .is_none_or(|peer| peer.echo.boot != beat.boot || peer.echo.number <= beat.number);

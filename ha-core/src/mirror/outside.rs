@@ -1,6 +1,7 @@
 //! The vote `ping`: what this node sees of the world outside its cluster while it is isolated.
 
 use alloc::collections::BTreeSet;
+use core::time::Duration;
 
 use ha_proto::{Deadline, Epoch, Instant, Machine, Outbox, Ticket};
 use ha_quorum::{Ping, Verdict, Vote, ping};
@@ -16,8 +17,10 @@ pub(super) struct Outside {
     /// Probes under way, those of looks that are over among them. Each ends by itself.
     probes: BTreeSet<Ticket>,
     found: Option<Verdict>,
-    /// Since when the peer is lost.
+    /// Since when the peer is lost, and this node to it at the latest.
     lost: Option<Instant>,
+    /// When a beat of the peer came last, whether it proved that the peer lives or not.
+    beat: Option<Instant>,
     /// The last reign alone that was decided on in an isolation that ended before it was saved, or
     /// before this node yielded or lost its peer: it gives no right, whenever its save lands.
     void: Epoch,
@@ -26,7 +29,14 @@ pub(super) struct Outside {
 impl Outside {
     pub(super) fn new(config: Option<ping::Config>) -> Self {
         let ping = config.map(|config| Ping::new(config).expect("the configuration was checked"));
-        Self { ping, probes: BTreeSet::new(), found: None, lost: None, void: Epoch::NONE }
+        Self {
+            ping,
+            probes: BTreeSet::new(),
+            found: None,
+            lost: None,
+            beat: None,
+            void: Epoch::NONE,
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
@@ -47,8 +57,15 @@ impl Outside {
         self.lost
     }
 
-    pub(super) fn lost_peer(&mut self, now: Instant) {
-        (self.lost, self.found) = (Some(now), None);
+    /// What it heard last of this node may be an answer to its own last beat, which said nothing new
+    /// here (it came out of a pause): it believes in this node for a time-out from then on.
+    pub(super) fn lost_peer(&mut self, now: Instant, timeout: Duration) {
+        let there = self.beat.map_or(now, |at| at + timeout);
+        (self.lost, self.found) = (Some(now.max(there)), None);
+    }
+
+    pub(super) fn heard_beat(&mut self, now: Instant) {
+        self.beat = Some(now);
     }
 
     /// Whether nothing is being looked at, nor decided by what was seen: who may go on `alone` needs
