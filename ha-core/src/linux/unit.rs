@@ -272,8 +272,8 @@ fn slice_path(slice: &str) -> PathBuf {
 
 /// Why a start that was cancelled did not do it.
 const OVER: &str = "the right to serve is over";
-/// For one question to systemd: nothing else is done to the unit meanwhile.
-const SHOW_MAX: Duration = Duration::from_secs(10);
+/// For one question to systemd, which may be busy: nothing else is done to the unit meanwhile.
+const SHOW_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

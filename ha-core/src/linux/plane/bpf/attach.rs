@@ -110,7 +110,8 @@ fn clsact(program: &mut SchedClassifier, interface: &str) -> Result<(), ProgramE
     for (priority, handle) in before {
         let old = TcAttachType::Ingress;
         let old = SchedClassifierLink::attached(interface, old, priority, handle, None);
-        old.map_err(ProgramError::IOError)?.detach()?;
+        // Somebody may have taken it away; behind the new one it is not asked.
+        drop(old.map(SchedClassifierLink::detach));
     }
     Ok(())
 }
