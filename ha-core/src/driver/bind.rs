@@ -1,9 +1,11 @@
 //! Sockets at addresses that this machine may get later: an interface that is down at the start
 //! comes up, and a network is late at a boot.
 
+use core::time::Duration;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::prelude::rust_2024::*;
+use std::thread;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -11,7 +13,8 @@ use super::{Driver, StartError};
 
 /// A socket for datagrams that no runtime watches yet.
 pub(crate) fn bind(field: &'static str, address: SocketAddr) -> Result<UdpSocket, StartError> {
-    let made = made(address, Type::DGRAM, Protocol::UDP).and_then(|socket| {
+    let made = once_free(|| {
+        let socket = made(address, Type::DGRAM, Protocol::UDP)?;
         socket.bind(&address.into())?;
         Ok(socket.into())
     });
@@ -20,7 +23,8 @@ pub(crate) fn bind(field: &'static str, address: SocketAddr) -> Result<UdpSocket
 
 /// A socket for connections that no runtime watches yet.
 pub(crate) fn listen(field: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let made = made(address, Type::STREAM, Protocol::TCP).and_then(|socket| {
+    let made = once_free(|| {
+        let socket = made(address, Type::STREAM, Protocol::TCP)?;
         // Connections of the process before, which has ended, stand in nobody's way.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
@@ -28,6 +32,19 @@ pub(crate) fn listen(field: &'static str, address: SocketAddr) -> Result<TcpList
         Ok(socket.into())
     });
     made.map_err(|source| StartError::Bind { field, address, source })
+}
+
+/// Tries until nobody has the address, for a moment: a child that the process before was starting
+/// when it ended holds its sockets until it runs its own program.
+#[expect(clippy::disallowed_methods, reason = "a start: nobody waits for this thread yet")]
+fn once_free<T>(mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..TRIES {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+    bind()
 }
 
 fn made(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
@@ -65,3 +82,32 @@ impl Driver {
 
 /// Connections that wait to be accepted: what the standard library has.
 const BACKLOG: i32 = 128;
+/// Less together than the lease that a farm's next process has.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_free_in_a_moment_is_waited_for_and_another_one_is_not() {
+        let mut tries = 0;
+        let free_at_the_third = || {
+            tries += 1;
+            if tries < 3 { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(()) }
+        };
+        once_free(free_at_the_third).unwrap();
+        assert_eq!(tries, 3);
+        let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let error = bind("links", taken.local_addr().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("in use"), "{error}");
+        let mut tries = 0;
+        let denied = || {
+            tries += 1;
+            Err::<(), _>(io::Error::from(io::ErrorKind::PermissionDenied))
+        };
+        once_free(denied).unwrap_err();
+        assert_eq!(tries, 1);
+    }
+}
