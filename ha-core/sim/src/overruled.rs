@@ -19,6 +19,8 @@ pub struct Overruled {
     pub open: bool,
     /// Whether the other node did not hear of it yet, or still stops.
     pub deaf: bool,
+    /// Whether the other node's log still has what the override gave up.
+    pub parted: bool,
 }
 
 impl Scene {
@@ -30,6 +32,12 @@ impl Scene {
     /// Whether a node is in a reign that an override ended, and did not hear of that yet.
     pub fn is_deaf(&self, node: usize) -> bool {
         self.overruled.is_some_and(|over| over.deaf && over.node != node)
+    }
+
+    /// Whether a node's log still has what an override gave up. Its application may be given that
+    /// after it heard of the override and stopped: both are put aside before it follows (R14).
+    pub fn is_parted(&self, node: usize) -> bool {
+        self.overruled.is_some_and(|over| over.parted && over.node != node)
     }
 
     /// Whether both nodes may serve because an operator said so (G2).

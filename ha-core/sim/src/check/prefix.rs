@@ -30,7 +30,11 @@ impl Check for Prefix {
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         let (node, position) = match *seen {
-            Seen::Applied { node, position, .. } if scene.counts(node) => (node, position),
+            Seen::Applied { node, position, .. }
+                if scene.counts(node) && !scene.is_parted(node) =>
+            {
+                (node, position)
+            }
             Seen::Overridden { node } => {
                 self.fork(scene, node);
                 return Ok(());

@@ -14,7 +14,7 @@ impl World {
         let new = self.scene.nodes[node].disk.saved.membership;
         let forced = new.epoch.is_override() && new.holder == self.scene.nodes[node].id;
         if self.scene.has_arbiter() && forced && new.epoch > old.membership.epoch {
-            let over = Overruled { node, epoch: new.epoch, open: true, deaf: true };
+            let over = Overruled { node, epoch: new.epoch, open: true, deaf: true, parted: true };
             self.scene.overruled = Some(over);
             self.scene.nodes[node].lost_storage = false;
             self.all_gaps();
@@ -26,13 +26,17 @@ impl World {
     /// Whether the newest override is over now, or heard of: looked at before every check.
     pub(super) fn follow_override(&mut self) {
         let Some(over) = self.scene.overruled else { return };
-        if over.deaf && !over.open {
+        if !over.open {
             let now = self.scene.now;
-            let other = &self.scene.nodes[1 - over.node];
+            let nodes = &self.scene.nodes;
+            let (forced, other) = (&nodes[over.node], &nodes[1 - over.node]);
+            let head = other.disk.log.head();
+            let parted = over.parted && !forced.disk.log.has(head.seq, head.chain);
             let knows = other.disk.saved.membership.epoch >= over.epoch;
             let still = !other.effects.is_moving();
             let quiet = still && !other.host.may_serve() && !other.has_address(now);
-            self.scene.overruled = Some(Overruled { deaf: !(knows && quiet), ..over });
+            let deaf = over.deaf && !(knows && quiet);
+            self.scene.overruled = Some(Overruled { deaf, parted, ..over });
         }
         if over.open {
             self.end_override(over);
@@ -55,7 +59,8 @@ impl World {
         }
         let winner = self.scene.index(register.holder);
         let epoch = register.epoch;
-        self.scene.overruled = Some(Overruled { open: false, deaf: landed, epoch, ..over });
+        self.scene.overruled =
+            Some(Overruled { open: false, deaf: landed, parted: landed, epoch, ..over });
         self.all_gaps();
         self.note(Column::World, || format!("override ends, node {winner} holds"));
         self.show(&Seen::OverrideEnds { winner, landed });
@@ -64,7 +69,8 @@ impl World {
     /// Both nodes were forced, and the other one's override is the higher: W has neither yet.
     fn outbid(&mut self, known: Membership) {
         let (node, epoch) = (self.scene.index(known.holder), known.epoch);
-        self.scene.overruled = Some(Overruled { node, epoch, open: true, deaf: true });
+        self.scene.overruled =
+            Some(Overruled { node, epoch, open: true, deaf: true, parted: true });
         self.all_gaps();
         self.note(Column::World, || format!("the override of node {node} stands: {known}"));
         self.show(&Seen::Overridden { node });
