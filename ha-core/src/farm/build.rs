@@ -34,8 +34,7 @@ impl Farm {
         let over = |counter: u64| counter <= settled;
         let left = |&until: &Instant| until.saturating_since(now);
         let drains = self.drains.iter().filter(|(counter, _)| !over(**counter));
-        // Of what is not listed those who know keep the time, and who joins gives it a whole drain:
-        // the newest have nearly that.
+        // Of what is not listed those who know keep the time, and who joins gives it a whole drain.
         let drains = drains.take(Body::DRAINS_MAX);
         let drains: BTreeMap<u64, Duration> =
             drains.map(|(&counter, until)| (counter, left(until))).collect();

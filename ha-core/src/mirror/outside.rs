@@ -123,11 +123,11 @@ impl Mirror {
     }
 
     /// What the reign alone was decided on that is being saved is over. Not so who may run alone by
-    /// what is saved, whom an operator forced, and who founds the pair: a look decided none of them.
+    /// what is saved, and whom an operator forced: no look decided that.
     pub(super) fn outdate(&mut self) {
         let (saved, wanted) = (self.memory.saved(), self.memory.wanted().membership);
         let stands = saved.may_run_alone() && saved.membership.epoch > self.outside.void;
-        let looked = saved.is_initialised() && !wanted.epoch.is_override() && !stands;
+        let looked = !wanted.epoch.is_override() && !stands;
         let decided = self.memory.is_rising() && wanted.is_alone(self.me()) && looked;
         if decided && self.config.policy.ping.is_some() {
             self.outside.void = wanted.epoch;

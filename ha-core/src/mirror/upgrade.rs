@@ -154,7 +154,7 @@ impl Mirror {
             (local && (self.lost_contest || self.rival().is_some()), HandOverError::Contest),
             // The next process would not know that what is saved gives no right.
             (self.is_outdated(), HandOverError::Isolated),
-            (!self.outside.is_at_rest(self.stands_alone()), HandOverError::Isolated),
+            (!self.outside.is_at_rest(self.may_run_alone()), HandOverError::Isolated),
         ];
         rows.into_iter().find(|(wrong, _)| *wrong).map_or(Ok(()), |(_, why)| Err(why))
     }

@@ -108,8 +108,8 @@ fn clsact(program: &mut SchedClassifier, interface: &str) -> Result<(), ProgramE
     // Dropping the link would detach the program.
     mem::forget(program.take_link(id)?);
     for (priority, handle) in before {
-        let old = TcAttachType::Ingress;
-        let old = SchedClassifierLink::attached(interface, old, priority, handle, None);
+        let at = TcAttachType::Ingress;
+        let old = SchedClassifierLink::attached(interface, at, priority, handle, None);
         // Somebody may have taken it away; behind the new one it is not asked.
         drop(old.map(SchedClassifierLink::detach));
     }
