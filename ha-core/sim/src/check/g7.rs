@@ -30,7 +30,11 @@ pub fn is_excused(scene: &Scene) -> bool {
     if !scene.has_arbiter() {
         let [one, other] = scene.nodes.each_ref().map(|node| node.disk.saved.lineage.entries());
         let apart = !one.iter().any(|entry| other.contains(entry));
-        return apart && scene.nodes.iter().all(|node| !node.disk.log.is_empty());
+        // Of a pair that was founded at both nodes each has data of its own, though one has no record.
+        let [one, other] = scene.nodes.each_ref().map(|node| &node.disk.saved);
+        let initialised = one.is_initialised() && other.is_initialised();
+        let founded = initialised && one.membership.data != other.membership.data;
+        return apart && (founded || scene.nodes.iter().all(|node| !node.disk.log.is_empty()));
     }
     let complete =
         |id: NodeId| scene.nodes[scene.index(id)].disk.saved.state == DataState::Complete;
