@@ -362,10 +362,7 @@ fn an_order_returns_when_it_is_so() {
         let file = std::fs::read_to_string(rig.nodes[node].file()).unwrap();
         rig.nodes[node].configure(&file.replace("bootstrap = true", "bootstrap = false")).unwrap();
         // So that there is something to wait for.
-        let text = std::fs::read_to_string(rig.nodes[node].scripts(MODULE).join("start_prim"));
-        let text = text.unwrap();
-        let (_, body) = text.split_once('\n').unwrap();
-        rig.nodes[node].script(MODULE, "start_prim", &format!("sleep 1\n{body}")).unwrap();
+        begin_start_with(&rig, node, "sleep 1");
         rig.start(node);
     }
     for node in 0..2 {
@@ -500,13 +497,14 @@ fn restarts_by_checkers_count_on_after_a_reload() {
         well.display()
     );
     rig.configure("", &checker);
+    // Its start mends what was broken, before a checker looks again.
+    begin_start_with(&rig, 0, &format!("touch '{}'", well.display()));
     rig.start(0);
     rig.start(1);
     rig.until_whole(0);
     let starts = |rig: &Rig| rig.wrote(0, "calls").matches("start").count();
     std::fs::remove_file(&well).unwrap();
     assert!(within(SOON, || starts(&rig) == 2), "{}", rig.daemon(0).output());
-    std::fs::write(&well, "").unwrap();
     let ups = || {
         let output = rig.daemon(0).output();
         let is = |line: &&str| line.contains("a checker's state") && line.contains("Up");
@@ -546,6 +544,13 @@ fn a_reload_that_abandons_a_service_is_refused() {
         assert!(daemon.wait_for(says, SOON), "{}", daemon.output());
     }
     rig.until_whole(0);
+}
+
+/// Has a node's `start_prim` do something before what it does.
+fn begin_start_with(rig: &Rig, node: usize, line: &str) {
+    let text = std::fs::read_to_string(rig.nodes[node].scripts(MODULE).join("start_prim")).unwrap();
+    let (_, body) = text.split_once('\n').unwrap();
+    rig.nodes[node].script(MODULE, "start_prim", &format!("{line}\n{body}")).unwrap();
 }
 
 /// What `ha` prints when it asks a node for something that it does.
