@@ -204,7 +204,12 @@ impl Rig {
 
     /// Connections of the client to the virtual address.
     pub(crate) fn connect(&self, count: usize) -> Vec<Connection> {
-        self.try_connect(count, SOON).unwrap_or_else(|error| {
+        self.connect_to(self.vip(), count)
+    }
+
+    /// Likewise to another one.
+    pub(crate) fn connect_to(&self, vip: IpAddr, count: usize) -> Vec<Connection> {
+        self.try_connect(vip, count, SOON).unwrap_or_else(|error| {
             let said: Vec<_> = self.daemons.iter().flatten().map(Process::output).collect();
             panic!("{error}\n{}", said.join("\n---\n"))
         })
@@ -212,10 +217,11 @@ impl Rig {
 
     pub(crate) fn try_connect(
         &self,
+        vip: IpAddr,
         count: usize,
         patience: Duration,
     ) -> io::Result<Vec<Connection>> {
-        let to = SocketAddr::new(self.vip(), PORT);
+        let to = SocketAddr::new(vip, PORT);
         self.client.inside(|| {
             let open = |_| {
                 let stream = TcpStream::connect_timeout(&to, patience)?;

@@ -1,10 +1,14 @@
 //! What `ha` shows of a farm, and orders.
 
+use std::net::IpAddr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
 use ha_lab::within;
 use serde_json::Value;
 
 use crate::SOON;
-use crate::rig::{CALM, Rig, SHORT, count, kept};
+use crate::rig::{CALM, PORT, Rig, SHORT, count, kept};
 
 #[test]
 fn a_whole_farm_is_shown_checked_and_explained() {
@@ -257,4 +261,62 @@ fn weights_and_rules_change_while_it_runs() {
     let refused = rig.ha(0, &["reload"]);
     assert_eq!((refused.code, refused.err.lines().count()), (78, 1), "{refused:?}");
     assert_eq!(kept(&mut open), open.len(), "nor was it by a refusal");
+}
+
+/// An address of its own for a service that comes and goes, without a restart.
+#[test]
+fn a_virtual_address_comes_and_goes_while_it_runs() {
+    let Some(rig) = Rig::whole("farm_vip", 3, SHORT, "") else { return };
+    let mut open = rig.connect(60);
+    let (v4, v6) = (rig.network.v4(101), rig.network.v6(101));
+    let service = |name: &str, vip: IpAddr| {
+        format!(
+            "\n[[service]]\nname = \"{name}\"\nvip = \"{vip}\"\nport = {PORT}\non = \"on_addr_port\"\n"
+        )
+    };
+    rig.configure(SHORT, &(service("v4", v4.into()) + &service("v6", v6.into())));
+    // Who had it before may stand in clients' caches: it is announced at once, and again.
+    let capture = rig.client.capture(&rig.network, "arp").unwrap();
+    let (asks, answers) = (format!("who-has {v4} tell {v4}"), format!("Reply {v4} is-at"));
+    let announced = || {
+        let lines = capture.lines().unwrap();
+        lines.iter().filter(|line| line.contains(&asks) || line.contains(&answers)).count()
+    };
+    let has = |node: usize, vip: IpAddr| rig.hosts[node].holds(vip).unwrap();
+    for node in 0..3 {
+        assert!(!has(2, v4.into()), "set before all know its rule");
+        rig.done(node, &["reload"]);
+    }
+    for vip in [v4.into(), v6.into()] {
+        assert!(within(SOON, || (0..3).all(|node| has(node, vip))), "{vip}");
+        let mut here = rig.connect_to(vip, 60);
+        assert_eq!(count(&here).len(), 3, "{vip}: {:?}", count(&here));
+        assert_eq!(kept(&mut here), here.len());
+    }
+    // Two frames a time; the announcements of the first address leave room for two times.
+    assert!(within(SOON, || announced() >= 10), "{:#?}", capture.lines());
+    drop(capture);
+    // One that another farm of this machine has is refused before anything changes.
+    let foreign: IpAddr = rig.network.v4(102).into();
+    let name = SocketAddr::from_abstract_name(format!("ha-farm/{foreign}")).unwrap();
+    let held = rig.hosts[0].inside(|| UnixListener::bind_addr(&name)).unwrap().unwrap();
+    rig.nodes[0].configure(&rig.text(0, SHORT, &service("v4", foreign))).unwrap();
+    let refused = rig.ha(0, &["reload"]);
+    let says = format!("{foreign} is the virtual address of another farm on this machine");
+    assert_eq!((refused.code, refused.err.contains(&says)), (78, true), "{refused:?}");
+    drop(held);
+    // Taken out of the file, they are gone; what was there before goes on.
+    rig.configure(SHORT, "");
+    (0..3).for_each(|node| drop(rig.done(node, &["reload"])));
+    for vip in [v4.into(), v6.into()] {
+        assert!(within(SOON, || (0..3).all(|node| !has(node, vip))), "{vip}");
+    }
+    assert_eq!(kept(&mut open), open.len(), "nothing was cut");
+    // They come back through a restart as well: the next process reads its file.
+    rig.configure(SHORT, &service("v4", v4.into()));
+    (0..2).for_each(|node| drop(rig.done(node, &["reload"])));
+    rig.done(2, &["restart-daemon"]);
+    assert!(within(SOON, || (0..3).all(|node| has(node, v4.into()))));
+    assert_eq!(count(&rig.connect_to(v4.into(), 60)).len(), 3);
+    assert_eq!(kept(&mut open), open.len(), "{}", rig.daemon(2).output());
 }

@@ -163,10 +163,10 @@ impl Desk {
 
     /// Sets what this filter covers: once it is in force. What cannot be set does not keep the rest
     /// from it, and is tried again at each look ([`Desk::see`]).
-    pub(super) fn follow(&mut self, filter: &Filter) -> Result<(), FrontError> {
+    pub(super) fn follow(&mut self, now: Instant, filter: &Filter) -> Result<(), FrontError> {
         self.tune();
         self.covered = vips(filter);
-        self.complete()
+        self.complete(now)
     }
 
     /// Whether something of what the filter covers could not be set.
@@ -178,7 +178,7 @@ impl Desk {
         self.covered.iter().copied().filter(|vip| !self.vips.contains_key(vip))
     }
 
-    fn complete(&mut self) -> Result<(), FrontError> {
+    fn complete(&mut self, now: Instant) -> Result<(), FrontError> {
         if !self.owes() {
             return Ok(());
         }
@@ -188,9 +188,14 @@ impl Desk {
             added = added.and(self.add(vip));
         }
         self.want();
-        if self.frames.is_some() && self.vips.len() == before {
+        let more = self.vips.len() > before;
+        if self.frames.is_some() && !more {
             // A socket anew would lose the questions that wait.
             return added;
+        }
+        if self.announces && more {
+            // Whoever had them before may stand in clients' caches.
+            self.announce(now, true);
         }
         added.and(self.listen())
     }
@@ -224,7 +229,7 @@ impl Desk {
     }
 
     /// Somebody made the interface anew, or took addresses away: goes where it is, and sets them.
-    pub(super) fn see(&mut self, sight: &Sight) -> Result<(), FrontError> {
+    pub(super) fn see(&mut self, now: Instant, sight: &Sight) -> Result<(), FrontError> {
         let link = sight.link.ok_or_else(|| FrontError::NoInterface(self.interface.clone()))?;
         let mac = link.mac.ok_or_else(|| FrontError::NotEthernet(self.interface.clone()))?;
         if self.mode == Mode::Directed && mac.0 != self.mac.0 {
@@ -240,7 +245,7 @@ impl Desk {
         }
         self.mend(&sight.missing)?;
         if self.owes() {
-            match self.complete() {
+            match self.complete(now) {
                 Ok(()) => info!("what was missing of the virtual addresses is there"),
                 Err(error) => debug!(%error, "something of the virtual addresses is missing"),
             }
@@ -467,14 +472,7 @@ impl Desk {
     }
 
     fn add(&mut self, vip: IpAddr) -> Result<(), FrontError> {
-        let name = SocketAddr::from_abstract_name(format!("ha-farm/{vip}"));
-        let name =
-            name.and_then(|name| UnixListener::bind_addr(&name)).map_err(|source| match source
-                .kind()
-            {
-                io::ErrorKind::AddrInUse => FrontError::Taken(vip),
-                _ => FrontError::System { what: "name the address", source },
-            })?;
+        let name = name(vip)?;
         let group = self.open_card(vip)?;
         let spot = self.spot(vip);
         let all = system("list the addresses", self.addresses.list())?;
@@ -559,6 +557,24 @@ impl Desk {
     fn conf(&self) -> PathBuf {
         PathBuf::from(CONF).join(&self.interface)
     }
+}
+
+/// Whether a farm of this machine may have the address.
+///
+/// # Errors
+/// [`FrontError`]: another one has it.
+pub fn may_have(vip: IpAddr) -> Result<(), FrontError> {
+    name(vip).map(drop)
+}
+
+/// The address's name on this machine, to be held.
+fn name(vip: IpAddr) -> Result<UnixListener, FrontError> {
+    let name = SocketAddr::from_abstract_name(format!("ha-farm/{vip}"));
+    let held = name.and_then(|name| UnixListener::bind_addr(&name));
+    held.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => FrontError::Taken(vip),
+        _ => FrontError::System { what: "name the address", source },
+    })
 }
 
 /// Sets what is below `least`; what was there then. An administrator's stricter value stays.

@@ -67,7 +67,7 @@ pub use ha_vip::Stranger;
 
 pub use self::application::{Application, NoApplication, Scripted};
 pub use self::ask::{Asker, ask};
-pub use self::front::{Front, FrontError};
+pub use self::front::{Front, FrontError, may_have};
 
 /// What a member is made of.
 pub struct Setup {
@@ -319,7 +319,7 @@ fn begin(setup: &mut Setup, successor: Option<&[Rule]>) -> Result<Option<Desk>, 
     if !succeeds {
         setup.plane.install(&nothing)?;
     }
-    match desk.follow(&nothing) {
+    match desk.follow(Clock::of_the_machine().now(), &nothing) {
         Ok(()) => {}
         // It was so before, or comes from outside: the service runs, and it is tried again.
         Err(error) if succeeds => warn!(%error, "something of the virtual addresses is missing"),

@@ -223,7 +223,7 @@ impl Loop {
             let plane = self.plane.as_mut().expect("the plane is there until the end");
             plane.moved().map_err(|error| format!("{error}"))?;
         }
-        desk.see(sight).map_err(|error| format!("{error}"))
+        desk.see(self.clock.now(), sight).map_err(|error| format!("{error}"))
     }
 
     /// Does all that the node wants, in its order.
@@ -349,7 +349,8 @@ impl Loop {
             self.owe();
             return false;
         }
-        if let Some(Err(error)) = self.desk.as_mut().map(|desk| desk.follow(filter)) {
+        let now = self.clock.now();
+        if let Some(Err(error)) = self.desk.as_mut().map(|desk| desk.follow(now, filter)) {
             // The filter is right, and what it takes of such an address nobody here answers.
             error!(%error, "a virtual address is missing, until it can be set");
         }

@@ -1,7 +1,8 @@
 //! What `ha`, Prometheus and load balancers are told of a farm's member, and what is done for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::format;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::prelude::rust_2024::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,7 @@ use crate::farm::{Order, View, Why};
 use crate::ha_farm::{Reason, Rule};
 use crate::http::Source;
 use crate::linux::checkers::Checkers;
-use crate::linux::farm::{Handle, Stranger};
+use crate::linux::farm::{Handle, Stranger, may_have};
 use crate::linux::node::desk::checkers_of;
 use crate::linux::node::program::Program;
 use crate::linux::plane::Counters;
@@ -219,6 +220,7 @@ impl FarmDesk {
             let text = format!("{field} cannot be changed while it runs: restart the daemon");
             return Err(Refused::new(Exit::Config, text));
         }
+        self.check_new_vips(&running, &read).await?;
         let (rules, weights) = (read.rules(), read.weights());
         let said = if rules == running.rules() {
             "the weights of the file are in force"
@@ -230,6 +232,19 @@ impl FarmDesk {
         *locked(&self.node) = read;
         *locked(&self.compared) = None;
         Ok(said.into())
+    }
+
+    /// Or this member would take what is for an address that it does not have.
+    async fn check_new_vips(&self, running: &FarmNode, read: &FarmNode) -> Result<(), Refused> {
+        let view = self.handle.view().await;
+        let view = view.map_err(|_| Refused::new(Exit::Unavailable, "the daemon is ending"))?;
+        let mut own: BTreeSet<IpAddr> = running.vips().into_iter().collect();
+        own.extend(view.services.iter().map(|service| service.rule.vip));
+        for vip in read.vips().into_iter().filter(|vip| !own.contains(vip)) {
+            let taken = |error| Refused::new(Exit::Config, format!("vip: {error}"));
+            may_have(vip).map_err(taken)?;
+        }
+        Ok(())
     }
 
     /// Where a service is among those in force, which may be others than the file's.
@@ -285,7 +300,6 @@ impl FarmDesk {
         let same = [
             ("node or member", running.identity() == read.identity()),
             ("interval", running.timing(Duration::ZERO) == read.timing(Duration::ZERO)),
-            ("vip", running.vips() == read.vips()),
             ("interface", a.interface == b.interface && a.module == b.module && a.run == b.run),
             ("mode", a.mode == b.mode),
             ("plane", a.plane == b.plane),
@@ -361,7 +375,6 @@ fn needs_restart(running: &FarmNode, read: &FarmNode) -> Option<&'static str> {
         ("log", a.log == b.log && a.log_bytes == b.log_bytes),
         ("http", a.http == b.http),
         ("checker", a.checker == b.checker),
-        ("vip", running.vips() == read.vips()),
     ];
     same.iter().find(|(_, same)| !same).map(|(field, _)| *field)
 }
