@@ -148,6 +148,29 @@ fn a_program_that_does_not_run_is_not_handed_over_to() {
     assert_eq!(kept(&mut open), open.len(), "{}", rig.daemon(0).output());
 }
 
+/// Whoever presses Ctrl-C twice does not want to wait for minutes.
+#[test]
+fn told_twice_to_end_it_does_so_without_its_scripts() {
+    let Some(mut rig) = Rig::new("farm_told_twice", 2) else { return };
+    let it = &rig.nodes[0];
+    it.script("web", "start_both", "true").unwrap();
+    let scripts = it.script("web", "stop_both", "echo $3 >> stopped\nsleep 1000").unwrap();
+    let limits = "stop_timeout = \"5m\"\nforce_timeout = \"5m\"\n";
+    let lines = format!("{CALM}{limits}scripts = \"{}\"\n", scripts.display());
+    it.configure(&rig.text(0, &lines, "")).unwrap();
+    rig.nodes[1].configure(&rig.text(1, CALM, "")).unwrap();
+    rig.start_all();
+    rig.daemon(0).terminate().unwrap();
+    let stopped = || rig.nodes[0].wrote("web", "stopped");
+    assert!(within(SOON, || stopped() == "stop\n"), "{}", rig.daemon(0).output());
+    rig.daemon(0).terminate().unwrap();
+    let status = rig.daemon(0).wait(SOON).unwrap().expect("it does not wait for the script");
+    assert!(status.success(), "{}", rig.daemon(0).output());
+    assert_eq!(stopped(), "stop\n", "nor does it begin another one");
+    assert!(!rig.hosts[0].holds(rig.vip()).unwrap() && !rig.pins(0).exists());
+    rig.until_serve(&[1]);
+}
+
 /// Before it hears signals a program is killed by them, and a lost one is never obeyed.
 #[test]
 fn a_daemon_that_is_told_to_end_while_it_is_replaced_ends_in_order() {

@@ -240,6 +240,25 @@ fn an_orderly_stop_may_take_longer_than_a_lease() {
     rig.until_role(1, &["Alone ready"]);
 }
 
+/// Whoever presses Ctrl-C twice does not want to wait for minutes.
+#[test]
+fn told_twice_to_end_it_does_so_without_its_scripts() {
+    let Some(mut rig) = Rig::new("told_twice", Vote::Arbiter, 1) else { return };
+    rig.configure("", "stop_timeout = \"5m\"\nforce_timeout = \"5m\"");
+    rig.nodes[0].script(MODULE, "stop_prim", "echo $3 >> stopped\nsleep 1000").unwrap();
+    rig.start(0);
+    rig.start(1);
+    rig.until_whole(0);
+    rig.daemon(0).terminate().unwrap();
+    assert!(within(SOON, || rig.wrote(0, "stopped") == "stop\n"), "{}", rig.daemon(0).output());
+    rig.daemon(0).terminate().unwrap();
+    let status = rig.daemon(0).wait(SOON).unwrap().expect("it does not wait for the script");
+    assert!(status.success(), "{}", rig.daemon(0).output());
+    assert_eq!(rig.wrote(0, "stopped"), "stop\n", "nor does it begin another one");
+    rig.until_role(1, &["Alone ready"]);
+    rig.until_holds(1);
+}
+
 #[test]
 fn field_13_scripts_run_one_at_a_time_and_in_the_order_of_their_epochs() {
     let Some(mut rig) = Rig::new("field_13", Vote::None, 1) else { return };

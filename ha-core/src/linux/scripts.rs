@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::string::String;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ha_proto::{Epoch, Role};
@@ -42,7 +43,27 @@ pub struct Scripts {
     /// Held while a script runs.
     one: Mutex<()>,
     gate: Gate,
+    aborted: Arc<AtomicBool>,
     runs: Runs,
+}
+
+/// Ends a module's scripts and services by force, on any thread.
+#[derive(Clone, Debug)]
+pub struct Abort {
+    aborted: Arc<AtomicBool>,
+    groups: [Cgroup; 2],
+}
+
+impl Abort {
+    /// Kills all that runs; from now on no script is run, and a stop only kills.
+    pub fn now(&self) {
+        self.aborted.store(true, Ordering::SeqCst);
+        for group in &self.groups {
+            if let Err(error) = group.kill() {
+                warn!(%error, group = %group.folder().display(), "not killed");
+            }
+        }
+    }
 }
 
 /// How long the scripts of a module took, for its metrics.
@@ -73,6 +94,7 @@ impl Runs {
                 | ScriptError::NotExecutable(_)
                 | ScriptError::Unpaired { .. }
                 | ScriptError::NotEmpty(_)
+                | ScriptError::Aborted(_)
                 | ScriptError::Io(_),
             ) => "failed",
         };
@@ -192,6 +214,9 @@ pub enum ScriptError {
         /// Its reign.
         epoch: Epoch,
     },
+    /// It was killed with all that it started, or not begun.
+    #[error("{0} is left out: the daemon ends at once")]
+    Aborted(Script),
     /// Something still runs.
     #[error("processes in {0} do not die although they were killed (a disk that does not answer?)")]
     NotEmpty(PathBuf),
@@ -215,6 +240,7 @@ impl Scripts {
             output,
             one: Mutex::new(()),
             gate: Gate::new()?,
+            aborted: Arc::default(),
             runs: Runs::default(),
             settings,
         })
@@ -246,6 +272,11 @@ impl Scripts {
     /// How long the scripts took, for whoever makes metrics.
     pub fn runs(&self) -> Runs {
         self.runs.clone()
+    }
+
+    /// To end them by force.
+    pub fn abort(&self) -> Abort {
+        Abort { aborted: Arc::clone(&self.aborted), groups: [self.prim.clone(), self.both.clone()] }
     }
 
     /// What executables of the module's checkers are called in.
@@ -400,9 +431,17 @@ impl Scripts {
         if !path.exists() {
             return Ok(());
         }
+        if self.is_aborted() {
+            return Err(ScriptError::Aborted(script));
+        }
         let clock = Clock::start();
         let mut child = self.command(script, &path, group, shift, action)?.spawn()?;
+        if self.is_aborted() {
+            // Begun after all was killed.
+            group.kill()?;
+        }
         let result = watch(&mut child, script, shift.epoch, limit, cancel);
+        let result = if self.is_aborted() { Err(ScriptError::Aborted(script)) } else { result };
         let took = since(clock);
         self.runs.note(script, &result, took);
         match &result {
@@ -410,6 +449,10 @@ impl Scripts {
             Err(error) => warn!(%script, action, epoch = %shift.epoch, ?took, %error),
         }
         result
+    }
+
+    fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::SeqCst)
     }
 
     fn command(

@@ -34,6 +34,7 @@ use crate::http;
 use crate::linux::checkers::{self, Checkers, CheckersError, Watched};
 use crate::linux::hook::{Hook, HookError, Named};
 use crate::linux::realtime;
+use crate::linux::scripts::Abort;
 use crate::proto::{Instant, ModuleId, Role};
 use crate::systemd::Notifier;
 use crate::{Event, Order, Status};
@@ -216,7 +217,10 @@ impl Daemon {
         systemd.stopping("the modules stop");
         self.runtime.block_on(async {
             tokio::select! {
-                () = self.signals.end() => warn!("told again: it ends without an orderly stop"),
+                () = self.signals.end() => {
+                    warn!("told again: it ends at once, without an orderly stop");
+                    desk.modules.iter().filter_map(|it| it.told.abort.as_ref()).for_each(Abort::now);
+                }
                 () = stop(&desk, patience) => {}
             }
         });

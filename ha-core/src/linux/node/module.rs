@@ -20,7 +20,7 @@ use crate::driver::{Clock, Guard, Handle, Host, HostError};
 use crate::linux::cgroup::Cgroup;
 use crate::linux::checkers::Surroundings;
 use crate::linux::guardian::Post;
-use crate::linux::scripts::{Runs, ScriptError, Scripts, Settings};
+use crate::linux::scripts::{Abort, Runs, ScriptError, Scripts, Settings};
 use crate::linux::service::{
     AddressGuard, AddressHost, Addresses, Bounds, NoAddresses, ScriptGuard, ScriptHost,
 };
@@ -100,6 +100,8 @@ pub struct Told {
     pub timed: Timed,
     /// How long its scripts took, if it has any.
     pub runs: Option<Runs>,
+    /// To end them by force.
+    pub abort: Option<Abort>,
     /// How its addresses are doing, if it has any.
     pub vips: Option<VipsSeen>,
     /// What executables of its checkers are called in.
@@ -215,16 +217,17 @@ impl ModuleHost {
             Some(held) => Box::new(held),
             None => Box::new(NoAddresses),
         };
-        let (kind, runs, surroundings) = if let Some(service) = &module.service {
-            let (host, runs, surroundings) = host(node, module, service, addresses)?;
-            (Kind::Service(Box::new(host)), Some(runs), surroundings)
+        let (kind, of_scripts, surroundings) = if let Some(service) = &module.service {
+            let (host, of_scripts, surroundings) = host(node, module, service, addresses)?;
+            (Kind::Service(Box::new(host)), Some(of_scripts), surroundings)
         } else {
             let (name, folder) = (node.name.clone(), node.raw.run.clone());
             let surroundings = Surroundings { node: name, folder, output: None, group: None };
             (Kind::Addresses(AddressHost::new(addresses)), None, surroundings)
         };
         let failures = Failures::new(module.loops.clone());
-        let told = Told { failures, timed: Timed::default(), runs, vips, surroundings };
+        let (runs, abort) = of_scripts.unzip();
+        let told = Told { failures, timed: Timed::default(), runs, abort, vips, surroundings };
         Ok(Self { kind, module: Arc::clone(later), addresses: place, told })
     }
 
@@ -239,7 +242,7 @@ fn host(
     module: &Module,
     service: &Service,
     addresses: Box<dyn Addresses>,
-) -> Result<(ScriptHost, Runs, Surroundings), ModuleError> {
+) -> Result<(ScriptHost, (Runs, Abort), Surroundings), ModuleError> {
     let name = &module.name;
     let run = node.raw.run.join(name);
     make("run", &run)?;
@@ -276,13 +279,14 @@ fn host(
     };
     let program = guardian(node);
     let bounds = Bounds::of(&module.node.config);
-    let (runs, mut surroundings) = (scripts.runs(), scripts.surroundings());
+    let of_scripts = (scripts.runs(), scripts.abort());
+    let mut surroundings = scripts.surroundings();
     if unit.is_some() {
         surroundings.group = None;
     }
     let host = ScriptHost::new(scripts, addresses, bounds, Some((program.clone(), post)), unit)
         .map_err(|why| ModuleError::Guardian { module: name.clone(), program, why })?;
-    Ok((host, runs, surroundings))
+    Ok((host, of_scripts, surroundings))
 }
 
 /// The control group of a module, which is its own in this machine whatever other clusters and

@@ -49,7 +49,7 @@ use crate::linux::node::config::FileError;
 use crate::linux::node::daemon::{DaemonError, Signals, Told, lock};
 use crate::linux::node::program::Program;
 use crate::linux::realtime;
-use crate::linux::scripts::{ScriptError, Scripts, Settings};
+use crate::linux::scripts::{Abort, ScriptError, Scripts, Settings};
 use crate::proto::NodeId;
 use crate::systemd::Notifier;
 
@@ -65,6 +65,8 @@ pub struct Daemon {
     systemd: Notifier,
     /// How long its scripts may take to stop.
     patience: Duration,
+    /// To end them by force, if it has any.
+    abort: Option<Abort>,
     open: Open,
 }
 
@@ -185,7 +187,7 @@ impl Daemon {
         // left behind.
         let locks = [lock("run", &node.raw.run)?, lock("state", &node.raw.state)?];
         let name = claim(&node.raw.module)?;
-        let (application, surroundings) = application(&node)?;
+        let (application, surroundings, abort) = application(&node)?;
         let baton = take_baton(&baton_file(&node));
         let (mac, links) = (mac(&node)?, links(&node));
         let chosen = runtime.block_on(async {
@@ -234,7 +236,8 @@ impl Daemon {
                 warn!("{refused}");
             }
         }
-        Ok(Self { runtime, signals, running, desk, restarts: asked, systemd, patience, open })
+        let restarts = asked;
+        Ok(Self { runtime, signals, running, desk, restarts, systemd, patience, abort, open })
     }
 
     /// Works until it is told to end, by SIGTERM or SIGINT. It leaves in order then: new clients go
@@ -253,7 +256,7 @@ impl Daemon {
                 Next::Restart(refuse) => self = self.replace(refuse)?,
             }
         };
-        let Self { runtime, running, desk, mut signals, systemd, patience, open, .. } = self;
+        let Self { runtime, running, desk, mut signals, systemd, patience, abort, open, .. } = self;
         if anew {
             systemd.reloading();
         } else {
@@ -262,7 +265,10 @@ impl Daemon {
         }
         let in_order = runtime.block_on(async {
             tokio::select! {
-                () = signals.end() => None,
+                () = signals.end() => {
+                    abort.iter().for_each(Abort::now);
+                    None
+                }
                 // A service may take longer to stop than systemd waits for a sign of life.
                 () = systemd.keep_alive(async || true) => None,
                 in_order = leave(&desk, patience) => Some(in_order),
@@ -291,7 +297,8 @@ impl Daemon {
     /// # Errors
     /// [`FarmError`]: no process goes on. The filter takes nothing once its lease is over.
     fn replace(self, refuse: Restart) -> Result<Self, FarmError> {
-        let Self { runtime, mut signals, running, desk, restarts, systemd, patience, open } = self;
+        let Self { runtime, mut signals, running, desk, restarts, systemd, patience, abort, open } =
+            self;
         systemd.reloading();
         let node = desk.node();
         match running.hand_over(node.timing(Duration::ZERO).interval * HAND_OVER) {
@@ -314,7 +321,17 @@ impl Daemon {
                 // Who asked may have gone.
                 let _ = refuse.send(Refused::new(Exit::Busy, text));
                 systemd.ready(&format!("a member of {}", node.raw.module));
-                Ok(Self { runtime, signals, running, desk, restarts, systemd, patience, open })
+                Ok(Self {
+                    runtime,
+                    signals,
+                    running,
+                    desk,
+                    restarts,
+                    systemd,
+                    patience,
+                    abort,
+                    open,
+                })
             }
         }
     }
@@ -443,15 +460,17 @@ fn owns(view: &View) -> bool {
 }
 
 /// What serves, and what its checkers' executables are called in.
-fn application(node: &FarmNode) -> Result<(Box<dyn Application>, Surroundings), FarmError> {
+fn application(
+    node: &FarmNode,
+) -> Result<(Box<dyn Application>, Surroundings, Option<Abort>), FarmError> {
     let Some(folder) = &node.scripts else {
         let (name, run) = (node.name().into(), node.raw.run.clone());
         let around = Surroundings { node: name, folder: run, output: None, group: None };
-        return Ok((Box::new(NoApplication), around));
+        return Ok((Box::new(NoApplication), around, None));
     };
     let scripts = scripts(node, folder)?;
-    let around = scripts.surroundings();
-    Ok((Box::new(Scripted::new(scripts)), around))
+    let (around, abort) = (scripts.surroundings(), scripts.abort());
+    Ok((Box::new(Scripted::new(scripts)), around, Some(abort)))
 }
 
 fn scripts(node: &FarmNode, folder: &Folder) -> Result<Scripts, FarmError> {
