@@ -11,6 +11,7 @@ use ha_core::ha_farm::{Hash, HashOn, Mac};
 use ha_core::linux::node::config::Node;
 use ha_core::linux::node::farm::checker::OnFailure;
 use ha_core::linux::node::farm::config::FarmNode;
+use ha_core::linux::node::farm::effective::effective;
 use ha_core::linux::node::witness;
 
 /// A node's file, and a folder for it and its scripts.
@@ -174,6 +175,72 @@ fn the_example_of_a_farm_works_and_shows_the_defaults() {
     assert_eq!(full.checkers[0].1, OnFailure::Drain);
     let services: Vec<_> = plain.services.iter().map(|it| (it.rule.on, it.weight)).collect();
     assert_eq!(services, [(HashOn::Addr, 1), (HashOn::Net { v4: 24, v6: 64 }, 4)]);
+}
+
+/// What a checker looks at, in fields of their own.
+const CHECKERS: &str = r#"
+[[checker]]
+name = "words"
+kind = "process"
+cmdline = "nginx: master"
+timeout = "500ms"
+grace = "7s"
+
+[[checker]]
+name = "run"
+kind = "custom"
+command = ["/bin/test", "-e", "/a b"]
+on_failure = "reset"
+rise = 3
+fall = 4
+"#;
+
+#[test]
+fn what_a_farm_runs_by_is_shown_as_a_file_that_means_the_same() {
+    let rig = Rig::new();
+    fs::create_dir(rig.0.path().join("web")).unwrap();
+    let text = uncommented(&example("farm-node.toml"), &["accept_key_file", "insecure"]);
+    let full = [
+        ("\"/etc/ha-node/web\"", &*format!("{:?}", rig.0.path().join("web"))),
+        ("mode = \"invisible\"", "mode = \"directed\""),
+        ("plane = \"auto\"", "plane = \"nft\""),
+        ("isolated = \"all\"", "isolated = \"nothing\""),
+        ("uncovered = \"deny\"", "uncovered = \"pass\""),
+        ("buckets = 4096", "buckets = 256"),
+        ("drain = \"5m\"", "drain = \"90s\""),
+        ("warm_up = \"0s\"", "warm_up = \"1m\""),
+        ("survey = \"3s\"", "survey = \"4s\""),
+        ("stop_timeout = \"5m\"", "stop_timeout = \"6m\""),
+        ("weight = 1\n", "weight = 7\n"),
+        ("protocol = \"tcp\"\non = \"on_addr\"", "protocol = \"udp\"\non = \"on_ipid\""),
+    ];
+    let full = full.into_iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    });
+    for text in [example("farm-node.toml"), full + CHECKERS] {
+        let before = farm(&rig, &text).unwrap();
+        let shown = effective(&before);
+        let after = farm(&rig, &shown).unwrap_or_else(|error| panic!("{error}\n{shown}"));
+        let hash = Hash::Jhash { seed: 1 };
+        let config =
+            |node: &FarmNode| node.config(hash, Some(Mac([2; 6])), Duration::ZERO).unwrap();
+        assert_eq!(config(&before), config(&after), "{shown}");
+        assert_eq!(before.services, after.services, "{shown}");
+        assert_eq!((&before.checkers, &before.scripts), (&after.checkers, &after.scripts));
+        let raw = |node: &FarmNode| {
+            let raw = node.raw.clone();
+            let member =
+                raw.member.into_iter().map(|it| (it.id, it.addresses, it.weight.or(Some(1))));
+            let names = (raw.cluster, raw.module, raw.interface, raw.links);
+            let keys = (raw.key_file, raw.hash_key_file, raw.insecure, node.survey());
+            let places = (raw.state, raw.run, raw.log, raw.log_bytes, raw.http);
+            let weights: Vec<_> = raw.service.into_iter().map(|it| it.weights).collect();
+            (names, keys, places, raw.plane, member.collect::<Vec<_>>(), weights)
+        };
+        assert_eq!(raw(&before), raw(&after), "{shown}");
+        assert_eq!(shown, effective(&after), "nothing is left out the second time");
+    }
 }
 
 const FARM: &str = r#"cluster = "shop"

@@ -245,7 +245,8 @@ fn an_orderly_stop_may_take_longer_than_a_lease() {
 fn told_twice_to_end_it_does_so_without_its_scripts() {
     let Some(mut rig) = Rig::new("told_twice", Vote::Arbiter, 1) else { return };
     rig.configure("", "stop_timeout = \"5m\"\nforce_timeout = \"5m\"");
-    rig.nodes[0].script(MODULE, "stop_prim", "echo $3 >> stopped\nsleep 1000").unwrap();
+    rig.nodes[0].script(MODULE, "start_both", "true").unwrap();
+    rig.nodes[0].script(MODULE, "stop_both", "echo $3 >> stopped\nsleep 1000").unwrap();
     rig.start(0);
     rig.start(1);
     rig.until_whole(0);

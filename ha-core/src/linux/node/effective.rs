@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::format;
+use std::path::PathBuf;
 use std::prelude::rust_2024::*;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::config::{Module, Node};
 use crate::checker::{Action, CheckerConfig, Custom, Kind, ModuleState, Process, When};
 use crate::config::{DefaultPrim, Winner};
 use crate::event::Level;
+use crate::http::RawHttp;
 use crate::linux::VipSource;
 use crate::raw::{Key, PingFrom, Span};
 use crate::vip::OnRemoved;
@@ -28,15 +30,15 @@ pub fn effective(node: &Node) -> String {
     text
 }
 
-fn field(out: &mut String, name: &str, value: &str) {
+pub(super) fn field(out: &mut String, name: &str, value: &str) {
     writeln!(out, "{name} = {value}").expect("a text takes all");
 }
 
-fn quoted(value: impl std::fmt::Display) -> String {
+pub(super) fn quoted(value: impl std::fmt::Display) -> String {
     format!("{:?}", value.to_string())
 }
 
-fn time(span: Duration) -> String {
+pub(super) fn time(span: Duration) -> String {
     quoted(Span(span))
 }
 
@@ -85,18 +87,8 @@ fn shared(out: &mut String, node: &Node) {
     for (name, span) in spans {
         field(out, name, &time(span));
     }
-    match &first.key {
-        Key::File(file) => field(out, "key_file", &quoted(file)),
-        Key::Rotating { signing, accepted } => {
-            field(out, "key_file", &quoted(signing));
-            field(out, "accept_key_file", &quoted(accepted));
-        }
-        Key::Insecure => field(out, "insecure", "true"),
-    }
-    for (name, path) in [("state", &raw.state), ("run", &raw.run), ("log", &raw.log)] {
-        field(out, name, &quoted(path.display()));
-    }
-    field(out, "log_bytes", &raw.log_bytes.to_string());
+    key(out, &first.key);
+    places(out, [&raw.state, &raw.run, &raw.log], raw.log_bytes);
     if let Some(guardian) = &raw.guardian {
         field(out, "guardian", &quoted(guardian.display()));
     }
@@ -105,12 +97,35 @@ fn shared(out: &mut String, node: &Node) {
     }
 }
 
-/// What is there only if it is written.
-fn sections(out: &mut String, node: &Node) {
-    if let Some(http) = &node.raw.http {
+pub(super) fn key(out: &mut String, key: &Key) {
+    match key {
+        Key::File(file) => field(out, "key_file", &quoted(file)),
+        Key::Rotating { signing, accepted } => {
+            field(out, "key_file", &quoted(signing));
+            field(out, "accept_key_file", &quoted(accepted));
+        }
+        Key::Insecure => field(out, "insecure", "true"),
+    }
+}
+
+/// `state`, `run`, `log`, and how long that may get.
+pub(super) fn places(out: &mut String, places: [&PathBuf; 3], log_bytes: u64) {
+    for (name, path) in ["state", "run", "log"].into_iter().zip(places) {
+        field(out, name, &quoted(path.display()));
+    }
+    field(out, "log_bytes", &log_bytes.to_string());
+}
+
+pub(super) fn http(out: &mut String, http: Option<&RawHttp>) {
+    if let Some(http) = http {
         out.push_str("\n[http]\n");
         field(out, "listen", &quoted(http.listen));
     }
+}
+
+/// What is there only if it is written.
+fn sections(out: &mut String, node: &Node) {
+    http(out, node.raw.http.as_ref());
     let Some(notify) = &node.raw.notify else { return };
     out.push_str("\n[notify]\n");
     for (name, target) in [("exec", &notify.exec), ("url", &notify.url)] {
@@ -170,24 +185,25 @@ fn one(out: &mut String, module: &Module) {
     field(out, "maxloop", &module.loops.max().to_string());
     field(out, "loop_interval", &time(module.loops.interval()));
     for checker in &module.checkers {
+        out.push_str("\n[[module.checker]]\n");
         looked_at(out, checker);
+        let action = match checker.action {
+            Action::None => "none",
+            Action::Wait => "wait",
+            Action::Restart => "restart",
+            Action::Swap => "swap",
+            Action::StopStart => "stopstart",
+            Action::Stop => "stop",
+        };
+        field(out, "action", &quoted(action));
     }
 }
 
-fn looked_at(out: &mut String, checker: &CheckerConfig) {
-    out.push_str("\n[[module.checker]]\n");
-    let CheckerConfig { name, kind, action, pace } = checker;
+/// A checker, but for what follows when it is down.
+pub(super) fn looked_at(out: &mut String, checker: &CheckerConfig) {
+    let CheckerConfig { name, kind, action: _, pace } = checker;
     field(out, "name", &quoted(name));
     what(out, kind);
-    let action = match action {
-        Action::None => "none",
-        Action::Wait => "wait",
-        Action::Restart => "restart",
-        Action::Swap => "swap",
-        Action::StopStart => "stopstart",
-        Action::Stop => "stop",
-    };
-    field(out, "action", &quoted(action));
     field(out, "interval", &time(pace.interval));
     field(out, "timeout", &time(pace.timeout));
     field(out, "rise", &pace.rise.to_string());

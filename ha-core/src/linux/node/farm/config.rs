@@ -304,6 +304,22 @@ impl FarmNode {
         self.raw.survey.map_or(SURVEY, |span| span.0).max(self.timing.timeout())
     }
 
+    /// How long connections of a bucket that has moved may go on at their old server.
+    pub fn drain(&self) -> Duration {
+        self.raw.drain.map_or(DRAIN, |span| span.0)
+    }
+
+    /// How long a server that joins takes to reach its weight.
+    pub fn warm_up(&self) -> Duration {
+        self.raw.warm_up.map_or(Duration::ZERO, |span| span.0)
+    }
+
+    /// Of each service.
+    pub fn buckets(&self) -> Buckets {
+        let count = self.raw.buckets.map_or(Buckets::default().count(), usize::from);
+        Buckets::from_count(count).expect("the file was checked")
+    }
+
     /// How long after the death of a member the others have its clients: it is lost after D, and a
     /// view takes three times a round trip.
     pub fn takeover(&self) -> Duration {
@@ -324,14 +340,14 @@ impl FarmNode {
         let policy = Policy {
             rules: self.rules(),
             weights: self.weights(),
-            buckets: raw.buckets(),
+            buckets: self.buckets(),
             hash,
             mode: raw.mode.into(),
             uncovered: raw.uncovered.into(),
             mac,
             isolated: raw.isolated.into(),
-            drain: raw.drain.map_or(DRAIN, |span| span.0),
-            warm_up: raw.warm_up.map_or(Duration::ZERO, |span| span.0),
+            drain: self.drain(),
+            warm_up: self.warm_up(),
         };
         Config::new(self.identity, self.timing(tick), policy)
     }
@@ -565,11 +581,6 @@ impl RawFarm {
             round_trip: or(self.round_trip, interval / 20),
             ..Timing::default()
         }
-    }
-
-    fn buckets(&self) -> Buckets {
-        let count = self.buckets.map_or(Buckets::default().count(), usize::from);
-        Buckets::from_count(count).expect("the file was checked")
     }
 }
 

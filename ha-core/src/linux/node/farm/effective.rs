@@ -1,73 +1,139 @@
 //! What a farm's file means, with its defaults.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::format;
 use std::prelude::rust_2024::*;
 use std::time::Duration;
 
-use super::config::FarmNode;
+use super::checker::OnFailure;
+use super::config::{FarmNode, RawIsolated, RawPlane, RawUncovered};
+use super::service::Service;
 use crate::ha_farm::{HashOn, Protocol};
-use crate::raw::Span;
+use crate::linux::node::effective::{field, http, key, looked_at, places, quoted, time};
 
-/// What the node runs by, as a file with the defaults that matter.
+/// The configuration as a file that leaves nothing out.
 pub fn effective(node: &FarmNode) -> String {
-    let (raw, timing) = (&node.raw, node.timing(Duration::ZERO));
     let mut text = String::new();
     let out = &mut text;
-    field(out, "cluster", quoted(&raw.cluster));
-    field(out, "module", quoted(&raw.module));
-    field(out, "id", raw.id);
-    field(out, "node", raw.node);
-    field(out, "interface", quoted(&raw.interface));
-    field(out, "mode", quoted(raw.mode.name()));
-    for (name, span) in [
-        ("interval", timing.interval),
-        ("lease", timing.lease),
-        ("slack", timing.slack),
-        ("round_trip", timing.round_trip),
-    ] {
-        field(out, name, quoted(Span(span)));
+    shared(out, node);
+    policy(out, node);
+    key(out, &node.key);
+    if let Some(file) = &node.raw.hash_key_file {
+        field(out, "hash_key_file", &quoted(file));
     }
-    let links = raw.links.iter().map(|link| {
-        format!("{{ name = {}, interface = {} }}", quoted(&link.name), quoted(&link.interface))
-    });
-    field(out, "links", format!("[{}]", links.collect::<Vec<_>>().join(", ")));
-    for (id, name) in &node.names {
-        let addresses = node.addresses[id].iter().map(quoted).collect::<Vec<_>>().join(", ");
-        writeln!(out, "\n[[member]]").expect("a text takes all");
-        field(out, "id", id);
-        field(out, "name", quoted(name));
-        field(out, "addresses", format!("[{addresses}]"));
+    scripts(out, node);
+    let raw = &node.raw;
+    places(out, [&raw.state, &raw.run, &raw.log], raw.log_bytes);
+    http(out, raw.http.as_ref());
+    members(out, node);
+    for (at, service) in node.services.iter().enumerate() {
+        one(out, node, at, service);
     }
-    for service in &node.services {
-        let rule = &service.rule;
-        writeln!(out, "\n[[service]] # weight {} here", service.weight).expect("a text takes all");
-        field(out, "name", quoted(&service.name));
-        field(out, "vip", quoted(rule.vip));
-        field(out, "ports", quoted(format!("{}-{}", rule.ports.start(), rule.ports.end())));
-        let protocol = match rule.protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
+    for (checker, on_failure) in &node.checkers {
+        out.push_str("\n[[checker]]\n");
+        looked_at(out, checker);
+        let follows = match on_failure {
+            OnFailure::Drain => "drain",
+            OnFailure::Reset => "reset",
         };
-        field(out, "protocol", quoted(protocol));
-        let (on, net) = match rule.on {
-            HashOn::Addr => ("on_addr", None),
-            HashOn::AddrPort => ("on_addr_port", None),
-            HashOn::Net { v4, v6 } => ("on_net", Some((v4, v6))),
-            HashOn::IpId => ("on_ipid", None),
-        };
-        field(out, "on", quoted(on));
-        if let Some((v4, v6)) = net {
-            field(out, "net", format!("{{ v4 = {v4}, v6 = {v6} }}"));
-        }
+        field(out, "on_failure", &quoted(follows));
     }
     text
 }
 
-fn field(out: &mut String, name: &str, value: impl Display) {
-    writeln!(out, "{name} = {value}").expect("a text takes all");
+fn shared(out: &mut String, node: &FarmNode) {
+    let raw = &node.raw;
+    field(out, "cluster", &quoted(&raw.cluster));
+    field(out, "module", &quoted(&raw.module));
+    field(out, "id", &raw.id.to_string());
+    field(out, "node", &raw.node.to_string());
+    field(out, "interface", &quoted(&raw.interface));
+    let links = raw.links.iter().map(|link| {
+        format!("{{ name = {}, interface = {} }}", quoted(&link.name), quoted(&link.interface))
+    });
+    field(out, "links", &list(links));
 }
 
-fn quoted(value: impl Display) -> String {
-    format!("{:?}", value.to_string())
+fn policy(out: &mut String, node: &FarmNode) {
+    let (raw, timing) = (&node.raw, node.timing(Duration::ZERO));
+    field(out, "mode", &quoted(raw.mode.name()));
+    let plane = match raw.plane {
+        RawPlane::Auto => "auto",
+        RawPlane::Bpf => "bpf",
+        RawPlane::Nft => "nft",
+    };
+    field(out, "plane", &quoted(plane));
+    for (name, span) in [
+        ("survey", node.survey()),
+        ("interval", timing.interval),
+        ("lease", timing.lease),
+        ("slack", timing.slack),
+        ("round_trip", timing.round_trip),
+        ("drain", node.drain()),
+        ("warm_up", node.warm_up()),
+    ] {
+        field(out, name, &time(span));
+    }
+    let isolated = match raw.isolated {
+        RawIsolated::All => "all",
+        RawIsolated::Nothing => "nothing",
+    };
+    field(out, "isolated", &quoted(isolated));
+    field(out, "buckets", &node.buckets().count().to_string());
+    let uncovered = match raw.uncovered {
+        RawUncovered::Deny => "deny",
+        RawUncovered::Pass => "pass",
+    };
+    field(out, "uncovered", &quoted(uncovered));
+}
+
+fn scripts(out: &mut String, node: &FarmNode) {
+    let Some(scripts) = &node.scripts else { return };
+    field(out, "scripts", &quoted(scripts.path.display()));
+    field(out, "start_timeout", &time(scripts.start));
+    field(out, "stop_timeout", &time(scripts.stop));
+    field(out, "force_timeout", &time(scripts.force));
+}
+
+fn members(out: &mut String, node: &FarmNode) {
+    for member in &node.raw.member {
+        out.push_str("\n[[member]]\n");
+        field(out, "id", &member.id.to_string());
+        let name = node.names.iter().find(|(id, _)| id.as_u8() == member.id);
+        field(out, "name", &quoted(name.expect("each has one").1));
+        field(out, "addresses", &list(member.addresses.iter().map(quoted)));
+        field(out, "weight", &member.weight.unwrap_or(1).to_string());
+    }
+}
+
+fn one(out: &mut String, node: &FarmNode, at: usize, service: &Service) {
+    out.push_str("\n[[service]]\n");
+    let rule = &service.rule;
+    field(out, "name", &quoted(&service.name));
+    field(out, "vip", &quoted(rule.vip));
+    field(out, "ports", &quoted(format!("{}-{}", rule.ports.start(), rule.ports.end())));
+    let protocol = match rule.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    field(out, "protocol", &quoted(protocol));
+    let on = match rule.on {
+        HashOn::Addr => "on_addr",
+        HashOn::AddrPort => "on_addr_port",
+        HashOn::Net { .. } => "on_net",
+        HashOn::IpId => "on_ipid",
+    };
+    field(out, "on", &quoted(on));
+    if let HashOn::Net { v4, v6 } = rule.on {
+        field(out, "net", &format!("{{ v4 = {v4}, v6 = {v6} }}"));
+    }
+    let weights = node.raw.service[at].weights.iter();
+    let weights: Vec<_> =
+        weights.map(|(member, weight)| format!("{} = {weight}", quoted(member))).collect();
+    field(out, "weights", &format!("{{ {} }}", weights.join(", ")));
+}
+
+fn list(all: impl Iterator<Item = impl Display>) -> String {
+    let all: Vec<_> = all.map(|one| one.to_string()).collect();
+    format!("[{}]", all.join(", "))
 }
