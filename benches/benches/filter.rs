@@ -26,7 +26,7 @@ use std::time::Duration;
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, XdpMode};
 use ha_core::driver::Clock;
 use ha_core::ha_farm::{
-    Buckets, Filter, Flow, Hash, HashOn, Mac, Mode, Plan, Protocol, Reason, Rule, Setup, Sockets,
+    Buckets, Filter, Hash, HashOn, Mac, Mode, NoSockets, Plan, Protocol, Reason, Rule, Setup,
     Table, Uncovered, Verdict,
 };
 use ha_core::linux::plane::Plane;
@@ -425,16 +425,6 @@ fn filter_by(hash: Hash) -> Filter {
         macs: (0..3).map(|id| (node(id), Mac([2, 0, 0, 0, 0, id]))).collect(),
     };
     Filter::new(setup, &[table.clone(), table.clone(), table], |_, _| true).unwrap()
-}
-
-struct NoSockets;
-
-impl Sockets for NoSockets {
-    fn live(&self, _: &Flow) -> bool {
-        false
-    }
-
-    fn release(&mut self, _: &Flow) {}
 }
 
 /// An ACK to the VIP, of a client that this node takes, or does not.

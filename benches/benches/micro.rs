@@ -6,8 +6,7 @@ use bytes::BufMut;
 use divan::{Bencher, black_box};
 use ha_benches::Pair;
 use ha_farm::{
-    Buckets, Filter, Flow, Hash, HashOn, Mode, Plan, Protocol, Rule, Setup, Sockets, Table,
-    Uncovered,
+    Buckets, Filter, Hash, HashOn, Mode, NoSockets, Plan, Protocol, Rule, Setup, Table, Uncovered,
 };
 use ha_proto::wire::{self, Header, Keys, Kind};
 use ha_proto::{ClusterId, Epoch, ModuleId, NodeId};
@@ -76,17 +75,6 @@ fn propose_to_commit(bencher: Bencher<'_, '_>, in_flight: u64) {
         .bench_local(|| pair.commit(&[1; 340], in_flight));
 }
 
-/// No connection is known: what is asked while nothing drains.
-struct Fresh;
-
-impl Sockets for Fresh {
-    fn live(&self, _: &Flow) -> bool {
-        false
-    }
-
-    fn release(&mut self, _: &Flow) {}
-}
-
 /// Of three members' first; one rule for each family.
 fn filter() -> Filter {
     let rule = |vip: &str| {
@@ -133,10 +121,12 @@ fn segments(family: u8) -> Vec<Vec<u8>> {
 #[divan::bench(args = [4, 6])]
 fn decide_on_a_segment(bencher: Bencher<'_, '_>, family: u8) {
     let (filter, segments) = (filter(), segments(family));
-    assert!(segments.iter().all(|frame| filter.examine(frame, true, &mut Fresh).place.is_some()));
+    assert!(
+        segments.iter().all(|frame| filter.examine(frame, true, &mut NoSockets).place.is_some())
+    );
     bencher.counter(divan::counter::ItemsCount::new(segments.len())).bench_local(|| {
         for frame in &segments {
-            black_box(filter.decide(black_box(frame), true, &mut Fresh));
+            black_box(filter.decide(black_box(frame), true, &mut NoSockets));
         }
     });
 }

@@ -12,11 +12,6 @@
 //! ```
 //! use ha_farm::*;
 //!
-//! # struct Fresh;
-//! # impl Sockets for Fresh {
-//! #     fn live(&self, _: &Flow) -> bool { false }
-//! #     fn release(&mut self, _: &Flow) {}
-//! # }
 //! let nodes = [0, 1, 2].map(|id| NodeId::new(id).expect("below 128"));
 //! let weights = nodes.map(|node| (node, 1)).into();
 //! let plan = Plan { counter: 1, weights, settled: 0, taken: None };
@@ -32,13 +27,13 @@
 //!     let (mode, uncovered, rules) = (Mode::Invisible, Uncovered::Deny, vec![rule.clone()]);
 //!     let setup = Setup { me, mode, uncovered, hash, rules, macs: [].into() };
 //!     let filter = Filter::new(setup, &[table.clone()], |_, _| true).expect("it fits");
-//!     filter.decide(&frame, true, &mut Fresh) == Verdict::Accept
+//!     filter.decide(&frame, true, &mut NoSockets) == Verdict::Accept
 //! });
 //! assert_eq!(takers.count(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `Fresh` is what a kernel knows of connections ([`Sockets`]): here none is live.
+//! What a kernel knows of connections is asked by [`Sockets`]; here none is live.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -66,4 +61,4 @@ pub use hash::Hash;
 pub use mac::Mac;
 pub use rule::{HashOn, Mode, Protocol, Rule, RuleError, Uncovered};
 pub use table::{Bucket, Buckets, Plan, Step, Table};
-pub use verdict::{Flow, Nodes, Reason, Sockets, Verdict};
+pub use verdict::{Flow, NoSockets, Nodes, Reason, Sockets, Verdict};

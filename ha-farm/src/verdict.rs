@@ -94,6 +94,19 @@ pub trait Sockets {
     fn claim(&mut self, _flow: &Flow) {}
 }
 
+/// Of which no flow is live: for a packet that is a client's first, and where only its bucket is
+/// wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSockets;
+
+impl Sockets for NoSockets {
+    fn live(&self, _flow: &Flow) -> bool {
+        false
+    }
+
+    fn release(&mut self, _flow: &Flow) {}
+}
+
 impl Nodes {
     /// An owner and two previous ones.
     pub const MAX: usize = 3;

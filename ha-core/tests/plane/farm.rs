@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ha_core::driver::Clock;
 use ha_core::ha_farm::{
-    Buckets, Filter, Flow, Hash, HashOn, Mac, Mode, Plan, Protocol, Rule, Setup, Sockets, Table,
+    Buckets, Filter, Hash, HashOn, Mac, Mode, NoSockets, Plan, Protocol, Rule, Setup, Table,
     Uncovered, Verdict,
 };
 use ha_core::linux::plane::bpf::{Bpf, Settings};
@@ -467,16 +467,6 @@ fn ask(stream: &mut TcpStream) -> io::Result<u8> {
     stream.write_all(&[0])?;
     stream.read_exact(&mut answer)?;
     Ok(answer[0])
-}
-
-struct NoSockets;
-
-impl Sockets for NoSockets {
-    fn live(&self, _: &Flow) -> bool {
-        false
-    }
-
-    fn release(&mut self, _: &Flow) {}
 }
 
 fn syn(client: SocketAddr, server: SocketAddr, to: Mac, from: Mac) -> Vec<u8> {

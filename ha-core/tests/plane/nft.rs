@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use ha_core::driver::Clock;
 use ha_core::ha_farm::{
-    Buckets, Filter, Flow, Hash, HashOn, Mac, Mode, Plan, Protocol, Reason, Rule, Setup, Sockets,
+    Buckets, Filter, Hash, HashOn, Mac, Mode, NoSockets, Plan, Protocol, Reason, Rule, Setup,
     Table, Uncovered, Verdict,
 };
 use ha_core::linux::plane::nft::{Nft, Settings};
@@ -471,14 +471,4 @@ fn mac(id: u8) -> Mac {
 
 fn node(id: u64) -> NodeId {
     NodeId::new(id as u8).unwrap()
-}
-
-struct NoSockets;
-
-impl Sockets for NoSockets {
-    fn live(&self, _: &Flow) -> bool {
-        false
-    }
-
-    fn release(&mut self, _: &Flow) {}
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use ha_farm::{Filter, Flow, HashOn, Mac, Sockets};
+use ha_farm::{Filter, HashOn, Mac, NoSockets};
 use tracing::{info, warn};
 
 use crate::driver::Clock;
@@ -108,17 +108,6 @@ fn frame(client: SocketAddr, server: SocketAddr, mac: Mac) -> Vec<u8> {
     bytes.extend([client.port().to_be_bytes(), server.port().to_be_bytes()].concat());
     bytes.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0, 0, 0, 0, 0, 0]);
     bytes
-}
-
-/// Only the bucket is asked for.
-struct NoSockets;
-
-impl Sockets for NoSockets {
-    fn live(&self, _: &Flow) -> bool {
-        false
-    }
-
-    fn release(&mut self, _: &Flow) {}
 }
 
 const THREAD: &str = "ha-farm-sweep";

@@ -187,7 +187,7 @@ impl Daemon {
         // left behind.
         let locks = [lock("run", &node.raw.run)?, lock("state", &node.raw.state)?];
         let name = claim(&node.raw.module)?;
-        let (application, surroundings, abort) = application(&node)?;
+        let Served { application, surroundings, abort } = served(&node)?;
         let baton = take_baton(&baton_file(&node));
         let (mac, links) = (mac(&node)?, links(&node));
         let chosen = runtime.block_on(async {
@@ -459,18 +459,24 @@ fn owns(view: &View) -> bool {
     view.members.len() > 1 && view.services.iter().any(|it| shares(it).contains_key(&view.me))
 }
 
-/// What serves, and what its checkers' executables are called in.
-fn application(
-    node: &FarmNode,
-) -> Result<(Box<dyn Application>, Surroundings, Option<Abort>), FarmError> {
+/// What serves.
+struct Served {
+    application: Box<dyn Application>,
+    /// What its checkers' executables are called in.
+    surroundings: Surroundings,
+    /// To end it by force, if it is scripts.
+    abort: Option<Abort>,
+}
+
+fn served(node: &FarmNode) -> Result<Served, FarmError> {
     let Some(folder) = &node.scripts else {
         let (name, run) = (node.name().into(), node.raw.run.clone());
-        let around = Surroundings { node: name, folder: run, output: None, group: None };
-        return Ok((Box::new(NoApplication), around, None));
+        let surroundings = Surroundings { node: name, folder: run, output: None, group: None };
+        return Ok(Served { application: Box::new(NoApplication), surroundings, abort: None });
     };
     let scripts = scripts(node, folder)?;
-    let (around, abort) = (scripts.surroundings(), scripts.abort());
-    Ok((Box::new(Scripted::new(scripts)), around, Some(abort)))
+    let (surroundings, abort) = (scripts.surroundings(), Some(scripts.abort()));
+    Ok(Served { application: Box::new(Scripted::new(scripts)), surroundings, abort })
 }
 
 fn scripts(node: &FarmNode, folder: &Folder) -> Result<Scripts, FarmError> {
