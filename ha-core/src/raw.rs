@@ -379,7 +379,7 @@ pub enum RawError {
     /// An address that nothing is asked from.
     #[error(
         "witness_from is no address from which witness or etcd can be asked: name one of this \
-         node's, of the same family as theirs, or leave it out"
+         node's, of the same family as theirs and not link-local, or leave it out"
     )]
     WitnessFrom,
     /// Two that could disagree.
@@ -683,8 +683,16 @@ pub fn cluster_id(name: &str) -> ClusterId {
     ClusterId(hash)
 }
 
-/// Whether each that would be asked from here has an address of this family.
+/// Whether each that would be asked from here has an address of this family, and this is one that a
+/// host can have and name without an interface.
 fn reaches(from: IpAddr, witness: Option<SocketAddr>, etcd: Option<&Etcd>) -> bool {
+    let bare = match from {
+        IpAddr::V4(from) => !from.is_broadcast(),
+        IpAddr::V6(from) => !from.is_unicast_link_local(),
+    };
+    if !bare || from.is_unspecified() || from.is_multicast() {
+        return false;
+    }
     let members = etcd.iter().flat_map(|etcd| &etcd.endpoints).map(|member| member.0);
     let mut asked = witness.into_iter().chain(members).peekable();
     asked.peek().is_some() && asked.all(|to| to.is_ipv4() == from.is_ipv4())
@@ -892,10 +900,10 @@ mod tests {
         let mut accepted = raw();
         by_etcd(&mut accepted, "10.0.0.1");
         assert_eq!(NodeConfig::try_from(accepted).unwrap().witness_from, from("10.0.0.1"));
-        let rows: [(String, &[&str]); 10] = [
+        let rows: [(String, &[&str]); 13] = [
             (
                 refused(|raw| raw.witness_from = from("::1")),
-                &["witness_from", "same family as theirs, or leave"],
+                &["witness_from", "same family as theirs", "or leave it out"],
             ),
             (
                 refused(|raw| {
@@ -910,6 +918,15 @@ mod tests {
                         (RawVote::None, None, from("10.0.0.1"));
                 }),
                 &["witness_from", "or leave it out"],
+            ),
+            (refused(|raw| raw.witness_from = from("0.0.0.0")), &["witness_from", "this node's"]),
+            (refused(|raw| raw.witness_from = from("224.0.0.1")), &["witness_from", "this node's"]),
+            (
+                refused(|raw| {
+                    (raw.witness, raw.witness_from) =
+                        (Some("[fd00::3]:1".parse().unwrap()), from("fe80::1"));
+                }),
+                &["witness_from", "not link-local"],
             ),
             (refused(|raw| raw.witness = None), &["vote", "needs witness", "or etcd"]),
             (refused(|raw| raw.etcd = vec![etcd]), &["witness and etcd", "leave"]),

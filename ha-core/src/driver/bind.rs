@@ -15,6 +15,8 @@ use super::{Driver, StartError};
 pub(crate) fn bind(field: &'static str, address: SocketAddr) -> Result<UdpSocket, StartError> {
     let made = once_free(|| {
         let socket = made(address, Type::DGRAM, Protocol::UDP)?;
+        // The kernel gives what it allows (`net.core.rmem_max`).
+        socket.set_recv_buffer_size(RECEIVE)?;
         socket.bind(&address.into())?;
         Ok(socket.into())
     });
@@ -82,6 +84,9 @@ impl Driver {
 
 /// Connections that wait to be accepted: what the standard library has.
 const BACKLOG: i32 = 128;
+/// Bytes of datagrams that wait, as the kernel counts them: some thousands, which is what a hundred
+/// modules send while a loaded machine lets their peer wait.
+const RECEIVE: usize = 4 << 20;
 /// Less together than the lease that a farm's next process has.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(1);
@@ -109,5 +114,17 @@ mod tests {
         };
         once_free(denied).unwrap_err();
         assert_eq!(tries, 1);
+    }
+
+    /// A kernel's default has room for 166 of them.
+    #[test]
+    fn the_beats_of_a_hundred_modules_wait_three_times() {
+        let socket = bind("links", "127.0.0.1:0".parse().unwrap()).unwrap();
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..300 {
+            other.send_to(&[0; 200], socket.local_addr().unwrap()).unwrap();
+        }
+        let came = core::iter::from_fn(|| socket.recv(&mut [0; 200]).ok()).count();
+        assert_eq!(came, 300);
     }
 }

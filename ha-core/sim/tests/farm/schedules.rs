@@ -109,10 +109,13 @@ fn a_stale_i_take_nothing() {
     world.inject(Fault::DaemonKill { node: 2, down: world.scene.spans.interval });
     world.pass(15);
     world.inject(Fault::CutPair { one: 0, other: 2, lasts: LONG });
+    let mut late = 0;
     for _ in 0..40 {
         world.pass_hundredths(25);
+        late += world.scene.network.held.len();
         world.release();
     }
+    assert!(late > 0, "an older proposal came late");
     world.finish();
 }
 

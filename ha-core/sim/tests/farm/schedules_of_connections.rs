@@ -68,10 +68,14 @@ fn directed_views_askew() {
     let mut world = World::scripted(&Setup { mode: Mode::Directed, ..Setup::plain(3) });
     world.rule(Some(0), Some(1), proposes, Act::Drop, 200);
     world.inject(Fault::Weight { node: 2, weight: 0 });
+    let mut askew = 0;
     for port in 0..400 {
         let flow = ha_sim::farm::frame::flow(ha_farm::Protocol::Tcp, 77, 2_000 + port);
         world.show(&flow, Segment::Syn);
         world.pass_hundredths(5);
+        let [one, other] = [0, 1].map(|node| world.scene.nodes[node].view);
+        askew += usize::from(one != other);
     }
+    assert!(askew > 100, "the views of two that take differ at {askew} of 400 moments");
     world.finish();
 }

@@ -1,4 +1,5 @@
-//! Ends what a previous owner still has of connections once its claim to them is over (F8).
+//! Ends connections: those that a previous owner still has once its claim to them is over (F8), and
+//! all of a node whose checker says so.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -15,27 +16,44 @@ use crate::driver::Clock;
 use crate::linux::reset;
 
 /// A thread that looks through the sockets: the node's own must not wait for a hundred thousand
-/// of them. Its queue is bounded by the views whose drain ends, one in an interval at most, and it
-/// takes the latest.
+/// of them. Its queue is bounded by the views whose drain ends and the checkers that fail, one in an
+/// interval at most, and it takes the latest.
 #[derive(Debug)]
 pub(super) struct Sweeper {
-    filters: Option<Sender<Arc<Filter>>>,
+    jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What is to end.
+enum Job {
+    /// Connections of buckets that this filter gives to others for good.
+    Sweep(Arc<Filter>),
+    /// All to these addresses.
+    Cut(Vec<IpAddr>),
 }
 
 impl Sweeper {
     /// In this thread's network namespace.
     pub(super) fn start() -> io::Result<Self> {
-        let (filters, queue) = channel();
+        let (jobs, queue) = channel();
         let thread = thread::Builder::new().name(THREAD.into()).spawn(move || serve(&queue))?;
-        Ok(Self { filters: Some(filters), thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Ends the connections of buckets that this filter gives to others for good.
     pub(super) fn sweep(&self, filter: Arc<Filter>) {
-        let filters = self.filters.as_ref().expect("it ends when it is dropped");
+        self.post(Job::Sweep(filter));
+    }
+
+    /// Ends every connection to these addresses that there is when it looks.
+    pub(super) fn cut(&self, vips: Vec<IpAddr>) {
+        self.post(Job::Cut(vips));
+    }
+
+    fn post(&self, job: Job) {
+        let jobs = self.jobs.as_ref().expect("it ends when it is dropped");
         // A thread that has panicked has said so.
-        let _ = filters.send(filter);
+        let _ = jobs.send(job);
     }
 
     /// Ends without being waited for, in the middle of a look that may take longer than a lease.
@@ -46,7 +64,7 @@ impl Sweeper {
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        self.filters = None;
+        self.jobs = None;
         if let Some(thread) = self.thread.take() {
             // A panic was told where it happened.
             let _ = thread.join();
@@ -54,15 +72,35 @@ impl Drop for Sweeper {
     }
 }
 
-fn serve(queue: &Receiver<Arc<Filter>>) {
+fn serve(queue: &Receiver<Job>) {
     while let Ok(first) = queue.recv() {
-        let filter = queue.try_iter().last().unwrap_or(first);
-        let over = |client: SocketAddr, server: SocketAddr| is_over(&filter, client, server);
-        match reset::connections(TIME_MAX, Clock::of_the_machine(), over) {
-            Ok(0) => {}
-            Ok(count) => info!(count, "connections had their time to end, and were reset"),
-            Err(error) => warn!(%error, "connections that nobody serves any more are left"),
+        let (mut filter, mut vips) = (None, None);
+        for job in core::iter::once(first).chain(queue.try_iter()) {
+            match job {
+                Job::Sweep(latest) => filter = Some(latest),
+                Job::Cut(latest) => vips = Some(latest),
+            }
         }
+        // Their clients wait.
+        vips.iter().for_each(|vips| cut(vips));
+        filter.iter().for_each(|filter| sweep(filter));
+    }
+}
+
+fn cut(vips: &[IpAddr]) {
+    let to_vips = |_: SocketAddr, server: SocketAddr| vips.contains(&server.ip());
+    match reset::connections(CUT_MAX, Clock::of_the_machine(), to_vips) {
+        Ok(count) => info!(count, "connections were reset"),
+        Err(error) => warn!(%error, "connections cannot be reset"),
+    }
+}
+
+fn sweep(filter: &Filter) {
+    let over = |client: SocketAddr, server: SocketAddr| is_over(filter, client, server);
+    match reset::connections(SWEEP_MAX, Clock::of_the_machine(), over) {
+        Ok(0) => {}
+        Ok(count) => info!(count, "connections had their time to end, and were reset"),
+        Err(error) => warn!(%error, "connections that nobody serves any more are left"),
     }
 }
 
@@ -112,7 +150,9 @@ fn frame(client: SocketAddr, server: SocketAddr, mac: Mac) -> Vec<u8> {
 
 const THREAD: &str = "ha-farm-sweep";
 /// For one look: some ten thousand connections; what is left waits for the next drain's end.
-const TIME_MAX: Duration = Duration::from_secs(1);
+const SWEEP_MAX: Duration = Duration::from_secs(1);
+/// For some hundred thousand: nobody comes back to what is left.
+const CUT_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

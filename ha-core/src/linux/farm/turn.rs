@@ -3,7 +3,7 @@
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::format;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::prelude::rust_2024::*;
 use std::string::String;
 use std::sync::Arc;
@@ -23,7 +23,6 @@ use super::sweep::Sweeper;
 use crate::driver::{self, Alarm, Clock, Port};
 use crate::farm::{Baton, Effect, Event, Farm, Input, Order, OrderError, Output, View};
 use crate::linux::plane::{Counters, Plane, PlaneError};
-use crate::linux::reset;
 
 /// What other threads have for the loop.
 #[derive(Debug)]
@@ -336,7 +335,11 @@ impl Loop {
                 self.application.stop(ticket, force);
                 Ok(None)
             }
-            Effect::Reset => Ok(Some(self.reset())),
+            Effect::Reset => {
+                let rules = self.filter.iter().flat_map(|filter| &filter.setup().rules);
+                self.sweeper.cut(rules.map(|rule| rule.vip).collect());
+                Ok(Some(true))
+            }
         }
     }
 
@@ -355,19 +358,6 @@ impl Loop {
             error!(%error, "a virtual address is missing, until it can be set");
         }
         self.owe();
-        true
-    }
-
-    fn reset(&mut self) -> bool {
-        let view = self.farm.view(self.clock.now());
-        let vips: Vec<IpAddr> = view.services.iter().map(|service| service.rule.vip).collect();
-        match reset::connections_to(&vips, self.clock) {
-            Ok(count) => info!(count, "connections were reset"),
-            Err(error) => {
-                warn!(%error, "connections cannot be reset");
-                return false;
-            }
-        }
         true
     }
 
