@@ -1,6 +1,6 @@
 //! An operator's override, and how far its consequences reach.
 
-use ha_proto::Epoch;
+use ha_proto::{Epoch, Position};
 
 use crate::scene::Scene;
 
@@ -19,8 +19,9 @@ pub struct Overruled {
     pub open: bool,
     /// Whether the other node did not hear of it yet, or still stops.
     pub deaf: bool,
-    /// Whether the other node's log still has what the override gave up.
-    pub parted: bool,
+    /// Where the other node's log ended when it heard of it, or ends until then, as long as that is
+    /// what the override gave up.
+    pub parted: Option<Position>,
 }
 
 impl Scene {
@@ -34,10 +35,11 @@ impl Scene {
         self.overruled.is_some_and(|over| over.deaf && over.node != node)
     }
 
-    /// Whether a node's log still has what an override gave up. Its application may be given that
+    /// Whether this is of a log that an override gave up. A node's application may be given that
     /// after it heard of the override and stopped: both are put aside before it follows (R14).
-    pub fn is_parted(&self, node: usize) -> bool {
-        self.overruled.is_some_and(|over| over.parted && over.node != node)
+    pub fn is_given_up(&self, node: usize, position: Position) -> bool {
+        let over = self.overruled.filter(|over| over.node != node);
+        over.and_then(|over| over.parted).is_some_and(|end| position.seq <= end.seq)
     }
 
     /// Whether both nodes may serve because an operator said so (G2).

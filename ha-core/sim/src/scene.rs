@@ -34,6 +34,8 @@ pub struct Scene {
     pub network: Network,
     /// The newest override of an operator, if there was one.
     pub overruled: Option<Overruled>,
+    /// Which nodes an operator had name data of their own.
+    pub founders: [bool; 2],
     /// Up to which of its requests each client was answered in what an override gave up.
     pub gaps: [u64; CLIENTS],
 }

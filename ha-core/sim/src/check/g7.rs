@@ -30,10 +30,12 @@ pub fn is_excused(scene: &Scene) -> bool {
     if !scene.has_arbiter() {
         let [one, other] = scene.nodes.each_ref().map(|node| node.disk.saved.lineage.entries());
         let apart = !one.iter().any(|entry| other.contains(entry));
-        // Of a pair that was founded at both nodes each has data of its own, though one has no record.
+        // Of a pair that an operator founded at both nodes each has data of its own, though one has
+        // no record.
         let [one, other] = scene.nodes.each_ref().map(|node| &node.disk.saved);
         let initialised = one.is_initialised() && other.is_initialised();
-        let founded = initialised && one.membership.data != other.membership.data;
+        let two = initialised && one.membership.data != other.membership.data;
+        let founded = two && scene.founders == [true; 2];
         return apart && (founded || scene.nodes.iter().all(|node| !node.disk.log.is_empty()));
     }
     let complete =

@@ -31,7 +31,7 @@ impl Check for Prefix {
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         let (node, position) = match *seen {
             Seen::Applied { node, position, .. }
-                if scene.counts(node) && !scene.is_parted(node) =>
+                if scene.counts(node) && !scene.is_given_up(node, position) =>
             {
                 (node, position)
             }

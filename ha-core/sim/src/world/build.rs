@@ -56,6 +56,7 @@ impl World {
             witness: blank_witness(&weather, prng.next_u64()),
             network: Network::default(),
             overruled: None,
+            founders: [false; 2],
             gaps: [0; CLIENTS],
         };
         if options.keeper == Keeper::Store {

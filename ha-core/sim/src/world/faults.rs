@@ -130,6 +130,8 @@ impl World {
         if self.scene.nodes[node].runs() {
             self.note(Column::of(node), || format!("order {order:?}"));
             self.see(&Seen::Ordered { node, order });
+            let blank = !self.scene.nodes[node].disk.saved.is_initialised();
+            self.scene.founders[node] |= blank && matches!(order, Order::Prim | Order::PrimForce);
             self.give(node, order);
         }
     }

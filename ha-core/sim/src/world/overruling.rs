@@ -1,7 +1,7 @@
 //! What an operator's override makes of the world, as observers see it.
 
 use ha_core::Saved;
-use ha_proto::Membership;
+use ha_proto::{Epoch, Membership, Position};
 
 use super::World;
 use crate::check::Seen;
@@ -14,8 +14,7 @@ impl World {
         let new = self.scene.nodes[node].disk.saved.membership;
         let forced = new.epoch.is_override() && new.holder == self.scene.nodes[node].id;
         if self.scene.has_arbiter() && forced && new.epoch > old.membership.epoch {
-            let over = Overruled { node, epoch: new.epoch, open: true, deaf: true, parted: true };
-            self.scene.overruled = Some(over);
+            self.overrule(node, new.epoch);
             self.scene.nodes[node].lost_storage = false;
             self.all_gaps();
             self.note(Column::World, || format!("overridden by node {node}: {new}"));
@@ -30,12 +29,13 @@ impl World {
             let now = self.scene.now;
             let nodes = &self.scene.nodes;
             let (forced, other) = (&nodes[over.node], &nodes[1 - over.node]);
-            let head = other.disk.log.head();
-            let parted = over.parted && !forced.disk.log.has(head.seq, head.chain);
             let knows = other.disk.saved.membership.epoch >= over.epoch;
             let still = !other.effects.is_moving();
             let quiet = still && !other.host.may_serve() && !other.has_address(now);
             let deaf = over.deaf && !(knows && quiet);
+            let head = other.disk.log.head();
+            let apart = |end: &Position| *end == head && !forced.disk.log.has(end.seq, end.chain);
+            let parted = if over.deaf { Some(head) } else { over.parted.filter(apart) };
             self.scene.overruled = Some(Overruled { deaf, parted, ..over });
         }
         if over.open {
@@ -59,8 +59,13 @@ impl World {
         }
         let winner = self.scene.index(register.holder);
         let epoch = register.epoch;
-        self.scene.overruled =
-            Some(Overruled { open: false, deaf: landed, parted: landed, epoch, ..over });
+        self.scene.overruled = Some(Overruled {
+            open: false,
+            deaf: landed,
+            parted: over.parted.filter(|_| landed),
+            epoch,
+            ..over
+        });
         self.all_gaps();
         self.note(Column::World, || format!("override ends, node {winner} holds"));
         self.show(&Seen::OverrideEnds { winner, landed });
@@ -69,11 +74,15 @@ impl World {
     /// Both nodes were forced, and the other one's override is the higher: W has neither yet.
     fn outbid(&mut self, known: Membership) {
         let (node, epoch) = (self.scene.index(known.holder), known.epoch);
-        self.scene.overruled =
-            Some(Overruled { node, epoch, open: true, deaf: true, parted: true });
+        self.overrule(node, epoch);
         self.all_gaps();
         self.note(Column::World, || format!("the override of node {node} stands: {known}"));
         self.show(&Seen::Overridden { node });
+    }
+
+    fn overrule(&mut self, node: usize, epoch: Epoch) {
+        let parted = Some(self.scene.nodes[1 - node].disk.log.head());
+        self.scene.overruled = Some(Overruled { node, epoch, open: true, deaf: true, parted });
     }
 
     fn all_gaps(&mut self) {
