@@ -208,6 +208,10 @@ fn what_a_farm_runs_by_is_shown_as_a_file_that_means_the_same() {
         ("uncovered = \"deny\"", "uncovered = \"pass\""),
         ("buckets = 4096", "buckets = 256"),
         ("drain = \"5m\"", "drain = \"90s\""),
+        ("lease = \"180ms\"\n", ""),
+        ("slack = \"75ms\"\n", ""),
+        ("round_trip = \"5ms\"\n", ""),
+        ("interval = \"100ms\"", "interval = \"80ms\""),
         ("warm_up = \"0s\"", "warm_up = \"1m\""),
         ("survey = \"3s\"", "survey = \"4s\""),
         ("stop_timeout = \"5m\"", "stop_timeout = \"6m\""),
@@ -223,9 +227,11 @@ fn what_a_farm_runs_by_is_shown_as_a_file_that_means_the_same() {
         let shown = effective(&before);
         let after = farm(&rig, &shown).unwrap_or_else(|error| panic!("{error}\n{shown}"));
         let hash = Hash::Jhash { seed: 1 };
-        let config =
-            |node: &FarmNode| node.config(hash, Some(Mac([2; 6])), Duration::ZERO).unwrap();
-        assert_eq!(config(&before), config(&after), "{shown}");
+        // Whichever clock ends its lease.
+        for tick in [0, 10].map(Duration::from_millis) {
+            let config = |node: &FarmNode| node.config(hash, Some(Mac([2; 6])), tick).unwrap();
+            assert_eq!(config(&before), config(&after), "{shown}");
+        }
         assert_eq!(before.services, after.services, "{shown}");
         assert_eq!((&before.checkers, &before.scripts), (&after.checkers, &after.scripts));
         let raw = |node: &FarmNode| {

@@ -96,6 +96,35 @@ fn who_chose_alone_follows_the_farm_that_it_meets() {
     rig.connect(20);
 }
 
+/// The first signal asks for an orderly stop, whatever else is under way.
+#[test]
+fn who_is_told_to_end_while_it_begins_anew_stops_in_order() {
+    let Some(mut rig) = Rig::new("farm_anew_end", 2) else { return };
+    let it = &rig.nodes[1];
+    it.script("web", "start_both", "true").unwrap();
+    let slow = "echo begun >> stopped\nsleep 2\necho done >> stopped";
+    let scripts = it.script("web", "stop_both", slow).unwrap();
+    rig.nodes[0].configure(&rig.text(0, CALM, "")).unwrap();
+    let lines = format!("{CALM}scripts = \"{}\"\n", scripts.display());
+    it.configure(&rig.text(1, &lines, "")).unwrap();
+    let cut = Cut::of(&rig.hosts[1], &rig.network);
+    rig.lab.cut(std::slice::from_ref(&cut)).unwrap();
+    rig.start_without_bpf(0);
+    rig.start(1);
+    for node in 0..2 {
+        let alone = || rig.status(node).is_some_and(|it| it["full"] == true);
+        assert!(within(SOON, alone), "{}", rig.daemon(node).output());
+    }
+    rig.lab.heal(&[cut]).unwrap();
+    let stopped = || rig.nodes[1].wrote("web", "stopped");
+    assert!(within(SOON, || stopped() == "begun\n"), "{}", rig.daemon(1).output());
+    assert!(rig.daemon(1).output().contains("begins anew, with nft"));
+    rig.daemon(1).terminate().unwrap();
+    let status = rig.daemon(1).wait(SOON).unwrap().expect("it ends");
+    assert!(status.success(), "{}", rig.daemon(1).output());
+    assert_eq!(stopped(), "begun\ndone\n", "{}", rig.daemon(1).output());
+}
+
 #[test]
 fn who_is_told_to_end_while_it_asks_leaves_nothing() {
     let Some(mut rig) = Rig::new("farm_asks", 2) else { return };

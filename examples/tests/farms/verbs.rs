@@ -233,6 +233,11 @@ fn weights_and_rules_change_while_it_runs() {
         assert_eq!(rig.done(node, &["reload"]), "the weights of the file are in force\n");
     }
     assert!(within(SOON, || rig.shares(0) == [1024, 1024, 2048]), "{:?}", rig.shares(0));
+    // What is shown of a file means the same.
+    let file = rig.nodes[0].file().display().to_string();
+    let shown = rig.done(0, &["config", "show", "--effective", &file]);
+    rig.nodes[0].configure(&shown).unwrap();
+    assert_eq!(rig.done(0, &["reload"]), "the weights of the file are in force\n");
     let mut open = rig.connect(60);
     // A second service: once every member has it.
     let vip = rig.vip();
@@ -266,7 +271,7 @@ fn weights_and_rules_change_while_it_runs() {
 /// An address of its own for a service that comes and goes, without a restart.
 #[test]
 fn a_virtual_address_comes_and_goes_while_it_runs() {
-    let Some(rig) = Rig::whole("farm_vip", 3, SHORT, "") else { return };
+    let Some(mut rig) = Rig::whole("farm_vip", 3, SHORT, "") else { return };
     let mut open = rig.connect(60);
     let (v4, v6) = (rig.network.v4(101), rig.network.v6(101));
     let service = |name: &str, vip: IpAddr| {
@@ -282,13 +287,13 @@ fn a_virtual_address_comes_and_goes_while_it_runs() {
         let lines = capture.lines().unwrap();
         lines.iter().filter(|line| line.contains(&asks) || line.contains(&answers)).count()
     };
-    let has = |node: usize, vip: IpAddr| rig.hosts[node].holds(vip).unwrap();
+    let has = |rig: &Rig, node: usize, vip: IpAddr| rig.hosts[node].holds(vip).unwrap();
     for node in 0..3 {
-        assert!(!has(2, v4.into()), "set before all know its rule");
+        assert!(!has(&rig, 2, v4.into()), "set before all know its rule");
         rig.done(node, &["reload"]);
     }
     for vip in [v4.into(), v6.into()] {
-        assert!(within(SOON, || (0..3).all(|node| has(node, vip))), "{vip}");
+        assert!(within(SOON, || (0..3).all(|node| has(&rig, node, vip))), "{vip}");
         let mut here = rig.connect_to(vip, 60);
         assert_eq!(count(&here).len(), 3, "{vip}: {:?}", count(&here));
         assert_eq!(kept(&mut here), here.len());
@@ -304,19 +309,30 @@ fn a_virtual_address_comes_and_goes_while_it_runs() {
     let refused = rig.ha(0, &["reload"]);
     let says = format!("{foreign} is the virtual address of another farm on this machine");
     assert_eq!((refused.code, refused.err.contains(&says)), (78, true), "{refused:?}");
+    let refused = rig.ha(0, &["restart-daemon"]);
+    assert_eq!((refused.code, refused.err.contains(&says)), (78, true), "{refused:?}");
     drop(held);
     // Taken out of the file, they are gone; what was there before goes on.
     rig.configure(SHORT, "");
     (0..3).for_each(|node| drop(rig.done(node, &["reload"])));
     for vip in [v4.into(), v6.into()] {
-        assert!(within(SOON, || (0..3).all(|node| !has(node, vip))), "{vip}");
+        assert!(within(SOON, || (0..3).all(|node| !has(&rig, node, vip))), "{vip}");
     }
     assert_eq!(kept(&mut open), open.len(), "nothing was cut");
     // They come back through a restart as well: the next process reads its file.
     rig.configure(SHORT, &service("v4", v4.into()));
     (0..2).for_each(|node| drop(rig.done(node, &["reload"])));
     rig.done(2, &["restart-daemon"]);
-    assert!(within(SOON, || (0..3).all(|node| has(node, v4.into()))));
+    assert!(within(SOON, || (0..3).all(|node| has(&rig, node, v4.into()))));
     assert_eq!(count(&rig.connect_to(v4.into(), 60)).len(), 3);
     assert_eq!(kept(&mut open), open.len(), "{}", rig.daemon(2).output());
+    // A daemon that is killed leaves them where they are, and the next one has no rule for it.
+    rig.daemon(2).kill().unwrap();
+    rig.until_serve(&[0, 1]);
+    assert!(has(&rig, 2, v4.into()));
+    rig.nodes[2].configure(&rig.text(2, SHORT, "")).unwrap();
+    rig.start(2);
+    let left = "an earlier daemon left the address on lo: it is taken off";
+    assert!(rig.daemon(2).wait_for(left, SOON), "{}", rig.daemon(2).output());
+    assert!(!has(&rig, 2, v4.into()) && has(&rig, 2, rig.vip()));
 }

@@ -42,6 +42,8 @@ pub(super) struct Found {
     pub(super) spot: Spot,
     /// Whether it carries our mark.
     pub(super) ours: bool,
+    /// Whether it goes only when somebody takes it off.
+    pub(super) for_ever: bool,
 }
 
 impl Addresses {
@@ -147,8 +149,7 @@ impl Addresses {
     /// Takes an address off if it is marked as ours. Done as well when it is not there.
     pub(super) fn remove(&mut self, spot: Spot) -> io::Result<()> {
         self.flags.remove(&spot);
-        let ours = Found { spot, ours: true };
-        if !self.list()?.contains(&ours) {
+        if !self.list()?.iter().any(|found| found.ours && found.spot == spot) {
             return Ok(());
         }
         let message = RouteNetlinkMessage::DelAddress(spot.message());
@@ -195,19 +196,20 @@ impl Spot {
 impl Found {
     /// What a message says; `None` for what is no address of IP.
     pub(super) fn read(message: &AddressMessage) -> Option<Self> {
-        let (mut local, mut remote, mut ours) = (None, None, false);
+        let (mut local, mut remote, mut ours, mut for_ever) = (None, None, false, false);
         for attribute in &message.attributes {
             match attribute {
                 AddressAttribute::Local(ip) => local = Some(*ip),
                 AddressAttribute::Address(ip) => remote = Some(*ip),
                 AddressAttribute::Protocol(mark) => ours = u8::from(*mark) == MARK,
+                AddressAttribute::CacheInfo(times) => for_ever = times.ifa_valid == u32::MAX,
                 _ => {}
             }
         }
         // Where both are there, the other one is the far end of a tunnel.
         let ip = local.or(remote)?;
         let (index, prefix) = (message.header.index, message.header.prefix_len);
-        Some(Self { spot: Spot { index, ip, prefix }, ours })
+        Some(Self { spot: Spot { index, ip, prefix }, ours, for_ever })
     }
 }
 
@@ -262,9 +264,9 @@ mod tests {
     fn what_is_written_is_read() {
         let spot = spot("fd00::100", 64);
         let mut message = spot.message();
-        assert_eq!(Found::read(&message), Some(Found { spot, ours: false }));
+        assert_eq!(Found::read(&message), Some(Found { spot, ours: false, for_ever: false }));
         message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));
-        assert_eq!(Found::read(&message), Some(Found { spot, ours: true }));
+        assert_eq!(Found::read(&message), Some(Found { spot, ours: true, for_ever: false }));
         assert_eq!(Found::read(&AddressMessage::default()), None);
     }
 }

@@ -25,19 +25,15 @@ pub(super) enum End {
 }
 
 /// Waits for the end of a child that leads a process group, and kills the group when its time is
-/// over, or when the gate closes to its reign. What left the group stays.
-pub(super) fn end(
-    child: &mut Child,
-    limit: Duration,
-    cancel: Option<(&Gate, Epoch)>,
-) -> io::Result<End> {
+/// over, or when one of the gates closes to a reign. What left the group stays.
+pub(super) fn end(child: &mut Child, limit: Duration, gates: &[(&Gate, Epoch)]) -> io::Result<End> {
     let clock = Clock::start();
     let pid = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(End::Exited(status));
         }
-        if cancel.is_some_and(|(gate, epoch)| gate.is_closed(epoch)) {
+        if gates.iter().any(|(gate, epoch)| gate.is_closed(*epoch)) {
             kill(child, &pid)?;
             return Ok(End::Cancelled);
         }
@@ -46,8 +42,8 @@ pub(super) fn end(
             kill(child, &pid)?;
             return Ok(End::Overran);
         }
-        let bell = cancel.map_or(&pid, |(gate, _)| gate.bell());
-        wait_for(&[&pid, bell], left)?;
+        let bells = gates.iter().map(|(gate, _)| gate.bell());
+        wait_for(&core::iter::once(&pid).chain(bells).collect::<Vec<_>>(), left)?;
     }
 }
 

@@ -383,7 +383,7 @@ fn exec(program: &Path, words: &Words<'_>, limit: Duration, gate: &Gate) -> io::
     assert!(json.len() <= PIPE, "a program that does not read would hold up all others");
     let _ = stdin.write_all(json.as_bytes());
     drop(stdin);
-    match end(&mut child, limit, Some((gate, Epoch::NONE)))? {
+    match end(&mut child, limit, &[(gate, Epoch::NONE)])? {
         End::Exited(status) if status.success() => Ok(()),
         End::Exited(status) => Err(io::Error::other(format!("{status}"))),
         End::Cancelled => Err(io::Error::other("it was given up and killed")),

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::string::String;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::vec;
 
 use ha_proto::{Epoch, Role};
 use rustix::fs::{Access, access};
@@ -43,26 +43,29 @@ pub struct Scripts {
     /// Held while a script runs.
     one: Mutex<()>,
     gate: Gate,
-    aborted: Arc<AtomicBool>,
+    /// Closed to all reigns by an [`Abort`].
+    last: Arc<Gate>,
     runs: Runs,
 }
 
-/// Ends a module's scripts and services by force, on any thread.
+/// Ends a module's scripts and services by force, on any thread. Not those of a unit of systemd,
+/// which stops in its own time.
 #[derive(Clone, Debug)]
 pub struct Abort {
-    aborted: Arc<AtomicBool>,
+    last: Arc<Gate>,
     groups: [Cgroup; 2],
 }
 
 impl Abort {
     /// Kills all that runs; from now on no script is run, and a stop only kills.
     pub fn now(&self) {
-        self.aborted.store(true, Ordering::SeqCst);
-        for group in &self.groups {
-            if let Err(error) = group.kill() {
-                warn!(%error, group = %group.folder().display(), "not killed");
+        self.last.close(EVER, || {
+            for group in &self.groups {
+                if let Err(error) = group.kill() {
+                    warn!(%error, group = %group.folder().display(), "not killed");
+                }
             }
-        }
+        });
     }
 }
 
@@ -240,7 +243,7 @@ impl Scripts {
             output,
             one: Mutex::new(()),
             gate: Gate::new()?,
-            aborted: Arc::default(),
+            last: Arc::new(Gate::new()?),
             runs: Runs::default(),
             settings,
         })
@@ -276,7 +279,7 @@ impl Scripts {
 
     /// To end them by force.
     pub fn abort(&self) -> Abort {
-        Abort { aborted: Arc::clone(&self.aborted), groups: [self.prim.clone(), self.both.clone()] }
+        Abort { last: Arc::clone(&self.last), groups: [self.prim.clone(), self.both.clone()] }
     }
 
     /// What executables of the module's checkers are called in.
@@ -436,12 +439,14 @@ impl Scripts {
         }
         let clock = Clock::start();
         let mut child = self.command(script, &path, group, shift, action)?.spawn()?;
+        let mut gates = vec![(&*self.last, EVER)];
+        gates.extend(cancel.map(|gate| (gate, shift.epoch)));
+        let mut result = watch(&mut child, script, shift.epoch, limit, &gates);
         if self.is_aborted() {
-            // Begun after all was killed.
+            // It may have joined the group, and begun others there, after all was killed.
             group.kill()?;
+            result = Err(ScriptError::Aborted(script));
         }
-        let result = watch(&mut child, script, shift.epoch, limit, cancel);
-        let result = if self.is_aborted() { Err(ScriptError::Aborted(script)) } else { result };
         let took = since(clock);
         self.runs.note(script, &result, took);
         match &result {
@@ -452,7 +457,7 @@ impl Scripts {
     }
 
     fn is_aborted(&self) -> bool {
-        self.aborted.load(Ordering::SeqCst)
+        self.last.is_closed(EVER)
     }
 
     fn command(
@@ -531,9 +536,9 @@ fn watch(
     script: Script,
     epoch: Epoch,
     limit: Duration,
-    cancel: Option<&Gate>,
+    gates: &[(&Gate, Epoch)],
 ) -> Result<(), ScriptError> {
-    match end(child, limit, cancel.map(|gate| (gate, epoch)))? {
+    match end(child, limit, gates)? {
         End::Exited(status) if status.success() => Ok(()),
         End::Exited(status) => Err(ScriptError::Failed { script, status }),
         End::Overran => Err(ScriptError::Overran { script, limit }),
@@ -541,6 +546,8 @@ fn watch(
     }
 }
 
+/// No reign comes after it.
+const EVER: Epoch = Epoch::from_bits(u64::MAX);
 /// What the lines of the module's log begin with that checkers print.
 const CHECKERS: &str = "checker";
 

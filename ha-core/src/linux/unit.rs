@@ -225,7 +225,7 @@ impl Unit {
         let mut child = command.spawn()?;
         // One line is less than a pipe holds: it need not be read meanwhile.
         if let End::Overran | End::Cancelled =
-            end(&mut child, SHOW_MAX.min(self.settings.stop), None)?
+            end(&mut child, SHOW_MAX.min(self.settings.stop), &[])?
         {
             let text = format!("systemctl show {}: no answer", self.settings.name);
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
@@ -246,7 +246,7 @@ impl Unit {
         command.arg(verb).args(options).arg("--").arg(&self.settings.name);
         command.process_group(0).stdin(Stdio::null());
         let mut child = command.spawn()?;
-        let ended = end(&mut child, limit, cancel)?;
+        let ended = end(&mut child, limit, cancel.as_slice())?;
         match ended {
             End::Exited(status) if status.success() => Ok(()),
             End::Exited(status) => Err(self.failed(verb, &format!("{status}"))),

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use ha_core::driver::Clock;
 use ha_core::linux::scripts::{Script, ScriptError, Scripts, Service, Settings, Shift};
-use ha_core::proto::{Epoch, NodeId, Role};
+use ha_core::proto::{Epoch, Instant, NodeId, Role};
 
 use crate::processes::{Groups, SOON, count, wait};
 
@@ -246,6 +247,29 @@ fn what_an_earlier_daemon_left_is_gone_before_a_start() {
     let after = fs::read_to_string(group.folder().join("cgroup.procs")).unwrap();
     assert!(after.lines().all(|pid| before.lines().all(|old| old != pid)), "{before} {after}");
     rig.stop(true).unwrap();
+}
+
+/// A script joins its group a moment after it was begun, and is missed there until then.
+#[test]
+fn an_abort_ends_a_script_however_far_it_has_got() {
+    for turn in 0..40 {
+        let slow = [("start_both", "true"), ("stop_both", "echo $3 >> ran\nsleep 1000")];
+        let limit = Duration::from_secs(100);
+        let Some(rig) = Rig::with(&slow, |it| (it.stop, it.force) = (limit, limit)) else { return };
+        rig.scripts.start(Service::Both, shift(1)).unwrap();
+        let (abort, scripts) = (rig.scripts.abort(), Arc::clone(&rig.scripts));
+        let stop = thread::spawn(move || scripts.stop(Service::Both, shift(1), false));
+        let clock = Clock::start();
+        while clock.now() < Instant::ZERO + Duration::from_micros(turn * 100) {
+            thread::yield_now();
+        }
+        abort.now();
+        wait("it ends", || stop.is_finished());
+        stop.join().unwrap().unwrap();
+        assert!(rig.scripts.group(Service::Both).is_empty().unwrap(), "turn {turn}");
+        let refused = rig.scripts.start(Service::Both, shift(2)).unwrap_err();
+        assert!(matches!(refused, ScriptError::Aborted(Script::StartBoth)), "{refused}");
+    }
 }
 
 #[test]

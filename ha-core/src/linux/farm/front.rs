@@ -29,7 +29,7 @@ use thiserror::Error;
 use tracing::{debug, error, info, warn};
 
 use super::keeper::{Eyes, Sight, Wanted};
-use crate::linux::address::{Addresses, Spot};
+use crate::linux::address::{Addresses, Found, Spot};
 use crate::linux::frames::Frames;
 use crate::linux::netlink::Netlink;
 
@@ -169,6 +169,27 @@ impl Desk {
         self.complete(now)
     }
 
+    /// Those that it has.
+    pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
+        self.vips.keys().copied().collect()
+    }
+
+    /// Takes off `lo` what a farm's daemon set there that was killed, and no rule is for now. The
+    /// addresses of another farm that runs are named by it.
+    pub(super) fn sweep(&mut self, filter: &Filter) -> Result<(), FrontError> {
+        let stay = vips(filter);
+        let all = system("list the addresses", self.addresses.list())?;
+        let left = |found: &Found| {
+            let ours = found.ours && found.for_ever && found.spot.index == self.lo;
+            ours && !stay.contains(&found.spot.ip) && may_have(found.spot.ip).is_ok()
+        };
+        for Found { spot, .. } in all.into_iter().filter(left).collect::<Vec<_>>() {
+            system("take an address off lo", self.addresses.remove(spot))?;
+            info!(vip = %spot.ip, "an earlier daemon left the address on lo: it is taken off");
+        }
+        Ok(())
+    }
+
     /// Whether something of what the filter covers could not be set.
     pub(super) fn owes(&self) -> bool {
         self.frames.is_none() || self.missing().next().is_some()
@@ -195,7 +216,7 @@ impl Desk {
         }
         if self.announces && more {
             // Whoever had them before may stand in clients' caches.
-            self.announce(now, true);
+            self.announcer.begin(now);
         }
         added.and(self.listen())
     }

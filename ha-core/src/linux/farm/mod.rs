@@ -40,7 +40,7 @@ use core::fmt;
 use core::future::poll_fn;
 use core::time::Duration;
 use std::boxed::Box;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::prelude::rust_2024::*;
@@ -319,6 +319,9 @@ fn begin(setup: &mut Setup, successor: Option<&[Rule]>) -> Result<Option<Desk>, 
     if !succeeds {
         setup.plane.install(&nothing)?;
     }
+    if let Err(error) = desk.sweep(&nothing) {
+        warn!(%error, "what an earlier daemon left may stay");
+    }
     match desk.follow(Clock::of_the_machine().now(), &nothing) {
         Ok(()) => {}
         // It was so before, or comes from outside: the service runs, and it is tried again.
@@ -500,6 +503,14 @@ impl Handle {
     /// [`OrderError::Closed`].
     pub async fn view(&self) -> Result<View, OrderError> {
         self.ask(Letter::View).await
+    }
+
+    /// The virtual addresses that it has now.
+    ///
+    /// # Errors
+    /// [`OrderError::Closed`].
+    pub async fn addresses(&self) -> Result<BTreeSet<IpAddr>, OrderError> {
+        self.ask(Letter::Addresses).await
     }
 
     /// Who else answers for the virtual addresses, as this node hears while it is the announcer;

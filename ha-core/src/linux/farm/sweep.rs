@@ -82,8 +82,12 @@ fn serve(queue: &Receiver<Job>) {
             }
         }
         // Their clients wait.
-        vips.iter().for_each(|vips| cut(vips));
-        filter.iter().for_each(|filter| sweep(filter));
+        if let Some(vips) = vips {
+            cut(&vips);
+        }
+        if let Some(filter) = filter {
+            sweep(&filter);
+        }
     }
 }
 

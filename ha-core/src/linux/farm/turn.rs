@@ -1,9 +1,9 @@
 //! The node's loop.
 
 use std::boxed::Box;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::format;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::prelude::rust_2024::*;
 use std::string::String;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(super) enum Letter {
     View(oneshot::Sender<View>),
     /// How what was set is now.
     Seen(Seen),
+    /// Which addresses does it have?
+    Addresses(oneshot::Sender<BTreeSet<IpAddr>>),
     /// Who else answers for the addresses?
     Strangers(oneshot::Sender<Vec<Stranger>>),
     /// What did the filter count?
@@ -157,6 +159,10 @@ impl Loop {
                     let _ = reply.send(self.farm.order(now, order));
                 }
                 Letter::View(reply) => drop(reply.send(self.farm.view(now))),
+                Letter::Addresses(reply) => {
+                    let held = self.desk.as_ref().map(Desk::addresses);
+                    drop(reply.send(held.unwrap_or_default()));
+                }
                 Letter::Strangers(reply) => {
                     let strangers = self.desk.as_ref().map(Desk::strangers);
                     drop(reply.send(strangers.unwrap_or_default()));

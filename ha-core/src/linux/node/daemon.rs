@@ -198,7 +198,7 @@ impl Daemon {
 
     /// Works until it is told to end, by SIGTERM or SIGINT. It leaves in order then: a primary with
     /// a ready secondary hands over, and the services here are stopped. A second signal does not
-    /// wait for that.
+    /// wait for that: scripts and what they started are killed. A unit of systemd stops in its time.
     ///
     /// # Errors
     /// [`DaemonError::Failure`]: it ended by itself.

@@ -224,6 +224,7 @@ impl Daemon {
             checkers,
             log,
             compared: Mutex::default(),
+            reloading: tokio::sync::Mutex::default(),
             strangers: Mutex::default(),
             unable: AtomicBool::default(),
             follows: Mutex::new(Follows::of_before()),
@@ -247,7 +248,7 @@ impl Daemon {
     /// # Errors
     /// [`FarmError::Failure`]: it ended by itself.
     pub fn run(mut self) -> Result<(), FarmError> {
-        let anew = loop {
+        let mut anew = loop {
             let Self { runtime, desk, restarts, systemd, signals, .. } = &mut self;
             match runtime.block_on(work(desk, restarts, systemd, signals)) {
                 Next::Ended => return Ok(self.running.wait()?),
@@ -260,18 +261,24 @@ impl Daemon {
         if anew {
             systemd.reloading();
         } else {
-            info!("told to end: new clients go elsewhere, then the service stops");
-            systemd.stopping("the service stops");
+            told_to_end(&systemd);
         }
         let in_order = runtime.block_on(async {
-            tokio::select! {
-                () = signals.end() => {
-                    abort.iter().for_each(Abort::now);
-                    None
+            let mut leaving = pin!(leave(&desk, patience));
+            loop {
+                tokio::select! {
+                    () = signals.end() => {
+                        if core::mem::take(&mut anew) {
+                            told_to_end(&systemd);
+                            continue;
+                        }
+                        abort.iter().for_each(Abort::now);
+                        return None;
+                    }
+                    // A service may take longer to stop than systemd waits for a sign of life.
+                    () = systemd.keep_alive(async || true) => return None,
+                    in_order = &mut leaving => return Some(in_order),
                 }
-                // A service may take longer to stop than systemd waits for a sign of life.
-                () = systemd.keep_alive(async || true) => None,
-                in_order = leave(&desk, patience) => Some(in_order),
             }
         });
         drop(open);
@@ -335,6 +342,11 @@ impl Daemon {
             }
         }
     }
+}
+
+fn told_to_end(systemd: &Notifier) {
+    info!("told to end: new clients go elsewhere, then the service stops");
+    systemd.stopping("the service stops");
 }
 
 /// Runs the program that is there now in the place of this one; returns only if that cannot be.

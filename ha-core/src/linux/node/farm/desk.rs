@@ -1,8 +1,7 @@
 //! What `ha`, Prometheus and load balancers are told of a farm's member, and what is done for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::format;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::prelude::rust_2024::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +56,8 @@ pub struct FarmDesk {
     pub(super) log: Arc<FarmLog>,
     /// Whether the files differ, and when that was looked at.
     pub(super) compared: Mutex<Option<(Instant, bool)>>,
+    /// Held while the file is taken over: a signal and an order may come together.
+    pub(super) reloading: tokio::sync::Mutex<()>,
     /// Members that run with the other plane, as it was told.
     pub(super) strangers: Mutex<NodeSet>,
     /// This machine cannot do the other plane.
@@ -210,6 +211,7 @@ impl FarmDesk {
     /// # Errors
     /// Why not; nothing has changed then.
     pub(super) async fn reload_now(&self) -> Result<String, Refused> {
+        let _one = self.reloading.lock().await;
         let read = FarmNode::read(&self.file);
         let read = read.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
         let running = self.node();
@@ -220,7 +222,7 @@ impl FarmDesk {
             let text = format!("{field} cannot be changed while it runs: restart the daemon");
             return Err(Refused::new(Exit::Config, text));
         }
-        self.check_new_vips(&running, &read).await?;
+        self.check_new_vips(&read).await?;
         let (rules, weights) = (read.rules(), read.weights());
         let said = if rules == running.rules() {
             "the weights of the file are in force"
@@ -235,12 +237,10 @@ impl FarmDesk {
     }
 
     /// Or this member would take what is for an address that it does not have.
-    async fn check_new_vips(&self, running: &FarmNode, read: &FarmNode) -> Result<(), Refused> {
-        let view = self.handle.view().await;
-        let view = view.map_err(|_| Refused::new(Exit::Unavailable, "the daemon is ending"))?;
-        let mut own: BTreeSet<IpAddr> = running.vips().into_iter().collect();
-        own.extend(view.services.iter().map(|service| service.rule.vip));
-        for vip in read.vips().into_iter().filter(|vip| !own.contains(vip)) {
+    async fn check_new_vips(&self, read: &FarmNode) -> Result<(), Refused> {
+        let held = self.handle.addresses().await;
+        let held = held.map_err(|_| Refused::new(Exit::Unavailable, "the daemon is ending"))?;
+        for vip in read.vips().into_iter().filter(|vip| !held.contains(vip)) {
             let taken = |error| Refused::new(Exit::Config, format!("vip: {error}"));
             may_have(vip).map_err(taken)?;
         }
@@ -283,6 +283,7 @@ impl FarmDesk {
             );
             return Err(Refused::new(Exit::Config, text));
         }
+        self.check_new_vips(&read).await?;
         self.program.try_it().await?;
         let (refuse, answer) = oneshot::channel();
         let ending = || Refused::new(Exit::Unavailable, "the daemon is ending");
@@ -304,9 +305,9 @@ impl FarmDesk {
             ("mode", a.mode == b.mode),
             ("plane", a.plane == b.plane),
             ("hash_key_file", hash == self.plane.hash),
-            ("buckets", a.buckets == b.buckets),
+            ("buckets", running.buckets() == read.buckets()),
             ("uncovered", a.uncovered == b.uncovered),
-            ("drain", a.drain == b.drain),
+            ("drain", running.drain() == read.drain()),
             ("isolated", a.isolated == b.isolated),
         ];
         Ok(same.iter().find(|(_, same)| !same).map(|(field, _)| *field))
@@ -347,17 +348,12 @@ const fn yields(why: Option<Why>) -> bool {
 /// The first field in which two files differ that is told to a node but once.
 fn needs_restart(running: &FarmNode, read: &FarmNode) -> Option<&'static str> {
     let (a, b) = (&running.raw, &read.raw);
-    let weights = |node: &FarmNode| {
-        let member = node.raw.member.iter().cloned();
-        let bare = member.map(|member| super::config::RawMember { weight: None, ..member });
-        bare.collect::<Vec<_>>()
-    };
     let same = [
         ("cluster", a.cluster == b.cluster),
         ("module", a.module == b.module),
         ("id", a.id == b.id),
         ("node", a.node == b.node),
-        ("member", weights(running) == weights(read)),
+        ("member", running.names == read.names && running.addresses == read.addresses),
         ("links", a.links == b.links),
         ("interface", a.interface == b.interface),
         ("mode", a.mode == b.mode),
@@ -365,16 +361,16 @@ fn needs_restart(running: &FarmNode, read: &FarmNode) -> Option<&'static str> {
         ("key_file", running.key == read.key && a.hash_key_file == b.hash_key_file),
         ("interval", running.timing(Duration::ZERO) == read.timing(Duration::ZERO)),
         ("isolated", a.isolated == b.isolated),
-        ("drain", a.drain == b.drain),
-        ("warm_up", a.warm_up == b.warm_up),
-        ("buckets", a.buckets == b.buckets),
+        ("drain", running.drain() == read.drain()),
+        ("warm_up", running.warm_up() == read.warm_up()),
+        ("buckets", running.buckets() == read.buckets()),
         ("uncovered", a.uncovered == b.uncovered),
         ("scripts", running.scripts == read.scripts),
         ("state", a.state == b.state),
         ("run", a.run == b.run),
         ("log", a.log == b.log && a.log_bytes == b.log_bytes),
         ("http", a.http == b.http),
-        ("checker", a.checker == b.checker),
+        ("checker", running.checkers == read.checkers),
     ];
     same.iter().find(|(_, same)| !same).map(|(field, _)| *field)
 }

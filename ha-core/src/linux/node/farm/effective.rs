@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::checker::OnFailure;
 use super::config::{FarmNode, RawIsolated, RawPlane, RawUncovered};
+use super::plane::tick;
 use super::service::Service;
+use crate::farm::survey::Hashing;
 use crate::ha_farm::{HashOn, Protocol};
 use crate::linux::node::effective::{field, http, key, looked_at, places, quoted, time};
 
@@ -55,7 +57,7 @@ fn shared(out: &mut String, node: &FarmNode) {
 }
 
 fn policy(out: &mut String, node: &FarmNode) {
-    let (raw, timing) = (&node.raw, node.timing(Duration::ZERO));
+    let raw = &node.raw;
     field(out, "mode", &quoted(raw.mode.name()));
     let plane = match raw.plane {
         RawPlane::Auto => "auto",
@@ -63,10 +65,16 @@ fn policy(out: &mut String, node: &FarmNode) {
         RawPlane::Nft => "nft",
     };
     field(out, "plane", &quoted(plane));
+    let tick = if raw.plane == RawPlane::Nft { tick(Hashing::Jhash) } else { Duration::ZERO };
+    let timing = node.timing(tick);
+    if raw.lease.is_none() {
+        // Written down it would not follow the plane and the interval any more.
+        out.push_str("# ");
+    }
+    field(out, "lease", &time(timing.lease));
     for (name, span) in [
         ("survey", node.survey()),
         ("interval", timing.interval),
-        ("lease", timing.lease),
         ("slack", timing.slack),
         ("round_trip", timing.round_trip),
         ("drain", node.drain()),
