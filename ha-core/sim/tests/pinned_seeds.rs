@@ -6,7 +6,7 @@ use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::Options;
 
-const PINNED: [(u64, Vote, &str); 35] = [
+const PINNED: [(u64, Vote, &str); 36] = [
     (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
     (42, Vote::Arbiter, "an address expires while a slow start is under way"),
     (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
@@ -41,6 +41,7 @@ const PINNED: [(u64, Vote, &str); 35] = [
     (457_979_385_023, Vote::Ping, "the same, after a swap"),
     (457_979_388_192, Vote::Ping, "the same, with a slow disk"),
     (7_985, Vote::Arbiter, "what an override gave up was applied, and taken for the pair's"),
+    (4_533, Vote::Arbiter, "what came after an override was taken for what it gave up"),
     (8, Vote::Manual, "a blank node was left alone with the choice"),
 ];
 

@@ -24,20 +24,21 @@ impl World {
 
     /// Whether the newest override is over now, or heard of: looked at before every check.
     pub(super) fn follow_override(&mut self) {
-        let Some(over) = self.scene.overruled else { return };
+        let Some(mut over) = self.scene.overruled else { return };
+        let nodes = &self.scene.nodes;
+        let (forced, other) = (&nodes[over.node], &nodes[1 - over.node]);
+        let head = other.disk.log.head();
+        let apart = |end: &Position| over.deaf || *end == head;
+        let parted = over.parted.filter(apart).map(|_| head);
+        over.parted = parted.filter(|end| !forced.disk.log.has(end.seq, end.chain));
         if !over.open {
             let now = self.scene.now;
-            let nodes = &self.scene.nodes;
-            let (forced, other) = (&nodes[over.node], &nodes[1 - over.node]);
             let knows = other.disk.saved.membership.epoch >= over.epoch;
             let still = !other.effects.is_moving();
             let quiet = still && !other.host.may_serve() && !other.has_address(now);
-            let deaf = over.deaf && !(knows && quiet);
-            let head = other.disk.log.head();
-            let apart = |end: &Position| *end == head && !forced.disk.log.has(end.seq, end.chain);
-            let parted = if over.deaf { Some(head) } else { over.parted.filter(apart) };
-            self.scene.overruled = Some(Overruled { deaf, parted, ..over });
+            over.deaf &= !(knows && quiet);
         }
+        self.scene.overruled = Some(over);
         if over.open {
             self.end_override(over);
         }
