@@ -26,7 +26,6 @@ use ha_core::linux::realtime;
 use ha_core::proto::{ClusterId, Instant, ModuleId, NodeId};
 use ha_core::raw::Key;
 use ha_lab::{Bridge, Host, Lab, Process, within};
-use rustix::process::geteuid;
 
 /// Three members at 100 ms x 3, of which each is killed in turn. Prints a table, and judges
 /// nothing.
@@ -47,10 +46,7 @@ fn main() -> Result<(), Failed> {
         return work(&member);
     }
     let options = Options::parse();
-    let Some(lab) = geteuid().is_root().then(|| Lab::new("farm_takeover")).transpose()? else {
-        println!("farm_takeover: skipped: needs root");
-        return Ok(());
-    };
+    let Some(lab) = Lab::root_or_skip("farm_takeover") else { return Ok(()) };
     let mut farm = Farm::start(lab)?;
     let mut rounds = Vec::new();
     println!("round  last beat  limit  lost   table   (milliseconds after the kill)");

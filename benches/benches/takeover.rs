@@ -13,7 +13,7 @@ use ha_benches::takeover::{
     Bounds, Durations, Fault, Ground, Keepalived, Mirror, Pair, Programs, Row, Setting, Table,
     Trial, Usage, Vote,
 };
-use rustix::process::geteuid;
+use ha_lab::root_or_skip;
 
 /// Keepalived and mirror-node in one lab of network namespaces: the longest time that a client is
 /// without an answer from who is entitled, for each fault. Prints a table, and judges nothing.
@@ -46,8 +46,7 @@ struct Options {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    if !geteuid().is_root() {
-        println!("takeover: skipped: needs root");
+    if !root_or_skip() {
         return Ok(());
     }
     if options.idle {

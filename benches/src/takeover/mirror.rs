@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ha_lab::{Node, PairFile, Process, built, key, within};
@@ -28,6 +29,7 @@ pub enum Vote {
 pub struct Programs {
     mirror: PathBuf,
     witness: PathBuf,
+    ha: PathBuf,
 }
 
 /// A `mirror-node` on each server, and what its vote needs.
@@ -35,8 +37,9 @@ pub struct Programs {
 pub struct Mirror {
     daemons: [Process; 2],
     events: PathBuf,
+    ha: PathBuf,
+    nodes: [Node; 2],
     _witness: Option<Process>,
-    _nodes: [Node; 2],
 }
 
 /// The durations of a pair, from which its bounds follow.
@@ -77,7 +80,7 @@ impl Programs {
         built("ha-node", "ha-guardian")?;
         let (mirror, witness) =
             (built("ha-node", "mirror-node")?, built("ha-node", "witness-node")?);
-        Ok(Self { mirror, witness })
+        Ok(Self { mirror, witness, ha: built("ha-node", "ha")? })
     }
 }
 
@@ -140,7 +143,8 @@ impl Mirror {
         let daemons = [nodes[0].start()?, nodes[1].start()?];
         let group = format!("ha-{}-0-{MODULE}/prim/cgroup.events", ground.lab.name());
         let events = nodes[0].group().join(group);
-        let mirror = Self { daemons, events, _witness: witness, _nodes: nodes };
+        let ha = programs.ha.clone();
+        let mirror = Self { daemons, events, ha, nodes, _witness: witness };
         mirror.until_whole(1 + usize::from(more))?;
         Ok(mirror)
     }
@@ -176,9 +180,14 @@ impl Pair for Mirror {
         self.daemons[0].stop()
     }
 
-    /// Told to end, the primary hands over first, as with `ha swap`.
     fn swap(&self) -> io::Result<()> {
-        self.daemons[0].terminate()
+        let mut ha = Command::new(&self.ha);
+        ha.arg("--socket").arg(self.nodes[0].folder().join("run/control.sock"));
+        let ordered = ha.args(["swap", "--yes"]).stdin(Stdio::null()).output()?;
+        if ordered.status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("ha swap: {}", String::from_utf8_lossy(&ordered.stderr))))
     }
 
     fn is_fenced(&self) -> Option<bool> {

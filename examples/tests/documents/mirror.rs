@@ -27,6 +27,7 @@ fn two_bare_servers_become_a_protected_service() {
     goes_first(&mut pair);
     reload_and_stop(&mut pair);
     goes_first(&mut pair);
+    from_day_to_day(&mut pair);
     cut_power(&mut pair);
     hang(&mut pair);
     what_no_restart_mends(&mut pair);
@@ -123,6 +124,23 @@ fn reload_and_stop(pair: &mut Machines) {
     serves(pair, "node1");
     pair.named("node2").sh("systemctl start ha-node");
     pair.named("node1").until("ha status", " PROTECTED ");
+}
+
+/// The table of that name.
+fn from_day_to_day(pair: &mut Machines) {
+    let health = pair.here("curl --silent http://10.0.0.1:9010/");
+    let node = pair.named("node1");
+    node.until("ha check && echo all is well", "all is well");
+    node.until(&format!("{health}ready?module=web"), "OK");
+    assert!(node.sh(&format!("{health}metrics")).contains("ha_module_state"));
+    node.sh("ha maintenance on --for 2h");
+    node.until("ha status", "maintenance");
+    node.sh("ha maintenance off");
+    // It follows until it is ended.
+    let followed = node.try_sh("timeout 1 ha events -f");
+    assert_eq!(followed.status.code(), Some(124));
+    node.sh("ha history");
+    assert!(node.sh("ha explain").contains("if "), "what would happen");
 }
 
 fn cut_power(pair: &mut Machines) {

@@ -124,7 +124,8 @@ fn a_wrong_key_on_one_side_is_said_on_both_and_nobody_serves_twice() {
     rig.start(1);
     for node in [0, 1] {
         let daemon = rig.daemon(node);
-        assert!(daemon.wait_for("another key", SOON), "{}", daemon.output());
+        let says = "another key: give both nodes one key_file";
+        assert!(daemon.wait_for(says, SOON), "{}", daemon.output());
         assert_eq!(rig.wrote(node, "calls"), "", "no half-started service");
     }
     assert!(rig.holds(0, false) && rig.holds(1, false));

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::Command;
 
 use ha_lab::datagram::{ANSWER_MAX, Reply, Request};
 use ha_lab::{Host, Lab, Node, PairFile, within};
@@ -57,6 +58,21 @@ fn field_14_without_a_common_network_traffic_follows_the_health_url() {
     daemons[0].take().unwrap().kill().unwrap();
     until_served_by(&client, front, "b");
     assert_eq!(health(&balancer, own[1], MODULE), "200 OK");
+    // And back, when that one is told to end.
+    daemons[0] = Some(nodes[0].start().unwrap());
+    let ready = || {
+        let mut ha = Command::new(env!("CARGO_BIN_EXE_ha"));
+        ha.arg("--socket").arg(nodes[0].folder().join("run/control.sock")).arg("role");
+        ha.output().unwrap().stdout == b"SECOND ready\n"
+    };
+    assert!(within(SOON, ready), "{}", daemons[0].as_ref().unwrap().output());
+    assert_eq!(
+        served_by(&client, front).as_deref(),
+        Some("b"),
+        "who comes back takes nothing back"
+    );
+    daemons[1].take().unwrap().terminate().unwrap();
+    until_served_by(&client, front, "a");
 }
 
 fn haproxy(own: [SocketAddr; 2]) -> String {

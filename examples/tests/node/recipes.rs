@@ -140,8 +140,9 @@ fn nginx_runs_where_the_module_is_primary() {
     rig.daemon(1).wait(SOON).unwrap().expect("it ends in order");
     rig.until_role(0, &["Alone ready"]);
     served_by(&rig, "a");
-    let group = fs::read_to_string(rig.nodes[1].group().join("cgroup.events")).unwrap();
-    println!("after an orderly end of b: {group}");
+    let events = rig.nodes[1].group().join("cgroup.events");
+    let group = || fs::read_to_string(&events).unwrap();
+    assert!(within(SOON, || group().contains("populated 0")), "b left something: {}", group());
 }
 
 fn nginx(folder: &Path, vip: &str, vip6: &str, name: &str) -> String {

@@ -76,7 +76,7 @@ pub(super) enum HandshakeError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// It has another key, or none.
-    #[error("another key, or not a node of this cluster: {0}")]
+    #[error("another key, or not a node of this cluster ({0}): give both nodes one key_file")]
     Noise(#[from] snow::Error),
     /// It says something else than a greeting.
     #[error("not a greeting: {0}")]

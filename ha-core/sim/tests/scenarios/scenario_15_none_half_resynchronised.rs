@@ -1,4 +1,4 @@
-//! Counterexample 15 (`none`, the winner's record first): half a copy does not start.
+//! Counterexample 15 (`none`, `ping`, the winner's record first): half a copy does not start.
 
 use ha_quorum::Vote;
 use ha_sim::fault::Fault;
@@ -9,8 +9,10 @@ use ha_sim::world::World;
 
 #[test]
 fn a_loser_that_is_half_overwritten_waits() {
-    for after in [0, 1, 2, 4, 8, 14, 20, 40] {
-        let mut world = World::scripted(Vote::None);
+    let moments = [0, 1, 2, 4, 8, 14, 20, 40];
+    let all = moments.into_iter().flat_map(|after| [(after, Vote::None), (after, Vote::Ping)]);
+    for (after, vote) in all {
+        let mut world = World::scripted(vote);
         world.cut(Channel::AB);
         assert!(world.until(10_000, |world| world.scene.nodes.iter().all(Node::serves)));
         world.pass(3_000);

@@ -6,6 +6,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::Command;
 use std::string::String;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -215,16 +216,14 @@ impl Daemon {
         info!("told to end: the modules stop, those with a ready secondary hand over");
         let Parts { running, desk, systemd, patience, .. } = self.parts;
         systemd.stopping("the modules stop");
+        let aborts: Vec<_> = desk.modules.iter().filter_map(|it| it.told.abort.clone()).collect();
         self.runtime.block_on(async {
             tokio::select! {
-                () = self.signals.end() => {
-                    warn!("told again: it ends at once, without an orderly stop");
-                    desk.modules.iter().filter_map(|it| it.told.abort.as_ref()).for_each(Abort::now);
-                }
+                () = self.signals.end() => abort(&aborts),
                 () = stop(&desk, patience) => {}
             }
         });
-        running.shutdown();
+        ended(&self.runtime, &mut self.signals, &aborts, || running.shutdown());
         Ok(())
     }
 
@@ -545,6 +544,40 @@ pub(crate) fn lock(field: &'static str, path: &Path) -> Result<File, DaemonError
         Err(TryLockError::WouldBlock) => Err(DaemonError::InUse { field, path: path.into() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// Told to end once more.
+pub(crate) fn abort(aborts: &[Abort]) {
+    warn!("told again: it ends at once, without an orderly stop");
+    aborts.iter().for_each(Abort::now);
+}
+
+/// Ends what may wait for scripts that are under way; whoever is told to end meanwhile aborts them.
+pub(crate) fn ended<T: Send>(
+    runtime: &Runtime,
+    signals: &mut Signals,
+    aborts: &[Abort],
+    end: impl FnOnce() -> T + Send,
+) -> T {
+    std::thread::scope(|scope| {
+        let (done, over) = oneshot::channel::<()>();
+        let end = scope.spawn(move || {
+            let result = end();
+            drop(done);
+            result
+        });
+        runtime.block_on(async {
+            let mut over = pin!(over);
+            loop {
+                tokio::select! {
+                    // It was dropped.
+                    _ = &mut over => return,
+                    () = signals.end() => abort(aborts),
+                }
+            }
+        });
+        end.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Stops all modules in order, for `patience` at most.

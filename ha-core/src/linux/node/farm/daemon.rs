@@ -46,7 +46,7 @@ use crate::linux::farm::{
 use crate::linux::mac_of;
 use crate::linux::node::EX_CONFIG;
 use crate::linux::node::config::FileError;
-use crate::linux::node::daemon::{DaemonError, Signals, Told, lock};
+use crate::linux::node::daemon::{self, DaemonError, Signals, Told, lock};
 use crate::linux::node::program::Program;
 use crate::linux::realtime;
 use crate::linux::scripts::{Abort, ScriptError, Scripts, Settings};
@@ -272,7 +272,7 @@ impl Daemon {
                             told_to_end(&systemd);
                             continue;
                         }
-                        abort.iter().for_each(Abort::now);
+                        daemon::abort(abort.as_slice());
                         return None;
                     }
                     // A service may take longer to stop than systemd waits for a sign of life.
@@ -282,12 +282,15 @@ impl Daemon {
             }
         });
         drop(open);
-        if in_order == Some(true) {
-            running.wait()?;
-        } else {
+        let end = || {
+            if in_order == Some(true) {
+                return running.wait();
+            }
             warn!("it ends without an orderly stop");
             drop(running);
-        }
+            Ok(())
+        };
+        daemon::ended(&runtime, &mut signals, abort.as_slice(), end)?;
         if anew && in_order.is_some() {
             // It takes nothing, and asks once more what the others do.
             let (program, follows) = (desk.program.path().to_path_buf(), desk.follows());
