@@ -50,8 +50,11 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
         }
         Config::Show { effective: true, file } => {
             let file = file.as_deref().unwrap_or(Path::new(effective::DEFAULT));
-            let text =
-                if is_farm(file) { farm_effective(&farm(file)?) } else { effective(&node(file)?) };
+            let text = if is_farm(file) {
+                farm_effective(&farm(file)?, None)
+            } else {
+                effective(&node(file)?)
+            };
             at.output.say(text.trim_end().into());
         }
         Config::Show { effective: false, file: Some(file) } => {

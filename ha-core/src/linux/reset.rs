@@ -39,18 +39,19 @@ pub(super) fn connections(
 ) -> io::Result<usize> {
     let mut netlink = Netlink::open(Some(SOCK_DIAG))?;
     let (deadline, mut reset) = (clock.now() + time, 0);
-    for family in [AF_INET, AF_INET6] {
-        for request in found(&mut netlink, family, &which)? {
-            if clock.now() >= deadline {
-                return Ok(reset);
-            }
-            let destroy = SockDiagDestroy::new(SockDiagMessage::InetRequest(request));
-            match netlink.order(NLM_F_ACK, destroy) {
-                Ok(()) => reset += 1,
-                // It ended by itself.
-                Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {}
-                Err(error) => return Err(error),
-            }
+    // Those that are there now, and none that comes while these end.
+    let mut all = found(&mut netlink, AF_INET, &which)?;
+    all.extend(found(&mut netlink, AF_INET6, &which)?);
+    for request in all {
+        if clock.now() >= deadline {
+            return Ok(reset);
+        }
+        let destroy = SockDiagDestroy::new(SockDiagMessage::InetRequest(request));
+        match netlink.order(NLM_F_ACK, destroy) {
+            Ok(()) => reset += 1,
+            // It ended by itself.
+            Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(reset)

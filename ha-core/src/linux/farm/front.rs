@@ -175,15 +175,16 @@ impl Desk {
     }
 
     /// Takes off `lo` what a farm's daemon set there that was killed, and no rule is for now. The
-    /// addresses of another farm that runs are named by it.
+    /// addresses of another farm are named by it, but for the moment in which one process of it hands
+    /// over to the next, which sets what it lacks.
     pub(super) fn sweep(&mut self, filter: &Filter) -> Result<(), FrontError> {
         let stay = vips(filter);
         let all = system("list the addresses", self.addresses.list())?;
-        let left = |found: &Found| {
-            let ours = found.ours && found.for_ever && found.spot.index == self.lo;
-            ours && !stay.contains(&found.spot.ip) && may_have(found.spot.ip).is_ok()
-        };
+        let ours = |it: &Found| it.ours && it.for_ever && it.spot.index == self.lo;
+        let left = |it: &Found| ours(it) && !stay.contains(&it.spot.ip);
         for Found { spot, .. } in all.into_iter().filter(left).collect::<Vec<_>>() {
+            // Held until it is off.
+            let Ok(_name) = name(spot.ip) else { continue };
             system("take an address off lo", self.addresses.remove(spot))?;
             info!(vip = %spot.ip, "an earlier daemon left the address on lo: it is taken off");
         }

@@ -56,6 +56,15 @@ impl Sweeper {
         let _ = jobs.send(job);
     }
 
+    /// Waits until all that was posted has ended.
+    pub(super) fn finish(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic was told where it happened.
+            let _ = thread.join();
+        }
+    }
+
     /// Ends without being waited for, in the middle of a look that may take longer than a lease.
     pub(super) fn leave(mut self) {
         self.thread = None;
@@ -64,11 +73,7 @@ impl Sweeper {
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic was told where it happened.
-            let _ = thread.join();
-        }
+        self.finish();
     }
 }
 

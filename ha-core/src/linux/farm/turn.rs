@@ -415,6 +415,8 @@ impl Loop {
         }
         let mut plane = self.plane.take().expect("it ends once");
         let shut = plane.lease(Instant::ZERO);
+        // Clients hear of a cut only while the addresses are there.
+        self.sweeper.finish();
         // Without a filter all members would answer for an address that is still set.
         if let Some(desk) = &mut self.desk {
             desk.close();

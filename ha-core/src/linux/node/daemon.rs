@@ -223,7 +223,7 @@ impl Daemon {
                 () = stop(&desk, patience) => {}
             }
         });
-        ended(&self.runtime, &mut self.signals, &aborts, || running.shutdown());
+        ended(&self.runtime, &mut self.signals, || abort(&aborts), || running.shutdown());
         Ok(())
     }
 
@@ -552,11 +552,12 @@ pub(crate) fn abort(aborts: &[Abort]) {
     aborts.iter().for_each(Abort::now);
 }
 
-/// Ends what may wait for scripts that are under way; whoever is told to end meanwhile aborts them.
+/// Ends what may wait for scripts that are under way, and calls `told` for each signal that asks for
+/// the end meanwhile.
 pub(crate) fn ended<T: Send>(
     runtime: &Runtime,
     signals: &mut Signals,
-    aborts: &[Abort],
+    mut told: impl FnMut(),
     end: impl FnOnce() -> T + Send,
 ) -> T {
     std::thread::scope(|scope| {
@@ -572,7 +573,7 @@ pub(crate) fn ended<T: Send>(
                 tokio::select! {
                     // It was dropped.
                     _ = &mut over => return,
-                    () = signals.end() => abort(aborts),
+                    () = signals.end() => told(),
                 }
             }
         });

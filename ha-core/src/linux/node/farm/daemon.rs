@@ -263,18 +263,23 @@ impl Daemon {
         } else {
             told_to_end(&systemd);
         }
+        // The first signal asks for an orderly stop; whether it was not the first.
+        let mut told = || {
+            let first = core::mem::take(&mut anew);
+            if first {
+                told_to_end(&systemd);
+            } else {
+                daemon::abort(abort.as_slice());
+            }
+            !first
+        };
         let in_order = runtime.block_on(async {
             let mut leaving = pin!(leave(&desk, patience));
             loop {
                 tokio::select! {
-                    () = signals.end() => {
-                        if core::mem::take(&mut anew) {
-                            told_to_end(&systemd);
-                            continue;
-                        }
-                        daemon::abort(abort.as_slice());
+                    () = signals.end() => if told() {
                         return None;
-                    }
+                    },
                     // A service may take longer to stop than systemd waits for a sign of life.
                     () = systemd.keep_alive(async || true) => return None,
                     in_order = &mut leaving => return Some(in_order),
@@ -290,7 +295,10 @@ impl Daemon {
             drop(running);
             Ok(())
         };
-        daemon::ended(&runtime, &mut signals, abort.as_slice(), end)?;
+        let told = || {
+            told();
+        };
+        daemon::ended(&runtime, &mut signals, told, end)?;
         if anew && in_order.is_some() {
             // It takes nothing, and asks once more what the others do.
             let (program, follows) = (desk.program.path().to_path_buf(), desk.follows());

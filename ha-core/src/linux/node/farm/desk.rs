@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::config::{FarmNode, RawPlane};
 use super::follows::{Follows, now};
-use super::plane::{ONE_PLANE, PlaneTold, hash, name, probe};
+use super::plane::{ONE_PLANE, PlaneTold, hash, name, probe, tick};
 use super::service::called;
 use crate::control::{
     Command, ConfigTexts, Desk, Exit, FarmLog, FarmReport, FarmStranger, FarmVerb, Refused, Report,
@@ -84,6 +84,11 @@ impl FarmDesk {
     /// What runs now.
     pub(super) fn node(&self) -> FarmNode {
         locked(&self.node).clone()
+    }
+
+    /// Of the clock that ends its lease.
+    fn tick(&self) -> Duration {
+        tick(Hashing::of(&self.plane.hash))
     }
 
     fn module(&self) -> String {
@@ -218,7 +223,7 @@ impl FarmDesk {
         if read.raw == running.raw {
             return Ok("the file says what runs: nothing to do".into());
         }
-        if let Some(field) = needs_restart(&running, &read) {
+        if let Some(field) = needs_restart(&running, &read, self.tick()) {
             let text = format!("{field} cannot be changed while it runs: restart the daemon");
             return Err(Refused::new(Exit::Config, text));
         }
@@ -300,7 +305,7 @@ impl FarmDesk {
         let (a, b) = (&running.raw, &read.raw);
         let same = [
             ("node or member", running.identity() == read.identity()),
-            ("interval", running.timing(Duration::ZERO) == read.timing(Duration::ZERO)),
+            ("interval", running.timing(self.tick()) == read.timing(self.tick())),
             ("interface", a.interface == b.interface && a.module == b.module && a.run == b.run),
             ("mode", a.mode == b.mode),
             ("plane", a.plane == b.plane),
@@ -346,7 +351,7 @@ const fn yields(why: Option<Why>) -> bool {
 }
 
 /// The first field in which two files differ that is told to a node but once.
-fn needs_restart(running: &FarmNode, read: &FarmNode) -> Option<&'static str> {
+fn needs_restart(running: &FarmNode, read: &FarmNode, tick: Duration) -> Option<&'static str> {
     let (a, b) = (&running.raw, &read.raw);
     let same = [
         ("cluster", a.cluster == b.cluster),
@@ -359,7 +364,7 @@ fn needs_restart(running: &FarmNode, read: &FarmNode) -> Option<&'static str> {
         ("mode", a.mode == b.mode),
         ("plane", a.plane == b.plane),
         ("key_file", running.key == read.key && a.hash_key_file == b.hash_key_file),
-        ("interval", running.timing(Duration::ZERO) == read.timing(Duration::ZERO)),
+        ("interval", running.timing(tick) == read.timing(tick)),
         ("isolated", a.isolated == b.isolated),
         ("drain", running.drain() == read.drain()),
         ("warm_up", running.warm_up() == read.warm_up()),
@@ -417,7 +422,8 @@ impl Desk for FarmDesk {
 
     async fn config(&self) -> ConfigTexts {
         let text = std::fs::read_to_string(&self.file).ok();
-        let running = super::effective::effective(&self.node());
+        let running =
+            super::effective::effective(&self.node(), Some(Hashing::of(&self.plane.hash)));
         ConfigTexts {
             path: self.file.display().to_string(),
             running,

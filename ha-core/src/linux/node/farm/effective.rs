@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::format;
 use std::prelude::rust_2024::*;
-use std::time::Duration;
 
 use super::checker::OnFailure;
 use super::config::{FarmNode, RawIsolated, RawPlane, RawUncovered};
@@ -13,12 +12,14 @@ use crate::farm::survey::Hashing;
 use crate::ha_farm::{HashOn, Protocol};
 use crate::linux::node::effective::{field, http, key, looked_at, places, quoted, time};
 
-/// The configuration as a file that leaves nothing out.
-pub fn effective(node: &FarmNode) -> String {
+/// The configuration as a file that leaves nothing out, on the plane of this hash; by default on the
+/// file's, or BPF.
+pub fn effective(node: &FarmNode, hashing: Option<Hashing>) -> String {
     let mut text = String::new();
     let out = &mut text;
     shared(out, node);
-    policy(out, node);
+    let file = if node.raw.plane == RawPlane::Nft { Hashing::Jhash } else { Hashing::Sip };
+    policy(out, node, hashing.unwrap_or(file));
     key(out, &node.key);
     if let Some(file) = &node.raw.hash_key_file {
         field(out, "hash_key_file", &quoted(file));
@@ -56,7 +57,7 @@ fn shared(out: &mut String, node: &FarmNode) {
     field(out, "links", &list(links));
 }
 
-fn policy(out: &mut String, node: &FarmNode) {
+fn policy(out: &mut String, node: &FarmNode, hashing: Hashing) {
     let raw = &node.raw;
     field(out, "mode", &quoted(raw.mode.name()));
     let plane = match raw.plane {
@@ -65,8 +66,7 @@ fn policy(out: &mut String, node: &FarmNode) {
         RawPlane::Nft => "nft",
     };
     field(out, "plane", &quoted(plane));
-    let tick = if raw.plane == RawPlane::Nft { tick(Hashing::Jhash) } else { Duration::ZERO };
-    let timing = node.timing(tick);
+    let timing = node.timing(tick(hashing));
     if raw.lease.is_none() {
         // Written down it would not follow the plane and the interval any more.
         out.push_str("# ");
