@@ -181,13 +181,25 @@ impl Pair for Mirror {
     }
 
     fn swap(&self) -> io::Result<()> {
-        let mut ha = Command::new(&self.ha);
-        ha.arg("--socket").arg(self.nodes[0].folder().join("run/control.sock"));
-        let ordered = ha.args(["swap", "--yes"]).stdin(Stdio::null()).output()?;
-        if ordered.status.success() {
+        let ordered = || {
+            let mut ha = Command::new(&self.ha);
+            ha.arg("--socket").arg(self.nodes[0].folder().join("run/control.sock"));
+            ha.args(["swap", "--yes"]).stdin(Stdio::null()).output()
+        };
+        let mut last = ordered()?;
+        // A witness that has just started gives nothing away for a lease.
+        let accepted = within(START_MAX, || {
+            if !last.status.success()
+                && let Ok(next) = ordered()
+            {
+                last = next;
+            }
+            last.status.success()
+        });
+        if accepted {
             return Ok(());
         }
-        Err(io::Error::other(format!("ha swap: {}", String::from_utf8_lossy(&ordered.stderr))))
+        Err(io::Error::other(format!("ha swap: {}", String::from_utf8_lossy(&last.stderr))))
     }
 
     fn is_fenced(&self) -> Option<bool> {
