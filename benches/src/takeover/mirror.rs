@@ -181,25 +181,21 @@ impl Pair for Mirror {
     }
 
     fn swap(&self) -> io::Result<()> {
-        let ordered = || {
-            let mut ha = Command::new(&self.ha);
-            ha.arg("--socket").arg(self.nodes[0].folder().join("run/control.sock"));
-            ha.args(["swap", "--yes"]).stdin(Stdio::null()).output()
-        };
-        let mut last = ordered()?;
+        let mut said = Vec::new();
         // A witness that has just started gives nothing away for a lease.
         let accepted = within(START_MAX, || {
-            if !last.status.success()
-                && let Ok(next) = ordered()
-            {
-                last = next;
-            }
-            last.status.success()
+            let mut ha = Command::new(&self.ha);
+            ha.arg("--socket").arg(self.nodes[0].folder().join("run/control.sock"));
+            let ordered = ha.args(["swap", "--yes"]).stdin(Stdio::null()).output();
+            ordered.is_ok_and(|ordered| {
+                said = ordered.stderr;
+                ordered.status.success()
+            })
         });
         if accepted {
             return Ok(());
         }
-        Err(io::Error::other(format!("ha swap: {}", String::from_utf8_lossy(&last.stderr))))
+        Err(io::Error::other(format!("ha swap: {}", String::from_utf8_lossy(&said))))
     }
 
     fn is_fenced(&self) -> Option<bool> {

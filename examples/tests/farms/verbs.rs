@@ -237,7 +237,7 @@ fn weights_and_rules_change_while_it_runs() {
     let file = rig.nodes[0].file().display().to_string();
     let shown = rig.done(0, &["config", "show", "--effective", &file]);
     rig.nodes[0].configure(&shown).unwrap();
-    assert_eq!(rig.done(0, &["reload"]), "the weights of the file are in force\n");
+    assert_eq!(rig.done(0, &["reload"]), "the file says what runs: nothing to do\n");
     let mut open = rig.connect(60);
     // A second service: once every member has it.
     let vip = rig.vip();

@@ -16,7 +16,12 @@ use rustix::process::geteuid;
 /// With `CI` in the environment: where everything is to be tested nothing is skipped.
 pub fn skip(needs: impl Display) {
     let thread = thread::current();
-    let test = thread.name().unwrap_or("a test");
+    let program =
+        env::current_exe().ok().and_then(|it| Some(it.file_stem()?.display().to_string()));
+    let program = program.as_deref().unwrap_or("a program");
+    // A bench has one thread, and its name ends with what cargo adds.
+    let bench = program.rsplit_once('-').map_or(program, |(name, _)| name);
+    let test = thread.name().filter(|name| *name != "main").unwrap_or(bench);
     assert!(env::var_os("CI").is_none(), "{test}: needs {needs}, and CI is set: install it");
     // Nobody may be listening.
     let _ = writeln!(io::stderr(), "{test}: skipped: needs {needs}");

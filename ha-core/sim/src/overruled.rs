@@ -19,9 +19,9 @@ pub struct Overruled {
     pub open: bool,
     /// Whether the other node did not hear of it yet, or still stops.
     pub deaf: bool,
-    /// Where the other node's log ended when it heard of it, or ends until then, as long as that is
-    /// what the override gave up.
-    pub parted: Option<Position>,
+    /// The end of what it gave up in the other node's log, as long as that is there: where the log
+    /// ends until the node hears of it.
+    pub tail: Option<Position>,
 }
 
 impl Scene {
@@ -39,7 +39,7 @@ impl Scene {
     /// after it heard of the override and stopped: both are put aside before it follows (R14).
     pub fn is_given_up(&self, node: usize, position: Position) -> bool {
         let over = self.overruled.filter(|over| over.node != node);
-        over.and_then(|over| over.parted).is_some_and(|end| position.seq <= end.seq)
+        over.and_then(|over| over.tail).is_some_and(|end| position.seq <= end.seq)
     }
 
     /// Whether both nodes may serve because an operator said so (G2).

@@ -267,6 +267,13 @@ mod tests {
         assert_eq!(Found::read(&message), Some(Found { spot, ours: false, for_ever: false }));
         message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));
         assert_eq!(Found::read(&message), Some(Found { spot, ours: true, for_ever: false }));
+        for (seconds, for_ever) in [(3, false), (u32::MAX, true)] {
+            let mut message = message.clone();
+            let mut times = CacheInfo::default();
+            times.ifa_valid = seconds;
+            message.attributes.push(AddressAttribute::CacheInfo(times));
+            assert_eq!(Found::read(&message), Some(Found { spot, ours: true, for_ever }));
+        }
         assert_eq!(Found::read(&AddressMessage::default()), None);
     }
 }

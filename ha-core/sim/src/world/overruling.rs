@@ -29,8 +29,8 @@ impl World {
         let (forced, other) = (&nodes[over.node], &nodes[1 - over.node]);
         let head = other.disk.log.head();
         let apart = |end: &Position| over.deaf || *end == head;
-        let parted = over.parted.filter(apart).map(|_| head);
-        over.parted = parted.filter(|end| !forced.disk.log.has(end.seq, end.chain));
+        let tail = over.tail.filter(apart).map(|_| head);
+        over.tail = tail.filter(|end| !forced.disk.log.has(end.seq, end.chain));
         if !over.open {
             let now = self.scene.now;
             let knows = other.disk.saved.membership.epoch >= over.epoch;
@@ -63,7 +63,7 @@ impl World {
         self.scene.overruled = Some(Overruled {
             open: false,
             deaf: landed,
-            parted: over.parted.filter(|_| landed),
+            tail: over.tail.filter(|_| landed),
             epoch,
             ..over
         });
@@ -82,8 +82,8 @@ impl World {
     }
 
     fn overrule(&mut self, node: usize, epoch: Epoch) {
-        let parted = Some(self.scene.nodes[1 - node].disk.log.head());
-        self.scene.overruled = Some(Overruled { node, epoch, open: true, deaf: true, parted });
+        let tail = Some(self.scene.nodes[1 - node].disk.log.head());
+        self.scene.overruled = Some(Overruled { node, epoch, open: true, deaf: true, tail });
     }
 
     fn all_gaps(&mut self) {

@@ -169,8 +169,8 @@ impl Desk {
         self.complete(now)
     }
 
-    /// Those that it has.
-    pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
+    /// The virtual addresses that it has.
+    pub(super) fn held(&self) -> BTreeSet<IpAddr> {
         self.vips.keys().copied().collect()
     }
 
@@ -585,7 +585,7 @@ impl Desk {
 ///
 /// # Errors
 /// [`FrontError`]: another one has it.
-pub fn may_have(vip: IpAddr) -> Result<(), FrontError> {
+pub(crate) fn may_have(vip: IpAddr) -> Result<(), FrontError> {
     name(vip).map(drop)
 }
 

@@ -67,7 +67,8 @@ pub use ha_vip::Stranger;
 
 pub use self::application::{Application, NoApplication, Scripted};
 pub use self::ask::{Asker, ask};
-pub use self::front::{Front, FrontError, may_have};
+pub(crate) use self::front::may_have;
+pub use self::front::{Front, FrontError};
 
 /// What a member is made of.
 pub struct Setup {

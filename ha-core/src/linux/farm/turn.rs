@@ -160,7 +160,7 @@ impl Loop {
                 }
                 Letter::View(reply) => drop(reply.send(self.farm.view(now))),
                 Letter::Addresses(reply) => {
-                    let held = self.desk.as_ref().map(Desk::addresses);
+                    let held = self.desk.as_ref().map(Desk::held);
                     drop(reply.send(held.unwrap_or_default()));
                 }
                 Letter::Strangers(reply) => {

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::config::{FarmNode, RawPlane};
+use super::effective::effective;
 use super::follows::{Follows, now};
 use super::plane::{ONE_PLANE, PlaneTold, hash, name, probe, tick};
 use super::service::called;
@@ -86,6 +87,11 @@ impl FarmDesk {
         locked(&self.node).clone()
     }
 
+    /// What a file means here, with all defaults.
+    fn means(&self, node: &FarmNode) -> String {
+        effective(node, Some(Hashing::of(&self.plane.hash)))
+    }
+
     /// Of the clock that ends its lease.
     fn tick(&self) -> Duration {
         tick(Hashing::of(&self.plane.hash))
@@ -150,7 +156,8 @@ impl FarmDesk {
         if !free || !follows || self.unable.load(Ordering::Relaxed) {
             return false;
         }
-        let same = FarmNode::read(&self.file).is_ok_and(|read| read.raw == node.raw);
+        let read = FarmNode::read(&self.file);
+        let same = read.is_ok_and(|read| self.means(&read) == self.means(node));
         if !same || !locked(&self.follows).may(now()) {
             // Somebody is at the file, or the last attempt came to nothing.
             return false;
@@ -203,8 +210,9 @@ impl FarmDesk {
         match *compared {
             Some((at, differs)) if at.elapsed() < COMPARE_EVERY => differs,
             Some(_) | None => {
-                let running = locked(&self.node).raw.clone();
-                let differs = FarmNode::read(&self.file).is_ok_and(|read| read.raw != running);
+                let running = self.node();
+                let read = FarmNode::read(&self.file);
+                let differs = read.is_ok_and(|read| self.means(&read) != self.means(&running));
                 *compared = Some((Instant::now(), differs));
                 differs
             }
@@ -220,7 +228,7 @@ impl FarmDesk {
         let read = FarmNode::read(&self.file);
         let read = read.map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
         let running = self.node();
-        if read.raw == running.raw {
+        if self.means(&read) == self.means(&running) {
             return Ok("the file says what runs: nothing to do".into());
         }
         if let Some(field) = needs_restart(&running, &read, self.tick()) {
@@ -422,8 +430,7 @@ impl Desk for FarmDesk {
 
     async fn config(&self) -> ConfigTexts {
         let text = std::fs::read_to_string(&self.file).ok();
-        let running =
-            super::effective::effective(&self.node(), Some(Hashing::of(&self.plane.hash)));
+        let running = self.means(&self.node());
         ConfigTexts {
             path: self.file.display().to_string(),
             running,
