@@ -63,6 +63,10 @@ pub enum Input<'a> {
         /// it goes on with what runs but starts nothing.
         blocks: bool,
     },
+    /// The virtual addresses are gone, and nobody here dropped them: somebody else took them off,
+    /// or their lifetime ended. The application is taken down, and a ready peer gets the service;
+    /// where there is none it is tried here again. Ignored where no addresses are held.
+    AddressLost,
 }
 
 /// How an effect ended.

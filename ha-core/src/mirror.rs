@@ -392,6 +392,7 @@ impl Mirror {
             }
             Input::Done { ticket, answer } => self.done(now, ticket, answer),
             Input::Resource { index, up, blocks } => self.plan.resource(index, up, blocks),
+            Input::AddressLost => self.service.lose(),
         }
     }
 

@@ -26,6 +26,7 @@ enum Fact {
     Stranger(u64),
     Order(Order),
     Resource(u8, Option<bool>, bool),
+    AddressLost,
     Propose(u8),
     /// Another process goes on, if this one can hand over.
     Upgrade,
@@ -55,6 +56,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         2 => orders.prop_map(Fact::Order),
         1 => (0..70_u8, any::<Option<bool>>(), any::<bool>())
             .prop_map(|(index, up, blocks)| Fact::Resource(index, up, blocks)),
+        Just(Fact::AddressLost),
         2 => any::<u8>().prop_map(Fact::Propose),
         4 => Just(Fact::Upgrade),
     ]
@@ -205,6 +207,7 @@ impl Node {
             Fact::Resource(index, up, blocks) => {
                 self.tell(now, Input::Resource { index: *index, up: *up, blocks: *blocks });
             }
+            Fact::AddressLost => self.tell(now, Input::AddressLost),
             Fact::Propose(len) => {
                 let proposed = self.mirror().propose(now, &vec![1; usize::from(*len)]);
                 self.said.push(format!("{proposed:?}"));

@@ -118,6 +118,12 @@ impl Handle {
         self.tell(Letter::Resource { module: self.shared.place, index, up, blocks });
     }
 
+    /// The module's virtual addresses are gone, and nobody asked for that; see
+    /// [`Input::AddressLost`](crate::Input::AddressLost).
+    pub fn address_lost(&self) {
+        self.tell(Letter::AddressLost { module: self.shared.place });
+    }
+
     /// The number of this module.
     pub fn module(&self) -> ModuleId {
         self.shared.id

@@ -43,6 +43,8 @@ pub(super) enum Letter {
     Order { module: usize, order: Order, reply: oneshot::Sender<Result<(), OrderError>> },
     /// A resource of a module.
     Resource { module: usize, index: u8, up: Option<bool>, blocks: bool },
+    /// The addresses of a module are gone.
+    AddressLost { module: usize },
     /// An answer of a module's clerk, sealed as a witness's.
     #[cfg(feature = "etcd")]
     Witness { module: usize, datagram: Box<ha_proto::wire::Datagram> },
@@ -111,6 +113,7 @@ impl std::fmt::Debug for Letter {
             Self::Propose { .. } => "Propose",
             Self::Order { .. } => "Order",
             Self::Resource { .. } => "Resource",
+            Self::AddressLost { .. } => "AddressLost",
             #[cfg(feature = "etcd")]
             Self::Witness { .. } => "Witness",
             Self::Inspect { .. } => "Inspect",

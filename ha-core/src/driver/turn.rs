@@ -122,6 +122,9 @@ impl Loop {
                 Letter::Resource { module, index, up, blocks } => {
                     self.modules[module].tell(now, Input::Resource { index, up, blocks });
                 }
+                Letter::AddressLost { module } => {
+                    self.modules[module].tell(now, Input::AddressLost);
+                }
                 #[cfg(feature = "etcd")]
                 Letter::Witness { module, datagram } => {
                     let bytes = datagram.as_bytes();

@@ -28,31 +28,20 @@ use crate::metrics;
 /// Dropping it takes all addresses off, and waits for that.
 ///
 /// What happens beside is told to the observer. [`Event::Lost`] means that the node must step down:
-/// it has no address any more though it serves. A host says so by a resource that its module needs,
-/// and lets it up again when its guard is asked to drop the addresses, which it is once the node
-/// steps down:
+/// it has no address any more though it serves. A host says so, and its node gives the service to a
+/// ready peer, or takes the addresses anew where there is none:
 ///
 /// ```no_run
-/// use ha_core::driver::{Handle, HostError};
+/// use ha_core::driver::Handle;
 /// use ha_core::linux::{VipError, Vips, VipsConfig};
 /// use ha_core::vip::Event;
-///
-/// // Behind those of the checkers.
-/// const ADDRESSES: u8 = 63;
 ///
 /// fn start(config: VipsConfig, module: Handle) -> Result<Vips, VipError> {
 ///     Vips::start(config, move |event| {
 ///         if matches!(event, Event::Lost(_)) {
-///             module.resource(ADDRESSES, false);
+///             module.address_lost();
 ///         }
 ///     })
-/// }
-///
-/// // What the guard's `drop_address` does.
-/// fn drop_address(vips: &Vips, module: &Handle) -> Result<(), HostError> {
-///     vips.release()?;
-///     module.resource(ADDRESSES, true);
-///     Ok(())
 /// }
 /// ```
 #[derive(Debug)]

@@ -73,11 +73,16 @@ pub(crate) struct Service {
     keeping: Option<Ticket>,
     fence: Fence,
     stop_failed: bool,
-    /// A step up, or an orderly stop, failed half-way: what it left is taken down before anything
-    /// is started, however long that takes.
+    /// A step failed half-way, up or down: what it left is taken down before anything is started,
+    /// however long that takes.
     spoiled: bool,
+    /// What it was spoiled by is of this node: the other one had better serve until all is down,
+    /// and a moment longer.
+    yields: bool,
     restart: bool,
     kept_until: Instant,
+    /// The addresses could not be kept the last time.
+    unkept: bool,
     retry: Timer,
     fence_retry: Timer,
     cooling: Option<Instant>,
@@ -116,8 +121,10 @@ impl Service {
             fence: Fence::Open,
             stop_failed: false,
             spoiled: false,
+            yields: false,
             restart: false,
             kept_until: Instant::ZERO,
+            unkept: false,
             retry: Timer::IDLE,
             fence_retry: Timer::IDLE,
             cooling: None,
@@ -196,7 +203,7 @@ impl Service {
 
     /// Whether a step failed a moment ago, so that the other node had better serve.
     pub(crate) fn is_cooling(&self, now: Instant) -> bool {
-        self.cooling.is_some_and(|until| now < until)
+        self.yields || self.cooling.is_some_and(|until| now < until)
     }
 
     /// How far it is, for an operator.
@@ -225,6 +232,12 @@ impl Service {
     /// Until when nothing is started because a step failed.
     pub(crate) fn cools_until(&self) -> Option<Instant> {
         self.cooling
+    }
+
+    /// The addresses are gone, and nobody here dropped them.
+    pub(crate) fn lose(&mut self) {
+        self.spoiled |= self.address;
+        self.yields |= self.address;
     }
 
     /// Stops and starts the application once, where it runs.
@@ -276,7 +289,7 @@ impl Service {
             Wish::Serve { epoch, head, lifetime } if self.fence == Fence::Open => {
                 self.step_up(now, epoch, head, lifetime)?
             }
-            Wish::Serve { .. } | Wish::Rest { .. } | Wish::Fence => self.step_down()?,
+            Wish::Serve { .. } | Wish::Rest { .. } | Wish::Fence => self.step_down(now)?,
         };
         assert!(self.doing.is_none(), "two steps at once could end in either order");
         let ticket = ticket();
@@ -334,7 +347,7 @@ impl Service {
         assert!(self.fence == Fence::Open, "what was fenced would answer again (R5)");
         assert!(epoch != Epoch::NONE, "nothing could refuse what it writes");
         if self.spoiled || self.is_cooling(now) {
-            let step = self.step_down();
+            let step = self.step_down(now);
             if step.is_some() || self.is_cooling(now) {
                 return step;
             }
@@ -380,7 +393,7 @@ impl Service {
         Some((Doing::Keep, Effect::KeepAddress { lifetime }))
     }
 
-    fn step_down(&mut self) -> Option<(Doing, Effect)> {
+    fn step_down(&mut self, now: Instant) -> Option<(Doing, Effect)> {
         self.restart = false;
         self.inherited = Inherited::Nothing;
         let fenced = self.fence != Fence::Open;
@@ -398,6 +411,9 @@ impl Service {
         assert!(!self.address && self.app.is_none(), "what still runs would be forgotten");
         self.fence = Fence::Open;
         self.spoiled = false;
+        if core::mem::take(&mut self.yields) {
+            self.cool_down(now);
+        }
         None
     }
 
@@ -429,6 +445,7 @@ impl Service {
             (Doing::Drop, true) => {
                 self.address = false;
                 self.leftover = false;
+                self.unkept = false;
                 Step::Quiet
             }
             (Doing::AdoptAddress, true) => {
@@ -443,16 +460,20 @@ impl Service {
             }
             (Doing::AdoptAddress | Doing::AdoptApp, false) => self.cool(now),
             (Doing::Keep, _) => self.kept(now, done),
-            (Doing::Drop, false) => self.fail(now),
+            (Doing::Drop, false) => {
+                self.spoiled = true;
+                self.fail(now)
+            }
         })
     }
 
     /// Addresses that could not be kept twice are gone: everything is taken down, and up again.
     fn kept(&mut self, now: Instant, done: bool) -> Step {
+        let twice = core::mem::replace(&mut self.unkept, !done) && !done;
         if done {
             return Step::Quiet;
         }
-        self.spoiled |= self.kept_until == Instant::ZERO;
+        self.spoiled |= twice;
         self.kept_until = Instant::ZERO;
         self.fail(now)
     }
@@ -472,8 +493,12 @@ impl Service {
 
     fn cool(&mut self, now: Instant) -> Step {
         self.spoiled = true;
-        self.cooling = Some(now + self.pause * 4);
+        self.cool_down(now);
         Step::Failed
+    }
+
+    fn cool_down(&mut self, now: Instant) {
+        self.cooling = Some(now + self.pause * 4);
     }
 
     fn fail(&mut self, now: Instant) -> Step {
@@ -578,6 +603,79 @@ mod tests {
         assert_eq!(step(&mut service, 2_500, 4_099), None, "less than a thirtieth");
         assert_eq!(step(&mut service, 2_500, 4_999), kept(2_499), "R10: the rest, in good time");
         assert_eq!(step(&mut service, 4_500, 4_999), None, "nothing renews");
+    }
+
+    /// One that serves until 3 s, and what it does at `now` when its last step ended so.
+    fn serving() -> Service {
+        let mut service = Service::new(Duration::from_millis(100), LEASE);
+        for _ in 0..3 {
+            assert!(step(&mut service, 0, 3_000).is_some());
+        }
+        assert!(service.is_up());
+        service
+    }
+
+    fn try_step(service: &mut Service, now: u64, wish: Wish, done: bool) -> Option<Effect> {
+        service.tick(at(now));
+        let (ticket, effect) = service.settle(at(now), wish, &mut || Ticket(now))?;
+        service.done(at(now), ticket, done).expect("it asked for this");
+        Some(effect)
+    }
+
+    #[test]
+    fn addresses_that_others_took_off_are_left_to_the_peer_for_a_moment() {
+        let mut service = serving();
+        service.lose();
+        assert!(!service.is_up() && service.is_cooling(at(5_000)), "however long it takes");
+        let rest = Wish::Rest { lifetime: LEASE };
+        let mut goes = |now, wish| try_step(&mut service, now, wish, true);
+        assert_eq!(goes(10, rest), Some(Effect::StopApp { force: false }));
+        assert_eq!(goes(2_000, rest), Some(Effect::DropAddress));
+        assert_eq!(goes(2_001, rest), None);
+        assert_eq!(goes(2_002, serve(5_000, 2_002)), None, "the peer had better serve");
+        assert!(matches!(goes(2_500, serve(5_000, 2_500)), Some(Effect::TakeAddress { .. })));
+        assert!(!service.is_cooling(at(2_500)));
+        let mut down = Service::new(Duration::from_millis(100), LEASE);
+        down.lose();
+        assert!(!down.is_cooling(at(0)), "it had none");
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_kept_twice_are_taken_anew() {
+        let mut service = serving();
+        let mut fails = |now| try_step(&mut service, now, serve(now + 3_000, now), false);
+        assert!(matches!(fails(1_000), Some(Effect::KeepAddress { .. })));
+        assert!(matches!(fails(1_100), Some(Effect::KeepAddress { .. })), "once is an accident");
+        let mut goes = |now| try_step(&mut service, now, serve(now + 3_000, now), true);
+        assert_eq!(goes(1_200), Some(Effect::StopApp { force: false }));
+        assert_eq!(goes(1_201), Some(Effect::DropAddress));
+        assert!(matches!(goes(1_202), Some(Effect::TakeAddress { .. })));
+        assert!(matches!(goes(1_203), Some(Effect::StartApp { .. })));
+        assert!(service.is_up());
+    }
+
+    #[test]
+    fn a_keep_that_fails_between_two_that_do_not_is_an_accident() {
+        let mut service = serving();
+        for (now, done) in [(1_000, false), (1_100, true), (2_200, false), (2_300, true)] {
+            let effect = try_step(&mut service, now, serve(now + 3_000, now), done);
+            assert!(matches!(effect, Some(Effect::KeepAddress { .. })), "{now}: {effect:?}");
+        }
+        assert!(service.is_up());
+    }
+
+    #[test]
+    fn addresses_whose_removal_failed_are_removed_before_anything_is_started() {
+        let mut service = serving();
+        let rest = Wish::Rest { lifetime: LEASE };
+        let stop = Some(Effect::StopApp { force: false });
+        assert_eq!(try_step(&mut service, 10, rest, true), stop);
+        assert_eq!(try_step(&mut service, 11, rest, false), Some(Effect::DropAddress));
+        let mut goes = |now| try_step(&mut service, now, serve(now + 3_000, now), true);
+        assert_eq!(goes(200), Some(Effect::DropAddress), "some may be gone");
+        assert!(matches!(goes(201), Some(Effect::TakeAddress { .. })));
+        assert!(matches!(goes(202), Some(Effect::StartApp { .. })));
+        assert!(service.is_up());
     }
 
     #[test]

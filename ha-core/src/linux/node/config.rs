@@ -351,11 +351,6 @@ struct Place<'a> {
 }
 
 impl Module {
-    /// The place of the resource that says whether its addresses are as they should be.
-    pub fn addresses(&self) -> u8 {
-        u8::try_from(self.checkers.len()).expect("a module has at most 62 checkers")
-    }
-
     /// The scripts and the unit that its service is, neither where it is addresses alone.
     pub fn service_is(&self) -> (Option<&Path>, Option<&str>) {
         let service = self.service.as_ref();

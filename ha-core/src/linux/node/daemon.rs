@@ -417,8 +417,6 @@ fn add(
     told.failures.resume(&kept.failures);
     let handle = driver.add(module.node.clone(), host)?;
     later.set(handle.clone()).expect("it is set here alone");
-    // What an earlier daemon handed over as down is so until it is told otherwise.
-    handle.resource(module.addresses(), true);
     Ok(Entry {
         name: module.name.clone(),
         names: node.names_in(module),

@@ -33,9 +33,6 @@ use crate::{Event, Order};
 pub struct ModuleHost {
     kind: Kind,
     module: Later,
-    /// The place of the resource that says whether its addresses are as they should be: behind
-    /// those of its checkers.
-    addresses: u8,
     /// What others want to know of it.
     told: Told,
 }
@@ -209,8 +206,7 @@ impl ModuleHost {
     /// # Errors
     /// [`ModuleError`], in one line.
     pub fn new(node: &Node, module: &Module, later: &Later) -> Result<Self, ModuleError> {
-        let place = module.addresses();
-        let held = module.vips.clone().map(|vips| Held::start(&module.name, vips, later, place));
+        let held = module.vips.clone().map(|vips| Held::start(&module.name, vips, later));
         let held = held.transpose()?;
         let vips = held.as_ref().map(|held| held.0.seen());
         let addresses: Box<dyn Addresses> = match held {
@@ -228,7 +224,7 @@ impl ModuleHost {
         let failures = Failures::new(module.loops.clone());
         let (runs, abort) = of_scripts.unzip();
         let told = Told { failures, timed: Timed::default(), runs, abort, vips, surroundings };
-        Ok(Self { kind, module: Arc::clone(later), addresses: place, told })
+        Ok(Self { kind, module: Arc::clone(later), told })
     }
 
     /// What others want to know of it.
@@ -338,17 +334,12 @@ fn make(field: &'static str, path: &Path) -> Result<(), ModuleError> {
 struct Held(Vips);
 
 impl Held {
-    fn start(
-        name: &str,
-        config: VipsConfig,
-        module: &Later,
-        place: u8,
-    ) -> Result<Self, ModuleError> {
+    fn start(name: &str, config: VipsConfig, module: &Later) -> Result<Self, ModuleError> {
         let lost = Arc::clone(module);
         // An earlier daemon may have left them for this one.
         let vips = Vips::resume(config, move |event| {
             if let (vip::Event::Lost(_), Some(module)) = (event, lost.get()) {
-                module.resource(place, false);
+                module.address_lost();
             }
         });
         let vips = vips.map_err(|source| ModuleError::Vips { module: name.into(), source })?;
@@ -390,26 +381,6 @@ impl ModuleHost {
             // A driver that has ended runs nothing.
             let _ = module.order(Order::Stop).await;
         });
-    }
-
-    /// A node that stepped down because it lost an address may have it again once its peer serves,
-    /// or when there is no peer that could.
-    fn relent(&self, event: &Event) {
-        let Some(module) = self.module.get() else { return };
-        let alone = || module.status().now().is_none_or(|status| !status.peer_up);
-        let role = match *event {
-            Event::Role { to, .. } => Some(to),
-            Event::PeerDown(_) => module.status().now().map(|status| status.role),
-            _ => None,
-        };
-        let over = match role {
-            Some(Role::Second | Role::Stop) => true,
-            Some(Role::Wait) => alone(),
-            Some(Role::Prim | Role::Alone | Role::Up) | None => false,
-        };
-        if over {
-            module.resource(self.addresses, true);
-        }
     }
 }
 
@@ -481,7 +452,6 @@ impl Host for ModuleHost {
     }
 
     fn observe(&mut self, event: &Event) {
-        self.relent(event);
         if *event == Event::ApplicationFailed && !self.told.failures.take() {
             self.give_up();
         }
