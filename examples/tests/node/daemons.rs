@@ -1,7 +1,6 @@
 //! FIELD.md, the rows of daemons that are killed, paused, starved, flapping or told another time: 4, 8,
 //! 9, 10, 12, 13, 15.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -126,7 +125,7 @@ fn field_08_busy_cores_look_like_no_death() {
 /// they ask the C library: their own clock does not (tests of `driver/clock.rs`).
 #[test]
 fn field_09_steps_of_the_wall_clock_move_nothing() {
-    let Some(library) = faketime() else { return ha_lab::skip("libfaketime") };
+    let Some(library) = ha_lab::faketime() else { return ha_lab::skip("libfaketime") };
     let Some(mut rig) = Rig::new("field_09", Vote::None, 1) else { return };
     let file = rig.lab.folder().join("clock");
     let step = |hours: &str| {
@@ -168,13 +167,6 @@ fn field_09_steps_of_the_wall_clock_move_nothing() {
         let turns = report.turns(&["a", "b"]);
         assert!(report.strays(&turns).is_empty(), "{:?}", report.strays(&turns));
     }
-}
-
-/// Debian has it in a folder of each architecture.
-fn faketime() -> Option<PathBuf> {
-    let places = std::fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
-    let mut files = places.map(|place| place.path().join("faketime/libfaketime.so.1"));
-    files.find(|file| file.exists())
 }
 
 #[test]

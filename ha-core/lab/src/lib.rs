@@ -74,4 +74,4 @@ pub use prober::Prober;
 pub use process::Process;
 pub use programs::{built, copy_program, program};
 pub use report::{Answer, Gap, Line, NotALine, Report, Strays, Turns};
-pub use skip::{installed_or_skip, root_or_skip, skip};
+pub use skip::{faketime, installed_or_skip, root_or_skip, skip};

@@ -3,7 +3,7 @@
 use std::env;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use rustix::process::geteuid;
@@ -25,6 +25,14 @@ pub fn skip(needs: impl Display) {
     assert!(env::var_os("CI").is_none(), "{test}: needs {needs}, and CI is set: install it");
     // Nobody may be listening.
     let _ = writeln!(io::stderr(), "{test}: skipped: needs {needs}");
+}
+
+/// The library that steps a program's wall clock (`LD_PRELOAD`), if Debian's package is installed: it
+/// has it in a folder of each architecture.
+pub fn faketime() -> Option<PathBuf> {
+    let places = std::fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
+    let mut files = places.map(|place| place.path().join("faketime/libfaketime.so.1"));
+    files.find(|file| file.exists())
 }
 
 /// Whether all of these programs are installed, where root finds programs; [skips](skip) the test

@@ -3,6 +3,7 @@
 use ha_core::Order;
 use ha_proto::Prng;
 
+use crate::lan::IPS;
 use crate::weather::Weather;
 
 /// One thing that goes wrong. Durations are true nanoseconds.
@@ -123,6 +124,22 @@ pub enum Fault {
         /// What is handed over does not arrive: the next process boots.
         lost: bool,
     },
+    /// Somebody takes an address off a node.
+    Unset {
+        /// Which node.
+        node: usize,
+        /// Which address.
+        place: usize,
+    },
+    /// Somebody else on the clients' network has an address, too.
+    Intruder {
+        /// Which address.
+        place: usize,
+        /// Whether he claims it once, or is silent until he is asked.
+        claims: bool,
+        /// For how long.
+        lasts: u64,
+    },
 }
 
 /// The resources that are watched: the first two, and the last one that an index can name.
@@ -186,6 +203,8 @@ impl Fault {
             | Self::DiskFail { .. }
             | Self::WitnessDiskFail
             | Self::Upgrade { .. }
+            | Self::Unset { .. }
+            | Self::Intruder { .. }
             | Self::Order { .. } => None,
         }
     }
@@ -243,6 +262,21 @@ pub fn upgrades(prng: &mut Prng, lease: u64, until: u64) -> Vec<Planned> {
     };
     let count = 1 + prng.below(12);
     (0..count).map(|_| upgrade(prng)).collect()
+}
+
+/// Somebody meddles with the addresses. Drawn after all others.
+pub fn meddling(prng: &mut Prng, lease: u64, until: u64) -> Vec<Planned> {
+    let meddle = |prng: &mut Prng| {
+        let place = prng.below(IPS as u64) as usize;
+        let fault = if prng.chance(600_000) {
+            Fault::Unset { node: prng.below(2) as usize, place }
+        } else {
+            Fault::Intruder { place, claims: prng.chance(500_000), lasts: span(prng, lease) }
+        };
+        Planned { at: prng.below(until), fault }
+    };
+    let count = 1 + prng.below(16);
+    (0..count).map(|_| meddle(prng)).collect()
 }
 
 /// From a blink to several leases, short ones more often.

@@ -27,6 +27,9 @@ pub fn draw(options: Options) -> World {
     if options.upgrades {
         plan.extend(fault::upgrades(&mut prng, options.lease(), options.safety()));
     }
+    if options.meddling {
+        plan.extend(fault::meddling(&mut prng, options.lease(), options.safety()));
+    }
     World::new(options, weather, plan)
 }
 

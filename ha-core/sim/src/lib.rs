@@ -25,6 +25,7 @@ pub mod farm;
 pub mod fault;
 pub mod history;
 pub mod host;
+pub mod lan;
 pub mod network;
 pub mod node;
 pub mod options;

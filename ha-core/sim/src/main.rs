@@ -19,7 +19,7 @@ const HELP: &str = "\
 Simulates a mirror pair, its witness and everything that can go wrong around them.
 
 ha-sim [--seed N] [--histories N | --minutes M] [--vote V] [--witness W] [--profile P]
-       [--upgrades] [--trace]
+       [--upgrades] [--meddling] [--trace]
 ha-sim --farm [--members K] [--seed N] [--histories N | --minutes M] [--trace]
 
   --seed N        the seed, or the first of several; without it, one from the clock
@@ -30,6 +30,7 @@ ha-sim --farm [--members K] [--seed N] [--histories N | --minutes M] [--trace]
                   store as etcd is one
   --profile P     lan (default), fast or wan
   --upgrades      daemons are replaced while their applications run, too
+  --meddling      others remove and claim the virtual addresses, too
   --trace         print what happened, one column for each of A, W and B
   --farm          a farm in the place of a pair
   --members K     of so many, 2 to 16; without it, as many as the seed says
@@ -180,11 +181,12 @@ fn report(options: Options, what: What, ending: &Ending) -> io::Result<()> {
         Keeper::Store => " --witness store",
     };
     let upgrades = if options.upgrades { " --upgrades" } else { "" };
+    let meddling = if options.meddling { " --meddling" } else { "" };
     let vote = format!("{}{witness}", options.vote);
     writeln!(
         out,
         "repeat: cargo run -p ha-sim --release -- --seed {} --vote {vote} --profile \
-         {profile}{upgrades} --trace",
+         {profile}{upgrades}{meddling} --trace",
         options.seed
     )
 }
@@ -201,6 +203,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--trace" => options.trace = true,
             "--farm" => farm = true,
             "--members" => members = Some(members_of(&value()?)?),
+            "--meddling" => options.meddling = true,
             "--upgrades" => options.upgrades = true,
             "--seed" => options.seed = number(&value()?)?,
             "--histories" => end = End::Histories(some(&value()?)?),

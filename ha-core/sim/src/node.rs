@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 
 use ha_core::{Answer, Effect, Mirror, Saved};
 use ha_proto::{Instant, NodeId, Ticket};
+use ha_vip::AddressSet;
 
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::host::Host;
+use crate::lan::IPS;
 use crate::network::Parcel;
 use crate::rights::Rights;
 
@@ -78,15 +80,23 @@ pub struct Upgrade {
     pub baton: Option<Vec<u8>>,
 }
 
-/// Addresses, as the kernel has them.
-#[derive(Clone, Copy, Debug, Default)]
+/// Addresses, as the kernel has them, and whoever looks after them.
+#[derive(Clone, Debug, Default)]
 pub struct Address {
-    /// When they vanish, true nanoseconds; 0 when they are not set.
-    pub until: u64,
+    /// When each vanishes, true nanoseconds; 0 when it is not set.
+    pub until: [u64; IPS],
     /// Whether the process was paused or killed since they were last touched (G2's exception).
     pub excused: bool,
     /// Whether a step on them failed or was late since they were last kept.
     pub shaken: bool,
+    /// Which ones the kernel refuses to set or to remove.
+    pub refuses: [bool; IPS],
+    /// The machine, a part of the process.
+    pub set: Option<AddressSet>,
+    /// Which ones the process knows to be set.
+    pub known: [bool; IPS],
+    /// The earliest scheduled wake-up of the machine.
+    pub timer: Option<u64>,
 }
 
 /// What is wrong with a node, until when (true nanoseconds).
@@ -170,12 +180,19 @@ impl Node {
 
     /// Whether its addresses are set.
     pub fn has_address(&self, now: u64) -> bool {
-        self.address.until > now
+        self.address.last() > now
     }
 
     /// Whether the contract excuses that it still serves: it was paused.
     pub fn is_excused(&self, now: u64) -> bool {
         now <= self.excused_until
+    }
+}
+
+impl Address {
+    /// When the last of them vanishes, true nanoseconds.
+    pub fn last(&self) -> u64 {
+        self.until.into_iter().max().unwrap_or_default()
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Options {
     /// Whether daemons are upgraded, too. Off, a seed is the history that it was before there were
     /// upgrades.
     pub upgrades: bool,
+    /// Whether others meddle with the virtual addresses, too. Off, likewise.
+    pub meddling: bool,
     /// Whether a trace is recorded.
     pub trace: bool,
 }
@@ -35,7 +37,7 @@ impl Options {
     /// The default: an arbiter on a local network.
     pub fn new(seed: u64, vote: Vote) -> Self {
         let (keeper, profile) = (Keeper::Arbiter, Profile::Lan);
-        Self { seed, vote, keeper, profile, upgrades: false, trace: false }
+        Self { seed, vote, keeper, profile, upgrades: false, meddling: false, trace: false }
     }
 
     /// The lease in nanoseconds, by which everything is scaled.

@@ -83,6 +83,16 @@ pub enum Event {
         /// At which node.
         node: usize,
     },
+    /// The deadline of the machine that looks after the addresses.
+    AddressesDue {
+        /// At which node.
+        node: usize,
+    },
+    /// A frame arrives on the clients' network.
+    Frame {
+        /// Its place among the frames.
+        slot: usize,
+    },
     /// A clerk's wish reaches the plain store.
     PlainDo {
         /// Its number.

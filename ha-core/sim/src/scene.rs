@@ -6,6 +6,7 @@ use ha_proto::NodeId;
 use ha_quorum::{Register, Vote};
 
 use crate::host::CLIENTS;
+use crate::lan::Lan;
 use crate::network::Network;
 use crate::node::Node;
 use crate::overruled::Overruled;
@@ -32,6 +33,8 @@ pub struct Scene {
     pub witness: Witness,
     /// The channels.
     pub network: Network,
+    /// The clients' network.
+    pub lan: Lan,
     /// The newest override of an operator, if there was one.
     pub overruled: Option<Overruled>,
     /// Which nodes an operator had name data of their own.

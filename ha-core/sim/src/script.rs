@@ -35,7 +35,11 @@ impl World {
         Self::calm(Options { keeper: Keeper::Store, ..Options::new(1, Vote::Arbiter) })
     }
 
-    fn calm(options: Options) -> Self {
+    /// Likewise; what meddles is the script.
+    ///
+    /// # Panics
+    /// When it does not become whole.
+    pub fn calm(options: Options) -> Self {
         let options = Options { trace: true, ..options };
         let mut world = Self::new(options, Weather::calm(), Vec::new());
         assert!(world.until(20_000, Self::is_whole), "not whole: {}", world.describe());

@@ -1,13 +1,14 @@
 //! What users of such systems suffer from, where it is logic: the rows of `FIELD.md` that need no
-//! kernel. Row 9 (steps of the wall clock) is none of logic, which is never told that clock: it is
-//! banned by name (`clippy.toml`), and the driver's counts from the boot (`driver/clock.rs`, tests).
+//! kernel.
 
 use std::time::Duration;
 
 use ha_core::{Order, Profile};
 use ha_quorum::Vote;
 use ha_sim::fault::Fault;
+use ha_sim::lan::{Card, IPS};
 use ha_sim::network::Channel;
+use ha_sim::options::Options;
 use ha_sim::script::{A, B, LONG};
 use ha_sim::weather::MS;
 use ha_sim::world::World;
@@ -16,6 +17,73 @@ use ha_sim::world::World;
 const VOTES: [Vote; 3] = [Vote::Arbiter, Vote::None, Vote::Ping];
 
 const MINUTE: u64 = 60_000;
+
+/// Row 1: stale caches after a short double master. The checker holds the clients' caches to the
+/// winner within a second from when it hears its peer again; the test sees to it that they had
+/// somewhere else to go.
+#[test]
+fn field_01_clients_find_the_winner_of_a_split() {
+    for side in [A, B] {
+        for millis in [20, 500, 5_000, 20_000] {
+            let mut world = World::scripted(Vote::None);
+            world.scene.lan.side = side;
+            world.pass(5_000);
+            world.cut(Channel::AB);
+            world.pass(millis);
+            let two = world.scene.nodes.iter().all(|node| node.serves());
+            let long = Duration::from_millis(millis) > Profile::Lan.timing().timeout * 2;
+            assert_eq!(two, long, "{millis} ms");
+            let cached = if two { side } else { A };
+            assert_eq!(world.scene.lan.cached, [Some(Card::Node(cached)); IPS], "{millis} ms");
+            world.mend_channels(Channel::AB);
+            assert!(world.until(15_000, World::is_whole), "{}", world.describe());
+            world.pass(2_000);
+            let winner = world.primary().expect("the pair is whole");
+            assert_eq!(world.scene.lan.cached, [Some(Card::Node(winner)); IPS], "{millis} ms");
+            world.conclude();
+        }
+    }
+}
+
+/// Row 5: addresses that somebody else removes come back, or the node steps down, as configured.
+#[test]
+fn field_05_addresses_that_others_remove_come_back_or_move() {
+    for vote in VOTES {
+        for place in 0..IPS {
+            let mut world = World::scripted(vote);
+            world.pass(5_000);
+            world.inject(Fault::Unset { node: A, place });
+            assert!(world.scene.nodes[A].address.until.iter().all(|until| *until > world.now()));
+            let moved = world.until(10_000, |world| world.primary() != Some(A));
+            assert!(!moved, "{vote:?}: it is put back");
+            world.conclude();
+
+            // The seed makes A one that steps down.
+            let options = Options { meddling: true, ..Options::new(1, vote) };
+            let mut world = World::calm(options);
+            world.pass(5_000);
+            world.inject(Fault::Unset { node: A, place });
+            let moved = world.until(5_000, |world| world.primary() == Some(B));
+            assert!(moved, "{vote:?}: B takes over {}", world.tail());
+            world.conclude();
+        }
+    }
+}
+
+/// Rows 1 and 5: somebody who has an address that he has no business with is answered for as long as
+/// he claims it, and has no clients once he is gone.
+#[test]
+fn field_05_a_stranger_with_an_address_keeps_no_clients() {
+    for claims in [true, false] {
+        let mut world = World::scripted(Vote::Arbiter);
+        world.pass(5_000);
+        world.inject(Fault::Intruder { place: 0, claims, lasts: 20_000 * MS });
+        world.pass(20_000);
+        assert!(world.trace.text().contains("Conflict"), "he is seen");
+        assert_eq!(world.scene.lan.cached, [Some(Card::Node(A)); IPS]);
+        world.conclude();
+    }
+}
 
 /// Row 8: a pause looks like death. Shorter than the timeout it is not noticed; however long it is,
 /// the pair is whole afterwards, and nothing that was acknowledged is lost.

@@ -4,6 +4,7 @@ use ha_core::Order;
 use ha_quorum::Vote;
 use ha_sim::fault::{Fault, Planned};
 use ha_sim::history::{Verdict, run, with_plan};
+use ha_sim::lan::IPS;
 use ha_sim::network::Channel;
 use ha_sim::options::{Keeper, Options};
 use ha_sim::weather::MS;
@@ -34,10 +35,16 @@ fn fault() -> impl Strategy<Value = Fault> {
         (node.clone(), span.clone()).prop_map(|(node, lasts)| Fault::DiskFull { node, lasts }),
         (node.clone(), span.clone()).prop_map(|(node, lasts)| Fault::DiskHang { node, lasts }),
         (node.clone(), span.clone()).prop_map(|(node, lasts)| Fault::AppFail { node, lasts }),
-        (node.clone(), span, any::<bool>()).prop_map(|(node, gap, lost)| Fault::Upgrade {
+        (node.clone(), span.clone(), any::<bool>()).prop_map(|(node, gap, lost)| Fault::Upgrade {
             node,
             gap: gap / 4,
             lost
+        }),
+        (node.clone(), 0..IPS).prop_map(|(node, place)| Fault::Unset { node, place }),
+        (0..IPS, any::<bool>(), span).prop_map(|(place, claims, lasts)| Fault::Intruder {
+            place,
+            claims,
+            lasts
         }),
         node.clone().prop_map(|node| Fault::DiskFail { node }),
         (node, order).prop_map(|(node, order)| Fault::Order { node, order }),

@@ -6,7 +6,7 @@ use ha_quorum::Vote;
 use ha_sim::history::{Verdict, draw, run};
 use ha_sim::options::Options;
 
-const PINNED: [(u64, Vote, &str); 36] = [
+const PINNED: [(u64, Vote, &str); 37] = [
     (9, Vote::Arbiter, "a save of the log that changes nothing on disk was never answered"),
     (42, Vote::Arbiter, "an address expires while a slow start is under way"),
     (63, Vote::Arbiter, "what is committed by a set is told after the set has grown"),
@@ -41,6 +41,7 @@ const PINNED: [(u64, Vote, &str); 36] = [
     (457_979_385_023, Vote::Ping, "the same, after a swap"),
     (457_979_388_192, Vote::Ping, "the same, with a slow disk"),
     (7_985, Vote::Arbiter, "what an override gave up was applied, and taken for the pair's"),
+    (295, Vote::Arbiter, "addresses whose removal was said to have failed were gone for ever"),
     (4_533, Vote::Arbiter, "what came after an override was taken for what it gave up"),
     (8, Vote::Manual, "a blank node was left alone with the choice"),
 ];
@@ -68,7 +69,7 @@ const PINNED_FAST: [(u64, Vote, &str); 10] = [
 ];
 
 /// With upgrades.
-const PINNED_UPGRADES: [(u64, Vote, &str); 4] = [
+const PINNED_UPGRADES: [(u64, Vote, &str); 5] = [
     (316, Vote::Arbiter, "a node went on too late to stop its application in time"),
     (
         104_031,
@@ -80,7 +81,18 @@ const PINNED_UPGRADES: [(u64, Vote, &str); 4] = [
         Vote::Ping,
         "a primary that came out of a pause lost its peer later than that lost it",
     ),
+    (408, Vote::None, "addresses that could not be kept twice were kept for ever"),
     (7_479, Vote::Ping, "what was decided by a look was saved in the next isolation"),
+];
+
+/// With meddling.
+const PINNED_MEDDLING: [(u64, Vote, &str); 6] = [
+    (143, Vote::Arbiter, "addresses that could not be kept twice were kept for ever"),
+    (51, Vote::None, "the same"),
+    (497, Vote::Ping, "the same"),
+    (45, Vote::Manual, "the same"),
+    (15, Vote::None, "a node that had lost its addresses waited for a peer that could not serve"),
+    (10_539, Vote::Arbiter, "an override that ended without a witness was not seen to end"),
 ];
 
 #[test]
@@ -96,5 +108,9 @@ fn what_failed_once_does_not_fail_again() {
     for (seed, vote, why) in PINNED_UPGRADES {
         let options = Options { upgrades: true, ..Options::new(seed, vote) };
         assert_eq!(run(&mut draw(options)), Verdict::Good, "seed {seed}, upgrades: {why}");
+    }
+    for (seed, vote, why) in PINNED_MEDDLING {
+        let options = Options { meddling: true, ..Options::new(seed, vote) };
+        assert_eq!(run(&mut draw(options)), Verdict::Good, "seed {seed}, meddling: {why}");
     }
 }

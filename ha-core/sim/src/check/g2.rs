@@ -20,7 +20,7 @@ impl OneOwner {
             return Err(format!(
                 "node {node} takes over while node {} has the address for {} ms more",
                 1 - node,
-                (other.address.until - now) / 1_000_000
+                (other.address.last() - now) / 1_000_000
             ));
         }
         Ok(())

@@ -5,6 +5,7 @@
 
 mod acked;
 mod applied_once;
+mod field_1;
 mod g1;
 mod g2;
 pub mod g3;
@@ -153,6 +154,13 @@ pub enum Seen<'a> {
         /// Which node.
         node: usize,
     },
+    /// An address is about to be announced.
+    Announced {
+        /// By which node.
+        node: usize,
+        /// Which one.
+        place: usize,
+    },
     /// Addresses are set, or their life is extended.
     Address {
         /// Which node.
@@ -246,6 +254,7 @@ impl Checks {
             Box::new(r1::Serving),
             Box::new(r3::SavedEpoch::default()),
             Box::new(r4::Acknowledgement::default()),
+            Box::new(field_1::Caches::default()),
             Box::new(r10::AddressLife),
             Box::new(r11::MutualLife),
             Box::new(r14::KeptAside),

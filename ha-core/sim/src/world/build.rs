@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::fault::{Planned, RESOURCES};
 use crate::host::{CLIENTS, Host};
+use crate::lan::Lan;
 use crate::network::Network;
 use crate::node::{Address, Ailments, Effects, Node, Process};
 use crate::options::{Keeper, Options};
@@ -55,6 +56,7 @@ impl World {
             nodes,
             witness: blank_witness(&weather, prng.next_u64()),
             network: Network::default(),
+            lan: Lan::new(options.seed),
             overruled: None,
             founders: [false; 2],
             gaps: [0; CLIENTS],
@@ -134,6 +136,7 @@ impl World {
         let saved = here.disk.saved.clone();
         here.mirror = Some(Mirror::new(config, keys, saved, recovered, boot, seed, local));
         let down = here.ailments.resources_down;
+        self.addresses_begin(node);
         self.plain_boot(node);
         self.note(Column::of(node), || "boots".into());
         self.see(&Seen::Booted { node });

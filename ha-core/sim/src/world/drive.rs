@@ -142,6 +142,7 @@ impl World {
             self.at(after, Event::StorageRestart { node, life });
         }
         self.see(&Seen::Told { node, event });
+        self.addresses_told(node, event);
     }
 
     fn begin_effect(&mut self, node: usize, ticket: Ticket, effect: Effect) {

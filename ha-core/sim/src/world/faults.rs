@@ -59,6 +59,8 @@ impl World {
             | Fault::AppFail { .. }
             | Fault::WitnessDiskFail
             | Fault::Upgrade { .. }
+            | Fault::Unset { .. }
+            | Fault::Intruder { .. }
             | Fault::Order { .. } => {}
         }
     }
@@ -122,6 +124,8 @@ impl World {
             Fault::Order { node, order } => self.order(node, order),
             Fault::WitnessDiskFail => self.scene.witness.disk_fail = true,
             Fault::Upgrade { node, gap, lost } => self.upgrade(node, gap, lost),
+            Fault::Unset { node, place } => self.meddle(node, place),
+            Fault::Intruder { place, claims, lasts } => self.intrude(place, claims, lasts),
         }
     }
 
@@ -185,10 +189,11 @@ impl World {
         here.host.crash();
         here.address.excused = true;
         if power {
-            here.address.until = 0;
+            here.address.until = Default::default();
         }
         let life = here.life;
         self.note(Column::of(node), || "killed".into());
+        self.addresses_end(node);
         self.plain_end(node);
         self.stream_end_dies(node);
         self.at(down, Event::Boot { node, life });
@@ -222,6 +227,7 @@ impl World {
         let deferred = std::mem::take(&mut here.deferred);
         self.note(Column::of(node), || "goes on".into());
         self.queue.push(over, Event::Recheck { node });
+        self.addresses_look(node);
         if self.prng.chance(500_000) {
             self.feed(node, Input::Timeout);
         }

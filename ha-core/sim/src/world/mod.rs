@@ -1,5 +1,6 @@
 //! The world: everything that is not under test, and the loop that makes it happen.
 
+mod addresses;
 mod build;
 mod clients;
 mod deliver;
@@ -164,6 +165,8 @@ impl World {
             Event::Boot { node, life } => self.boot_after(node, life),
             Event::Resume { node, life } => self.resume(node, life),
             Event::AddressEnds { node } => self.address_ends(node),
+            Event::AddressesDue { node } => self.addresses_due(node),
+            Event::Frame { slot } => self.frame_arrives(slot),
             Event::PlainDo { number } => self.plain_do(number),
             Event::PlainReply { number } => self.plain_reply(number),
             Event::PlainTimeout { node, life, ticket } => self.plain_timeout(node, life, ticket),

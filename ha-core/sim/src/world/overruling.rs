@@ -44,12 +44,13 @@ impl World {
         }
     }
 
-    /// W has it; or it was given up, because W had a higher epoch of the other node already.
+    /// W has it; or it was given up, because the other node had a higher epoch of W already: of an
+    /// earlier W, maybe, of which only that node knows.
     fn end_override(&mut self, over: Overruled) {
-        let Some(register) = self.scene.witness.told_record else { return };
+        let told = self.scene.witness.told_record;
         let forced = &self.scene.nodes[over.node];
         // A blank node does not know above what it is forced: W's epoch may be higher before.
-        let landed = register.is_alone(forced.id) && register.epoch > over.epoch;
+        let landed = told.is_some_and(|it| it.is_alone(forced.id) && it.epoch > over.epoch);
         let given_up = forced.disk.saved.membership.epoch > over.epoch && !forced.host.may_serve();
         if !landed && !given_up {
             return;
@@ -58,6 +59,7 @@ impl World {
         if !landed && known.epoch.is_override() {
             return self.outbid(known);
         }
+        let register = told.unwrap_or(known);
         let winner = self.scene.index(register.holder);
         let epoch = register.epoch;
         self.scene.overruled = Some(Overruled {

@@ -1,7 +1,5 @@
 //! Effects as they end: what they change in the world, and what the node is told.
 
-use core::time::Duration;
-
 use ha_core::{Answer, Effect, Input, Saved};
 use ha_proto::{Epoch, Seq};
 use ha_replicate::Batch;
@@ -10,6 +8,7 @@ use super::World;
 use crate::check::Seen;
 use crate::disk::Header;
 use crate::host::{Request, Run, State};
+use crate::lan::IPS;
 use crate::node::{Fate, Pending, Process};
 use crate::queue::Event;
 use crate::trace::Column;
@@ -73,7 +72,7 @@ impl World {
         let dead = self.scene.nodes[node].log_failed && is_of_log(&pending.effect);
         if pending.fate == Fate::Failed || dead {
             self.note(Column::of(node), || format!("failed: {:?}", kind(&pending.effect)));
-            self.perform_failing(node, &pending.effect);
+            self.perform_failing(node, &pending.effect, pending.asked);
             return Answer::Failed;
         }
         match &pending.effect {
@@ -90,12 +89,13 @@ impl World {
                 let host = &mut self.scene.nodes[node].host;
                 (host.state, host.kept) = (State::default(), State::default());
             }
-            Effect::TakeAddress { lifetime, .. }
-            | Effect::KeepAddress { lifetime }
-            | Effect::AdoptAddress { lifetime, .. } => {
-                self.keep_address(node, *lifetime, pending.asked);
+            Effect::TakeAddress { epoch, lifetime } | Effect::AdoptAddress { epoch, lifetime } => {
+                return self.take_addresses(node, *epoch, *lifetime, pending.asked);
             }
-            Effect::DropAddress => self.scene.nodes[node].address.until = 0,
+            Effect::KeepAddress { lifetime } => {
+                return self.keep_addresses(node, *lifetime, pending.asked);
+            }
+            Effect::DropAddress => return self.drop_addresses(node),
             Effect::StartApp { .. } => return self.app_is_up(node),
             Effect::AdoptApp { .. } => {
                 let runs = self.scene.nodes[node].host.may_serve();
@@ -120,7 +120,7 @@ impl World {
     }
 
     /// An effect that fails has happened in part, or not at all.
-    fn perform_failing(&mut self, node: usize, effect: &Effect) {
+    fn perform_failing(&mut self, node: usize, effect: &Effect, asked: u64) {
         let partly = self.prng.chance(500_000);
         let dead = std::mem::replace(&mut self.scene.nodes[node].log_failed, is_of_log(effect));
         self.scene.nodes[node].log_failed |= dead;
@@ -130,7 +130,14 @@ impl World {
                 let len = self.prng.below(batch.bytes.len() as u64 + 1) as usize;
                 self.append(node, &batch.bytes[..len]);
             }
-            Effect::DropAddress if partly => self.scene.nodes[node].address.until = 0,
+            Effect::DropAddress => {
+                self.scene.nodes[node].address.refuses = [!partly; IPS];
+                self.drop_addresses(node);
+            }
+            Effect::TakeAddress { epoch, lifetime } => {
+                self.scene.nodes[node].address.refuses = [false, true];
+                self.take_addresses(node, *epoch, *lifetime, asked);
+            }
             Effect::StartApp { .. } => self.app_ends(node, true),
             Effect::KeepAddress { .. } | Effect::AdoptAddress { .. } => {
                 self.scene.nodes[node].address.shaken = true;
@@ -143,12 +150,11 @@ impl World {
             | Effect::Read { .. }
             | Effect::Apply(_)
             | Effect::Reset
-            | Effect::TakeAddress { .. }
             | Effect::AdoptApp { .. }
-            | Effect::DropAddress
             | Effect::StopApp { .. }
             | Effect::Fence { .. } => {}
         }
+        self.scene.nodes[node].address.refuses = Default::default();
     }
 
     /// What the storage had under way when its process ended: a prefix of it happened.
@@ -261,33 +267,6 @@ impl World {
         if keeps {
             host.kept = host.state;
         }
-    }
-
-    fn keep_address(&mut self, node: usize, lifetime: Duration, asked: u64) {
-        let now = self.scene.now;
-        let here = &mut self.scene.nodes[node];
-        // The adapter counts from when it was asked, so that a late step extends nothing.
-        let until = asked + here.clock.true_span(lifetime);
-        if until <= now {
-            return;
-        }
-        here.address.until = until;
-        here.address.excused = here.is_excused(now);
-        here.address.shaken = false;
-        self.queue.push(until, Event::AddressEnds { node });
-        self.see(&Seen::Address { node, lifetime });
-    }
-
-    /// An address's lifetime may be over.
-    pub(super) fn address_ends(&mut self, node: usize) {
-        let address = &mut self.scene.nodes[node].address;
-        if address.until != self.scene.now {
-            return;
-        }
-        address.until = 0;
-        self.note(Column::of(node), || "address expires".into());
-        self.see(&Seen::AddressExpired { node });
-        self.guard(node);
     }
 
     /// An application begins to start: from now on it may serve, for all that anyone knows.

@@ -89,6 +89,7 @@ impl World {
         let gap = upgrade.gap;
         let serves = baton.serves();
         self.note(Column::of(node), || format!("hands over, its application runs: {serves}"));
+        self.addresses_end(node);
         self.stream_end_dies(node);
         self.plain_end(node);
         self.at(gap, Event::Succeed { node, life });
@@ -129,6 +130,7 @@ impl World {
         here.mirror = Some(Mirror::resume(config, keys, saved, recovered, baton, seed, local));
         here.process = Process::Running;
         here.life += 1;
+        self.addresses_begin(node);
         self.plain_boot(node);
         let here = &self.scene.nodes[node];
         let down = here.ailments.resources_down;

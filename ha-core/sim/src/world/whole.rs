@@ -20,6 +20,7 @@ impl World {
         self.weather.settle();
         self.scene.network.heal_all();
         self.scene.network.rules.clear();
+        self.scene.lan.strangers = Default::default();
         self.release();
         self.scene.witness.disk_fail = false;
         match self.scene.witness.process {
