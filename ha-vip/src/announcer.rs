@@ -48,7 +48,8 @@ impl Announcer {
         }
         let began = self.began.expect("it was armed by a burst");
         let later = BURST.iter().map(|&after| began + after).find(|&at| at > now);
-        self.next.arm(later.unwrap_or(now + refresh));
+        let refreshed = now + refresh;
+        self.next.arm(later.map_or(refreshed, |at| at.min(refreshed)));
         assert!(self.next.at() > Some(now), "the driver would spin");
         true
     }
@@ -111,6 +112,20 @@ mod tests {
         announcer.begin(at(0));
         let expected = [0, 50, 150, 400, 1_000, 3_000, 10_000, 40_000, 70_000, 100_000];
         assert_eq!(run(&mut announcer, 120_000), expected);
+    }
+
+    /// A switch that forgets within the longest step is why a refresh is shorter than that.
+    #[test]
+    fn a_refresh_that_is_shorter_than_a_step_of_the_burst_is_kept_within_it() {
+        let mut announcer = Announcer::default();
+        announcer.begin(at(0));
+        let mut times = vec![];
+        while let Some(due) = announcer.next().at().filter(|&due| due <= at(12_000)) {
+            assert!(announcer.expire(due, Duration::from_secs(2)));
+            times.push(due.as_nanos() / 1_000_000);
+        }
+        let expected = [0, 50, 150, 400, 1_000, 3_000, 5_000, 7_000, 9_000, 10_000, 12_000];
+        assert_eq!(times, expected);
     }
 
     #[test]
