@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::disk;
 use crate::group;
 use crate::namespace::Namespace;
 
@@ -22,8 +23,8 @@ pub(crate) fn folder(lab: &str, test: &str) -> PathBuf {
     std::env::temp_dir().join(format!("{lab}-{test}"))
 }
 
-/// Removes the namespaces, control groups and folders of labs whose process is gone. Another process may sweep at
-/// the same time: whatever vanishes meanwhile is well.
+/// Removes the namespaces, control groups, disks and folders of labs whose process is gone. Another
+/// process may sweep at the same time: whatever vanishes meanwhile is well.
 pub(crate) fn sweep() {
     for name in dead(Path::new(Namespace::FOLDER)) {
         let _ = Namespace::named(name).remove();
@@ -34,6 +35,10 @@ pub(crate) fn sweep() {
         }
     }
     let folders = std::env::temp_dir();
+    // Before their process is gone: as long as its threads wait for a disk that hangs it cannot go.
+    for name in made(&folders, |pid| !runs(pid)) {
+        disk::unmount(&folders.join(name));
+    }
     for name in dead(&folders) {
         let _ = fs::remove_dir_all(folders.join(name));
     }
@@ -46,9 +51,14 @@ const PREFIX: &str = "halab-";
 const TEST_NAME_MAX: usize = 60;
 
 fn dead(folder: &Path) -> Vec<String> {
+    made(folder, |pid| !lives(pid))
+}
+
+/// What labs made in a folder, by processes of which that is true.
+fn made(folder: &Path, by: fn(u32) -> bool) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| maker(name).is_some_and(|pid| !lives(pid))).collect()
+    names.filter(|name| maker(name).is_some_and(by)).collect()
 }
 
 /// The process that made what has this name; `None` when no lab did.
@@ -62,6 +72,12 @@ fn lives(pid: u32) -> bool {
     Path::new("/proc").join(pid.to_string()).exists()
 }
 
+/// Whether it lives and was not killed.
+fn runs(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,7 +87,7 @@ mod tests {
         let (one, two) = (fresh_name(), fresh_name());
         assert_ne!(one, two);
         assert_eq!(maker(&one), Some(process::id()));
-        assert!(lives(process::id()));
+        assert!(lives(process::id()) && runs(process::id()));
         let folder = folder(&one, "a/b::c d");
         let folder = folder.file_name().unwrap().to_str().unwrap();
         assert_eq!(folder, format!("{one}-a-b--c-d"));

@@ -5,6 +5,7 @@
 
 mod clean;
 mod cuts;
+mod disks;
 mod measures;
 mod neighbours;
 mod processes;
