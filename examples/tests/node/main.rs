@@ -8,10 +8,13 @@ mod addresses;
 mod bad_input;
 mod balanced;
 mod daemons;
+mod deaths;
+mod disks;
 mod many;
 mod recipes;
 mod rig;
 mod scenarios;
+mod timing;
 
 use std::time::Duration;
 

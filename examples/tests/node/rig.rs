@@ -1,8 +1,9 @@
 //! A pair with a service, a client and a third place, for all tests here.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ha_lab::{Bridge, Cut, Host, Lab, Mac, Node, PairFile, Prober, Process};
@@ -162,7 +163,7 @@ impl Rig {
             "listen = \"{at}:{WITNESS_PORT}\"\nfolder = \"{folder}\"\nkey_file = \"{key}\"\n"
         );
         let file = self.lab.folder().join("witness.toml");
-        std::fs::write(&file, text).unwrap();
+        fs::write(&file, text).unwrap();
         let program = env!("CARGO_BIN_EXE_witness-node");
         let environment = self.environment.clone();
         let witness =
@@ -262,6 +263,30 @@ impl Rig {
         self.hosts[node].mac(&self.networks[0]).unwrap()
     }
 
+    /// What the kernel tells of the group of a node's service.
+    pub(crate) fn events(&self, node: usize) -> String {
+        fs::read_to_string(self.service(node).join("cgroup.events")).unwrap_or_default()
+    }
+
+    /// The group of a node's service.
+    pub(crate) fn service(&self, node: usize) -> PathBuf {
+        let found = fs::read_dir(self.nodes[node].group()).unwrap().flatten();
+        let name = format!("-{node}-{MODULE}");
+        let own =
+            found.map(|entry| entry.path()).filter(|it| it.to_string_lossy().ends_with(&name));
+        own.max().expect("the module has a group").join("prim")
+    }
+
+    /// Changes a node's file; what is to be changed must be in it.
+    pub(crate) fn replace(&self, node: usize, changes: &[(&str, &str)]) {
+        let mut text = fs::read_to_string(self.nodes[node].file()).unwrap();
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from:?} is not in {text}");
+            text = text.replacen(from, to, 1);
+        }
+        self.nodes[node].configure(&text).unwrap();
+    }
+
     /// What a node's scripts wrote.
     pub(crate) fn wrote(&self, node: usize, file: &str) -> String {
         self.nodes[node].wrote(MODULE, file)
@@ -305,7 +330,7 @@ pub(crate) fn status(rig: &Rig, node: usize) -> String {
 
 /// `ha` at a node's socket.
 pub(crate) fn ha(rig: &Rig, node: usize) -> Command {
-    let file = std::fs::read_to_string(rig.nodes[node].file()).unwrap();
+    let file = fs::read_to_string(rig.nodes[node].file()).unwrap();
     let run = file.lines().find_map(|line| line.strip_prefix("run = ")).expect("it has a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ha"));
     command.arg("--socket").arg(format!("{}/control.sock", run.trim_matches('"')));

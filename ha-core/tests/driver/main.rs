@@ -7,6 +7,7 @@ mod bad_input;
 mod disks;
 mod failing_disks;
 mod full_disks;
+mod hanging_disks;
 mod keys;
 mod metrics;
 mod modules;
