@@ -51,6 +51,16 @@ impl Bridge {
         self.switch.ip(&format!("link set {device} type bridge ageing_time {hundredths}\n"))
     }
 
+    /// Whether frames for an address that the switch does not know go to this host, too, as they do
+    /// unless set. Broadcasts always do.
+    ///
+    /// # Errors
+    /// The host has no cable to this switch.
+    pub fn set_flooding(&self, host: &Host, on: bool) -> io::Result<()> {
+        let (port, flood) = (self.port(host.name()), if on { "on" } else { "off" });
+        self.switch.ip(&format!("link set {port} type bridge_slave flood {flood}\n"))
+    }
+
     /// Behind which host the switch believes each address to be, as it learned from frames.
     ///
     /// # Errors
