@@ -2,21 +2,28 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use ha_lab::{Process, within};
 
 use crate::SOON;
 use crate::rig::{MODULE, Rig, Vote};
 
-/// The one line that a daemon ends with, its place in a folder of this test left out.
+/// The one line that a daemon ends with, its place in a folder of this test left out. Its code says
+/// that the configuration is to be changed.
 fn refusal(rig: &Rig, daemon: &Process) -> String {
+    refusal_with(rig, daemon, 78)
+}
+
+/// Likewise with this code.
+fn refusal_with(rig: &Rig, daemon: &Process, code: i32) -> String {
     let status = daemon.wait(SOON).unwrap();
     let whole =
         || daemon.output().rsplit_once("mirror-node: ").is_some_and(|(_, it)| it.ends_with('\n'));
     within(SOON, whole);
     let output = daemon.output();
-    let code = status.and_then(|status| status.code());
-    assert_eq!(code, Some(78), "{output}");
+    assert_eq!(status.and_then(|status| status.code()), Some(code), "{output}");
+    assert_eq!(output.matches("mirror-node: ").count(), 1, "one line: {output}");
     let last = output.lines().rfind(|line| line.starts_with("mirror-node: "));
     let folder = rig.nodes[0].folder().display().to_string();
     last.unwrap_or_else(|| panic!("no line says why: {output}")).replace(&folder, "")
@@ -101,11 +108,34 @@ fn a_right_that_is_missing_is_named_and_leaves_nothing() {
 fn a_second_daemon_is_refused_and_the_first_goes_on() {
     let Some(rig) = Rig::whole("second_daemon", Vote::None, 1) else { return };
     let second = rig.nodes[0].start().unwrap();
-    let status = second.wait(SOON).unwrap().expect("it ends");
-    assert!(second.wait_for("mirror-node: ", SOON) && !status.success(), "{}", second.output());
-    println!("{}", second.output());
+    let said = refusal_with(&rig, &second, 1);
+    let says = "mirror-node: run: another daemon uses /run: stop it, or name another folder";
+    assert_eq!(said, says);
     assert!(rig.daemon(0).ended().unwrap().is_none());
     assert!(rig.holds(0, true));
+    rig.until_whole(0);
+}
+
+/// Whoever has it is not disturbed. A supervisor may try again: it is the file that is right.
+#[test]
+fn a_control_socket_in_use_is_one_line_and_leaves_nothing() {
+    let Some(mut rig) = Rig::new("control_socket", Vote::None, 1) else { return };
+    rig.configure("", "");
+    let socket = rig.nodes[0].folder().join("run/control.sock");
+    fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    let other = UnixListener::bind(&socket).unwrap();
+    rig.start(0);
+    assert_eq!(
+        refusal_with(&rig, rig.daemon(0), 1),
+        "mirror-node: control socket /run/control.sock is in use: another daemon answers there: \
+         stop it, or name another folder for this one"
+    );
+    nothing_left(&rig);
+    UnixStream::connect(&socket).expect("the other one still listens");
+    // One that a killed program left is nobody's.
+    drop(other);
+    rig.start(0);
+    rig.start(1);
     rig.until_whole(0);
 }
 

@@ -1,9 +1,15 @@
 //! Sections 2 and 3 of DOMAIN.md: what each kind of vote makes of a cut.
 
-use ha_lab::{Cut, Turns, within};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ha_lab::{Cut, Host, Process, Turns, within};
 
 use crate::SOON;
 use crate::rig::{Rig, Vote, status, until_answers};
+
+/// Long enough for a node to look outside and to take over, many times over.
+const AWHILE: Duration = Duration::from_secs(3);
 
 #[test]
 fn one_network_a_lost_primary_is_replaced_and_comes_back_as_secondary() {
@@ -65,6 +71,72 @@ fn ping_the_side_that_reaches_outside_serves() {
     for report in [v4, v6] {
         let turns = report.turns(&["a", "b"]);
         assert!(report.strays(&turns).is_empty(), "{:?}", report.strays(&turns));
+    }
+}
+
+/// A pair whose `ping` is three addresses: two hosts that answer echoes, and a port on a third.
+/// With it the two hosts, and what listens at the port.
+fn three_addresses(test: &str) -> Option<(Rig, [Host; 2], Process)> {
+    let mut rig = Rig::new(test, Vote::Ping, 1)?;
+    rig.configure("", "");
+    let network = rig.networks[0].clone();
+    let hosts = ["w2", "w3"].map(|name| rig.lab.host(name, &[&network]).unwrap());
+    let [first, second] = [&rig.outside, &hosts[0]].map(|host| host.v4(&network));
+    let third = SocketAddr::from((hosts[1].v4(&network), 7100));
+    let listens = hosts[1].serve(&[third]).unwrap();
+    let three = format!("ping = [\"{first}\", \"{second}\", \"{third}\"]");
+    for node in 0..2 {
+        rig.replace(node, &[(&format!("ping = [\"{first}\"]"), &three)]);
+        rig.start(node);
+    }
+    rig.until_whole(0);
+    Some((rig, hosts, listens))
+}
+
+#[test]
+fn ping_one_dead_address_of_three_changes_nothing() {
+    for port_is_dead in [false, true] {
+        let Some((mut rig, hosts, listens)) = three_addresses("ping_one") else { return };
+        let before = [0, 1].map(|node| rig.wrote(node, "roles"));
+        let dead = Cut::of(&hosts[0], &rig.networks[0]);
+        if port_is_dead { listens.kill() } else { rig.lab.cut(&[dead]) }.unwrap();
+        let probers = rig.probers();
+        until_answers(&probers, "a");
+        assert_eq!([0, 1].map(|node| rig.wrote(node, "roles")), before, "it is asked in need only");
+        let cut = rig.cables(0);
+        rig.lab.cut(&cut).unwrap();
+        rig.until_role(0, &["Wait", "Wait ready"]);
+        rig.until_role(1, &["Alone ready"]);
+        rig.until_holds(1);
+        until_answers(&probers, "b");
+        rig.lab.heal(&cut).unwrap();
+        rig.until_whole(1);
+    }
+}
+
+#[test]
+fn ping_two_dead_addresses_of_three_leave_nobody_who_may_go_on() {
+    for port_is_dead in [false, true] {
+        let Some((mut rig, hosts, listens)) = three_addresses("ping_two") else { return };
+        let network = rig.networks[0].clone();
+        let outside = Cut::of(&rig.outside, &network);
+        let dead = Cut::of(&hosts[0], &network);
+        rig.lab.cut(&[outside]).unwrap();
+        if port_is_dead { listens.kill() } else { rig.lab.cut(&[dead]) }.unwrap();
+        let probers = rig.probers();
+        until_answers(&probers, "a");
+        let cut = rig.cables(0);
+        rig.lab.cut(&cut).unwrap();
+        for node in [0, 1] {
+            rig.until_role(node, &["Wait", "Wait ready"]);
+        }
+        let serves = |rig: &Rig| (0..2).any(|node| !rig.holds(node, false));
+        assert!(within(SOON, || !serves(&rig)));
+        assert!(!within(AWHILE, || serves(&rig)), "{} {}", rig.role(0), rig.role(1));
+        // One look in each isolation: what answers later proves nothing of then.
+        rig.lab.heal_all().unwrap();
+        assert!(within(SOON, || (0..2).any(|node| rig.role(node) == "Prim ready")));
+        rig.until_whole(usize::from(rig.role(1) == "Prim ready"));
     }
 }
 
