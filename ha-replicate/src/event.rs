@@ -8,6 +8,7 @@ use ha_proto::{
 use thiserror::Error;
 
 use crate::batch::{Batch, BatchError};
+use crate::histogram::Histogram;
 
 /// A fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,6 +276,10 @@ pub struct PeerView {
     pub written: Seq,
     /// Records that it lacks durably.
     pub lag: u64,
+    /// Bytes of this log that it lacks durably: this one's length less what the peer said of its own
+    /// up to [`caught_up_to`](Self::caught_up_to), where both are the same bytes. `None` before it
+    /// acknowledged anything in this epoch.
+    pub lacks: Option<u64>,
     /// Bytes sent that it has not acknowledged.
     pub in_flight: usize,
     /// Our log against its, chain included, once that is known.
@@ -308,6 +313,9 @@ pub struct Counters {
     pub hellos: u64,
     /// Reads asked for.
     pub reads: u64,
+    /// From a record's proposal here until it was committed: durable on every member of the set, so
+    /// that whoever wrote it may be answered. Each record counts once.
+    pub acknowledged: Histogram,
 }
 
 /// A run of a leader, as an acknowledgement names it: the lineage entry that is followed.

@@ -396,6 +396,7 @@ impl Log {
             received: self.journal.head().seq,
             written,
             durable,
+            bytes: self.journal.durable_bytes(),
         };
         follower.acked = now;
         write_whole(room, buf, |out| ack.encode(out));

@@ -60,6 +60,11 @@ impl Journal {
         self.bytes
     }
 
+    /// Bytes of the log up to the last durable record.
+    pub(crate) fn durable_bytes(&self) -> u64 {
+        self.bytes - self.volatile_bytes() as u64 - self.open.len() as u64
+    }
+
     /// Bytes of the open batch.
     pub(crate) fn open_bytes(&self) -> usize {
         self.open.len()

@@ -13,12 +13,15 @@ use crate::flight::Flight;
 use crate::log::{Log, Mode, READ_MAX};
 use crate::message::{Ack, Commit, FRAMES_LEN, Frames, Hello, Sync};
 use crate::session::write_whole;
+use crate::waiting::Waiting;
 
 /// What a leader knows of its writers and of its peer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Leader {
     /// Closed batches that are not committed.
     pub(crate) unfinished: Flight,
+    /// Since when records wait to be committed.
+    pub(crate) waiting: Waiting,
     /// `Full` was said.
     pub(crate) owes_writable: bool,
     stage: Stage,
@@ -26,6 +29,8 @@ pub(crate) struct Leader {
     pub(crate) durable: Seq,
     pub(crate) received: Seq,
     pub(crate) written: Seq,
+    /// Bytes of the peer's log up to `durable`, as it said; `None` before it acknowledged any.
+    pub(crate) bytes: Option<u64>,
     pub(crate) state: Option<DataState>,
     /// The last record sent.
     sent: Position,
@@ -85,6 +90,7 @@ impl Leader {
 
     fn forget_acks(&mut self) {
         (self.durable, self.received, self.written) = (Seq::ZERO, Seq::ZERO, Seq::ZERO);
+        self.bytes = None;
     }
 
     /// The epoch has risen while serving: the peer goes on behind the last record sent, once it has
@@ -270,6 +276,9 @@ impl Log {
             leader.durable = ack.durable;
             leader.stall.disarm();
             leader.stalled = false;
+        }
+        if ack.durable == leader.durable {
+            leader.bytes = Some(ack.bytes);
         }
         leader.received = leader.received.max(ack.received);
         leader.written = leader.written.max(ack.written);

@@ -93,6 +93,7 @@ pub mod event;
 mod flight;
 mod follow;
 mod gather;
+mod histogram;
 mod journal;
 mod lead;
 mod log;
@@ -102,10 +103,12 @@ pub mod scan;
 mod session;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use batch::{Batch, BatchError};
 pub use config::{Config, ConfigError, Recovered};
 pub use event::{Counters, Event, Input, Output, PeerEvent, PeerView, ProposeError, ReadFor};
+pub use histogram::Histogram;
 pub use log::Log;
 pub use message::MESSAGE_MAX;
 pub use record::{Body, RECORD_MAX, Record, RecordError};

@@ -141,6 +141,7 @@ impl Log {
         for (last, bytes) in self.journal.propose(epoch, payload).into_iter().flatten() {
             leader.unfinished.push(last, bytes);
         }
+        leader.waiting.push(now, self.journal.head().seq);
         self.counters.proposed += 1;
         self.gather.proposed(self.waiting_records());
         self.due.arm(now);
@@ -256,6 +257,7 @@ impl Log {
                 received: leader.received,
                 written: leader.written,
                 lag: self.journal.head().seq.0 - leader.durable.0,
+                lacks: leader.bytes.map(|bytes| self.journal.bytes().saturating_sub(bytes)),
                 in_flight: leader.flight.bytes(),
                 needs_exclusion: leader.waits_for_exclusion(self.peer_in_set()),
                 stalled: leader.stalled,
@@ -379,7 +381,7 @@ impl Log {
 
     /// Everything that follows from what has changed; nothing when nothing has.
     fn settle(&mut self, now: Instant, out: &mut Outbox<Output>) {
-        self.commit(out);
+        self.commit(now, out);
         self.append(now, out);
         self.step_cut(out);
         self.step_complete(out);
@@ -428,7 +430,7 @@ impl Log {
 
     /// A leader commits what every member of the set durably has (R4); a follower what its leader
     /// did, as far as it has it.
-    fn commit(&mut self, out: &mut Outbox<Output>) {
+    fn commit(&mut self, now: Instant, out: &mut Outbox<Output>) {
         let durable = self.journal.durable().seq;
         let upto = match &self.mode {
             Mode::Leading(leader) if self.peer_in_set() => durable.min(leader.durable),
@@ -438,7 +440,15 @@ impl Log {
         };
         if upto > self.committed {
             self.committed = upto;
+            self.note_acknowledged(now);
             out.push(Output::Committed(upto));
+        }
+    }
+
+    fn note_acknowledged(&mut self, now: Instant) {
+        let Mode::Leading(leader) = &mut self.mode else { return };
+        while let Some((waited, count)) = leader.waiting.settle(now, self.committed) {
+            self.counters.acknowledged.add(waited, count);
         }
     }
 

@@ -100,6 +100,7 @@ pub(crate) struct Frames {
 /// | 8 | received |
 /// | 8 | written |
 /// | 8 | durable |
+/// | 8 | bytes of its log up to there |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ack {
     pub(crate) state: DataState,
@@ -109,6 +110,7 @@ pub(crate) struct Ack {
     pub(crate) received: Seq,
     pub(crate) written: Seq,
     pub(crate) durable: Seq,
+    pub(crate) bytes: u64,
 }
 
 /// What is committed, when no frames carry it.
@@ -236,7 +238,7 @@ impl Frames {
 }
 
 impl Ack {
-    pub(crate) const LEN: usize = 58;
+    pub(crate) const LEN: usize = 66;
 
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         out.put_u8(ACK);
@@ -248,6 +250,7 @@ impl Ack {
         out.put_u64(self.received.0);
         out.put_u64(self.written.0);
         out.put_u64(self.durable.0);
+        out.put_u64(self.bytes);
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -259,10 +262,11 @@ impl Ack {
         let received = from.seq("received")?;
         let written = from.seq("written")?;
         let durable = from.seq("durable")?;
+        let bytes = from.u64("the acknowledged bytes")?;
         if durable > written || written > received {
             return Err(DecodeError::Invalid("the watermarks' order"));
         }
-        Ok(Self { state, epoch, store, run, received, written, durable })
+        Ok(Self { state, epoch, store, run, received, written, durable, bytes })
     }
 }
 
@@ -344,7 +348,7 @@ mod tests {
         let run = Run { epoch: epoch(), first: Seq(5) };
         let (received, written, durable) = (Seq(9), Seq(8), Seq(7));
         let (state, store) = (DataState::Target, StoreId(0xa));
-        Ack { state, epoch: epoch(), store, run, received, written, durable }
+        Ack { state, epoch: epoch(), store, run, received, written, durable, bytes: 420 }
     }
 
     const EPOCH: &str = "0000000000000201";
@@ -406,7 +410,8 @@ mod tests {
     fn golden_ack() {
         let watermarks = "000000000000000900000000000000080000000000000007";
         let run = "00000000000002010000000000000005";
-        let golden = ["04", "01", EPOCH, "000000000000000a", run, watermarks];
+        let bytes = "00000000000001a4";
+        let golden = ["04", "01", EPOCH, "000000000000000a", run, watermarks, bytes];
         check(|out| ack().encode(out), &golden, Message::Ack(ack()));
         assert_eq!(golden.concat().len(), 2 * Ack::LEN);
     }

@@ -11,7 +11,7 @@ use crate::tally::Phase;
 use crate::verdict::{self, Word};
 use crate::view::Right;
 
-use Kind::{Counter, Gauge};
+use Kind::{Counter, Gauge, Histogram};
 
 /// Writes the metrics of a node's modules behind what is on the page. `version` is that of the
 /// program.
@@ -52,6 +52,11 @@ impl Lines<'_, '_> {
         if let Some(value) = value {
             self.one(value);
         }
+    }
+
+    /// The lines of a histogram.
+    fn times(&mut self, times: &ha_replicate::Histogram) {
+        self.family.histogram(("module", self.module), times);
     }
 
     /// A line with one more label.
@@ -305,6 +310,18 @@ impl Page<'_> {
             "Bytes sent to the peer that it has not acknowledged.",
             |it, lines| lines.one(it.view.peer.copy.in_flight as u64),
         );
+        self.family(
+            "ha_replication_out_of_sync_bytes",
+            Gauge,
+            "Bytes of the log that the secondary lacks, as the primary knows; 0 in sync.",
+            |it, lines| lines.some(out_of_sync(it)),
+        );
+        self.family(
+            "ha_replication_ack_seconds",
+            Histogram,
+            "From a record's proposal here until it was durable on each node of the set.",
+            |it, lines| lines.times(&it.counters.log.acknowledged),
+        );
         self.family("ha_replication_log_used_bytes", Gauge, "The size of the log.", |it, lines| {
             lines.one(it.view.log.bytes);
         });
@@ -391,6 +408,17 @@ impl Copies {
             Self::Connected => "connected",
             Self::Disconnected => "disconnected",
         }
+    }
+}
+
+/// Bytes that the copy which is behind lacks; `None` where this node cannot know: it is the copy, or
+/// there is no stream, or nothing was acknowledged on it yet.
+fn out_of_sync(it: &Sample) -> Option<u64> {
+    let copies_to = it.view.copy.map(|copy| copy.to);
+    match copies(it) {
+        Copies::InSync => Some(0),
+        Copies::Resync if copies_to == Some(it.view.peer.id) => it.view.peer.copy.lacks,
+        Copies::Resync | Copies::Connected | Copies::Disconnected => None,
     }
 }
 

@@ -1,8 +1,10 @@
 //! The text format: families, each with its head, of lines with labels.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::fmt::Write;
 use core::time::Duration;
+
+use ha_replicate::Histogram;
 
 /// What kind of number a family has.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +13,8 @@ pub(super) enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// Counters of times, one for each bound.
+    Histogram,
 }
 
 /// A number.
@@ -68,8 +72,24 @@ impl<'a> Family<'a> {
 
     /// One line.
     pub(super) fn line(&mut self, labels: &[(&str, &str)], value: impl Into<Value>) {
+        self.series("", labels, value.into());
+    }
+
+    /// The lines of one histogram, in seconds. Each counts all that took no longer than its bound.
+    pub(super) fn histogram(&mut self, label: (&str, &str), times: &Histogram) {
+        let bounds =
+            times.cumulative().map(|(bound, count)| (bound.as_secs_f64().to_string(), count));
+        for (bound, count) in bounds.chain([("+Inf".to_string(), times.count())]) {
+            self.series("_bucket", &[label, ("le", &bound)], count.into());
+        }
+        self.series("_sum", &[label], times.sum().into());
+        self.series("_count", &[label], times.count().into());
+    }
+
+    fn series(&mut self, suffix: &str, labels: &[(&str, &str)], value: Value) {
         self.head();
         self.page.push_str(self.name);
+        self.page.push_str(suffix);
         let mut before = '{';
         for (name, text) in labels {
             self.page.push(before);
@@ -82,7 +102,7 @@ impl<'a> Family<'a> {
         if !labels.is_empty() {
             self.page.push('}');
         }
-        let done = match value.into() {
+        let done = match value {
             Value::Whole(number) => writeln!(self.page, " {number}"),
             Value::Ratio(number) => writeln!(self.page, " {number}"),
         };
@@ -94,6 +114,7 @@ impl<'a> Family<'a> {
             let kind = match self.kind {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
             };
             let Self { name, help, .. } = self;
             let done = writeln!(self.page, "# HELP {name} {help}\n# TYPE {name} {kind}");

@@ -102,6 +102,9 @@ fn page() -> String {
     full.view.right = Right::Lease(Duration::from_millis(2_400));
     full.view.peer.copy.connected = true;
     full.view.peer.copy.in_flight = 4_096;
+    full.view.peer.copy.lacks = Some(1_200);
+    full.counters.log.acknowledged.add(Duration::from_micros(900), 40);
+    full.counters.log.acknowledged.add(Duration::from_secs(12), 2);
     let to = full.view.peer.id;
     full.view.copy = Some(CopyView { to, done: Seq(30), goal: Seq(40), target: true });
     full.vips = Some(Vips { assigned: true, announcements: 21, conflicts: 1, lost: 2 });
@@ -123,6 +126,61 @@ fn a_page_is_these_lines() {
 
 /// Names and labels in it are added, never changed.
 const GOLDEN: &str = include_str!("golden.prom");
+
+#[test]
+fn a_histogram_counts_all_that_took_no_longer() {
+    let families = read(&page());
+    let Read { kind, series, .. } = &families["ha_replication_ack_seconds"];
+    assert_eq!(kind, "histogram");
+    let of = |labels: &Labels| labels["module"] != "shop";
+    let numbers: Vec<_> = series.iter().filter(|(labels, _)| of(labels)).collect();
+    let [buckets @ .., (_, sum), (_, count)] = &numbers[..] else { panic!("{numbers:?}") };
+    let bounds: Vec<(f64, f64)> =
+        buckets.iter().map(|(labels, upto)| (labels["le"].parse().unwrap(), *upto)).collect();
+    assert!(bounds.is_sorted(), "{bounds:?}");
+    for (bound, upto) in [(0.0005, 0.0), (0.001, 40.0), (10.0, 40.0), (f64::INFINITY, 42.0)] {
+        assert!(bounds.contains(&(bound, upto)), "{bound}: {bounds:?}");
+    }
+    assert!((sum - 24.036).abs() < 1e-9 && (count - 42.0).abs() < 1e-9, "{sum} {count}");
+}
+
+#[test]
+fn what_the_other_copy_lacks_is_told_only_where_it_is_known() {
+    let (me, peer) = (NodeId::new(0).unwrap(), NodeId::new(1).unwrap());
+    let told = |prepare: &dyn Fn(&mut Sample)| {
+        let mut sample = sample("shop", &alone());
+        sample.view.peer.copy.connected = true;
+        prepare(&mut sample);
+        let mut page = String::new();
+        render("0.1.0", &[sample], &mut page);
+        let family = read(&page).remove("ha_replication_out_of_sync_bytes");
+        family.map(|family| family.series[0].1.to_string())
+    };
+    let copy = |to| Some(CopyView { to, done: Seq(30), goal: Seq(40), target: true });
+    let lacks = |sample: &mut Sample| sample.view.peer.copy.lacks = Some(1_200);
+    assert_eq!(told(&|_| {}), None, "the peer is neither in the set nor copied to");
+    assert_eq!(told(&|it| it.view.copy = copy(peer)), None, "it acknowledged nothing yet");
+    let resync = |it: &mut Sample| {
+        it.view.copy = copy(peer);
+        lacks(it);
+    };
+    assert_eq!(told(&resync).as_deref(), Some("1200"));
+    let cut = |it: &mut Sample| {
+        resync(it);
+        it.view.peer.copy.connected = false;
+    };
+    assert_eq!(told(&cut), None, "nobody knows what it has by now");
+    let behind = |it: &mut Sample| {
+        it.view.copy = copy(me);
+        lacks(it);
+    };
+    assert_eq!(told(&behind), None, "this node is the copy");
+    let in_sync = |it: &mut Sample| {
+        it.view.membership.set = it.view.membership.set.with(peer);
+        lacks(it);
+    };
+    assert_eq!(told(&in_sync).as_deref(), Some("0"), "what is under way is not out of sync");
+}
 
 #[test]
 fn a_page_is_what_prometheus_reads() {
@@ -172,18 +230,24 @@ fn read(page: &str) -> BTreeMap<String, Read> {
     while let Some(line) = lines.next() {
         let (name, help) = line.strip_prefix("# HELP ").unwrap().split_once(' ').unwrap();
         let kind = lines.next().unwrap().strip_prefix(&std::format!("# TYPE {name} ")).unwrap();
-        assert!(["counter", "gauge"].contains(&kind), "{kind}");
+        assert!(["counter", "gauge", "histogram"].contains(&kind), "{kind}");
         assert!(is_name(name), "{name}");
         let mut series = Vec::new();
         while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
-            let rest = line.strip_prefix(name).unwrap();
+            let mut rest = line.strip_prefix(name).unwrap();
+            let mut part = "";
+            if kind == "histogram" {
+                (part, rest) = rest.split_at(rest.find('{').unwrap());
+                assert!(["_bucket", "_sum", "_count"].contains(&part), "{line}");
+            }
             let (labels, value) = match rest.strip_prefix('{') {
                 Some(rest) => labels(rest),
                 None => (Labels::new(), rest),
             };
-            assert!(seen.insert((name, labels.clone())), "twice: {line}");
+            assert!(seen.insert((name, part, labels.clone())), "twice: {line}");
             let value: f64 = value.strip_prefix(' ').unwrap().parse().unwrap();
             assert!(value.is_finite() && value >= 0.0, "{line}");
+            assert_eq!(part == "_bucket", labels.contains_key("le"), "{line}");
             series.push((labels, value));
         }
         let (kind, help) = (kind.into(), help.into());

@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use ha_core::Order;
 use ha_core::driver::Handle;
 use ha_core::http::{Server, Source};
 use ha_core::metrics::{Sample, render};
 use ha_core::verdict::{Facts, HostFacts, Names, judge};
-use ha_proto::Role;
+use ha_core::{Order, Status};
+use ha_proto::{Role, Seq};
 
 use crate::rig::{Pair, block_on, ready, whole};
 
@@ -56,6 +56,11 @@ fn get(server: SocketAddr, path: &str) -> String {
     answer
 }
 
+/// A page of now: a server's next one may be a second old.
+fn page_now(handle: &Handle) -> String {
+    get(serve(handle).address(), "/metrics")
+}
+
 fn is_ready(server: &Server) -> bool {
     let answer = get(server.address(), "/ready?module=shop");
     assert!(answer.ends_with("\r\n\r\nOK") || answer.ends_with("\r\n\r\nNOT FOUND"), "{answer}");
@@ -66,6 +71,52 @@ fn is_ready(server: &Server) -> bool {
 fn metric(page: &str, line: &str) -> f64 {
     let found = page.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(' '));
     found.unwrap_or_else(|| panic!("no {line} in {page}")).parse().unwrap()
+}
+
+#[test]
+fn what_a_write_takes_and_what_the_other_copy_lacks_are_told() {
+    block_on(async {
+        let mut pair = Pair::new();
+        let _arbiter = pair.arbiter();
+        let (first, second) = (pair.start(0), pair.start(1));
+        whole(&first, &second).await;
+        for record in [b"one", b"two", b"six"] {
+            let seq = first.propose(record).await;
+            first.until("acknowledged", |status| status.committed >= seq).await;
+        }
+        let pages = [&first, &second].map(|node| page_now(&node.handle));
+        let count = "ha_replication_ack_seconds_count{module=\"shop\"}";
+        let sum = "ha_replication_ack_seconds_sum{module=\"shop\"}";
+        let lacks = "ha_replication_out_of_sync_bytes{module=\"shop\"}";
+        assert!((metric(&pages[0], count) - 3.0).abs() < 0.1, "{}", pages[0]);
+        assert!(metric(&pages[0], sum) > 0.0, "{}", pages[0]);
+        assert!(metric(&pages[1], count).abs() < 0.1, "nobody wrote there: {}", pages[1]);
+        for page in &pages {
+            assert!(metric(page, lacks).abs() < 0.1, "{page}");
+        }
+        second.running.shutdown();
+        first.until("alone", ready(Role::Alone)).await;
+        let records = 40;
+        for _ in 0..records {
+            first.propose(&vec![7; 100_000]).await;
+        }
+        first.until("acknowledged alone", |status| status.committed == Seq(3 + records)).await;
+        let page = page_now(&first.handle);
+        assert!((metric(&page, count) - 43.0).abs() < 0.1, "{page}");
+        assert!(!page.contains(lacks), "what a node that is away has is not known: {page}");
+        let _second = pair.start(1);
+        let caught_up = |status: &Status| {
+            let peer = status.peer;
+            // A record is 56 bytes longer than what is in it.
+            let long = peer.lag.min(records) * 100_056;
+            assert!(peer.lacks.is_none_or(|lacks| lacks == long), "{peer:?}");
+            peer.lacks == Some(0)
+        };
+        first.until("caught up", caught_up).await;
+        first.until("primary", ready(Role::Prim)).await;
+        let page = page_now(&first.handle);
+        assert!(metric(&page, lacks).abs() < 0.1, "{page}");
+    });
 }
 
 #[test]

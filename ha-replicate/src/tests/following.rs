@@ -40,6 +40,7 @@ fn ack(sync: &Sync, state: DataState, received: u64, durable: u64) -> Message {
         received: Seq(received),
         written: Seq(durable),
         durable: Seq(durable),
+        bytes: 60 * durable,
     })
 }
 
@@ -142,6 +143,7 @@ fn cut_while_reading(what: ReadFor) -> (Log, Sync) {
             received: zero,
             written: zero,
             durable: zero,
+            bytes: 0,
         };
         said = say(&mut log, 0, message(&Message::Ack(ack)));
     }

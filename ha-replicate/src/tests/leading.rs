@@ -40,6 +40,7 @@ fn ack(log: &Log, durable: u64) -> Ack {
         received: Seq(durable),
         written: Seq(durable),
         durable: Seq(durable),
+        bytes: 60 * durable,
     }
 }
 
@@ -378,12 +379,74 @@ fn the_view_tells_where_the_peer_is() {
         received: Seq(2),
         written: Seq(1),
         lag: 2,
+        lacks: Some(120),
         in_flight: 17 + 120,
         comparison: Some(Comparison::Equal),
         following: true,
         ..PeerView::default()
     };
     assert_eq!(log.peer(), view);
+}
+
+#[test]
+fn what_the_peer_lacks_is_known_in_bytes_from_its_first_acknowledgement_on() {
+    // A has four records of 60 bytes, B the first one.
+    let mut log = leader_of(4, alone(2), &greeting(1));
+    let (what, from, batch) = (ReadFor::Check, Seq(1), batch(1, 1).bytes);
+    say(&mut log, 0, Input::Read { what, from, batch });
+    told(&mut log);
+    assert_eq!(log.peer().lacks, None, "B has said nothing of bytes yet");
+    let mine = ack(&log, 1);
+    acked(&mut log, mine);
+    assert_eq!((log.peer().lag, log.peer().lacks), (3, Some(180)));
+    propose(&mut log, 1);
+    assert_eq!(log.peer().lacks, Some(240), "it grows with the log");
+    told(&mut log);
+    let mine = Ack { durable: Seq(1), bytes: 60, ..ack(&log, 1) };
+    acked(&mut log, mine);
+    assert_eq!(log.peer().lacks, Some(240), "what is not durable there is lacking");
+    say(&mut log, 0, Input::Disconnected);
+    assert_eq!(log.peer().lacks, Some(240), "true until a greeting says otherwise");
+    lead(&mut log, alone(3));
+    assert_eq!(log.peer().lacks, None, "acknowledgements of another epoch do not count (R15)");
+}
+
+#[test]
+fn a_peer_that_says_it_has_more_than_there_is_lacks_nothing() {
+    let mut log = leader_of(2, alone(2), &greeting(2));
+    let mine = Ack { bytes: u64::MAX, ..ack(&log, 2) };
+    acked(&mut log, mine);
+    assert_eq!(log.peer().lacks, Some(0));
+}
+
+#[test]
+fn each_record_counts_from_its_proposal_until_it_is_committed() {
+    let mut log = leader_of(0, both(2), &greeting(0));
+    let mine = ack(&log, 0);
+    acked(&mut log, mine);
+    log.propose(at(10), b"one").unwrap();
+    log.propose(at(10), b"two").unwrap();
+    log.propose(at(14), b"three").unwrap();
+    say(&mut log, 14, Input::Tick);
+    told(&mut log);
+    say(&mut log, 16, durable(3));
+    assert_eq!(log.counters().acknowledged.count(), 0, "B is in the set and has not said so");
+    let mine = ack(&log, 2);
+    say(&mut log, 17, message(&Message::Ack(mine)));
+    assert_eq!(log.counters().acknowledged.count(), 2);
+    let mine = ack(&log, 3);
+    say(&mut log, 20, message(&Message::Ack(mine)));
+    let times = log.counters().acknowledged;
+    assert_eq!((times.count(), times.sum()), (3, Duration::from_millis(7 + 7 + 6)));
+    let upto = |millis| times.cumulative().find(|(bound, _)| bound.as_millis() == millis);
+    assert_eq!(upto(5).map(|(_, count)| count), Some(0));
+    assert_eq!(upto(10).map(|(_, count)| count), Some(3));
+    // What a former reign left, and what this node no longer answers for, is nobody's wait.
+    log.propose(at(30), b"four").unwrap();
+    say(&mut log, 30, Input::Detach);
+    say(&mut log, 31, durable(4));
+    lead(&mut log, alone(3));
+    assert_eq!((log.committed(), log.counters().acknowledged.count()), (Seq(4), 3));
 }
 
 #[test]
