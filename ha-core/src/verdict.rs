@@ -18,6 +18,7 @@ use ha_proto::Instant;
 use crate::view::View;
 
 pub use self::explain::{Explanation, explain, swap_takes};
+pub(crate) use self::words::link;
 pub use self::words::span;
 
 /// What is known, and what things are called.

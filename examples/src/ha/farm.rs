@@ -5,7 +5,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ha_core::control::protocol::{Reply, Request};
-use ha_core::control::{Exit, FarmStatus, FarmTable, FarmVerb, Plan, Refused};
+use ha_core::control::{
+    Exit, FarmLink, FarmMember, FarmStatus, FarmTable, FarmVerb, Plan, Refused,
+};
 use ha_core::proto::Role;
 use ha_core::verdict::span;
 
@@ -155,6 +157,10 @@ pub fn status(farm: &FarmStatus, style: Style) -> String {
     for (one, other) in &farm.missing {
         page.row("missing", &format!("{one} does not hear {other}"));
     }
+    let links = links(farm);
+    if !links.is_empty() {
+        page.row("links", &links);
+    }
     let announcer = farm.announcer.as_deref().unwrap_or("nobody");
     let view = view_of(farm);
     page.row("view", &format!("{view}, {}, announcer {announcer}", farm.mode));
@@ -172,10 +178,56 @@ pub fn status(farm: &FarmStatus, style: Style) -> String {
     if let Some(next) = &farm.next {
         page.row("next", next);
     }
+    for (what, next) in lost_links(farm) {
+        page.row("note", &format!("{what}: {next}"));
+    }
     if farm.config_differs {
         page.row("note", "the file says something else than what runs: ha reload");
     }
     page.text
+}
+
+/// Each network, and to whom of those that are heard it does not work.
+fn links(farm: &FarmStatus) -> String {
+    let one = |name: &str| {
+        let down: Vec<String> = down(farm, name)
+            .map(|(member, link)| {
+                let since = link.since_ms.map(|since| format!(" {}", time(since)));
+                format!("{}{}", member.name, since.unwrap_or_default())
+            })
+            .collect();
+        if down.is_empty() { name.into() } else { format!("{name} DOWN to {}", down.join(", ")) }
+    };
+    names(farm).into_iter().map(one).collect::<Vec<String>>().join("   ")
+}
+
+/// What is to be said of networks that do not work, and to be done about it: for each network once.
+pub(super) fn lost_links(farm: &FarmStatus) -> Vec<(String, String)> {
+    let lost = |name: &str| {
+        let to: Vec<&str> = down(farm, name).map(|(member, _)| member.name.as_str()).collect();
+        let what = format!("{name} is down between {} and {}", farm.node, to.join(", "));
+        let next = format!("cable or switch of {name}; it comes back by itself");
+        (!to.is_empty()).then_some((what, next))
+    };
+    names(farm).into_iter().filter_map(lost).collect()
+}
+
+fn names(farm: &FarmStatus) -> Vec<&str> {
+    let links = farm.members.iter().map(|member| &member.links);
+    let all = links.max_by_key(|links| links.len());
+    all.into_iter().flatten().map(|link| link.name.as_str()).collect()
+}
+
+/// To which members a network does not work. Of one that is silent that is no news.
+fn down<'a>(
+    farm: &'a FarmStatus,
+    name: &'a str,
+) -> impl Iterator<Item = (&'a FarmMember, &'a FarmLink)> {
+    let heard = farm.members.iter().filter(|member| member.state != "silent");
+    heard.flat_map(move |member| {
+        let lost = member.links.iter().filter(move |link| link.name == name && !link.up);
+        lost.map(move |link| (member, link))
+    })
 }
 
 /// Each service with a bar for each member.

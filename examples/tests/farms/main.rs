@@ -6,6 +6,7 @@
 mod bad_input;
 mod daemons;
 mod health;
+mod links;
 mod planes;
 mod rig;
 mod verbs;

@@ -29,6 +29,8 @@ pub(crate) const SHORT: &str = "interval = \"200ms\"\ndrain = \"1s\"\n";
 #[derive(Debug)]
 pub(crate) struct Rig {
     pub(crate) network: Bridge,
+    /// A second network of the servers alone, if they have one.
+    pub(crate) back: Option<Bridge>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) client: Host,
     pub(crate) daemons: Vec<Option<Process>>,
@@ -56,10 +58,21 @@ impl Rig {
     /// Servers whose files are not written yet. `None`, said aloud, where there can be no lab.
     /// The test's name is part of paths: keep it short.
     pub(crate) fn new(test: &str, servers: usize) -> Option<Self> {
+        Self::made(test, servers, false)
+    }
+
+    /// Likewise with a second network between the servers, `back`.
+    pub(crate) fn doubled(test: &str, servers: usize) -> Option<Self> {
+        Self::made(test, servers, true)
+    }
+
+    fn made(test: &str, servers: usize, doubled: bool) -> Option<Self> {
         let mut lab = Lab::root_or_skip(test)?;
         let network = lab.bridge().unwrap();
+        let back = doubled.then(|| lab.bridge().unwrap());
+        let bridges: Vec<&Bridge> = [&network].into_iter().chain(&back).collect();
         let names = ["a", "b", "c"].iter().take(servers);
-        let hosts: Vec<Host> = names.map(|name| lab.host(name, &[&network]).unwrap()).collect();
+        let hosts: Vec<Host> = names.map(|name| lab.host(name, &bridges).unwrap()).collect();
         let client = lab.host("client", &[&network]).unwrap();
         let program = Path::new(env!("CARGO_BIN_EXE_farm-node"));
         let nodes = hosts.iter().map(|host| Node::new(&lab, host, program).unwrap()).collect();
@@ -67,7 +80,7 @@ impl Rig {
             serve(host, id);
         }
         let daemons = hosts.iter().map(|_| None).collect();
-        Some(Self { network, hosts, client, daemons, nodes, lab })
+        Some(Self { network, back, hosts, client, daemons, nodes, lab })
     }
 
     /// Likewise with all daemons at work in one view.
@@ -91,10 +104,12 @@ impl Rig {
         let mut text = String::new();
         let key = ha_lab::key(&self.lab).unwrap();
         let folder = node.folder().display();
+        let back = ", { name = \"back\", interface = \"eth1\" }";
+        let back = if self.back.is_some() { back } else { "" };
         write!(
             text,
             "cluster = \"{}\"\nmodule = \"{}\"\nnode = {me}\ninterface = \"eth0\"\n\
-             links = [{{ name = \"clients\", interface = \"eth0\" }}]\nkey_file = \"{}\"\n\
+             links = [{{ name = \"clients\", interface = \"eth0\" }}{back}]\nkey_file = \"{}\"\n\
              state = \"{folder}/state\"\nrun = \"{folder}/run\"\nlog = \"{folder}/log\"\n{shared}",
             self.lab.name(),
             self.module(me),
@@ -102,12 +117,12 @@ impl Rig {
         )
         .unwrap();
         for (id, host) in self.hosts.iter().enumerate() {
-            let (name, at) = (host.name(), host.v4(&self.network));
-            write!(
-                text,
-                "\n[[member]]\nid = {id}\nname = \"{name}\"\naddresses = [\"{at}:7500\"]\n"
-            )
-            .unwrap();
+            let bridges = [&self.network].into_iter().chain(&self.back);
+            let addresses: Vec<_> =
+                bridges.map(|bridge| format!("\"{}:7500\"", host.v4(bridge))).collect();
+            let (name, addresses) = (host.name(), addresses.join(", "));
+            write!(text, "\n[[member]]\nid = {id}\nname = \"{name}\"\naddresses = [{addresses}]\n")
+                .unwrap();
         }
         write!(
             text,

@@ -88,7 +88,8 @@ fn what_json_says_of_a_farm_keeps_its_names() {
          members missing mode module next node plane plane_why ready role services strangers up_ms verdict \
          verdict_for_ms view waits_for why"
     );
-    assert_eq!(names(&farm["members"][0]), "age_ms buckets id name state why");
+    assert_eq!(names(&farm["members"][0]), "age_ms buckets id links name state why");
+    assert_eq!(names(&farm["members"][1]["links"][0]), "name since_ms up");
     assert_eq!(names(&farm["services"][0]), "buckets draining name");
     assert_eq!((&farm["role"], &farm["ready"]), (&"UP".into(), &true.into()));
     let table = rig.done(0, &["table", "--json"]);

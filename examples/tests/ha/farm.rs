@@ -50,6 +50,36 @@ farm                                                         PROTECTED  for 42 s
     assert_eq!(shown, expected, "{shown}");
 }
 
+/// The networks to one of the members, as JSON.
+fn links(up: [bool; 2], since: u64) -> String {
+    format!(
+        r#"[{{"name": "prod", "up": {}, "since_ms": {since}}},
+            {{"name": "back", "up": {}, "since_ms": {since}}}]"#,
+        up[0], up[1]
+    )
+}
+
+#[test]
+fn a_network_that_is_lost_is_named_with_whom_it_does_not_reach() {
+    let mut whole = farm("");
+    let set = |it: &mut FarmStatus, at: usize, up: [bool; 2]| {
+        it.members[at].links = serde_json::from_str(&links(up, 84_000)).unwrap();
+    };
+    set(&mut whole, 1, [true, true]);
+    // Who is silent is told as such, and not once more for each network.
+    set(&mut whole, 2, [false, false]);
+    let shown = status(&whole, PLAIN);
+    assert!(shown.contains("\n  links   prod   back\n"), "{shown}");
+    assert!(!shown.contains("  note "), "{shown}");
+    set(&mut whole, 1, [true, false]);
+    let shown = status(&whole, PLAIN);
+    assert!(shown.contains("\n  links   prod   back DOWN to web2 84 s\n"), "{shown}");
+    let note = "  note    back is down between web1 and web2: cable or switch of back; it comes\n          \
+                back by itself\n";
+    assert!(shown.contains(note), "{shown}");
+    assert!(!status(&farm(""), PLAIN).contains("  links "), "an older daemon tells of none");
+}
+
 #[test]
 fn narrow_pages_are_narrow_and_colours_say_nothing_alone() {
     let style = Style { colour: true, columns: 44 };

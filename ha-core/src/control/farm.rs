@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::status::millis;
 use crate::control::{Checker, CheckerStatus, Exit, Plan, Refused};
-use crate::farm::{Peer, View, Why};
-use crate::verdict::span;
+use crate::farm::{LinkView, Peer, View, Why};
+use crate::verdict::{link, span};
 
 /// How a farm's member is doing, as its daemon says it.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct FarmReport {
     pub members: BTreeMap<NodeId, String>,
     /// How the services are called, in the rules' order.
     pub services: Vec<String>,
+    /// How the networks between the members are called, in their order.
+    pub links: Vec<String>,
     /// `invisible` or `directed`.
     pub mode: String,
     /// `bpf` or `nft`.
@@ -131,6 +133,20 @@ pub struct FarmMember {
     pub age_ms: Option<u64>,
     /// Its buckets in each service.
     pub buckets: Vec<u32>,
+    /// The networks to it; none of this member itself.
+    #[serde(default)]
+    pub links: Vec<FarmLink>,
+}
+
+/// One network between this member and another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarmLink {
+    /// Its name.
+    pub name: String,
+    /// Whether it works: each hears the other on it.
+    pub up: bool,
+    /// For how long that is so; of a member that is silent, when it was heard on it last.
+    pub since_ms: Option<u64>,
 }
 
 /// A service of a farm.
@@ -245,24 +261,62 @@ impl FarmVerb {
 
     /// What it would do.
     pub(crate) fn plan(&self, report: &FarmReport) -> Plan {
+        let (mut steps, confirm) = self.steps(report);
+        steps.extend(self.connections(report));
+        let (refused, overridable) = match self.misplaced(report) {
+            Some(refused) => (Some(refused), false),
+            None => (self.unsafe_now(report), true),
+        };
+        Plan {
+            module: report.name.clone(),
+            steps,
+            takes_ms: None,
+            away_ms: None,
+            confirm,
+            overridable: overridable && refused.is_some(),
+            refused,
+        }
+    }
+
+    /// What becomes of connections whose clients move.
+    fn connections(&self, report: &FarmReport) -> Option<String> {
+        let (me, nft) = (report.me(), report.plane == "nft");
+        match self {
+            Self::Drain { on: true, .. } if !nft => Some(format!(
+                "{me}'s connections go on until they end, or the drain's time is over"
+            )),
+            Self::Drain { on: true, .. }
+            | Self::Weight { weight: 0, service: None, .. }
+            | Self::Gate { open: false } => {
+                let cut =
+                    || format!("{me}'s connections break: the plane nft cannot let them go on");
+                nft.then(cut)
+            }
+            Self::Drain { on: false, .. }
+            | Self::Weight { .. }
+            | Self::Gate { open: true }
+            | Self::Start => {
+                let cut = "connections of clients that move break: the plane nft cannot let them \
+                           go on";
+                nft.then(|| cut.into())
+            }
+            // What it says of them is so by each plane.
+            Self::Stop | Self::RestartDaemon => None,
+        }
+    }
+
+    /// What happens, and whether to ask before.
+    fn steps(&self, report: &FarmReport) -> (Vec<String>, bool) {
         let me = report.me();
         let others = "its clients' new connections go to the others at once";
-        let (steps, confirm) = match self {
-            Self::Drain { on: true, .. } => {
-                let stay = if report.plane == "nft" {
-                    format!("{me}'s connections break: the plane nft cannot let them go on")
-                } else {
-                    format!("{me}'s connections go on until they end, or the drain's time is over")
-                };
-                (vec![format!("{me} takes no new clients: {others}"), stay], true)
+        match self {
+            Self::Drain { on: true, .. } | Self::Weight { weight: 0, .. } => {
+                (vec![format!("{me} takes no new clients: {others}")], true)
             }
             Self::Drain { on: false, .. } => {
                 let later =
                     "buckets whose connections still drain come to it when these have ended";
                 (vec![format!("{me} gets its share of new clients again"), later.into()], false)
-            }
-            Self::Weight { weight: 0, .. } => {
-                (vec![format!("{me} takes no new clients: {others}")], true)
             }
             Self::Weight { weight, service, .. } => {
                 let of = service.as_ref().map(|it| format!(" in {it}")).unwrap_or_default();
@@ -297,19 +351,6 @@ impl FarmVerb {
                     false,
                 )
             }
-        };
-        let (refused, overridable) = match self.misplaced(report) {
-            Some(refused) => (Some(refused), false),
-            None => (self.unsafe_now(report), true),
-        };
-        Plan {
-            module: report.name.clone(),
-            steps,
-            takes_ms: None,
-            away_ms: None,
-            confirm,
-            overridable: overridable && refused.is_some(),
-            refused,
         }
     }
 
@@ -501,7 +542,7 @@ fn member(report: &FarmReport, node: NodeId) -> FarmMember {
         let (state, why) = myself(view, owns);
         (state, why, Some(Duration::ZERO))
     } else {
-        let peer = view.peers.get(&node).copied().unwrap_or_default();
+        let peer = view.peers.get(&node).cloned().unwrap_or_default();
         let (state, why) = other(report, node, inside, owns);
         (state, why, peer.last.map(|last| view.at.saturating_since(last)))
     };
@@ -512,7 +553,20 @@ fn member(report: &FarmReport, node: NodeId) -> FarmMember {
         why,
         age_ms: age.map(millis),
         buckets: own,
+        links: links(report, node),
     }
+}
+
+/// The networks to another member.
+fn links(report: &FarmReport, node: NodeId) -> Vec<FarmLink> {
+    let view = &report.view;
+    let known = view.peers.get(&node).map_or(&[][..], |peer| &peer.links);
+    let link = |(at, known): (usize, &LinkView)| FarmLink {
+        name: link(at, &report.links),
+        up: known.up,
+        since_ms: known.since.map(|since| millis(view.at.saturating_since(since))),
+    };
+    known.iter().enumerate().map(link).collect()
 }
 
 /// Whether a member has a part in the view's shares.
@@ -552,7 +606,7 @@ fn other(
     inside: bool,
     owns: bool,
 ) -> (&'static str, Option<String>) {
-    let peer: Peer = report.view.peers.get(&node).copied().unwrap_or_default();
+    let peer: Peer = report.view.peers.get(&node).cloned().unwrap_or_default();
     if !peer.heard {
         let why = if peer.boot.is_some() { "it is silent" } else { "it was never heard" };
         return ("silent", Some(why.into()));
@@ -642,4 +696,84 @@ fn runs(report: &FarmReport, buckets: &[Bucket]) -> Vec<FarmRun> {
         });
     }
     runs
+}
+
+#[cfg(test)]
+mod tests {
+    use ha_proto::Instant;
+    use ha_proto::wire::Rejections;
+
+    use super::*;
+
+    /// Of a member that serves by this plane.
+    fn report(plane: &str) -> FarmReport {
+        let me = NodeId::new(0).unwrap();
+        let view = View {
+            me,
+            at: Instant::ZERO,
+            id: None,
+            members: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            why: None,
+            full: true,
+            waits_for: NodeSet::EMPTY,
+            lease: Duration::ZERO,
+            announcer: None,
+            services: Vec::new(),
+            drained: false,
+            gate: true,
+            checked: true,
+            drains: BTreeMap::new(),
+            rejections: Rejections::default(),
+        };
+        FarmReport {
+            name: "farm".into(),
+            id: ModuleId(0),
+            members: BTreeMap::from([(me, "web1".into())]),
+            services: vec!["web".into()],
+            links: vec!["prod".into()],
+            mode: "invisible".into(),
+            plane: plane.into(),
+            plane_why: String::new(),
+            view,
+            verdict_for: Duration::ZERO,
+            up: Duration::ZERO,
+            takeover: Duration::ZERO,
+            checkers: Vec::new(),
+            strangers: Vec::new(),
+            config_differs: false,
+        }
+    }
+
+    fn weight(weight: u16, service: Option<&str>) -> FarmVerb {
+        FarmVerb::Weight { node: "web1".into(), weight, service: service.map(Into::into) }
+    }
+
+    fn drain(on: bool) -> FarmVerb {
+        FarmVerb::Drain { node: "web1".into(), on }
+    }
+
+    #[test]
+    fn a_plan_by_the_plane_nft_says_whose_connections_break() {
+        let own = "web1's connections break: the plane nft cannot let them go on";
+        let moved = "connections of clients that move break: the plane nft cannot let them go on";
+        let verbs = [
+            (drain(true), own),
+            (weight(0, None), own),
+            (FarmVerb::Gate { open: false }, own),
+            (weight(0, Some("web")), moved),
+            (weight(2, None), moved),
+            (drain(false), moved),
+            (FarmVerb::Gate { open: true }, moved),
+            (FarmVerb::Start, moved),
+        ];
+        for (verb, said) in verbs {
+            assert_eq!(verb.plan(&report("nft")).steps.last().unwrap(), said, "{verb:?}");
+            let bpf = verb.plan(&report("bpf")).steps;
+            assert!(!bpf.iter().any(|step| step.contains("nft")), "{bpf:?}");
+        }
+        for verb in [FarmVerb::Stop, FarmVerb::RestartDaemon] {
+            assert_eq!(verb.plan(&report("nft")).steps, verb.plan(&report("bpf")).steps);
+        }
+    }
 }

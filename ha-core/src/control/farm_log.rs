@@ -40,8 +40,8 @@ impl FarmLog {
         Self { farm: farm.into(), kept: Mutex::new(kept), newest }
     }
 
-    /// Takes an event, and what members are called in it. Returns at once.
-    pub fn note(&self, event: &Event, name: impl Fn(NodeId) -> String) {
+    /// Takes an event, and what members and networks are called in it. Returns at once.
+    pub fn note(&self, event: &Event, name: impl Fn(NodeId) -> String, links: &[String]) {
         let mut kept = self.kept();
         if let Event::View { id, .. } = event {
             kept.view = format!("{id}");
@@ -54,7 +54,7 @@ impl FarmLog {
             at: format!("{}", Wall::now()),
             level: event.level().name().into(),
             event: event.name().into(),
-            text: event.told(name),
+            text: event.told(name, links),
         });
         drop(kept);
         self.newest.send_replace(seq);
@@ -79,7 +79,7 @@ impl FarmLog {
 #[cfg(test)]
 mod tests {
     use ha_heartbeat::group::ViewId;
-    use ha_proto::{Boot, NodeSet};
+    use ha_proto::{Boot, LinkId, NodeSet};
 
     use super::*;
 
@@ -92,12 +92,15 @@ mod tests {
         let log = FarmLog::new("web");
         let mut follower = log.follow();
         let name = |node: NodeId| if node.as_u8() == 0 { "a".into() } else { format!("n{node}") };
-        log.note(&Event::Linked(node(3)), name);
+        let links = ["prod".into()];
+        log.note(&Event::Linked(node(3)), name, &links);
         let id = ViewId { counter: 7, coordinator: node(0), boot: Boot(9) };
         let members = NodeSet::only(node(0)).with(node(3));
-        log.note(&Event::View { id, members, moved: 12, cut: 0 }, name);
-        log.note(&Event::Unlinked(node(0)), name);
-        assert_eq!(*follower.borrow_and_update(), 3);
+        log.note(&Event::View { id, members, moved: 12, cut: 0 }, name, &links);
+        log.note(&Event::Unlinked(node(0)), name, &links);
+        log.note(&Event::LinkDown(node(3), LinkId(0)), name, &links);
+        log.note(&Event::LinkUp(node(3), LinkId(1)), name, &links);
+        assert_eq!(*follower.borrow_and_update(), 5);
         let found = log.since(0);
         let told: Vec<_> =
             found.entries.iter().map(|it| (&*it.epoch, &*it.level, &*it.text)).collect();
@@ -106,8 +109,10 @@ mod tests {
             ("-", "info", "n3 is linked"),
             (&*view, "info", "a view is in force: a n3; 12 buckets moved"),
             (&*view, "warn", "a is not linked any more"),
+            (&*view, "warn", "prod to n3 is lost"),
+            (&*view, "info", "network 1 to n3 works"),
         ];
         assert_eq!(told, expected);
-        assert_eq!((found.next, found.entries[0].module.as_str()), (4, "web"));
+        assert_eq!((found.next, found.entries[0].module.as_str()), (6, "web"));
     }
 }

@@ -28,7 +28,8 @@ pub use self::client::{Client, ClientError};
 pub use self::desk::{Checker, Command, ConfigTexts, Desk, Report};
 pub use self::exit::{Exit, Refused};
 pub use self::farm::{
-    FarmMember, FarmReport, FarmRun, FarmService, FarmStatus, FarmStranger, FarmTable, FarmVerb,
+    FarmLink, FarmMember, FarmReport, FarmRun, FarmService, FarmStatus, FarmStranger, FarmTable,
+    FarmVerb,
 };
 pub use self::farm_log::FarmLog;
 pub use self::log::{Entry, EventLog, HandedLog, Past};

@@ -12,6 +12,7 @@ use ha_heartbeat::group::{Beat, ViewId};
 use ha_proto::codec::{DecodeError, Reader};
 use ha_proto::{NodeId, NodeSet};
 
+use crate::farm::links::SET_LEN;
 use crate::farm::{Config, Policy};
 
 /// What a view says beside its members. Big-endian:
@@ -324,6 +325,13 @@ pub(super) fn rule(from: &mut Reader<'_>) -> Result<Rule, DecodeError> {
 const _: () = assert!(
     Facts::HEAD_LEN + 2 * Rule::MAX <= Beat::FACTS_MAX,
     "a beat has no room for so many services"
+);
+const _: () = assert!(
+    Beat::LEN_MAX - Beat::FACTS_MAX
+        + (Facts::HEAD_LEN + 2 * Rule::MAX)
+        + SET_LEN * Config::LINKS_MAX as usize
+        <= ha_proto::wire::LONG_BODY_MAX,
+    "a beat has no room for so many networks"
 );
 
 #[cfg(test)]

@@ -55,7 +55,8 @@ impl Farm {
         match output {
             group::Output::Beat(beat) => {
                 self.introduce();
-                self.send_beat(&beat);
+                self.judge_links(now);
+                self.send_beat(now, &beat);
             }
             group::Output::Propose { to, part } => self.send_proposal(to, &part),
             group::Output::Pull { to, pull } => self.send_pull(to, &pull),
@@ -86,6 +87,19 @@ impl Farm {
             group::Output::Twice(node) => self.event(Event::Twice(node)),
             group::Output::Future(node) => self.event(Event::Future(node)),
             group::Output::Paused(late) => self.event(Event::Paused(late)),
+        }
+    }
+
+    /// Tells of single networks that work no more, or again.
+    fn judge_links(&mut self, now: Instant) {
+        for node in self.others() {
+            let heard = self.group.hears(node);
+            let outputs = &mut self.outputs;
+            self.links.judge(now, node, heard, |link, up| {
+                let event =
+                    if up { Event::LinkUp(node, link) } else { Event::LinkDown(node, link) };
+                outputs.push_back(Output::Event(event));
+            });
         }
     }
 

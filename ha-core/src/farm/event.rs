@@ -8,10 +8,10 @@ use core::time::Duration;
 
 use ha_heartbeat::group::ViewId;
 use ha_proto::wire::Reject;
-use ha_proto::{Instant, NodeId, NodeSet};
+use ha_proto::{Instant, LinkId, NodeId, NodeSet};
 
 use crate::event::Level;
-use crate::verdict::span;
+use crate::verdict::{link, span};
 
 /// Something that happened, for logs, metrics and tests. No answer is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub enum Event {
     Linked(NodeId),
     /// A member is linked no more.
     Unlinked(NodeId),
+    /// A member is heard on this network again, and hears this node.
+    LinkUp(NodeId, LinkId),
+    /// One of both is no longer so, while the member is heard on another network.
+    LinkDown(NodeId, LinkId),
     /// A member's process is another one than before.
     Restarted(NodeId),
     /// This node did not run for so long (F6).
@@ -83,13 +87,16 @@ impl Event {
             | Self::Future(_)
             | Self::FilterFailed
             | Self::ApplicationFailed => Level::Error,
-            Self::StandsBy(_) | Self::Unlinked(_) | Self::Paused(_) | Self::Rejected(_) => {
-                Level::Warn
-            }
+            Self::StandsBy(_)
+            | Self::Unlinked(_)
+            | Self::LinkDown(..)
+            | Self::Paused(_)
+            | Self::Rejected(_) => Level::Warn,
             Self::View { cut, .. } if *cut > 0 => Level::Warn,
             Self::View { .. }
             | Self::Takes(_)
             | Self::Linked(_)
+            | Self::LinkUp(..)
             | Self::Restarted(_)
             | Self::Agrees(_)
             | Self::FilterBack
@@ -107,6 +114,8 @@ impl Event {
             Self::StandsBy(_) => "stands_by",
             Self::Linked(_) => "linked",
             Self::Unlinked(_) => "unlinked",
+            Self::LinkUp(..) => "link_up",
+            Self::LinkDown(..) => "link_down",
             Self::Restarted(_) => "restarted",
             Self::Paused(_) => "paused",
             Self::Rejected(_) => "rejected",
@@ -124,9 +133,10 @@ impl Event {
         }
     }
 
-    /// What happened, in one line for a person who calls members as `name` does; it may change from
-    /// version to version.
-    pub fn told(&self, name: impl Fn(NodeId) -> String) -> String {
+    /// What happened, in one line for a person who calls members as `name` does, and networks as
+    /// `links`; it may change from version to version.
+    pub fn told(&self, name: impl Fn(NodeId) -> String, links: &[String]) -> String {
+        let link = |at: LinkId| link(usize::from(at.0), links);
         match *self {
             Self::View { id: _, members, moved, cut } => {
                 let members: Vec<String> = members.iter().map(name).collect();
@@ -141,6 +151,8 @@ impl Event {
             Self::StandsBy(why) => format!("this member takes nothing: {why}"),
             Self::Linked(node) => format!("{} is linked", name(node)),
             Self::Unlinked(node) => format!("{} is not linked any more", name(node)),
+            Self::LinkUp(node, at) => format!("{} to {} works", link(at), name(node)),
+            Self::LinkDown(node, at) => format!("{} to {} is lost", link(at), name(node)),
             Self::Restarted(node) => format!("the daemon of {} has started anew", name(node)),
             Self::Paused(length) => format!("this member did not run for {}", span(length)),
             Self::Rejected(why) => format!("a datagram was refused: {why}"),

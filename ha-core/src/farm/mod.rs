@@ -85,6 +85,7 @@ mod config;
 mod drive;
 mod event;
 mod io;
+mod links;
 mod network;
 mod order;
 mod orders;
@@ -106,12 +107,14 @@ use ha_proto::{Boot, Deadline, Instant, Machine, NodeId, Outbox, Ticket};
 
 use crate::farm::body::{Body, Facts};
 use crate::farm::drive::Flight;
+use crate::farm::links::Links;
 use crate::farm::tables::Shelf;
 
 pub use baton::{Baton, Void};
 pub use config::{Config, ConfigError, Identity, Isolated, Policy, Timing};
 pub use event::{Event, Why};
 pub use io::{Effect, Input, Output};
+pub use links::LinkView;
 pub use order::{Order, OrderError};
 pub use view::{Peer, Service, View};
 
@@ -163,6 +166,7 @@ pub struct Farm {
     warm: Warm,
     announces: bool,
     told: Told,
+    links: Links,
     rejections: Rejections,
     tickets: u64,
     outbox: Outbox<group::Output>,
@@ -268,6 +272,7 @@ impl Farm {
             warm,
             announces: false,
             told: Told { facts: Bytes::new(), accord: 0, next: 0, able: false, wanted: false },
+            links: Links::new(&config.identity, &config.timing),
             rejections: Rejections::default(),
             tickets: 0,
             outbox: Outbox::new(Group::OUTPUTS_MAX),

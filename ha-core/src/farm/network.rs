@@ -7,6 +7,7 @@ use ha_heartbeat::group::{self, Beat, Part, Pull};
 use ha_proto::wire::{self, Header, Keys, Kind, Packet, Reject};
 use ha_proto::{Epoch, Instant, LinkId, NodeId};
 
+use crate::farm::links::{self, Arrival};
 use crate::farm::survey::{Hashing, Word};
 use crate::farm::{Event, Farm, Identity};
 
@@ -33,11 +34,15 @@ impl Farm {
         let input = match header.kind {
             Kind::Beat | Kind::Ask | Kind::Answer => return Err(Reject::Misplaced),
             Kind::Member => {
+                let (body, mutual) = links::split(header.flags, body, link, identity.me)?;
                 let beat = Beat::decode(header.sequence, body)?;
                 if beat.boot == self.group.boot() && from == identity.me {
                     return Err(Reject::Misplaced);
                 }
-                group::Input::Beat { from, beat }
+                let (boot, number) = (beat.boot, beat.number);
+                self.drive(now, group::Input::Beat { from, beat });
+                self.hear_on(now, Arrival { from, link, boot, number, mutual });
+                return Ok(());
             }
             Kind::Propose => {
                 if from == identity.me {
@@ -64,6 +69,18 @@ impl Farm {
         Ok(())
     }
 
+    /// A beat came on this network. The same one comes on each, so it may be no news to the group.
+    fn hear_on(&mut self, now: Instant, it: Arrival) {
+        /// Beats by which one network may be slower than another.
+        const LAG: u64 = 2;
+        // A recording of former beats would make a network work that does not.
+        let newest = self.group.newest(it.from);
+        let believed = |(boot, number)| boot == it.boot && it.number.saturating_add(LAG) >= number;
+        if newest.is_some_and(believed) {
+            self.links.hear(now, it);
+        }
+    }
+
     /// Somebody asks for the tables of a view.
     fn give(&mut self, link: LinkId, to: NodeId, pull: &Pull) {
         // A recording would make this node answer who does not ask.
@@ -74,7 +91,7 @@ impl Farm {
             let bytes = parts[usize::from(part)].clone();
             let boot = self.group.boot();
             let part = Part { boot, id: pull.id, part, parts: total, bytes };
-            let datagram = self.seal(Kind::Part, 0, |out| part.encode(out));
+            let datagram = self.seal(Head::of(Kind::Part, 0), |out| part.encode(out));
             self.transmit(link, to, datagram);
         }
     }
@@ -88,21 +105,26 @@ impl Farm {
         self.transmit(link, to, datagram);
     }
 
-    pub(super) fn send_beat(&mut self, beat: &Beat) {
+    pub(super) fn send_beat(&mut self, now: Instant, beat: &Beat) {
         assert!(beat.boot == self.group.boot(), "it would speak for another process");
-        let datagram = self.seal(Kind::Member, beat.number, |out| beat.encode(out));
+        let count = self.config.identity.links;
+        let head = Head { flags: links::flags(count), ..Head::of(Kind::Member, beat.number) };
+        let datagram = self.seal(head, |out| {
+            beat.encode(out);
+            self.links.encode(now, count, out);
+        });
         for to in self.others() {
             self.send(to, &datagram);
         }
     }
 
     pub(super) fn send_proposal(&mut self, to: NodeId, part: &Part) {
-        let datagram = self.seal(Kind::Propose, 0, |out| part.encode(out));
+        let datagram = self.seal(Head::of(Kind::Propose, 0), |out| part.encode(out));
         self.send(to, &datagram);
     }
 
     pub(super) fn send_pull(&mut self, to: NodeId, pull: &Pull) {
-        let datagram = self.seal(Kind::Pull, 0, |out| pull.encode(out));
+        let datagram = self.seal(Head::of(Kind::Pull, 0), |out| pull.encode(out));
         self.send(to, &datagram);
     }
 
@@ -113,8 +135,22 @@ impl Farm {
         }
     }
 
-    fn seal(&self, kind: Kind, sequence: u64, body: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-        seal(&self.config.identity, &self.keys, kind, sequence, body)
+    fn seal(&self, head: Head, body: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        seal(&self.config.identity, &self.keys, head, body)
+    }
+}
+
+/// What differs between the headers of a member's datagrams.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    kind: Kind,
+    sequence: u64,
+    flags: u8,
+}
+
+impl Head {
+    pub(super) const fn of(kind: Kind, sequence: u64) -> Self {
+        Self { kind, sequence, flags: 0 }
     }
 }
 
@@ -122,14 +158,13 @@ impl Farm {
 pub(super) fn seal(
     identity: &Identity,
     keys: &Keys,
-    kind: Kind,
-    sequence: u64,
+    Head { kind, sequence, flags }: Head,
     body: impl FnOnce(&mut Vec<u8>),
 ) -> Bytes {
     let header = Header {
         kind,
         sender: identity.me,
-        flags: 0,
+        flags,
         cluster: identity.cluster,
         module: identity.module,
         waited: 0,

@@ -55,6 +55,7 @@ impl Farm {
             agrees: status.agrees,
             accord: said.map(|said| said.accord),
             last: status.last,
+            links: self.links.of(node, status.heard),
         }
     }
 }

@@ -17,7 +17,7 @@ use ha_proto::wire::{self, Keys, Kind, LONG_BODY_MAX, Reject};
 use ha_proto::{Boot, Deadline, Instant, Machine, NodeId, NodeSet, Outbox, Timer};
 
 use crate::farm::Identity;
-use crate::farm::network::seal;
+use crate::farm::network::{Head, seal};
 
 /// What chooses buckets, the better one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,7 +195,7 @@ impl Word {
 
     /// The datagram that says it.
     pub fn seal(&self, identity: &Identity, keys: &Keys) -> Bytes {
-        seal(identity, keys, Kind::Survey, 0, |out| self.encode(out))
+        seal(identity, keys, Head::of(Kind::Survey, 0), |out| self.encode(out))
     }
 
     /// Reads a datagram of the survey of this farm, and who sent it.

@@ -9,7 +9,7 @@ use ha_heartbeat::group::ViewId;
 use ha_proto::wire::Rejections;
 use ha_proto::{Boot, Instant, NodeId, NodeSet};
 
-use crate::farm::Why;
+use crate::farm::{LinkView, Why};
 
 /// All that status and metrics show of one node, as it sees the farm.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub struct Service {
 }
 
 /// What is known of another member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub struct Peer {
     /// Its process, once it was heard.
@@ -93,4 +93,6 @@ pub struct Peer {
     pub accord: Option<u64>,
     /// When it was heard last.
     pub last: Option<Instant>,
+    /// The networks to it, in the order of the configuration.
+    pub links: Vec<LinkView>,
 }

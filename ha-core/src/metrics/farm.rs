@@ -1,6 +1,7 @@
 //! What a farm's member says.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -22,6 +23,8 @@ pub struct FarmSample {
     pub members: BTreeMap<NodeId, String>,
     /// How the services are called, in the rules' order.
     pub services: Vec<String>,
+    /// How the networks between the members are called, in their order.
+    pub links: Vec<String>,
     /// Whether clients are to be sent here.
     pub ready: bool,
     /// Whether others go on if this member dies now, and no stranger answers for its addresses.
@@ -116,6 +119,16 @@ fn links(sample: &FarmSample, page: &mut String) {
     for (node, peer) in &sample.view.peers {
         if let Some(member) = sample.members.get(node) {
             family.line(&[module, ("member", member)], peer.linked);
+        }
+    }
+    let help = "Whether a member is heard on a network, and hears this node.";
+    let mut family = Family::new(page, "ha_heartbeat_link_up", Gauge, help);
+    for (node, peer) in &sample.view.peers {
+        let Some(member) = sample.members.get(node) else { continue };
+        for (at, known) in peer.links.iter().enumerate() {
+            let number = format!("{at}");
+            let link = sample.links.get(at).unwrap_or(&number);
+            family.line(&[module, ("peer", member), ("link", link)], known.up);
         }
     }
     let help = "Datagrams that were refused.";

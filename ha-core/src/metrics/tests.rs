@@ -1,5 +1,7 @@
 //! A page as it was once, and a reader that knows the format.
 
+mod farm;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::string::String;
 

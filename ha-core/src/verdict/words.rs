@@ -34,7 +34,7 @@ pub(super) fn listed(bits: u64, names: &[String]) -> String {
 }
 
 /// The network of this place, by name or number.
-pub(super) fn link(at: usize, names: &[String]) -> String {
+pub(crate) fn link(at: usize, names: &[String]) -> String {
     names.get(at).cloned().unwrap_or_else(|| format!("network {at}"))
 }
 

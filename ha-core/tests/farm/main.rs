@@ -4,6 +4,7 @@
 mod accord;
 mod changes;
 mod faults;
+mod links;
 mod merge;
 mod rig;
 mod succession;

@@ -64,6 +64,8 @@ pub(crate) struct Rig {
     pub(crate) now: Instant,
     pub(crate) hosts: Vec<Host>,
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Single networks, one way: from, to, link.
+    pub(crate) cut_links: BTreeSet<(usize, usize, u8)>,
     wire: BTreeMap<(Instant, u64), (usize, LinkId, Vec<u8>)>,
     posted: u64,
     /// From, to, link of all that was sent.
@@ -93,6 +95,7 @@ impl Rig {
             now: Instant::ZERO + Duration::from_secs(1),
             hosts: (0..nodes).map(host).collect(),
             cut: BTreeSet::new(),
+            cut_links: BTreeSet::new(),
             wire: BTreeMap::new(),
             posted: 0,
             sent: Vec::new(),
@@ -196,7 +199,8 @@ impl Rig {
                 Output::Transmit { link, to, datagram } => {
                     let to = usize::from(to.as_u8());
                     self.sent.push((id, to, link.0));
-                    if !self.cut.contains(&(id, to)) {
+                    let cut = self.cut_links.contains(&(id, to, link.0));
+                    if !self.cut.contains(&(id, to)) && !cut {
                         self.posted += 1;
                         let at = self.now + Duration::from_micros(200);
                         self.wire.insert((at, self.posted), (to, link, datagram.to_vec()));

@@ -13,7 +13,7 @@ use crate::group::{Cause, Group, Output, Proposal, Said, State, ViewId};
 
 impl Group {
     /// Whether a node was heard within D.
-    pub(super) fn hears(&self, node: NodeId) -> bool {
+    pub fn hears(&self, node: NodeId) -> bool {
         self.peers.get(&node).is_some_and(|peer| self.is_heard(peer))
     }
 

@@ -200,6 +200,12 @@ impl Group {
         })
     }
 
+    /// The boot of another node that is believed, and its newest number.
+    pub fn newest(&self, node: NodeId) -> Option<(Boot, u64)> {
+        let peer = self.peers.get(&node)?;
+        peer.boot.map(|boot| (boot, peer.number))
+    }
+
     /// Until when this node proposes nothing (F6).
     pub(super) fn hold(&self) -> Instant {
         self.awake + self.config.timeout() + self.config.interval

@@ -60,20 +60,23 @@ fn of_node(found: &mut Vec<Found>, node: &FarmNode, runs: bool) {
 }
 
 /// What a running member tells.
-fn of_farm(found: &mut Vec<Found>, farm: &FarmStatus) {
-    let name = &farm.module;
-    match &farm.why {
+fn of_farm(found: &mut Vec<Found>, status: &FarmStatus) {
+    let name = &status.module;
+    match &status.why {
         None => found.push(Found::Fine(format!("{name}: others go on if this member dies"))),
         Some(why) => {
-            let next = farm.next.clone().unwrap_or_else(|| "see ha status".into());
+            let next = status.next.clone().unwrap_or_else(|| "see ha status".into());
             found.push(Found::Bad(format!("{name}: {why}"), next));
         }
     }
-    for (one, other) in &farm.missing {
+    for (one, other) in &status.missing {
         let what = format!("{name}: {one} does not hear {other}");
         found.push(Found::Weak(what, format!("start {other}, or mend the network between them")));
     }
-    for member in farm.members.iter().filter(|member| member.state == "disagrees") {
+    for (what, mend) in farm::lost_links(status) {
+        found.push(Found::Weak(format!("{name}: {what}"), mend));
+    }
+    for member in status.members.iter().filter(|member| member.state == "disagrees") {
         let what = format!("{name}: {} is left out: it has another file", member.name);
         found.push(Found::Bad(what, "the same file on all members but for `node`".into()));
     }

@@ -284,6 +284,11 @@ impl FarmNode {
         self.names.get(&node).map_or("?", String::as_str)
     }
 
+    /// How the networks are called, in their order.
+    pub fn link_names(&self) -> Vec<String> {
+        self.raw.links.iter().map(|link| link.name.clone()).collect()
+    }
+
     /// Who is who.
     pub fn identity(&self) -> &Identity {
         &self.identity

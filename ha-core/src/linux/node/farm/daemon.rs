@@ -555,7 +555,7 @@ fn run(
             return Err(error.into());
         }
     };
-    let (names, log) = (node.names.clone(), Arc::clone(log));
+    let (names, called, log) = (node.names.clone(), node.link_names(), Arc::clone(log));
     let setup = Setup {
         config,
         key: node.key.clone(),
@@ -563,7 +563,7 @@ fn run(
         plane,
         front: Some(Front { interface: node.raw.interface.clone() }),
         application,
-        observer: Box::new(move |event| say(&names, &log, event)),
+        observer: Box::new(move |event| say(&names, &called, &log, event)),
     };
     let running = match baton {
         Some(baton) => resume(setup, baton),
@@ -638,10 +638,10 @@ fn teller(handle: Handle) -> io::Result<std_mpsc::Sender<Order>> {
 }
 
 /// An event, for the journal and for whoever asks.
-fn say(names: &BTreeMap<NodeId, String>, log: &FarmLog, event: &Event) {
+fn say(names: &BTreeMap<NodeId, String>, links: &[String], log: &FarmLog, event: &Event) {
     let name = |node: NodeId| names.get(&node).cloned().unwrap_or_else(|| format!("node {node}"));
-    log.note(event, name);
-    let told = event.told(name);
+    log.note(event, name, links);
+    let told = event.told(name, links);
     match event.level() {
         Level::Error => error!("{told}"),
         Level::Warn => warn!("{told}"),
