@@ -14,8 +14,8 @@ pub const PART_MAX: usize = 1_100;
 
 /// Version, exponent, number of services.
 const HEAD_LEN: usize = 3;
-/// Version 1: runs of equal buckets.
-const VERSION: u8 = 1;
+/// The version of tables on the wire, their first byte: 1, runs of equal buckets.
+pub const VERSION: u8 = 1;
 /// Service, first bucket, number of buckets.
 const SECTION_LEN: usize = 5;
 /// Head of a run, owner, two previous owners, view.

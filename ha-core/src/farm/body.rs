@@ -69,7 +69,7 @@ pub(super) struct Facts {
 }
 
 impl Body {
-    const VERSION: u8 = 1;
+    pub(super) const VERSION: u8 = 1;
     /// As many are listed: the oldest.
     pub(super) const DRAINS_MAX: usize = 64;
 
@@ -178,7 +178,7 @@ impl Share {
 }
 
 impl Facts {
-    const VERSION: u8 = 1;
+    pub(super) const VERSION: u8 = 1;
     const HEAD_LEN: usize = 9;
     const NOBODY: u8 = 0xff;
 

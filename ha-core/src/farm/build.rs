@@ -9,6 +9,7 @@ use ha_heartbeat::group::{self, Proposal, State, ViewId};
 use ha_proto::{Deadline, Instant, NodeId, NodeSet};
 
 use crate::farm::body::{Body, Facts, Share, WHOLE, accord};
+use crate::farm::newer::is_newer;
 use crate::farm::tables::Tables;
 use crate::farm::{App, Event, Farm, Ruling, Told, Warm};
 
@@ -72,7 +73,12 @@ impl Farm {
     /// Whether the tables that follow from a proposal are those that its coordinator has.
     pub(super) fn check(&mut self, proposal: &Proposal) -> Option<group::Input> {
         let id = proposal.id;
-        let body = Body::decode(&proposal.body, proposal.set()).ok()?;
+        let Ok(body) = Body::decode(&proposal.body, proposal.set()) else {
+            if is_newer(&proposal.body, Body::VERSION) {
+                self.tell_newer(id.coordinator);
+            }
+            return None;
+        };
         // Other rules than this node has: it cannot be a member, whatever it pulls.
         let rules = &self.ruling(body.accord)?.rules;
         if body.members.values().any(|share| share.weights.len() != rules.len()) {

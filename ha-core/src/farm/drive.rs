@@ -10,6 +10,7 @@ use ha_heartbeat::group::{self, Cause, Proposal, ViewId};
 use ha_proto::{Instant, LinkId, Machine, NodeId, Ticket};
 
 use crate::farm::body::{Body, Facts, WHOLE};
+use crate::farm::newer::is_newer;
 use crate::farm::tables::Tables;
 use crate::farm::{App, Effect, Event, Farm, Output, Present, Ruling, Told, Warm, Why};
 
@@ -46,7 +47,7 @@ impl Farm {
         }
     }
 
-    fn perform(
+    pub(super) fn perform(
         &mut self,
         now: Instant,
         output: group::Output,
@@ -81,7 +82,10 @@ impl Farm {
             group::Output::Facts { from, facts } => self.learn(from, &facts),
             group::Output::Linked(node) => self.event(Event::Linked(node)),
             group::Output::Unlinked(node) => self.event(Event::Unlinked(node)),
-            group::Output::Restarted(node, _) => self.event(Event::Restarted(node)),
+            group::Output::Restarted(node, _) => {
+                self.forget_newer(node);
+                self.event(Event::Restarted(node));
+            }
             group::Output::Disagrees(node) => self.event(Event::Disagrees(node)),
             group::Output::Agrees(node) => self.event(Event::Agrees(node)),
             group::Output::Twice(node) => self.event(Event::Twice(node)),
@@ -105,15 +109,15 @@ impl Farm {
 
     /// What another one says of itself has changed, and with it perhaps what is wanted: the group
     /// has forgotten that, and is told again (F4: nothing is proposed that nothing asks for).
-    fn learn(&mut self, from: NodeId, facts: &[u8]) {
+    pub(super) fn learn(&mut self, from: NodeId, facts: &[u8]) {
         self.told.wanted = false;
-        match Facts::decode(facts) {
-            Ok(facts) => {
-                self.facts.insert(from, facts);
-            }
-            Err(_) => {
-                self.facts.remove(&from);
-            }
+        if let Ok(facts) = Facts::decode(facts) {
+            self.facts.insert(from, facts);
+            return;
+        }
+        self.facts.remove(&from);
+        if is_newer(facts, Facts::VERSION) {
+            self.tell_newer(from);
         }
     }
 
@@ -391,8 +395,14 @@ impl Farm {
     }
 
     /// Tables that were pulled; `false` where they are none.
-    fn keep(&mut self, id: ViewId, parts: &[bytes::Bytes]) -> bool {
-        let Some(tables) = Tables::pulled(parts, self.config.policy.buckets) else { return false };
+    pub(super) fn keep(&mut self, id: ViewId, parts: &[bytes::Bytes]) -> bool {
+        let Some(tables) = Tables::pulled(parts, self.config.policy.buckets) else {
+            // The first part has the rules.
+            if parts.iter().skip(1).any(|part| is_newer(part, ha_farm::wire::VERSION)) {
+                self.tell_newer(id.coordinator);
+            }
+            return false;
+        };
         self.shelf.put(id, tables, self.present.as_ref().map(|present| present.id));
         true
     }

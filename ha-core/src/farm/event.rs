@@ -57,6 +57,8 @@ pub enum Event {
     MacTwice(NodeId),
     /// A node tells of a view beyond all that can have been: it is not believed.
     Future(NodeId),
+    /// What a member tells is of a later version than this program reads: it is left out.
+    Newer(NodeId),
     /// The kernel's filter could not be written: this node takes nothing until it can be.
     FilterFailed,
     /// The filter could be written again.
@@ -85,6 +87,7 @@ impl Event {
             | Self::Twice(_)
             | Self::MacTwice(_)
             | Self::Future(_)
+            | Self::Newer(_)
             | Self::FilterFailed
             | Self::ApplicationFailed => Level::Error,
             Self::StandsBy(_)
@@ -124,6 +127,7 @@ impl Event {
             Self::Twice(_) => "twice",
             Self::MacTwice(_) => "mac_twice",
             Self::Future(_) => "future",
+            Self::Newer(_) => "newer",
             Self::FilterFailed => "filter_failed",
             Self::FilterBack => "filter_back",
             Self::ApplicationFailed => "application_failed",
@@ -172,6 +176,11 @@ impl Event {
                 let name = name(node);
                 format!("{name} tells of a view that cannot be: it is not believed; restart {name}")
             }
+            Self::Newer(node) => format!(
+                "{} has a later version of the program, which this one cannot read: install the \
+                 same one here",
+                name(node)
+            ),
             Self::FilterFailed => {
                 "the filter cannot be written: this member takes nothing until it can".into()
             }

@@ -87,6 +87,7 @@ mod event;
 mod io;
 mod links;
 mod network;
+mod newer;
 mod order;
 mod orders;
 mod report;
@@ -103,7 +104,7 @@ use bytes::Bytes;
 use ha_farm::{Mac, Rule, Table};
 use ha_heartbeat::group::{self, Cause, Group, ViewId};
 use ha_proto::wire::{Keys, Rejections};
-use ha_proto::{Boot, Deadline, Instant, Machine, NodeId, Outbox, Ticket};
+use ha_proto::{Boot, Deadline, Instant, Machine, NodeId, NodeSet, Outbox, Ticket};
 
 use crate::farm::body::{Body, Facts};
 use crate::farm::drive::Flight;
@@ -167,6 +168,8 @@ pub struct Farm {
     announces: bool,
     told: Told,
     links: Links,
+    /// Who was told to be of a later version.
+    newer: NodeSet,
     rejections: Rejections,
     tickets: u64,
     outbox: Outbox<group::Output>,
@@ -273,6 +276,7 @@ impl Farm {
             announces: false,
             told: Told { facts: Bytes::new(), accord: 0, next: 0, able: false, wanted: false },
             links: Links::new(&config.identity, &config.timing),
+            newer: NodeSet::EMPTY,
             rejections: Rejections::default(),
             tickets: 0,
             outbox: Outbox::new(Group::OUTPUTS_MAX),
