@@ -12,6 +12,7 @@ use ha_core::linux::plane::Service;
 use ha_core::linux::plane::bpf::{Load, Object};
 use ha_core::proto::{Instant, NodeId, Prng};
 use ha_farm::generate::Generator;
+use ha_lab::Lab;
 
 use crate::sockets::{Connections, Model};
 
@@ -25,12 +26,23 @@ const _: () = assert!(Generator::FRAME_MAX <= FRAME_MAX);
 
 #[test]
 fn the_kernel_decides_as_rust_does() {
-    if !ha_lab::root_or_skip() {
-        return;
+    let Some(mut lab) = Lab::root_or_skip("the_kernel_decides") else { return };
+    let network = lab.bridge().unwrap();
+    let [server, client] = ["server", "client"].map(|name| lab.host(name, &[&network]).unwrap());
+    let vips: [IpAddr; 2] = [network.v4(100).into(), network.v6(100).into()];
+    for vip in vips {
+        server.add_address(vip, &network).unwrap();
     }
+    // The kernel looks for sockets in the network that the test is in.
+    server
+        .inside(|| compare(&Connections::open([&server, &client], &network, &vips).unwrap()))
+        .unwrap();
+}
+
+fn compare(connections: &Connections) {
     let seed = std::env::var("HA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let frames = std::env::var("HA_FRAMES").ok().and_then(|n| n.parse().ok()).unwrap_or(FRAMES);
-    let mut rig = Rig::new(seed);
+    let mut rig = Rig::new(seed, connections);
     let mut done = 0;
     while done < frames {
         rig.another_filter();
@@ -40,6 +52,7 @@ fn the_kernel_decides_as_rust_does() {
         }
         rig.check_counters();
     }
+    connections.check();
     println!("{done} frames, seed {seed}: {:?}", rig.seen);
     for verdict in ["pass", "neighbour", "accept", "forward"] {
         assert!(rig.seen.contains_key(verdict), "no frame was a case of {verdict}");
@@ -53,7 +66,7 @@ fn the_kernel_decides_as_rust_does() {
 struct Pool {
     vips: Vec<IpAddr>,
     ports: Vec<u16>,
-    /// Connections that this machine has.
+    /// Connections that the server has.
     flows: BTreeSet<Flow>,
 }
 
@@ -63,7 +76,6 @@ struct Rig {
     pool: Pool,
     generator: Generator,
     model: Model,
-    _connections: Vec<Connections>,
     filter: Filter,
     open: bool,
     seen: BTreeMap<&'static str, u64>,
@@ -79,18 +91,14 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(seed: u64) -> Self {
-        let vips = ["127.77.0.1", "::1"].map(|vip| vip.parse::<IpAddr>().unwrap());
-        let connections = vips.map(|vip| Connections::open(vip).unwrap());
-        let mut pool =
-            Pool { vips: vips.to_vec(), ports: vec![80, 81, 443, 5_000], flows: BTreeSet::new() };
+    fn new(seed: u64, connections: &Connections) -> Self {
+        let flows: BTreeSet<Flow> = connections.flows.iter().copied().collect();
+        let vips: BTreeSet<IpAddr> = flows.iter().map(|flow| flow.vip).collect();
+        let ports: BTreeSet<u16> = flows.iter().map(|flow| flow.port).collect();
+        let mut pool = Pool { vips: Vec::from_iter(vips), ports: vec![80, 81, 443, 5_000], flows };
         pool.vips.push(IpAddr::from([192, 0, 2, 9]));
-        let mut model = Model::default();
-        for connections in &connections {
-            pool.flows.extend(&connections.flows);
-            pool.ports.push(connections.flows[0].port);
-            model.live.extend(&connections.live);
-        }
+        pool.ports.extend(ports);
+        let model = Model { live: connections.live.clone(), ..Model::default() };
         let mut prng = Prng::new(seed);
         let filter = filter(&mut prng, &pool);
         let generator = Generator::new(prng.next_u64(), filter.setup());
@@ -101,7 +109,6 @@ impl Rig {
             pool,
             generator,
             model,
-            _connections: Vec::from(connections),
             filter,
             open: false,
             seen: BTreeMap::new(),
