@@ -47,13 +47,13 @@ impl Capture {
         &self.file
     }
 
-    /// The frames until now, a line each as `tcpdump -e -nn` shows them.
+    /// The frames until now, a line each as `tcpdump -e -nn -S` shows them.
     ///
     /// # Errors
     /// `tcpdump` cannot be run.
     pub fn lines(&self) -> io::Result<Vec<String>> {
         let mut command = Command::new("tcpdump");
-        let told = tool::run(command.args(["-e", "-nn", "-t", "-r"]).arg(&self.file), "")?;
+        let told = tool::run(command.args(["-e", "-nn", "-S", "-t", "-r"]).arg(&self.file), "")?;
         Ok(told.lines().map(str::to_owned).collect())
     }
 

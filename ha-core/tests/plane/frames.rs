@@ -11,7 +11,7 @@ use nix::sys::socket::{LinkAddr, bind};
 use socket2::{Domain, Socket, Type};
 
 use crate::rig::{Case, Farm, Kind, SOON, UDP};
-use crate::seen::{Seen, twice};
+use crate::seen::check_once;
 
 /// Of each kind.
 const FRAMES: u16 = 60;
@@ -54,15 +54,7 @@ fn a_tagged_frame_is_taken_by_its_owner_alone() {
                 assert_eq!(taken(&farm, service), arrived, "{case:?} {vip} {tags:x?}");
             }
         }
-        let answered = 2 * usize::from(FRAMES);
-        let mut lines = Vec::new();
-        within(SOON, || {
-            lines = capture.lines().unwrap();
-            Seen::of(&lines, &farm).singles() >= answered
-        });
-        let seen = Seen::of(&lines, &farm);
-        assert!(seen.singles() >= answered, "{case:?}: {} answers", seen.singles());
-        assert!(twice(&seen).is_empty(), "{case:?}: {:?}", twice(&seen));
+        check_once(&capture, &farm, 0, 2 * usize::from(FRAMES));
     }
 }
 

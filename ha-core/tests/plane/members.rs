@@ -7,13 +7,14 @@ use std::net::SocketAddr;
 use ha_core::ha_farm::{Mac, Mode};
 
 use crate::rig::{BULK, CONNECTIONS, Case, Farm, Held, PORT, SOON, UDP, shares};
-use crate::seen::{Seen, claim, frames_of, twice};
+use crate::seen::{check_once, claim, frames_of};
 
 #[test]
 fn clients_find_the_address_and_are_answered_once() {
     for case in Case::ALL {
         let Some(mut farm) = Farm::start("clients_find", case) else { return };
         farm.boot_all();
+        let capture = farm.client.capture(&farm.network, "ip or ip6").unwrap();
         for vip in farm.vips {
             farm.connect(vip, 10);
             let mac = farm.client.neighbour(vip).unwrap().and_then(|it| it.mac).unwrap();
@@ -26,6 +27,7 @@ fn clients_find_the_address_and_are_answered_once() {
             }
             farm.check_ping(vip);
         }
+        check_once(&capture, &farm, 2 * 10, 2 * 5);
     }
 }
 
@@ -73,6 +75,7 @@ fn a_killed_daemon_or_host_is_replaced_and_returns() {
     for case in Case::ALL {
         let Some(mut farm) = Farm::start("a_killed_daemon", case) else { return };
         farm.boot_all();
+        let capture = farm.client.capture(&farm.network, "ip or ip6").unwrap();
         // The coordinator and announcer, and another one.
         for (victim, host_too) in [(2, false), (0, true), (0, false)] {
             let others: Vec<usize> = (0..3).filter(|id| *id != victim).collect();
@@ -98,6 +101,7 @@ fn a_killed_daemon_or_host_is_replaced_and_returns() {
             let shares = shares(served.iter().map(|(_, by)| by));
             assert_eq!(shares.len(), 3, "{case:?}: {victim} is back");
         }
+        check_once(&capture, &farm, 3 * 3 * CONNECTIONS, 0);
     }
 }
 
@@ -124,13 +128,7 @@ fn nobody_is_answered_twice_while_members_come_and_go() {
                 asked += CONNECTIONS / 2;
             }
         }
-        let look = || Seen::of(&capture.lines().unwrap(), &farm);
-        // They come to the file a moment later.
-        ha_lab::within(SOON, || look().began() >= asked);
-        let seen = look();
-        assert!(seen.began() >= asked, "{case:?}: {} were captured", seen.began());
-        let twice = twice(&seen);
-        assert!(twice.is_empty(), "{case:?}: {twice:?}");
+        check_once(&capture, &farm, asked, 4 * 2 * (20 + 5));
     }
 }
 
@@ -183,6 +181,7 @@ fn what_outlives_its_drain_is_reset_at_both_ends() {
         farm.boot_all();
         farm.settle_evenly(&[0, 1, 2]);
         let to: Vec<SocketAddr> = farm.vips.map(|vip| SocketAddr::new(vip, PORT)).to_vec();
+        let capture = farm.client.capture(&farm.network, "ip or ip6").unwrap();
         let held = Held::open(&farm.client, &to, 60);
         let (drained, others) = (held.of(1), held.of(0) + held.of(2));
         farm.order(1, "gate closed");
@@ -201,5 +200,6 @@ fn what_outlives_its_drain_is_reset_at_both_ends() {
         };
         let swept = ha_lab::within(SOON, || sockets().is_empty());
         assert!(swept, "{case:?}: {}", sockets());
+        check_once(&capture, &farm, 60, 0);
     }
 }

@@ -4,7 +4,7 @@ use ha_core::farm::Isolated;
 use ha_lab::{Cut, within};
 
 use crate::rig::{Case, Farm, SOON, shares};
-use crate::seen::{Seen, twice};
+use crate::seen::check_once;
 
 #[test]
 fn a_farm_that_was_split_serves_on_both_sides_and_is_one_again() {
@@ -29,14 +29,7 @@ fn a_farm_that_was_split_serves_on_both_sides_and_is_one_again() {
             let servers = shares(served.iter().map(|(_, by)| by));
             assert_eq!(servers.len(), 3, "{case:?}: {servers:?}");
         }
-        let look = || Seen::of(&capture.lines().unwrap(), &farm);
-        // They come to the file a moment later.
-        within(SOON, || look().began() >= 2 * 60);
-        let seen = look();
-        // The capture has them all, or finding nobody twice would say nothing.
-        assert_eq!(seen.began(), 2 * 60, "{case:?}");
-        let twice = twice(&seen);
-        assert!(twice.is_empty(), "{case:?}: {twice:?}");
+        check_once(&capture, &farm, 2 * 60, 0);
     }
 }
 
