@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ha_core::farm::Isolated;
+use ha_lab::Cut;
+
 use crate::rig::{Case, Farm, Held, Kind, PORT, STICKY, UDP};
 
 const HELD: usize = 1_000;
@@ -43,6 +46,40 @@ fn row_17_open_connections_outlive_every_change_but_the_death_of_their_server() 
         assert!(broken.iter().all(|(by, _)| *by == Some(1)), "{case:?}: {broken:?}");
         assert_eq!(broken.len(), dying, "{case:?}: those of the dead server break");
         new_clients(&farm, &[0, 2]);
+        farm.network.plug(&farm.hosts[1]).unwrap();
+        farm.boot(1);
+        farm.settle_owner(&[0, 1, 2], 1, true);
+        held.wait();
+        assert_eq!(held.broken().len(), dying, "{case:?}: its host returns");
+        new_clients(&farm, &[0, 1, 2]);
+    }
+}
+
+/// FG4 does not promise it: who is alone and serves all refuses others' connections until it hears that
+/// it is not, and the lowest id that comes back begins with whom it hears first. Where who is alone
+/// serves nothing, and is not the lowest, a split is the death of one and the heal its return.
+#[test]
+fn row_17_a_split_and_its_heal_break_connections_of_who_was_alone_and_no_others() {
+    for case in Case::ALL.into_iter().filter(|case| case.plane == Kind::Bpf) {
+        let Some(mut farm) = Farm::start("row_17_split", case) else { return };
+        farm.specs.iter_mut().for_each(|spec| spec.isolated = Isolated::Nothing);
+        boot(&mut farm);
+        let held = hold(&farm);
+        let (alone, others) = (2, [0, 1]);
+        let lost = held.of(alone);
+        assert!(lost > HELD / 10, "{case:?}: {lost} are with who is cut off");
+        let cut = Cut::of(&farm.hosts[alone], &farm.network);
+        farm.lab.cut(std::slice::from_ref(&cut)).unwrap();
+        farm.settle(&others);
+        held.wait();
+        let broken = held.broken();
+        assert!(broken.iter().all(|(by, _)| *by == Some(alone as u8)), "{case:?}: {broken:?}");
+        assert_eq!(broken.len(), lost, "{case:?}: nobody hears who is cut off");
+        farm.lab.heal(&[cut]).unwrap();
+        farm.settle_owner(&[0, 1, 2], alone, true);
+        held.wait();
+        assert_eq!(held.broken().len(), lost, "{case:?}: the heal breaks none");
+        new_clients(&farm, &[0, 1, 2]);
     }
 }
 
@@ -75,24 +112,37 @@ fn row_17_with_nftables_only_connections_of_moved_buckets_break() {
     }
 }
 
-/// FG4 does not hold for a daemon that is killed; what follows is that its clients begin anew.
+/// FG4 does not hold for a daemon that is killed; what follows is that its clients begin anew. Nor
+/// does it with nftables, where a bucket that stays keeps its connections, and its return moves some.
 #[test]
 fn row_17_connections_of_a_killed_daemon_break_and_no_others() {
-    let case = Case::ALL[0];
-    let Some(mut farm) = Farm::start("row_17_killed", case) else { return };
-    boot(&mut farm);
-    let held = hold(&farm);
-    let dying = held.of(2);
-    farm.kill(2);
-    farm.settle(&[0, 1]);
-    held.wait();
-    let broken = held.broken();
-    assert!(broken.iter().all(|(by, _)| *by == Some(2)), "{broken:?}");
-    assert_eq!(broken.len(), dying, "its filter takes nothing any more");
-    farm.boot(2);
-    farm.settle(&[0, 1, 2]);
-    held.wait();
-    assert_eq!(held.broken().len(), dying, "its return breaks none");
+    for case in Case::ALL {
+        let Some(mut farm) = Farm::start("row_17_killed", case) else { return };
+        boot(&mut farm);
+        let held = hold(&farm);
+        let announcer = farm.view(0).announcer.unwrap();
+        let another = (0..3).find(|id| *id != announcer).unwrap();
+        let victims =
+            if case.plane == Kind::Bpf { vec![another, announcer] } else { vec![announcer] };
+        let mut lost = 0;
+        for victim in victims {
+            let others: Vec<usize> = (0..3).filter(|id| *id != victim).collect();
+            let kept: Vec<usize> = others.iter().map(|id| held.of(*id)).collect();
+            lost += held.of(victim);
+            farm.kill(victim);
+            farm.settle(&others);
+            held.wait();
+            let left: Vec<usize> = others.iter().map(|id| held.of(*id)).collect();
+            assert_eq!(left, kept, "{case:?}: {:?}", held.broken());
+            assert_eq!(held.broken().len(), lost, "{case:?}: its filter takes nothing any more");
+            if case.plane == Kind::Bpf {
+                farm.boot(victim);
+                farm.settle(&[0, 1, 2]);
+                held.wait();
+                assert_eq!(held.broken().len(), lost, "{case:?}: its return breaks none");
+            }
+        }
+    }
 }
 
 /// With beats so far apart that loaded cores are no gap (F6), and that a next process is there

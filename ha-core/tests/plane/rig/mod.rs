@@ -298,7 +298,7 @@ fn tell(control: &Path, order: &str) -> String {
 }
 
 /// A connection, and who serves it.
-fn open(to: SocketAddr) -> io::Result<(TcpStream, u8)> {
+pub(crate) fn open(to: SocketAddr) -> io::Result<(TcpStream, u8)> {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
