@@ -19,7 +19,7 @@ use ha_core::proto::{ClusterId, ModuleId};
 use ha_core::raw::Key;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Case, PORT, SOON, STICKY, Shown, UDP, UDP_STICKY, node};
+use super::{Case, IPID, NET, NET_BITS, PORT, SOON, STICKY, Shown, UDP, UDP_STICKY, node};
 
 pub(crate) const BEATS: u16 = 7_777;
 
@@ -42,6 +42,8 @@ pub(crate) struct Spec {
     pub(crate) last: u16,
     pub(crate) drain: Duration,
     pub(crate) isolated: Isolated,
+    pub(crate) uncovered: Uncovered,
+    pub(crate) warm_up: Duration,
     /// Between two beats.
     pub(crate) interval: Duration,
     /// It goes on with what another process left there.
@@ -63,6 +65,8 @@ impl Default for Spec {
             // So that shares are even soon after members came.
             drain: Duration::from_millis(300),
             isolated: Isolated::All,
+            uncovered: Uncovered::Deny,
+            warm_up: Duration::ZERO,
             interval: Timing::default().interval,
             baton: None,
         }
@@ -86,6 +90,8 @@ impl Spec {
             self.last.to_string(),
             self.drain.as_millis().to_string(),
             (self.isolated == Isolated::All).to_string(),
+            (self.uncovered == Uncovered::Pass).to_string(),
+            self.warm_up.as_millis().to_string(),
             self.interval.as_millis().to_string(),
             self.baton.as_ref().map_or(String::new(), |baton| baton.display().to_string()),
         ];
@@ -98,7 +104,9 @@ impl Spec {
         let [me, module, mac, vips, case, cluster, addresses, rest @ ..] = &lines[..] else {
             panic!("{text:?}")
         };
-        let [seed, last, drain, all, interval, baton] = rest else { panic!("{text:?}") };
+        let [seed, last, drain, all, pass, warm_up, interval, baton] = rest else {
+            panic!("{text:?}")
+        };
         let words = |words: &str| -> Vec<IpAddr> {
             words.split(' ').map(|word| word.parse().unwrap()).collect()
         };
@@ -116,6 +124,8 @@ impl Spec {
             last: last.parse().unwrap(),
             drain: Duration::from_millis(drain.parse().unwrap()),
             isolated: if *all == "true" { Isolated::All } else { Isolated::Nothing },
+            uncovered: if *pass == "true" { Uncovered::Pass } else { Uncovered::Deny },
+            warm_up: Duration::from_millis(warm_up.parse().unwrap()),
             interval: Duration::from_millis(interval.parse().unwrap()),
             baton: Some(baton).filter(|baton| !baton.is_empty()).map(PathBuf::from),
         }
@@ -123,12 +133,16 @@ impl Spec {
 
     fn rules(&self) -> Vec<Rule> {
         let rule = |vip, port, last, protocol, on| Rule { vip, ports: port..=last, protocol, on };
+        let [v4, v6] = NET_BITS;
+        let net = HashOn::Net { v4, v6 };
         let of = |vip| {
             [
                 rule(vip, PORT, self.last, Protocol::Tcp, HashOn::AddrPort),
                 rule(vip, STICKY, STICKY, Protocol::Tcp, HashOn::Addr),
                 rule(vip, UDP, UDP, Protocol::Udp, HashOn::AddrPort),
                 rule(vip, UDP_STICKY, UDP_STICKY, Protocol::Udp, HashOn::Addr),
+                rule(vip, NET, NET, Protocol::Tcp, net),
+                rule(vip, IPID, IPID, Protocol::Udp, HashOn::IpId),
             ]
         };
         self.vips.into_iter().flat_map(of).collect()
@@ -151,11 +165,11 @@ impl Spec {
             buckets: Buckets::Few,
             hash: self.case.hash(self.seed),
             mode: self.case.mode,
-            uncovered: Uncovered::Deny,
+            uncovered: self.uncovered,
             mac: Some(self.mac).filter(|_| self.case.mode == Mode::Directed),
             isolated: self.isolated,
             drain: self.drain,
-            warm_up: Duration::ZERO,
+            warm_up: self.warm_up,
         };
         let usual = Timing::default();
         let scaled = |time: Duration| {

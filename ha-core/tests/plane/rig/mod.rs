@@ -37,6 +37,13 @@ pub(crate) const STICKY: u16 = 180;
 /// Likewise, of UDP.
 pub(crate) const UDP: u16 = 90;
 pub(crate) const UDP_STICKY: u16 = 91;
+/// By the client's network, so many bits of its address.
+pub(crate) const NET: u16 = 280;
+pub(crate) const NET_BITS: [u8; 2] = [28, 124];
+/// A service of UDP by the identification of packets.
+pub(crate) const IPID: u16 = 92;
+/// Of no rule, and answered by every server's kernel that gets it.
+pub(crate) const UNCOVERED: u16 = 380;
 /// Connections in most tests.
 pub(crate) const CONNECTIONS: usize = 120;
 /// Far more than anything here takes on a loaded machine.
@@ -180,6 +187,12 @@ impl Farm {
         let counted = self.order(id, "counters");
         let pairs = counted.split_whitespace().map(|pair| pair.split_once(',').unwrap());
         pairs.map(|(taken, handed)| [taken.parse().unwrap(), handed.parse().unwrap()]).collect()
+    }
+
+    /// How many packets of a service the servers took, all in all.
+    pub(crate) fn taken(&self, service: usize) -> u64 {
+        let of = |id| self.counters(id).get(service).map_or(0, |[taken, _]| *taken);
+        (0..self.hosts.len()).map(of).sum()
     }
 
     /// Waits until these are one view, and each takes what is its own; their shares are as even as

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::Builder;
 use tokio::sync::Notify;
 
-use super::{PORT, STICKY, UDP, UDP_STICKY};
+use super::{IPID, NET, PORT, STICKY, UDP, UDP_STICKY, UNCOVERED};
 
 /// Several full packets.
 pub(crate) const BULK: usize = 64 << 10;
@@ -36,11 +36,13 @@ impl Servers {
             thread::spawn(move || {
                 let runtime = Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
-                    for (vip, port) in vips.iter().flat_map(|vip| [(*vip, PORT), (*vip, STICKY)]) {
+                    let ports =
+                        |vip: &IpAddr| [PORT, STICKY, NET, UNCOVERED].map(|port| (*vip, port));
+                    for (vip, port) in vips.iter().flat_map(ports) {
                         let listener = TcpListener::bind(SocketAddr::new(vip, port)).await.unwrap();
                         tokio::spawn(accept(listener, id));
                     }
-                    let ports = |vip: &IpAddr| [(*vip, UDP), (*vip, UDP_STICKY)];
+                    let ports = |vip: &IpAddr| [UDP, UDP_STICKY, IPID].map(|port| (*vip, port));
                     for (vip, port) in vips.iter().flat_map(ports) {
                         let socket = UdpSocket::bind(SocketAddr::new(vip, port)).await.unwrap();
                         tokio::spawn(echo(socket, id));
