@@ -1,12 +1,13 @@
 //! FG4, and row 17 of the field: 1,000 open connections that say something all the time.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ha_core::farm::Isolated;
-use ha_lab::Cut;
+use ha_lab::{Cut, within};
 
-use crate::rig::{Case, Farm, Held, Kind, PORT, STICKY, UDP};
+use crate::rig::{Case, Farm, Held, Kind, PORT, SOON, STICKY, UDP};
 
 const HELD: usize = 1_000;
 const BOOTS_MAX: u32 = 10;
@@ -143,6 +144,36 @@ fn row_17_connections_of_a_killed_daemon_break_and_no_others() {
             }
         }
     }
+}
+
+/// Their host says so, and not only who has their buckets next: what it resets later, when it has the
+/// addresses no more, nobody hears.
+#[test]
+fn clients_hear_of_a_cut_although_the_member_ends_at_once() {
+    let case = Case::ALL[0];
+    let Some(mut farm) = Farm::of(2, "cut_and_end", case) else { return };
+    farm.boot_all();
+    farm.settle_evenly(&[0, 1]);
+    let to: Vec<SocketAddr> = farm.vips.map(|vip| SocketAddr::new(vip, PORT)).to_vec();
+    let held = Held::open(&farm.client, &to, HELD);
+    let cut = held.of(1);
+    assert!(cut > HELD / 4, "{cut} are with who ends");
+    let resets = "(ip and tcp[13] & 4 != 0) or (ip6 and ip6[53] & 4 != 0)";
+    let capture = farm.client.capture(&farm.network, resets).unwrap();
+    let mac = farm.hosts[1].mac(&farm.network).unwrap().to_string();
+    farm.order(1, "checker cut");
+    assert!(within(SOON, || farm.view(1).shares.iter().all(|it| !it.contains_key(&1))));
+    assert_eq!(farm.order(1, "stop"), "stopped");
+    let mut told = BTreeSet::new();
+    let all = within(SOON, || {
+        let lines = capture.lines().unwrap_or_default();
+        let its = lines.iter().filter(|line| line.starts_with(&mac));
+        // Behind the second arrow is the client's end.
+        let ends = its.filter_map(|line| line.split(" > ").nth(2)?.split(' ').next());
+        told = ends.map(str::to_owned).collect();
+        told.len() >= cut
+    });
+    assert!(all, "{} of {cut} were told", told.len());
 }
 
 /// With beats so far apart that loaded cores are no gap (F6), and that a next process is there

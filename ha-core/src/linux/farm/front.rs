@@ -642,3 +642,140 @@ const SETTLE_MIN: Duration = Duration::from_secs(1);
 const QUESTIONS_MAX: usize = 64;
 /// `ff02::1:ff00:0`.
 const SOLICITED: u128 = 0xff02 << 112 | 0x1_ff00_0000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{AtomicBool, Ordering};
+    use core::task::Waker;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::thread;
+    use std::vec;
+
+    use ha_farm::{Buckets, Hash, HashOn, Plan, Protocol, Rule, Setup, Table, Uncovered};
+    use ha_lab::{Bridge, Host, Lab, within};
+    use ha_proto::NodeId;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    fn lab(test: &str) -> Option<(Lab, Bridge, [Host; 2])> {
+        let mut lab = Lab::root_or_skip(test)?;
+        let network = lab.bridge().unwrap();
+        let hosts = ["server", "client"].map(|name| lab.host(name, &[&network]).unwrap());
+        Some((lab, network, hosts))
+    }
+
+    fn filter(vips: &[IpAddr]) -> Filter {
+        let me = NodeId::new(0).unwrap();
+        let rule =
+            |&vip: &IpAddr| Rule { vip, ports: 80..=80, protocol: Protocol::Tcp, on: HashOn::Addr };
+        let setup = Setup {
+            me,
+            mode: Mode::Directed,
+            uncovered: Uncovered::Deny,
+            hash: Hash::Sip { key: [7; 16] },
+            rules: vips.iter().map(rule).collect(),
+            macs: [(me, Mac([2, 0, 0, 0, 0, 0]))].into(),
+        };
+        let plan = Plan { counter: 1, weights: [(me, 1)].into(), settled: 1, taken: None };
+        let table = Table::new(Buckets::Few).next(&plan);
+        Filter::new(setup, &vec![table; vips.len()], |_, _| true).unwrap()
+    }
+
+    /// Works with a desk on a host.
+    fn with_desk<T: Send>(host: &Host, work: impl FnOnce(Desk) -> T + Send) -> T {
+        let done = host.inside(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let front = Front { interface: "eth0".into() };
+            let open = || Desk::open(front, Mode::Directed, Duration::from_millis(300)).unwrap();
+            runtime.unwrap().block_on(async { work(open()) })
+        });
+        done.unwrap()
+    }
+
+    #[test]
+    fn addresses_are_announced_again_and_again_under_the_lease() {
+        let Some((_lab, network, [server, client])) = lab("announced_again") else { return };
+        let (v4, v6) = (network.v4(100), network.v6(100));
+        let capture = client.capture(&network, "arp or icmp6").unwrap();
+        with_desk(&server, |mut desk| {
+            desk.follow(at(0), &filter(&[v4.into(), v6.into()])).unwrap();
+            desk.announce(at(0), true);
+            let mut cx = Context::from_waker(Waker::noop());
+            // A burst of seven, and three times after that; then the lease is over.
+            let until = at(120_000);
+            while let Some(due) = desk.due().filter(|due| *due <= at(300_000)) {
+                desk.poll(&mut cx, due, until);
+            }
+            desk.close();
+        });
+        let asks = format!("Request who-has {v4} tell {v4}");
+        let (answers, advertises) = (format!("Reply {v4} is-at"), format!("tgt is {v6}"));
+        let mut counts = [0; 3];
+        let count = |lines: &[String]| {
+            let of = |sign: &String| lines.iter().filter(|line| line.contains(sign)).count();
+            [&asks, &answers, &advertises].map(of)
+        };
+        let all = within(SOON, || {
+            counts = capture.lines().map(|lines| count(&lines)).unwrap_or(counts);
+            counts.iter().all(|count| *count >= 10)
+        });
+        assert!(all, "{counts:?}");
+        drop(capture.finish().unwrap());
+        assert_eq!(counts, [10; 3], "at 10, 40, 70 and 100 s, and not without a lease");
+    }
+
+    /// A farm that begins on this machine meanwhile would find the address set, and lose it then.
+    #[test]
+    fn a_name_is_held_until_its_address_is_off() {
+        let Some((_lab, network, [server, _])) = lab("a_name_is_held") else { return };
+        let vips: [IpAddr; 2] = [network.v4(100).into(), network.v6(100).into()];
+        let (over, free) = (AtomicBool::new(false), AtomicBool::new(false));
+        let look = || {
+            let mut lo = Addresses::open().unwrap();
+            let mut seen = 0;
+            while !over.load(Ordering::Relaxed) {
+                for vip in vips {
+                    // Held here while it is looked at.
+                    let Ok(_name) = name(vip) else { continue };
+                    free.store(true, Ordering::Relaxed);
+                    let set = lo.list().unwrap().iter().any(|found| found.spot.ip == vip);
+                    seen += usize::from(set);
+                }
+            }
+            seen
+        };
+        let seen = thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                server.inside(|| {
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_all().build();
+                    runtime.unwrap().block_on(async { look() })
+                })
+            });
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                with_desk(&server, |mut desk| {
+                    let (all, none) = (filter(&vips), filter(&["192.0.2.1".parse().unwrap()]));
+                    for _ in 0..TIMES {
+                        // Refused while the other one looks.
+                        assert!(within(SOON, || desk.follow(at(0), &all).is_ok()));
+                        free.store(false, Ordering::Relaxed);
+                        desk.prepare(&none);
+                        assert!(within(SOON, || free.load(Ordering::Relaxed)), "nobody looked");
+                    }
+                    desk.close();
+                });
+            }));
+            over.store(true, Ordering::Relaxed);
+            ended.unwrap();
+            looks.join().unwrap().unwrap()
+        });
+        assert_eq!(seen, 0, "addresses that were set and had no name");
+    }
+
+    const TIMES: u32 = 50;
+}
