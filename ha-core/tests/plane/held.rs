@@ -146,12 +146,11 @@ fn row_17_connections_of_a_killed_daemon_break_and_no_others() {
     }
 }
 
-/// Their host says so, and not only who has their buckets next: what it resets later, when it has the
-/// addresses no more, nobody hears.
+/// Its own host says so, and not only who has its buckets next.
 #[test]
-fn clients_hear_of_a_cut_although_the_member_ends_at_once() {
+fn who_is_cut_and_then_ends_has_told_all_its_clients() {
     let case = Case::ALL[0];
-    let Some(mut farm) = Farm::of(2, "cut_and_end", case) else { return };
+    let Some(mut farm) = Farm::of(2, "cut_then_ends", case) else { return };
     farm.boot_all();
     farm.settle_evenly(&[0, 1]);
     let to: Vec<SocketAddr> = farm.vips.map(|vip| SocketAddr::new(vip, PORT)).to_vec();
