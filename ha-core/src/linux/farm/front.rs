@@ -721,7 +721,7 @@ mod tests {
             [&asks, &answers, &advertises].map(of)
         };
         let all = within(SOON, || {
-            counts = capture.lines().map(|lines| count(&lines)).unwrap_or(counts);
+            counts = capture.lines().map_or(counts, |lines| count(&lines));
             counts.iter().all(|count| *count >= 10)
         });
         assert!(all, "{counts:?}");
