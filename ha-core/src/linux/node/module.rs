@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ha_proto::{Epoch, Instant, Role, Seq};
+use ha_proto::{Epoch, Instant, Seq};
 use ha_replicate::Batch;
 use thiserror::Error;
 use tracing::error;
