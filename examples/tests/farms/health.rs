@@ -51,13 +51,17 @@ fn checker(on_failure: &str) -> String {
 #[test]
 fn a_checker_that_fails_drains_and_returns() {
     let Some(mut rig) = Rig::new("farm_checker", 2) else { return };
-    rig.configure(CALM, &checker("drain"));
+    // Far longer than anything here takes.
+    rig.configure(&format!("{CALM}drain = \"20s\"\n"), &checker("drain"));
     let watched = "127.0.0.1:7100".parse().unwrap();
     let front = rig.hosts[0].serve(&[watched]).unwrap();
     let _other = rig.hosts[1].serve(&[watched]).unwrap();
     rig.start_all();
     let up = || rig.done(0, &["status"]).contains("front up");
     assert!(within(SOON, up), "{}", rig.done(0, &["status"]));
+    // Where one of them served alone at first, half of all drains, and no more can move.
+    let rests = || rig.status(0).is_some_and(|it| it["services"][0]["draining"] == 0);
+    assert!(within(SOON, rests), "{}", rig.done(0, &["status"]));
     let mut open = rig.connect(40);
     front.kill_group().unwrap();
     rig.until_serve(&[1]);

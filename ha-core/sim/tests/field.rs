@@ -8,6 +8,7 @@ use ha_quorum::Vote;
 use ha_sim::fault::Fault;
 use ha_sim::lan::{Card, IPS};
 use ha_sim::network::Channel;
+use ha_sim::node::Node;
 use ha_sim::options::Options;
 use ha_sim::script::{A, B, LONG};
 use ha_sim::weather::MS;
@@ -30,7 +31,7 @@ fn field_01_clients_find_the_winner_of_a_split() {
             world.pass(5_000);
             world.cut(Channel::AB);
             world.pass(millis);
-            let two = world.scene.nodes.iter().all(|node| node.serves());
+            let two = world.scene.nodes.iter().all(Node::serves);
             let long = Duration::from_millis(millis) > Profile::Lan.timing().timeout * 2;
             assert_eq!(two, long, "{millis} ms");
             let cached = if two { side } else { A };

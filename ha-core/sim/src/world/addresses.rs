@@ -265,8 +265,8 @@ impl World {
     }
 
     /// Kernels answer for what is set on them, whoever looks after it.
-    fn answer(&mut self, asker: usize, asked: ha_vip::Question) {
-        let place = Lan::place(asked.ip()).expect("nobody asks for others");
+    fn answer(&mut self, asker: usize, question: ha_vip::Question) {
+        let place = Lan::place(question.ip()).expect("nobody asks for others");
         let now = self.scene.now;
         let (lan, network) = (&self.scene.lan, &self.scene.network);
         let other = 1 - asker;
@@ -275,7 +275,7 @@ impl World {
         let stranger = lan.strangers[place] > now && lan.clients_hear(network, Card::Node(asker));
         let owners = [(node, Card::Node(other)), (stranger, Card::Stranger)];
         for (_, from) in owners.into_iter().filter(|(answers, _)| *answers) {
-            let frame = asked.answer(from.mac());
+            let frame = question.answer(from.mac());
             self.put_on_wire(Flight { from, to: Some(asker), frame });
         }
     }
