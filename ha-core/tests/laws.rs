@@ -56,7 +56,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         2 => orders.prop_map(Fact::Order),
         1 => (0..70_u8, any::<Option<bool>>(), any::<bool>())
             .prop_map(|(index, up, blocks)| Fact::Resource(index, up, blocks)),
-        Just(Fact::AddressLost),
+        1 => Just(Fact::AddressLost),
         2 => any::<u8>().prop_map(Fact::Propose),
         4 => Just(Fact::Upgrade),
     ]
