@@ -65,7 +65,8 @@ pub enum Input<'a> {
     },
     /// The virtual addresses are gone, and nobody here dropped them: somebody else took them off,
     /// or their lifetime ended. The application is taken down, and a ready peer gets the service;
-    /// where there is none it is tried here again. Ignored where no addresses are held.
+    /// where there is none it is tried here again. It counts as a failure of the application
+    /// ([`Event::ApplicationFailed`]). Ignored where no addresses are held or being taken.
     AddressLost,
 }
 

@@ -392,7 +392,10 @@ impl Mirror {
             }
             Input::Done { ticket, answer } => self.done(now, ticket, answer),
             Input::Resource { index, up, blocks } => self.plan.resource(index, up, blocks),
-            Input::AddressLost => self.service.lose(),
+            Input::AddressLost => {
+                let step = self.service.lose();
+                self.stepped(step);
+            }
         }
     }
 

@@ -38,8 +38,9 @@ pub struct Lan {
     /// Whom the clients' caches name for each address. What they name they ask for no more: an
     /// entry lives for ever, and only a claim changes it (`FIELD.md` row 1).
     pub cached: [Option<Card>; IPS],
-    /// Whether that is a stranger whom a node could not hear: only the refresh mends it.
-    pub unheard: [bool; IPS],
+    /// Whether that is a stranger whom a node could not hear, for each node: if it is that one's
+    /// address, only the refresh mends it.
+    pub unheard: [[bool; 2]; IPS],
     /// Whether each node hears its peer over this network, as it was told last.
     pub hears: [bool; 2],
     /// Until when strangers have each address, true nanoseconds.
@@ -73,7 +74,7 @@ impl Lan {
         Self {
             side: prng.below(2) as usize,
             cached: [None; IPS],
-            unheard: [false; IPS],
+            unheard: [[false; 2]; IPS],
             hears: [false; 2],
             strangers: [0; IPS],
             prng,

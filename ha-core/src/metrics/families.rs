@@ -313,7 +313,7 @@ impl Page<'_> {
         self.family(
             "ha_replication_out_of_sync_bytes",
             Gauge,
-            "Bytes of the log that the secondary lacks, as the primary knows; 0 in sync.",
+            "Bytes of the log that the secondary lacks, as the primary knows; 0 at both in sync.",
             |it, lines| lines.some(out_of_sync(it)),
         );
         self.family(
@@ -411,7 +411,7 @@ impl Copies {
     }
 }
 
-/// Bytes that the copy which is behind lacks; `None` where this node cannot know: it is the copy, or
+/// Bytes that the copy which is behind lacks; `None` where this node cannot know: it is that copy, or
 /// there is no stream, or nothing was acknowledged on it yet.
 fn out_of_sync(it: &Sample) -> Option<u64> {
     let copies_to = it.view.copy.map(|copy| copy.to);

@@ -234,10 +234,16 @@ impl Service {
         self.cooling
     }
 
-    /// The addresses are gone, and nobody here dropped them.
-    pub(crate) fn lose(&mut self) {
-        self.spoiled |= self.address;
-        self.yields |= self.address;
+    /// The addresses are gone, and nobody here dropped them. That they were taken may be heard only
+    /// after that.
+    pub(crate) fn lose(&mut self) -> Step {
+        let taking = |(_, doing)| matches!(doing, Doing::Take | Doing::AdoptAddress);
+        if self.yields || !(self.address || self.doing.is_some_and(taking)) {
+            return Step::Quiet;
+        }
+        self.yields = true;
+        let told = core::mem::replace(&mut self.spoiled, true) || self.unkept;
+        if told { Step::Quiet } else { Step::Failed }
     }
 
     /// Stops and starts the application once, where it runs.
@@ -467,13 +473,15 @@ impl Service {
         })
     }
 
-    /// Addresses that could not be kept twice are gone: everything is taken down, and up again.
+    /// Addresses that could not be kept twice are gone: everything is taken down, and up again. It is
+    /// told then, once, however often they are asked for until all is down: whoever watches the
+    /// application hears of the right to it by the same word.
     fn kept(&mut self, now: Instant, done: bool) -> Step {
         let twice = core::mem::replace(&mut self.unkept, !done) && !done;
-        if done {
+        if done || self.spoiled {
             return Step::Quiet;
         }
-        self.spoiled |= twice;
+        self.spoiled = twice;
         self.kept_until = Instant::ZERO;
         self.fail(now)
     }
@@ -625,7 +633,7 @@ mod tests {
     #[test]
     fn addresses_that_others_took_off_are_left_to_the_peer_for_a_moment() {
         let mut service = serving();
-        service.lose();
+        assert_eq!(service.lose(), Step::Failed);
         assert!(!service.is_up() && service.is_cooling(at(5_000)), "however long it takes");
         let rest = Wish::Rest { lifetime: LEASE };
         let mut goes = |now, wish| try_step(&mut service, now, wish, true);
@@ -636,8 +644,51 @@ mod tests {
         assert!(matches!(goes(2_500, serve(5_000, 2_500)), Some(Effect::TakeAddress { .. })));
         assert!(!service.is_cooling(at(2_500)));
         let mut down = Service::new(Duration::from_millis(100), LEASE);
-        down.lose();
+        assert_eq!(down.lose(), Step::Quiet);
         assert!(!down.is_cooling(at(0)), "it had none");
+    }
+
+    /// A stall of the node while a script runs is one failure, not one each pause.
+    #[test]
+    fn addresses_that_are_gone_during_a_long_start_are_a_failure_once() {
+        let mut service = Service::new(Duration::from_millis(100), LEASE);
+        step(&mut service, 0, 3_000);
+        step(&mut service, 0, 3_000);
+        let start = service.settle(at(1), serve(3_001, 1), &mut || Ticket(1));
+        assert!(matches!(start, Some((_, Effect::StartApp { .. }))));
+        let fails = |service: &mut Service, now| {
+            service.tick(at(now));
+            let wish = serve(now + 3_000, now);
+            let (ticket, effect) = service.settle(at(now), wish, &mut || Ticket(now))?;
+            assert!(matches!(effect, Effect::KeepAddress { .. }), "{effect:?}");
+            service.done(at(now), ticket, false)
+        };
+        let mut lost = service.clone();
+        assert_eq!((lost.lose(), lost.lose()), (Step::Failed, Step::Quiet));
+        assert_eq!(fails(&mut lost, 1_500), Some(Step::Quiet), "whoever watches is told");
+        assert_eq!(fails(&mut lost, 1_600), None, "at the pace of what is kept");
+        assert_eq!(fails(&mut service, 1_500), Some(Step::Failed));
+        assert_eq!(fails(&mut service, 1_600), Some(Step::Failed));
+        assert_eq!(fails(&mut service, 1_700), Some(Step::Quiet));
+        for mut service in [lost, service] {
+            service.done(at(2_000), Ticket(1), true).expect("it was started");
+            let stop = Some(Effect::StopApp { force: false });
+            assert_eq!(try_step(&mut service, 2_000, serve(5_000, 2_000), true), stop);
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_lost_before_it_is_heard_that_they_were_taken_are_lost() {
+        let mut service = Service::new(Duration::from_millis(100), LEASE);
+        step(&mut service, 0, 3_000);
+        let take = service.settle(at(0), serve(3_000, 0), &mut || Ticket(5));
+        assert!(matches!(take, Some((_, Effect::TakeAddress { .. }))));
+        assert_eq!(service.lose(), Step::Failed);
+        assert_eq!(service.done(at(1), Ticket(5), true), Some(Step::Quiet));
+        let drop = Some(Effect::DropAddress);
+        assert_eq!(try_step(&mut service, 1, serve(3_001, 1), true), drop);
+        assert_eq!(try_step(&mut service, 2, serve(3_002, 2), true), None);
+        assert!(service.is_cooling(at(300)), "the peer had better serve");
     }
 
     #[test]

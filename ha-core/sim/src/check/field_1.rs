@@ -3,6 +3,8 @@
 
 use core::time::Duration;
 
+use ha_vip::Config;
+
 use super::{Check, Seen};
 use crate::lan::{Card, IPS};
 use crate::network::{Channel, Site};
@@ -14,6 +16,8 @@ use crate::scene::Scene;
 pub(super) struct Caches {
     known: Option<Facts>,
     since: u64,
+    /// Whether it was the owner that changed then: it had not all of the addresses before.
+    taken: bool,
 }
 
 /// What the way of the clients depends on.
@@ -39,15 +43,22 @@ impl Check for Caches {
         }
         let facts = Facts::of(scene);
         if self.known != Some(facts) {
-            (self.known, self.since) = (Some(facts), scene.now);
+            let before = self.known.replace(facts);
+            self.taken = facts.owner().is_some_and(|owner| {
+                before.is_some_and(|before| before.holds[owner] != [true; IPS])
+            });
+            self.since = scene.now;
             return Ok(());
         }
-        let quiet = Duration::from_nanos(scene.now - self.since) > WITHIN;
-        let Some(owner) = facts.owner().filter(|_| quiet) else { return Ok(()) };
-        let wrong = |card: &Card| *card != Card::Node(owner);
-        let heard = |place: &usize| !scene.lan.unheard[*place];
-        let cached = (0..IPS).filter(heard).filter_map(|place| scene.lan.cached[place]);
-        match cached.into_iter().find(wrong) {
+        let Some(owner) = facts.owner() else { return Ok(()) };
+        let quiet = Duration::from_nanos(scene.now - self.since);
+        let told = quiet > WITHIN && (self.taken || facts.hears[owner]);
+        let refreshed = quiet > Config::REFRESH + WITHIN;
+        let wrong = |place: &usize| {
+            let heard = refreshed || (told && !scene.lan.unheard[*place][owner]);
+            heard && scene.lan.cached[*place].is_some_and(|card| card != Card::Node(owner))
+        };
+        match (0..IPS).find(wrong).map(|place| scene.lan.cached[place]) {
             Some(card) => {
                 Err(format!("node {owner} alone has the addresses, clients go to {card:?}"))
             }
@@ -78,11 +89,12 @@ impl Facts {
         let calm = self.carries == [true; 2] && self.strangers == [false; IPS];
         let owns = |node: &usize| {
             let alone = self.holds[*node] == [true; IPS] && self.holds[1 - node] == [false; IPS];
-            alone && self.hears[*node] && self.processes[*node].0 == Process::Running
+            alone && self.processes[*node].0 == Process::Running
         };
         (0..2).find(owns).filter(|_| calm)
     }
 }
 
-/// Within this time the clients are at the winner.
+/// Within this time the clients are at the winner, from when it took the addresses, or hears its
+/// peer again; without either from the next refresh on.
 const WITHIN: Duration = Duration::from_secs(1);

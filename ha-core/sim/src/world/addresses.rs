@@ -247,13 +247,13 @@ impl World {
         if let Some((card, place, sighting)) = Lan::claim(&frame) {
             if for_clients {
                 self.scene.lan.cached[place] = Some(card);
-                self.scene.lan.unheard[place] = false;
+                self.scene.lan.unheard[place] = [false; 2];
             }
             for node in (0..2).filter(|node| to.is_none_or(|to| to == *node)) {
                 let reached = self.scene.lan.node_hears(&self.scene.network, from, node);
                 let heard = reached && self.scene.nodes[node].runs();
                 let stranger = for_clients && card == Card::Stranger;
-                self.scene.lan.unheard[place] |= stranger && !heard;
+                self.scene.lan.unheard[place][node] |= stranger && !heard;
                 if heard {
                     let interface = InterfaceId(0);
                     self.tell_addresses(node, Input::Sighting { interface, sighting });
