@@ -52,9 +52,15 @@ impl Capture {
     /// # Errors
     /// `tcpdump` cannot be run.
     pub fn lines(&self) -> io::Result<Vec<String>> {
-        let mut command = Command::new("tcpdump");
-        let told = tool::run(command.args(["-e", "-nn", "-S", "-t", "-r"]).arg(&self.file), "")?;
-        Ok(told.lines().map(str::to_owned).collect())
+        lines(&self.file)
+    }
+
+    /// Ends it, and says all that it saw, as [`lines`](Self::lines) does.
+    ///
+    /// # Errors
+    /// As of [`finish`](Self::finish) and of [`lines`](Self::lines).
+    pub fn all(self) -> io::Result<Vec<String>> {
+        lines(&self.finish()?)
     }
 
     /// Ends it, when all that it saw is in the file, and returns the file.
@@ -72,3 +78,9 @@ impl Capture {
 
 /// How long `tcpdump` may take to write the last frames.
 const STOP_MAX: Duration = Duration::from_secs(10);
+
+fn lines(file: &Path) -> io::Result<Vec<String>> {
+    let mut command = Command::new("tcpdump");
+    let told = tool::run(command.args(["-e", "-nn", "-S", "-t", "-r"]).arg(file), "")?;
+    Ok(told.lines().map(str::to_owned).collect())
+}

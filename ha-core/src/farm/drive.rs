@@ -115,10 +115,11 @@ impl Farm {
             self.facts.insert(from, facts);
             return;
         }
-        self.facts.remove(&from);
         if is_newer(facts, Facts::VERSION) {
-            self.tell_newer(from);
+            // What it told before it was upgraded stands: its weight and its card are still its own.
+            return self.tell_newer(from);
         }
+        self.facts.remove(&from);
     }
 
     /// Takes nothing, from this moment on.
@@ -398,7 +399,8 @@ impl Farm {
     pub(super) fn keep(&mut self, id: ViewId, parts: &[bytes::Bytes]) -> bool {
         let Some(tables) = Tables::pulled(parts, self.config.policy.buckets) else {
             // The first part has the rules.
-            if parts.iter().skip(1).any(|part| is_newer(part, ha_farm::wire::VERSION)) {
+            let newer = parts.iter().skip(1).any(|part| is_newer(part, ha_farm::wire::VERSION));
+            if newer && id.coordinator != self.config.identity.me {
                 self.tell_newer(id.coordinator);
             }
             return false;

@@ -37,7 +37,7 @@ pub enum Event {
     Unlinked(NodeId),
     /// A member is heard on this network again, and hears this node.
     LinkUp(NodeId, LinkId),
-    /// One of both is no longer so, while the member is heard on another network.
+    /// One of both is no longer so, while the member is heard, on whatever network.
     LinkDown(NodeId, LinkId),
     /// A member's process is another one than before.
     Restarted(NodeId),
@@ -57,7 +57,8 @@ pub enum Event {
     MacTwice(NodeId),
     /// A node tells of a view beyond all that can have been: it is not believed.
     Future(NodeId),
-    /// What a member tells is of a later version than this program reads: it is left out.
+    /// What a member tells is of a later version than this program reads. What it told last that can
+    /// be read stands; views and tables of that version are not installed here.
     Newer(NodeId),
     /// The kernel's filter could not be written: this node takes nothing until it can be.
     FilterFailed,

@@ -47,7 +47,8 @@ struct Row {
 /// One network to one member, as an operator is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkView {
-    /// Whether the member is heard on it, and hears this node.
+    /// Whether the member is heard on it, and hears this node. One to a member that is heard is up
+    /// until it is judged, two beats after D at the latest.
     pub up: bool,
     /// Since when that is so; `None` as long as the member was never heard on it, or was not judged.
     pub since: Option<Instant>,
@@ -107,6 +108,12 @@ impl Links {
             peer.heard = None;
             return;
         }
+        if peer.heard.is_none() {
+            // How long it worked before the silence is nothing to it now.
+            for row in &mut peer.rows {
+                row.works = row.works.map(|(works, _)| (works, now));
+            }
+        }
         let since = *peer.heard.get_or_insert(now);
         for (link, row) in (0..).map(LinkId).zip(&mut peer.rows) {
             let Some(works) = row.judge(now, since, timeout, grace) else { continue };
@@ -135,6 +142,8 @@ impl Links {
         let rows = self.peers.get(&node).map_or(&[][..], |peer| &peer.rows);
         let view = |row: &Row| match row.works {
             Some((up, since)) if is_heard => LinkView { up, since: Some(since) },
+            // As after a hand-over: nobody found that it does not work.
+            None if is_heard => LinkView { up: true, since: None },
             Some(_) | None => LinkView { up: false, since: row.heard },
         };
         rows.iter().map(view).collect()

@@ -37,6 +37,7 @@ mod tests {
     use ha_proto::{Boot, ClusterId, Instant, ModuleId, NodeSet};
 
     use super::*;
+    use crate::farm::body::{Facts, Share};
     use crate::farm::{Config, Identity, Isolated, Output, Policy, Timing};
 
     fn node(id: u8) -> NodeId {
@@ -88,7 +89,10 @@ mod tests {
     #[test]
     fn who_speaks_a_later_version_is_named_once() {
         let mut farm = farm();
+        let known = Facts { share: Share { mac: None, weights: alloc::vec![0] }, announcer: None };
+        farm.facts.insert(node(1), known.clone());
         farm.learn(node(1), &[2, 0, 0]);
+        assert_eq!(farm.facts.get(&node(1)), Some(&known), "what it told last stands");
         farm.learn(node(1), &[3, 0, 0]);
         assert_eq!(told(&mut farm), [node(1)], "by what it says of itself");
         assert_eq!(farm.check(&proposal(2)), None);

@@ -103,6 +103,7 @@ fn the_next_process_learns_what_works_in_silence() {
     for id in [0, 1] {
         rig.hosts[id].events.clear();
         rig.hand_over(id, millis(20)).unwrap();
+        assert!(up(&rig, id, 1 - id)[0], "nobody found that it is down");
     }
     rig.run(millis(1_500));
     assert_eq!((told(&rig, 0), told(&rig, 1)), (vec![], vec![]));

@@ -141,7 +141,7 @@ fn a_share_grows_while_a_server_warms_up() {
         let Some(mut farm) = Farm::start("warm_up", case) else { return };
         for spec in &mut farm.specs {
             // Steps that are seen on loaded cores, too, where nobody is lost.
-            spec.warm_up = Duration::from_secs(12);
+            spec.warm_up = Duration::from_secs(20);
             spec.interval = Duration::from_millis(400);
         }
         farm.boot_all();
