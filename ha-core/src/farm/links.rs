@@ -356,19 +356,25 @@ mod tests {
         let members = (0..64).map(node).collect();
         let identity = Identity { cluster, module, me: node(63), members, links: 8 };
         let mut it = Links::new(&identity, &Timing::default());
-        for (from, link) in (0..64).flat_map(|from| (0..8).map(move |link| (from, LinkId(link)))) {
-            let mutual = link != LinkId(from % 8);
-            let (from, boot, number) = (node(from), Boot(7), 1);
-            it.hear(at(0), Arrival { from, link, boot, number, mutual });
-        }
+        let all = |it: &mut Links, millis, number| {
+            for (from, link) in (0..64).flat_map(|from| (0..8).map(move |link| (from, link))) {
+                let mutual = link != from % 8;
+                let (from, link, boot) = (node(from), LinkId(link), Boot(7));
+                it.hear(at(millis), Arrival { from, link, boot, number, mutual });
+            }
+        };
+        all(&mut it, 0, 1);
         let mut out = Vec::new();
         it.encode(at(1), 8, &mut out);
         assert_eq!(out, [&[0x7f][..], &[0xff; 7]].concat().repeat(8), "all but this one");
         for millis in [1, 299] {
             it.judge(at(millis), node(5), true, |_, _| panic!("nothing changes"));
         }
-        let up: Vec<bool> = it.of(node(5), true).iter().map(|link| link.up).collect();
-        assert_eq!(up, [true, true, true, true, true, false, true, true]);
+        let up = |it: &Links| it.of(node(5), true).iter().map(|it| it.up).collect::<Vec<_>>();
+        assert_eq!(up(&it), [true; 8], "it was not judged");
+        all(&mut it, 400, 2);
+        it.judge(at(501), node(5), true, |_, _| panic!("it was never up"));
+        assert_eq!(up(&it), [true, true, true, true, true, false, true, true]);
         assert_eq!(it.of(node(63), true), [], "there is no network to itself");
     }
 
