@@ -41,11 +41,24 @@ fn field_08_a_short_pause_moves_nothing() {
 
 #[test]
 fn field_08_a_long_pause_ends_in_one_primary() {
-    let Some(rig) = Rig::whole("field_08_long", Vote::Arbiter, 1) else { return };
+    pauses("field_08_long", PAUSE);
+}
+
+#[test]
+fn field_08_a_pause_of_a_minute_ends_in_one_primary() {
+    pauses("field_08_minute", Duration::from_mins(1));
+}
+
+/// The primary does not run until the other one serves, and for so long after that.
+fn pauses(test: &str, more: Duration) {
+    let Some(rig) = Rig::whole(test, Vote::Arbiter, 1) else { return };
     let probers = rig.probers();
     until_answers(&probers, "a");
     rig.daemon(0).stop().unwrap();
     until_answers(&probers, "b");
+    rig.until_role(1, &["Alone ready"]);
+    let moved = || rig.role(1) != "Alone ready";
+    assert!(!within(more, moved), "{}", rig.role(1));
     rig.daemon(0).cont().unwrap();
     rig.until_whole(1);
     until_answers(&probers, "b");
