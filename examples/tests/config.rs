@@ -145,6 +145,27 @@ fn the_examples_name_every_field() {
     }
 }
 
+/// Which of them a checker of a kind has differs, so they stand in a table.
+#[test]
+fn the_example_names_every_field_of_a_checker() {
+    let source = include_str!("../../ha-core/src/raw/checker.rs");
+    let body = source.split("pub struct RawChecker {").nth(1).unwrap();
+    let body = body.split("\n}").next().unwrap();
+    let fields: Vec<&str> = body
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next())
+        .collect();
+    let text = example("ha-node.toml");
+    let table = text.split("# What is looked at").nth(1).unwrap();
+    let is_shown = |field: &str| {
+        table.split(|it: char| !it.is_alphanumeric() && it != '_').any(|word| word == field)
+    };
+    assert!(fields.len() > 20, "{fields:?}");
+    for field in fields {
+        assert!(is_shown(field), "the example does not show {field}");
+    }
+}
+
 /// A farm's file, which is written into `rig`.
 fn farm(rig: &Rig, text: &str) -> Result<FarmNode, String> {
     let home = rig.0.path().display().to_string();
