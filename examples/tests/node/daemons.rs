@@ -6,7 +6,7 @@ use std::time::Duration;
 use ha_lab::{Turns, now, within};
 
 use crate::SOON;
-use crate::rig::{self, MODULE, PROMPT, Rig, Vote, status, told, until_answers};
+use crate::rig::{self, MODULE, PROMPT, Rig, Vote, no_strays, status, told, until_answers};
 
 /// Long enough for a node to lose its peer many times over, if it did.
 const AWHILE: Duration = Duration::from_secs(3);
@@ -62,10 +62,7 @@ fn pauses(test: &str, more: Duration) {
     rig.daemon(0).cont().unwrap();
     rig.until_whole(1);
     until_answers(&probers, "b");
-    for report in probers.map(|prober| prober.finish().unwrap()) {
-        let turns = report.turns(&["a", "b"]);
-        assert!(report.strays(&turns).is_empty(), "{:?}", report.strays(&turns));
-    }
+    no_strays(probers);
 }
 
 #[test]
@@ -128,10 +125,7 @@ fn field_09_steps_of_the_wall_clock_move_nothing() {
         let (first, last) = (times.next().unwrap(), times.next_back().unwrap());
         assert!(last < first, "{first} {last}");
     }
-    for report in probers.map(|prober| prober.finish().unwrap()) {
-        let turns = report.turns(&["a", "b"]);
-        assert!(report.strays(&turns).is_empty(), "{:?}", report.strays(&turns));
-    }
+    no_strays(probers);
 }
 
 #[test]

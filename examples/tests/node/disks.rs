@@ -6,7 +6,7 @@ use std::time::Duration;
 use ha_lab::{Disk, within};
 
 use crate::SOON;
-use crate::rig::{self, Rig, Vote, status, told, until_answers};
+use crate::rig::{self, Rig, Vote, no_strays, status, told, until_answers};
 
 /// Six times what a peer may be silent, twice the lease, and more than a disk may be.
 const AWHILE: Duration = Duration::from_secs(3);
@@ -49,10 +49,7 @@ fn field_08_a_disk_that_hangs_looks_like_no_death() {
         told(rig::ha(&rig, 0).args(["swap", "--yes"]));
         rig.until_whole(1);
         until_answers(&probers, "b");
-        for report in probers.map(|prober| prober.finish().unwrap()) {
-            let turns = report.turns(&["a", "b"]);
-            assert!(report.strays(&turns).is_empty(), "{on_it}: {:?}", report.strays(&turns));
-        }
+        no_strays(probers);
     }
 }
 
@@ -73,10 +70,7 @@ fn field_08_nobody_takes_over_before_a_disk_that_hangs_has_it() {
     until_answers(&probers, "b");
     rig.start(0);
     rig.until_whole(1);
-    for report in probers.map(|prober| prober.finish().unwrap()) {
-        let turns = report.turns(&["a", "b"]);
-        assert!(report.strays(&turns).is_empty(), "{:?}", report.strays(&turns));
-    }
+    no_strays(probers);
 }
 
 /// Two faults at once: it cannot save that the peer is excluded, so its right ends with its lease.

@@ -322,6 +322,14 @@ pub(crate) fn until_answers(probers: &[Prober], name: &str) {
     }
 }
 
+/// Ends these; nobody answered one of them while another node was the one that is entitled.
+pub(crate) fn no_strays(probers: [Prober; 2]) {
+    for report in probers.map(|prober| prober.finish().unwrap()) {
+        let strays = report.strays(&report.turns(&["a", "b"]));
+        assert!(strays.is_empty(), "{strays:?}");
+    }
+}
+
 /// However the module is doing: `ha status` says that by its exit code, too.
 pub(crate) fn status(rig: &Rig, node: usize) -> String {
     let output = ha(rig, node).arg("status").output().unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ha_lab::{Cut, Host, Process, Turns, within};
 
 use crate::SOON;
-use crate::rig::{Rig, Vote, status, until_answers};
+use crate::rig::{Rig, Vote, no_strays, status, until_answers};
 
 /// Long enough for a node to look outside and to take over, many times over.
 const AWHILE: Duration = Duration::from_secs(3);
@@ -153,10 +153,7 @@ fn arbiter_a_primary_that_is_cut_off_stops_and_the_other_goes_on() {
     until_answers(&probers, "b");
     rig.lab.heal_all().unwrap();
     rig.until_whole(1);
-    for report in probers.map(|prober| prober.finish().unwrap()) {
-        let turns = report.turns(&["a", "b"]);
-        assert!(report.strays(&turns).is_empty(), "{:?}", report.strays(&turns));
-    }
+    no_strays(probers);
 }
 
 #[test]

@@ -92,6 +92,8 @@ impl Drop for Disk {
 /// removes it, for good.
 pub(crate) fn unmount(folder: &Path) {
     let place = folder.join(MOUNTED);
+    // As the kernel names it: the folder of temporary files may be a link to another one.
+    let place = fs::canonicalize(&place).unwrap_or(place);
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     if mounts.lines().any(|line| line.split(' ').nth(1) == place.to_str()) {
         thaw(&place);

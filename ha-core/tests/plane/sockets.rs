@@ -185,14 +185,24 @@ impl Connections {
             match one.state {
                 State::FinWait2 | State::TimeWait => one.end_server()?,
                 State::CloseWait | State::LastAck => one.end_client()?,
-                _ => {}
+                State::Established
+                | State::FinWait1
+                | State::Closing
+                | State::Request
+                | State::SynRecv
+                | State::SynSent => {}
             }
         }
         self.wait(|one| match one.state {
             State::TimeWait => Some(State::FinWait2),
             State::LastAck => Some(State::CloseWait),
             State::FinWait2 | State::CloseWait => Some(one.state),
-            _ => None,
+            State::Established
+            | State::FinWait1
+            | State::Closing
+            | State::Request
+            | State::SynRecv
+            | State::SynSent => None,
         });
         for one in self.all.iter().filter(|one| one.state == State::TimeWait) {
             one.end_client()?;
@@ -225,7 +235,11 @@ impl Connections {
                     one.end_client()?;
                 }
                 State::SynRecv | State::SynSent => one.server = Some(asking(to, from)?),
-                _ => {}
+                State::Established
+                | State::FinWait2
+                | State::CloseWait
+                | State::TimeWait
+                | State::Request => {}
             }
             if matches!(one.state, State::Request | State::SynRecv) {
                 one.client = Some(client.inside(|| asking(from, to))??);
