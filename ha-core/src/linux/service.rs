@@ -53,7 +53,7 @@ pub struct Bounds {
     pub fence: Duration,
     /// The least that the guardian waits for its daemon. Zero where a lease rules (R5); else the
     /// longer of D and a second, since no deadline is broken then, and a frozen service is an
-    /// outage.
+    /// outage. The addresses' lifetime is longer still at some profiles (`lan`), and counts then.
     pub patience: Duration,
 }
 
