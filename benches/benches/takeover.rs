@@ -158,7 +158,7 @@ fn bounds(fault: Fault, setting: Setting, vote: Vote, beside: Option<Duration>) 
     // Without a lease the guardian waits for the longer of D and a second.
     let right = match vote {
         Vote::Arbiter => durations.lease,
-        Vote::None | Vote::Ping => durations.lease.max(setting.timeout()).max(SECOND),
+        Vote::None | Vote::Ping => setting.timeout().max(SECOND),
     };
     let promised = |time| fault.leaves_nobody().then_some(time);
     Bounds { gap, address: promised(durations.lifetime() + SECOND / 2), service: promised(right) }

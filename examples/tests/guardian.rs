@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long anything may take that is expected to come.
 const SOON: Duration = Duration::from_secs(20);
 
-const BOUNDS: Bounds = Bounds { fence: SOON, patience: Duration::ZERO };
+const BOUNDS: Bounds = Bounds { fence: SOON, patience: None };
 
 /// How long each feed lets the service run: far more than a loaded machine takes to feed again.
 const RIGHT: Duration = Duration::from_millis(1500);
@@ -141,7 +141,7 @@ impl Drop for Rig {
     }
 }
 
-fn wait(what: &str, done: impl Fn() -> bool) {
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let clock = Clock::start();
     while !done() {
         assert!(clock.now() < Instant::ZERO + SOON, "never seen: {what}");
@@ -313,6 +313,10 @@ fn a_guardian_that_was_killed_is_replaced_at_the_next_word() {
 
 /// Scripts whose service counts, and whose stop takes longer than the guardian's grace.
 fn host(rig: &mut Rig) -> ScriptHost {
+    host_within(rig, BOUNDS)
+}
+
+fn host_within(rig: &mut Rig, bounds: Bounds) -> ScriptHost {
     let folder = rig.folder.path().to_owned();
     let start = "setsid sh -c 'while :; do echo . >> served; sleep 0.005; done' \
         < /dev/null > /dev/null 2>&1 &";
@@ -336,7 +340,7 @@ fn host(rig: &mut Rig) -> ScriptHost {
     let scripts = Scripts::new(settings).unwrap();
     let program = PathBuf::from(env!("CARGO_BIN_EXE_ha-guardian"));
     let guardian = Some((program, rig.post.clone()));
-    ScriptHost::new(scripts, Box::new(NoAddresses), BOUNDS, guardian, None).unwrap()
+    ScriptHost::new(scripts, Box::new(NoAddresses), bounds, guardian, None).unwrap()
 }
 
 fn now<T>(future: impl Future<Output = T>) -> T {
@@ -376,6 +380,83 @@ fn a_host_that_does_not_renew_in_time_is_frozen_and_killed_and_can_serve_again()
     now(host.start(epoch(), Seq::ZERO)).unwrap();
     assert!(!group.is_empty().unwrap());
     assert!(!group.is_frozen().unwrap());
+}
+
+/// Where no lease rules; the addresses live for far longer.
+const BEATS: Bounds = Bounds { fence: SOON, patience: Some(RIGHT) };
+
+#[test]
+fn without_a_lease_a_service_runs_from_one_heartbeat_to_the_next() {
+    let Some(mut rig) = Rig::new() else { return };
+    let mut host = host_within(&mut rig, BEATS);
+    let mut guard = host.guard();
+    assert!(guard.wants_beats());
+    guard.beat();
+    now(guard.take_address(epoch(), SOON)).unwrap();
+    now(host.start(epoch(), Seq::ZERO)).unwrap();
+    let group = Cgroup::open(rig.post.group.clone()).unwrap();
+    let clock = Clock::start();
+    wait("twice the right", || {
+        guard.beat();
+        clock.now() > Instant::ZERO + RIGHT * 2
+    });
+    assert!(!group.is_frozen().unwrap());
+    wait("frozen", || group.is_frozen().unwrap());
+    let took = clock.now().saturating_since(Instant::ZERO + RIGHT * 2);
+    assert!(took <= RIGHT + Duration::from_millis(500), "{took:?}");
+    wait("killed", || group.is_empty().unwrap());
+    // A reign that is over is not let go on, and nothing else is watched before it is taken.
+    guard.beat();
+    now(guard.fence(epoch())).unwrap();
+    guard.beat();
+    now(host.stop(true)).unwrap();
+    guard.beat();
+    assert!(rig.guardian().is_some());
+    now(guard.drop_address()).unwrap();
+    drop((host, guard));
+    wait("the end of a guardian that watches nothing", || rig.guardian().is_none());
+}
+
+#[test]
+fn a_heartbeat_does_not_let_go_on_what_was_fenced() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.post.grace = SOON;
+    let mut host = host_within(&mut rig, BEATS);
+    let mut guard = host.guard();
+    now(guard.take_address(epoch(), SOON)).unwrap();
+    now(host.start(epoch(), Seq::ZERO)).unwrap();
+    let group = Cgroup::open(rig.post.group.clone()).unwrap();
+    now(guard.fence(epoch())).unwrap();
+    assert!(group.wait_frozen(SOON).unwrap());
+    let clock = Clock::start();
+    wait("a while with heartbeats", || {
+        guard.beat();
+        assert!(group.is_frozen().unwrap());
+        clock.now() > Instant::ZERO + RIGHT
+    });
+    now(host.stop(true)).unwrap();
+}
+
+#[test]
+fn without_a_lease_the_next_daemon_has_the_lifetime_of_the_addresses() {
+    let Some(mut rig) = Rig::new() else { return };
+    let mut old = host_within(&mut rig, BEATS);
+    let mut old_guard = old.guard();
+    now(old_guard.take_address(epoch(), SOON)).unwrap();
+    now(old.start(epoch(), Seq::ZERO)).unwrap();
+    old.leave();
+    old_guard.leave();
+    drop((old, old_guard));
+    let group = Cgroup::open(rig.post.group.clone()).unwrap();
+    let clock = Clock::start();
+    wait("more than a heartbeat's time", || clock.now() > Instant::ZERO + RIGHT + GRACE);
+    assert!(!group.is_frozen().unwrap());
+    let mut next = host_within(&mut rig, BEATS);
+    let mut guard = next.guard();
+    now(guard.adopt_address(epoch(), SOON)).unwrap();
+    now(next.adopt(epoch(), Seq::ZERO)).unwrap();
+    wait("frozen without heartbeats", || group.is_frozen().unwrap());
+    now(next.stop(true)).unwrap();
 }
 
 /// The processes of a group.

@@ -143,6 +143,16 @@ pub trait Guard: Send + 'static {
     /// network is to be told anew (`FIELD.md` row 1). The default has none.
     fn announce_address(&mut self) {}
 
+    /// Whether it wants to hear of the node's heartbeats; asked once at the start. The default does
+    /// not.
+    fn wants_beats(&self) -> bool {
+        false
+    }
+
+    /// The node has sent a heartbeat, whatever its role: it lives. One that comes while the one
+    /// before waits is left out.
+    fn beat(&mut self) {}
+
     /// This process ends and another one goes on: addresses are left as they are, to vanish when
     /// their lifetime ends. The last call; the guard is dropped behind it.
     fn leave(&mut self) {}

@@ -34,6 +34,8 @@ pub(super) struct Hosting {
     notes: Arc<AtomicUsize>,
     /// Whether the guard has still to be told to announce.
     announces: Arc<AtomicBool>,
+    /// Whether it has still to be told of a heartbeat, if it wants to hear of any.
+    beats: Option<Arc<AtomicBool>>,
     clock: Clock,
 }
 
@@ -100,6 +102,8 @@ pub(super) enum GuardJob {
     },
     /// At most one waits.
     Announce,
+    /// At most one waits.
+    Beat,
     /// Another process goes on; nothing follows.
     Leave,
 }
@@ -118,11 +122,14 @@ impl Hosting {
         let clock = Clock::start();
         let answer_guard = move |ticket, answer| to(ticket, answer);
         let announces = Arc::new(AtomicBool::new(false));
+        let guard = host.guard();
+        let beats = guard.wants_beats().then(Arc::<AtomicBool>::default);
         let guard = GuardDesk {
-            guard: host.guard(),
+            guard,
             taken: false,
             left: false,
             announces: Arc::clone(&announces),
+            beats: beats.clone(),
             clock,
             answer: answer_guard,
         };
@@ -132,7 +139,7 @@ impl Hosting {
         let answer = move |ticket, result| answer(ticket, result);
         let host = HostDesk { host, runs: false, left: false, notes: seen, answer };
         let host = Caller::start("host", module, host, died)?;
-        Ok(Self { guard, host, notes, announces, clock })
+        Ok(Self { guard, host, notes, announces, beats, clock })
     }
 
     pub(super) fn host(&self, job: HostJob) {
@@ -147,6 +154,13 @@ impl Hosting {
     pub(super) fn announce(&self) {
         if !self.announces.swap(true, Ordering::AcqRel) {
             self.guard(GuardJob::Announce);
+        }
+    }
+
+    /// The node has sent a heartbeat.
+    pub(super) fn beat(&self) {
+        if self.beats.as_ref().is_some_and(|waits| !waits.swap(true, Ordering::AcqRel)) {
+            self.guard(GuardJob::Beat);
         }
     }
 
@@ -297,13 +311,15 @@ struct GuardDesk<G, A> {
     left: bool,
     /// [`Hosting::announces`].
     announces: Arc<AtomicBool>,
+    /// [`Hosting::beats`].
+    beats: Option<Arc<AtomicBool>>,
     clock: Clock,
     answer: A,
 }
 
 impl<G: Guard, A: Fn(Ticket, Answer)> Desk<(Instant, GuardJob)> for GuardDesk<G, A> {
     async fn serve(&mut self, jobs: &mut UnboundedReceiver<(Instant, GuardJob)>) {
-        let Self { guard, taken, left: gone, announces, clock, answer } = self;
+        let Self { guard, taken, left: gone, announces, beats, clock, answer } = self;
         // A lifetime counts from when it was asked for: it must not outlive the lease that it is
         // for.
         let left = |asked, lifetime: Duration| {
@@ -338,6 +354,12 @@ impl<G: Guard, A: Fn(Ticket, Answer)> Desk<(Instant, GuardJob)> for GuardDesk<G,
                     // Before: whatever is heard from now on is told once more.
                     announces.store(false, Ordering::Release);
                     guard.announce_address();
+                }
+                GuardJob::Beat => {
+                    if let Some(waits) = beats {
+                        waits.store(false, Ordering::Release);
+                    }
+                    guard.beat();
                 }
                 GuardJob::Leave => {
                     *gone = true;
@@ -390,15 +412,17 @@ mod tests {
     struct Slow {
         calls: Sender<&'static str>,
         go: Receiver<()>,
+        hears: Arc<Mutex<()>>,
     }
 
-    struct Quick(Sender<&'static str>);
+    /// Its guard, which hears of a heartbeat when the test lets it.
+    struct Quick(Sender<&'static str>, Arc<Mutex<()>>);
 
     impl Host for Slow {
         type Guard = Quick;
 
         fn guard(&mut self) -> Quick {
-            Quick(self.calls.clone())
+            Quick(self.calls.clone(), Arc::clone(&self.hears))
         }
 
         async fn start(&mut self, _: Epoch, _: Seq) -> Result<(), HostError> {
@@ -451,12 +475,22 @@ mod tests {
         fn announce_address(&mut self) {
             self.0.send("announce").unwrap();
         }
+
+        fn wants_beats(&self) -> bool {
+            true
+        }
+
+        fn beat(&mut self) {
+            let _hears = self.1.lock().unwrap();
+            self.0.send("beat").unwrap();
+        }
     }
 
     struct Rig {
         hosting: Hosting,
         calls: Receiver<&'static str>,
         go: Sender<()>,
+        hears: Arc<Mutex<()>>,
         answers: Receiver<(Ticket, Answer)>,
         deaths: Receiver<String>,
     }
@@ -468,14 +502,15 @@ mod tests {
             let (answer, answers) = channel();
             let (died, deaths) = channel();
             let (answer, died) = (Mutex::new(answer), Mutex::new(died));
-            let host = Slow { calls: call, go: went };
+            let hears = Arc::<Mutex<()>>::default();
+            let host = Slow { calls: call, go: went, hears: Arc::clone(&hears) };
             let answer = move |ticket, result| {
                 // The last answers come when nobody listens any more.
                 let _ = answer.lock().unwrap().send((ticket, result));
             };
             let died = move |name: &str| died.lock().unwrap().send(name.into()).unwrap();
             let hosting = Hosting::start(ModuleId(1), host, answer, died).unwrap();
-            Self { hosting, calls, go, answers, deaths }
+            Self { hosting, calls, go, hears, answers, deaths }
         }
 
         /// With the address taken and the application running.
@@ -554,6 +589,20 @@ mod tests {
         rig.hosting.announce();
         let said = rig.end();
         assert!(said == ["announce"] || said == ["announce", "announce"], "{said:?}");
+    }
+
+    #[test]
+    fn heartbeats_are_told_and_no_more_than_one_waits() {
+        let rig = Rig::new();
+        let hears = Arc::clone(&rig.hears);
+        let deaf = hears.lock().unwrap();
+        for _ in 0..10 {
+            rig.hosting.beat();
+        }
+        drop(deaf);
+        let said = rig.end();
+        // One that it was being told, and one that waited meanwhile.
+        assert!(said == ["beat"] || said == ["beat", "beat"], "{said:?}");
     }
 
     #[test]

@@ -114,12 +114,19 @@ impl Module {
 
     /// Performs all that the machine wants done.
     pub(super) fn perform(&mut self, ports: &Ports) {
+        let mut beats = false;
         while let Some(output) = self.mirror.poll_output() {
             match output {
-                Output::Transmit { to, datagram } => self.send(ports, to, &datagram),
+                Output::Transmit { to, datagram } => {
+                    beats |= matches!(to, Destination::Peer(_));
+                    self.send(ports, to, &datagram);
+                }
                 Output::Effect { ticket, effect } => self.effect(ticket, effect),
                 Output::Event(event) => self.event(event),
             }
+        }
+        if beats {
+            self.hosting.beat();
         }
         self.touched = false;
         self.due = self.mirror.poll_timeout().map(|deadline| deadline.at);

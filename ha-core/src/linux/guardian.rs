@@ -42,6 +42,8 @@ pub struct Guardian {
     post: Post,
     program: PathBuf,
     socket: UnixDatagram,
+    /// What it was last told to watch, if that has not been stopped since.
+    watched: Option<Epoch>,
     /// Its process: reaped at its end where it is a child of this one, be it one that an earlier
     /// program of this process started.
     process: Option<OwnedFd>,
@@ -74,10 +76,10 @@ impl Guardian {
         let program = program.to_owned();
         let Ok(socket) = connect(&post.socket) else {
             let (socket, process) = spawn(&program, &post)?;
-            return Ok(Self { post, program, socket, process });
+            return Ok(Self { post, program, socket, watched: None, process });
         };
         let process = found(&post.socket);
-        let mut guardian = Self { post, program, socket, process };
+        let mut guardian = Self { post, program, socket, watched: None, process };
         guardian.tell(&Word::Post(guardian.post.terms()))?;
         Ok(guardian)
     }
@@ -87,7 +89,17 @@ impl Guardian {
     /// # Errors
     /// The guardian hears nothing, and no other can be started: the deadline before this one holds.
     pub fn feed(&mut self, epoch: Epoch, right: Duration) -> io::Result<()> {
-        self.tell(&Word::Hear(Fact::Feed { epoch, until: boottime() + right }))
+        self.watched = Some(epoch);
+        self.tell(&feed(epoch, right))
+    }
+
+    /// What it watches may run for `right` from now; nothing where it watches nothing. One that is
+    /// gone is not replaced.
+    ///
+    /// # Errors
+    /// The guardian hears nothing: the deadline before this one holds.
+    pub fn beat(&self, right: Duration) -> io::Result<()> {
+        self.watched.map_or(Ok(()), |epoch| self.send(&feed(epoch, right)))
     }
 
     /// The service must stop now.
@@ -95,6 +107,7 @@ impl Guardian {
     /// # Errors
     /// As [`feed`](Self::feed).
     pub fn fence(&mut self, epoch: Epoch) -> io::Result<()> {
+        self.watched = None;
         self.tell(&Word::Hear(Fact::Fence(epoch)))
     }
 
@@ -103,6 +116,7 @@ impl Guardian {
     /// # Errors
     /// As [`feed`](Self::feed).
     pub fn rest(&mut self) -> io::Result<()> {
+        self.watched = None;
         self.tell(&Word::Hear(Fact::Rest))
     }
 
@@ -546,6 +560,10 @@ fn spawn(program: &Path, post: &Post) -> io::Result<(UnixDatagram, Option<OwnedF
     child.wait()?;
     let why = ready.err().map_or(String::from("it says why above"), |error| format!("{error}"));
     Err(io::Error::other(format!("{} is not ready: {why}", program.display())))
+}
+
+fn feed(epoch: Epoch, right: Duration) -> Word {
+    Word::Hear(Fact::Feed { epoch, until: boottime() + right })
 }
 
 fn boottime() -> Instant {

@@ -51,10 +51,9 @@ pub struct ScriptHost {
 pub struct Bounds {
     /// S: within so long the service is frozen or killed.
     pub fence: Duration,
-    /// The least that the guardian waits for its daemon. Zero where a lease rules (R5); else the
-    /// longer of D and a second, since no deadline is broken then, and a frozen service is an
-    /// outage. The addresses' lifetime is longer still at some profiles (`lan`), and counts then.
-    pub patience: Duration,
+    /// How long the guardian waits for the next heartbeat: the longer of D and a second. `None`
+    /// where a lease rules (R5): then it waits for the next renewal of that.
+    pub patience: Option<Duration>,
 }
 
 impl Bounds {
@@ -62,10 +61,18 @@ impl Bounds {
     pub fn of(config: &Config) -> Self {
         let timing = config.timing();
         let patience = match config.policy().vote {
-            Vote::Arbiter => Duration::ZERO,
-            Vote::None | Vote::Ping | Vote::Manual => timing.timeout.max(Duration::from_secs(1)),
+            Vote::Arbiter => None,
+            Vote::None | Vote::Ping | Vote::Manual => {
+                Some(timing.timeout.max(Duration::from_secs(1)))
+            }
         };
         Self { fence: timing.stop, patience }
+    }
+
+    /// How long a service may run unless its guardian hears again, while addresses live for
+    /// `lifetime`.
+    fn right(self, lifetime: Duration) -> Duration {
+        self.patience.unwrap_or(lifetime)
     }
 }
 
@@ -110,6 +117,8 @@ pub struct ScriptGuard {
     addresses: Box<dyn Addresses>,
     bounds: Bounds,
     epoch: Epoch,
+    /// How long the addresses were last let live.
+    lifetime: Duration,
 }
 
 /// A module that is virtual addresses and nothing else.
@@ -229,6 +238,7 @@ impl Host for ScriptHost {
             addresses: self.addresses.take().expect("the guard is asked for once"),
             bounds: self.bounds,
             epoch: Epoch::NONE,
+            lifetime: Duration::ZERO,
         }
     }
 
@@ -314,22 +324,21 @@ impl Guard for ScriptGuard {
     }
 
     async fn take_address(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
-        self.epoch = epoch;
         // Addresses come before the service: whatever was watched is over.
         self.sentry.rest();
-        self.sentry.feed(epoch, lifetime.max(self.bounds.patience))?;
-        self.addresses.take(epoch, lifetime)
+        self.adopt_address(epoch, lifetime).await
     }
 
     async fn keep_address(&mut self, lifetime: Duration) -> Result<(), HostError> {
-        self.sentry.feed(self.epoch, lifetime.max(self.bounds.patience))?;
+        self.lifetime = lifetime;
+        self.sentry.feed(self.epoch, self.bounds.right(lifetime))?;
         self.addresses.keep(lifetime)
     }
 
+    /// The guardian watches since the process before: it is never told to rest.
     async fn adopt_address(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
-        self.epoch = epoch;
-        // The guardian watches since the process before: it is never told to rest.
-        self.sentry.feed(epoch, lifetime.max(self.bounds.patience))?;
+        (self.epoch, self.lifetime) = (epoch, lifetime);
+        self.sentry.feed(epoch, self.bounds.right(lifetime))?;
         self.addresses.take(epoch, lifetime)
     }
 
@@ -337,7 +346,21 @@ impl Guard for ScriptGuard {
         self.addresses.announce();
     }
 
+    fn wants_beats(&self) -> bool {
+        self.bounds.patience.is_some()
+    }
+
+    fn beat(&mut self) {
+        if let Some(patience) = self.bounds.patience {
+            self.sentry.beat(patience);
+        }
+    }
+
+    /// The next process has the addresses' lifetime to go on with them, and so has the service.
     fn leave(&mut self) {
+        if let Some(patience) = self.bounds.patience {
+            self.sentry.beat(patience.max(self.lifetime));
+        }
         self.addresses.leave();
     }
 
@@ -487,6 +510,11 @@ impl Sentry {
     /// What it is not told it does by itself when the right ends: an error, for there may be no one.
     fn feed(&self, epoch: Epoch, right: Duration) -> Result<(), HostError> {
         self.with(|guardian| guardian.feed(epoch, right))
+    }
+
+    /// The daemon lives. That nobody hears it is told with the next lifetime of the addresses.
+    fn beat(&self, right: Duration) {
+        let _ = self.with(|guardian| guardian.beat(right));
     }
 
     /// The daemon has done it itself.

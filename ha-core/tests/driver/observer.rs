@@ -1,13 +1,14 @@
-//! Who hears of events at once.
+//! Who hears of events and heartbeats at once.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ha_core::driver::Driver;
 use ha_core::raw::NodeConfig;
 use ha_core::{Event, Order};
 use ha_proto::{Epoch, ModuleId, Role};
 
-use crate::rig::{Pair, Toy, block_on, ready, until};
+use crate::rig::{PATIENCE, Pair, Toy, block_on, ready, until, whole};
 
 /// What an observer is told.
 type Heard = Vec<(ModuleId, Epoch, Event)>;
@@ -43,4 +44,23 @@ fn all_observers_hear_every_event_in_order_with_its_epoch() {
     });
     let (epoch, event) = serving.unwrap();
     assert_eq!(event, Event::Serving(epoch));
+}
+
+#[test]
+fn a_guard_that_wants_to_is_told_of_heartbeats_in_every_role() {
+    let pair = Pair::new();
+    let [first, second] = [pair.start(0), pair.start(1)];
+    block_on(async {
+        whole(&first, &second).await;
+        for node in [&first, &second] {
+            let told = || node.host.look(|seen| seen.beats);
+            let before = told();
+            let more = async {
+                while told() < before + 10 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, more).await.expect("it beats");
+        }
+    });
 }

@@ -25,6 +25,8 @@ pub(crate) struct Seen {
     pub(crate) refused: u64,
     pub(crate) fenced: u64,
     pub(crate) address: bool,
+    /// Heartbeats that its guard was told.
+    pub(crate) beats: u64,
     /// Whether the application, which is this, goes on without its driver.
     pub(crate) outlives: bool,
     /// How often it was started, adopted and stopped.
@@ -134,6 +136,14 @@ impl Guard for ToyGuard {
     async fn drop_address(&mut self) -> Result<(), HostError> {
         self.0.look(|seen| seen.address = false);
         Ok(())
+    }
+
+    fn wants_beats(&self) -> bool {
+        true
+    }
+
+    fn beat(&mut self) {
+        self.0.look(|seen| seen.beats += 1);
     }
 }
 

@@ -342,7 +342,7 @@ fn scripted(groups: &Groups, folder: &Path, action: Action, loops: u8) -> Rig {
     write(folder, &scripts);
     let scripts = Scripts::new(settings(folder, groups)).unwrap();
     let surroundings = scripts.surroundings();
-    let bounds = Bounds { fence: SOON, patience: std::time::Duration::ZERO };
+    let bounds = Bounds { fence: SOON, patience: None };
     let host = ScriptHost::new(scripts, Box::new(NoAddresses), bounds, None, None).unwrap();
     let loops = Loops::new(loops, NEVER);
     let checkers = vec![quick(RawKind::Process, |raw| raw.action = action)];

@@ -13,7 +13,7 @@ use ha_core::proto::{Epoch, Role, Seq};
 use crate::processes::{Groups, SOON, count, pause, wait};
 use crate::scripts::{epoch, settings, write};
 
-const BOUNDS: Bounds = Bounds { fence: SOON, patience: Duration::ZERO };
+const BOUNDS: Bounds = Bounds { fence: SOON, patience: None };
 
 /// Addresses that say what is done with them.
 #[derive(Debug)]

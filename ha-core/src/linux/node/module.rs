@@ -491,6 +491,20 @@ impl Guard for ModuleGuard {
         }
     }
 
+    fn wants_beats(&self) -> bool {
+        match self {
+            Self::Service(guard) => guard.wants_beats(),
+            Self::Addresses(guard) => guard.wants_beats(),
+        }
+    }
+
+    fn beat(&mut self) {
+        match self {
+            Self::Service(guard) => guard.beat(),
+            Self::Addresses(guard) => guard.beat(),
+        }
+    }
+
     fn leave(&mut self) {
         match self {
             Self::Service(guard) => guard.leave(),
