@@ -1,5 +1,14 @@
 //! What a document tells an administrator to do.
 
+use std::collections::BTreeSet;
+
+/// What stands below a heading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chapter {
+    pub(crate) title: String,
+    pub(crate) blocks: Vec<Block>,
+}
+
 /// A fenced block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Block {
@@ -11,33 +20,88 @@ pub(crate) enum Block {
     Shown(String),
 }
 
-/// The blocks of a document, in order.
-pub(crate) fn blocks(document: &str) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    for (at, part) in document.split("```").enumerate() {
-        // Every other one stands between fences.
-        if at % 2 == 0 {
+/// The chapters of a document, in order.
+pub(crate) fn chapters(document: &str) -> Vec<Chapter> {
+    let mut chapters = vec![Chapter { title: "before".into(), blocks: Vec::new() }];
+    for (fenced, text) in parts(document) {
+        if fenced {
+            let (language, text) = text.split_once('\n').expect("a fence has a line of its own");
+            let last = chapters.last_mut().expect("there is a first");
+            last.blocks.push(block(language, text));
             continue;
         }
-        let (language, text) = part.split_once('\n').expect("a fence has a line of its own");
-        let text = text.to_owned();
-        let words = ["cargo ", "install ", "ha ", "apt-get ", "systemctl ", "for "];
-        blocks.push(match language {
-            "toml" => Block::File(text),
-            _ if words.iter().any(|word| text.starts_with(word)) => Block::Commands(text),
-            _ => Block::Shown(text),
-        });
+        let titles = text.lines().filter_map(|line| line.strip_prefix("## "));
+        chapters.extend(titles.map(|it| Chapter { title: it.into(), blocks: Vec::new() }));
     }
-    blocks
+    chapters
 }
+
+/// Every command of a document, in blocks and in running text.
+pub(crate) fn commands(document: &str) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for (fenced, text) in parts(document) {
+        if fenced {
+            let (language, text) = text.split_once('\n').expect("a fence has a line of its own");
+            if let Block::Commands(lines) = block(language, text) {
+                all.extend(lines.lines().map(String::from));
+            }
+            continue;
+        }
+        // Every other one stands between backticks, and may be broken at a line's end.
+        let words = text.split('`').skip(1).step_by(2);
+        let whole = words.map(|it| it.split_whitespace().collect::<Vec<_>>().join(" "));
+        all.extend(whole.filter(|it| is_command(it)));
+    }
+    all
+}
+
+/// The text of a document, and whether it stands between fences.
+fn parts(document: &str) -> impl Iterator<Item = (bool, &str)> {
+    document.split("```").enumerate().map(|(at, part)| (at % 2 == 1, part))
+}
+
+fn block(language: &str, text: &str) -> Block {
+    match language {
+        "toml" => Block::File(text.into()),
+        _ if is_command(text) => Block::Commands(text.into()),
+        _ => Block::Shown(text.into()),
+    }
+}
+
+fn is_command(text: &str) -> bool {
+    let (program, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    !rest.is_empty() && (PROGRAMS.contains(&program) || program.starts_with("/usr/"))
+}
+
+/// What commands begin with.
+const PROGRAMS: [&str; 14] = [
+    "adduser",
+    "apt-get",
+    "bridge",
+    "cargo",
+    "chown",
+    "curl",
+    "for",
+    "ha",
+    "install",
+    "ip",
+    "journalctl",
+    "mkdir",
+    "nft",
+    "systemctl",
+];
 
 #[test]
 fn files_commands_and_what_is_shown_are_told_apart() {
-    let document = "a\n```toml\nb = 1\n```\nc\n```\nha status\n```\n```\npicture\n```\n";
+    let document = "a `ha one\ntwo` or `x y`\n```toml\nb = 1\n```\n## c\n`ha`\n```\nha status\n\
+        cat x\n```\n```\npicture\n```\n";
+    let file = Block::File("b = 1\n".into());
+    let ordered = Block::Commands("ha status\ncat x\n".into());
     let expected = [
-        Block::File("b = 1\n".into()),
-        Block::Commands("ha status\n".into()),
-        Block::Shown("picture\n".into()),
+        Chapter { title: "before".into(), blocks: vec![file] },
+        Chapter { title: "c".into(), blocks: vec![ordered, Block::Shown("picture\n".into())] },
     ];
-    assert_eq!(blocks(document), expected);
+    assert_eq!(chapters(document), expected);
+    let said = ["cat x", "ha one two", "ha status"].map(String::from);
+    assert_eq!(commands(document), said.into());
 }

@@ -15,12 +15,14 @@ use crate::tool;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bridge {
     number: u8,
+    /// What its addresses of IPv4 begin with.
+    network: [u8; 3],
     switch: Namespace,
 }
 
 impl Bridge {
-    pub(crate) fn make(number: u8, switch: Namespace) -> io::Result<Self> {
-        let bridge = Self { number, switch };
+    pub(crate) fn make(number: u8, network: [u8; 3], switch: Namespace) -> io::Result<Self> {
+        let bridge = Self { number, network, switch };
         let device = bridge.device();
         // Snooping would hold back neighbour discovery until a querier spoke, and there is none.
         bridge.switch.ip(&format!(
@@ -32,7 +34,8 @@ impl Bridge {
     /// The address of number `n` in its network. Hosts have 1 to 99, in the order in which they
     /// were made, the same in each of their networks; 100 to 254 are free for virtual addresses.
     pub fn v4(&self, n: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 77, self.number, n)
+        let [first, second, third] = self.network;
+        Ipv4Addr::new(first, second, third, n)
     }
 
     /// Likewise: the last group is `n` in decimal digits.
@@ -154,7 +157,8 @@ mod tests {
 
     #[test]
     fn addresses_read_alike_in_both_families() {
-        let bridge = Bridge { number: 2, switch: Namespace::named("x".to_owned()) };
+        let bridge =
+            Bridge { number: 2, network: [10, 77, 2], switch: Namespace::named("x".to_owned()) };
         assert_eq!(bridge.v4(1).to_string(), "10.77.2.1");
         assert_eq!(bridge.v6(1).to_string(), "fd00:77:2::1");
         assert_eq!(bridge.v4(100).to_string(), "10.77.2.100");

@@ -68,9 +68,21 @@ impl Lab {
     /// # Panics
     /// There are nine already.
     pub fn bridge(&mut self) -> io::Result<Bridge> {
+        self.bridge_of([10, 77, self.bridges + 1])
+    }
+
+    /// Likewise with this network of IPv4, of 256 addresses: what is written down for one can be
+    /// run as it stands.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    ///
+    /// # Panics
+    /// There are nine already.
+    pub fn bridge_of(&mut self, network: [u8; 3]) -> io::Result<Bridge> {
         assert!(self.bridges < BRIDGES_MAX, "more than {BRIDGES_MAX} switches");
         self.bridges += 1;
-        Bridge::make(self.bridges, self.switch().namespace().clone())
+        Bridge::make(self.bridges, network, self.switch().namespace().clone())
     }
 
     /// A new host with a cable to each of these switches, up and with its addresses.

@@ -74,6 +74,6 @@ pub use neighbour::{Mac, Neighbour, NotAMac};
 pub use node::{Node, PairFile, key};
 pub use prober::Prober;
 pub use process::Process;
-pub use programs::{built, copy_program, program};
+pub use programs::{built, copy_program, in_repository, program};
 pub use report::{Answer, Gap, Line, NotALine, Report, Strays, Turns};
 pub use skip::{faketime, installed_or_skip, root_or_skip, skip};

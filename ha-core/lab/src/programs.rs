@@ -30,16 +30,38 @@ pub fn built(package: &str, name: &str) -> io::Result<PathBuf> {
     build.args(["build", "--quiet", "--package", package, "--bin", name]);
     build.args(folder.ends_with("release").then_some("--release"));
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
-    build.env("CARGO_TARGET_DIR", folder.parent().unwrap_or(&folder));
+    beside_this(&mut build, &folder);
+    tool::run(&mut build, "")?;
+    Ok(folder.join(name))
+}
+
+/// Runs these lines of a shell in the folder of this repository, and with them what cargo builds
+/// without a profile of its own: it lies beside what this one was built with, in `debug` or
+/// `release`. The folder of those.
+///
+/// # Errors
+/// One of the lines fails.
+pub fn in_repository(lines: &str) -> io::Result<PathBuf> {
+    let folder = folder()?;
+    let mut shell = Command::new("sh");
+    shell.args(["-e", "-c", lines]);
+    shell.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    beside_this(&mut shell, &folder);
+    tool::run(&mut shell, "")?;
+    Ok(folder.parent().unwrap_or(&folder).to_path_buf())
+}
+
+/// Has a cargo build into the folder that this program's cargo builds into, as if it had been called
+/// by hand.
+fn beside_this(command: &mut Command, folder: &Path) {
+    command.env("CARGO_TARGET_DIR", folder.parent().unwrap_or(folder));
     // What cargo says of the package that runs: build scripts look at it, and what depends on them
     // would be built anew by each cargo in turn.
     let of_this =
         |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|it| name.starts_with(it));
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_this)) {
-        build.env_remove(name);
+        command.env_remove(name);
     }
-    tool::run(&mut build, "")?;
-    Ok(folder.join(name))
 }
 
 /// Copies a program that is to be run, by a process of its own: what this one had open to write
