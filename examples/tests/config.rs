@@ -13,6 +13,7 @@ use ha_core::linux::node::farm::checker::OnFailure;
 use ha_core::linux::node::farm::config::FarmNode;
 use ha_core::linux::node::farm::effective::effective;
 use ha_core::linux::node::witness;
+use ha_core::raw::RawVote;
 
 /// A node's file, and a folder for it and its scripts.
 struct Rig(tempfile::TempDir);
@@ -164,6 +165,31 @@ fn the_example_names_every_field_of_a_checker() {
     for field in fields {
         assert!(is_shown(field), "the example does not show {field}");
     }
+}
+
+/// Who chooses a vote reads there when it makes two primaries, and what helps.
+#[test]
+fn each_vote_is_told_with_its_limit() {
+    let votes = ["arbiter", "none", "ping", "manual"];
+    for vote in votes {
+        serde_json::from_value::<RawVote>(vote.into()).unwrap();
+    }
+    let text = example("ha-node.toml");
+    let told = text.split("# Who decides").nth(1).unwrap().split("\nvote =").next().unwrap();
+    let document = include_str!("../../docs/mirror.md");
+    let table = document.split("| `vote` |").nth(1).unwrap().split("\n## ").next().unwrap();
+    for vote in votes {
+        assert!(told.contains(&format!("\n#   {vote} ")), "{vote}: {told}");
+        assert!(table.contains(&format!("\n| `{vote}`")), "{vote}: {table}");
+    }
+    // The link between the nodes alone: `ping.rs` of the simulator plays it.
+    let ping = told.split("#   ping ").nth(1).unwrap().split("#   manual").next().unwrap();
+    for word in ["two primaries", "both reach", "second network", "arbiter"] {
+        let plain = ping.replace("\n#            ", " ");
+        assert!(plain.contains(word), "{word}: {plain}");
+    }
+    let ping = table.lines().find(|line| line.starts_with("| `ping` ")).unwrap();
+    assert!(ping.contains("only what joins the two is cut and both reach"), "{ping}");
 }
 
 /// A farm's file, which is written into `rig`.
