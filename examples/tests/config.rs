@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ha_core::farm::Timing;
 use ha_core::ha_farm::{Hash, HashOn, Mac};
+use ha_core::linux::hook::RawNotify;
 use ha_core::linux::node::config::Node;
 use ha_core::linux::node::farm::checker::OnFailure;
 use ha_core::linux::node::farm::config::FarmNode;
@@ -205,7 +206,7 @@ fn the_example_of_a_farm_works_and_shows_the_defaults() {
     let rig = Rig::new();
     let text = example("farm-node.toml");
     let plain = farm(&rig, &text).unwrap();
-    let others = ["accept_key_file", "hash_key_file", "insecure", "scripts"];
+    let others = ["accept_key_file", "hash_key_file", "insecure", "scripts", "exec"];
     let full = uncommented(&text, &others);
     let full = farm(&rig, &full).unwrap();
     let config = |node: &FarmNode| {
@@ -220,6 +221,9 @@ fn the_example_of_a_farm_works_and_shows_the_defaults() {
     };
     assert_eq!(raw(&plain), raw(&full));
     assert_eq!(full.checkers[0].1, OnFailure::Drain);
+    let notify = full.raw.notify.clone().unwrap();
+    let least = RawNotify { level: None, timeout: None, ..notify };
+    assert_eq!(full.hook, Some(least.try_into().unwrap()), "and of whom it tells");
     let services: Vec<_> = plain.services.iter().map(|it| (it.rule.on, it.weight)).collect();
     assert_eq!(services, [(HashOn::Addr, 1), (HashOn::Net { v4: 24, v6: 64 }, 4)]);
 }
@@ -246,7 +250,7 @@ fall = 4
 fn what_a_farm_runs_by_is_shown_as_a_file_that_means_the_same() {
     let rig = Rig::new();
     fs::create_dir(rig.0.path().join("web")).unwrap();
-    let text = uncommented(&example("farm-node.toml"), &["accept_key_file", "insecure"]);
+    let text = uncommented(&example("farm-node.toml"), &["accept_key_file", "insecure", "exec"]);
     let full = [
         ("\"/etc/ha-node/web\"", &*format!("{:?}", rig.0.path().join("web"))),
         ("mode = \"invisible\"", "mode = \"directed\""),
@@ -263,6 +267,8 @@ fn what_a_farm_runs_by_is_shown_as_a_file_that_means_the_same() {
         ("survey = \"3s\"", "survey = \"4s\""),
         ("stop_timeout = \"5m\"", "stop_timeout = \"6m\""),
         ("weight = 1\n", "weight = 7\n"),
+        ("level = \"warn\"", "level = \"error\""),
+        ("timeout = \"10s\"\n", "timeout = \"200ms\"\n"),
         ("protocol = \"tcp\"\non = \"on_addr\"", "protocol = \"udp\"\non = \"on_ipid\""),
     ];
     let full = full.into_iter().fold(text, |text, (from, to)| {
@@ -281,6 +287,7 @@ fn what_a_farm_runs_by_is_shown_as_a_file_that_means_the_same() {
         }
         assert_eq!(before.services, after.services, "{shown}");
         assert_eq!((&before.checkers, &before.scripts), (&after.checkers, &after.scripts));
+        assert_eq!(before.hook, after.hook, "{shown}");
         let raw = |node: &FarmNode| {
             let raw = node.raw.clone();
             let member =
@@ -338,6 +345,10 @@ fn errors_of_a_farm_name_file_line_and_field() {
         (with("buckets = 100\n"), "/f/farm.toml:7: buckets is 100: it must be 4096 or 256"),
         (with("drain = \"25h\"\n"), "/f/farm.toml:7: drain must be at most a day"),
         (with("scripts = \"/no\"\n"), "/f/farm.toml:7: scripts: there is no"),
+        (
+            with("[notify]\nexec = \"tell\"\n"),
+            "/f/farm.toml:7: notify.exec is \"tell\": write the whole path of a program",
+        ),
         (with("module = \"W b\"\n"), "/f/farm.toml:7: module \"W b\": a farm's name has"),
         (service("ports = \"1\"\n"), "/f/farm.toml:10: port and ports: name one of the two"),
         (service("on = \"on_ipid\"\n"), "/f/farm.toml:10: service 10.0.0.10:80/tcp: rule 0: on_ip"),

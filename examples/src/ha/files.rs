@@ -9,7 +9,6 @@ use std::path::Path;
 use clap::CommandFactory;
 use ha_core::control::protocol::{Reply, Request};
 use ha_core::control::{Exit, Refused};
-use ha_core::driver::Driver;
 
 use super::args::{Config, Ha};
 use super::ask;
@@ -19,6 +18,7 @@ use ha_core::linux::node::check::{Open, check};
 use ha_core::linux::node::config::Node;
 use ha_core::linux::node::effective::{self, effective};
 use ha_core::linux::node::farm::config::FarmNode;
+use ha_core::linux::node::farm::daemon::check as check_farm;
 use ha_core::linux::node::farm::effective::effective as farm_effective;
 
 /// Reads a node's files.
@@ -41,7 +41,7 @@ pub(super) fn config(at: &At<'_>, action: &Config) -> Result<End, Refused> {
     match action {
         Config::Check { file } if is_farm(file) => {
             let node = farm(file)?;
-            fine(at, file, &node.raw.module, Driver::check_key(&node.key))?;
+            fine(at, file, &node.raw.module, check_farm(&node))?;
         }
         Config::Check { file } => {
             let node = node(file)?;

@@ -9,6 +9,7 @@ mod health;
 mod links;
 mod planes;
 mod rig;
+mod told;
 mod verbs;
 
 use std::time::Duration;

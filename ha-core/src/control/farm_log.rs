@@ -40,8 +40,8 @@ impl FarmLog {
         Self { farm: farm.into(), kept: Mutex::new(kept), newest }
     }
 
-    /// Takes an event, and what members and networks are called in it. Returns at once.
-    pub fn note(&self, event: &Event, name: impl Fn(NodeId) -> String, links: &[String]) {
+    /// Takes an event, and what members and networks are called in it; its number. Returns at once.
+    pub fn note(&self, event: &Event, name: impl Fn(NodeId) -> String, links: &[String]) -> u64 {
         let mut kept = self.kept();
         if let Event::View { id, .. } = event {
             kept.view = format!("{id}");
@@ -58,6 +58,7 @@ impl FarmLog {
         });
         drop(kept);
         self.newest.send_replace(seq);
+        seq
     }
 
     /// The events from number `from` on.

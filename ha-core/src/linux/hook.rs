@@ -1,9 +1,11 @@
 //! Tells somebody outside of what happens: a program, or a URL.
 
 mod config;
+mod farm;
 mod post;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -23,17 +25,21 @@ use ha_proto::{Epoch, ModuleId, Role};
 use tracing::{debug, warn};
 
 use self::config::Target;
+use self::words::{At, Words};
 use super::cgroup::FOR_THE_DAEMON_ONLY;
 use super::child::{End, end};
 use super::gate::Gate;
 use crate::Event;
 use crate::driver::Clock;
+use crate::event::Level;
 use crate::verdict::Names;
 
 pub use self::config::{HookConfig, HookError, RawNotify};
+pub use self::farm::{FarmHook, FarmNamed};
 
 /// Tells a program, or a URL, of each event from a level on: one at a time, in order, on a thread
-/// of its own. Whoever tells it never waits; what is too much is dropped, counted and said.
+/// of its own. Whoever tells it never waits; what is too much is dropped, counted and said. A
+/// farm's member has a [`FarmHook`].
 ///
 /// It is told as JSON, on the program's standard input or as the body of a POST; a program also
 /// finds it in its environment:
@@ -76,11 +82,11 @@ pub use self::config::{HookConfig, HookError, RawNotify};
 #[derive(Debug)]
 pub struct Hook {
     config: HookConfig,
-    queue: Option<SyncSender<Letter>>,
+    queue: Option<SyncSender<Words>>,
     /// What was put in the queue so far.
     queued: AtomicU64,
-    /// Of each module, for whoever tells: the thread does not touch it.
-    roles: Mutex<BTreeMap<ModuleId, Role>>,
+    /// Each module and its role, for whoever tells: the thread does not touch it.
+    modules: Mutex<BTreeMap<ModuleId, (Named, Role)>>,
     dropped: Arc<AtomicU64>,
     /// What was told of those in the queue so far, well or badly.
     tried: Arc<AtomicU64>,
@@ -100,16 +106,6 @@ pub struct Named {
     pub module: String,
     /// Nodes and networks; [`Names::me`] is told as `node`.
     pub names: Names,
-}
-
-/// An event that waits to be told.
-#[derive(Clone, Copy, Debug)]
-struct Letter {
-    sequence: u64,
-    module: ModuleId,
-    role: Role,
-    epoch: Epoch,
-    event: Event,
 }
 
 impl Hook {
@@ -139,16 +135,16 @@ impl Hook {
         dropped: u64,
     ) -> Result<Self, HookError> {
         config.check()?;
-        let (queue, letters) = sync_channel(QUEUE_MAX);
+        let (queue, waiting) = sync_channel(QUEUE_MAX);
         let shared = |number| Arc::new(AtomicU64::new(number));
         let (dropped, tried, end) = (shared(dropped), shared(0), shared(u64::MAX));
         let clock = Clock::start();
-        let roles = modules.keys().map(|&module| (module, Role::Stop)).collect();
+        let stopped = modules.into_iter().map(|(id, named)| (id, (named, Role::Stop)));
+        let modules = Mutex::new(stopped.collect());
         let gate = Arc::new(Gate::new().map_err(HookError::Thread)?);
         let (works, ended) = sync_channel(1);
         let worker = Worker {
             config: config.clone(),
-            modules,
             said: dropped.load(Ordering::Relaxed),
             dropped: Arc::clone(&dropped),
             tried: Arc::clone(&tried),
@@ -157,28 +153,41 @@ impl Hook {
             gate: Arc::clone(&gate),
             _works: works,
         };
-        let work = move || worker.work(&letters);
+        let work = move || worker.work(&waiting);
         let thread = thread::Builder::new().name("ha-notify".into()).spawn(work);
         let thread = Some(thread.map_err(HookError::Thread)?);
-        let (roles, ended) = (Mutex::new(roles), Mutex::new(ended));
+        let ended = Mutex::new(ended);
         let (queue, queued) = (Some(queue), AtomicU64::new(0));
-        Ok(Self { config, queue, queued, roles, dropped, tried, end, clock, gate, ended, thread })
+        Ok(Self { config, queue, queued, modules, dropped, tried, end, clock, gate, ended, thread })
     }
 
     /// Tells of an event, if it is of the level; never waits. Shown every event, by
     /// [`Driver::observe`](crate::driver::Driver::observe), it knows the role of each module.
     pub fn tell(&self, sequence: u64, module: ModuleId, epoch: Epoch, event: &Event) {
-        let mut roles = self.roles.lock().expect("nothing panics while a role is noted");
-        let Some(role) = roles.get_mut(&module) else { return };
+        let mut modules = self.modules.lock().expect("nothing panics while a role is noted");
+        let Some((named, role)) = modules.get_mut(&module) else { return };
         if let Event::Role { to, .. } | Event::Resumed(to) = event {
             *role = *to;
         }
-        if event.level() < self.config.level {
+        self.put(event.level(), || Words {
+            module: named.module.clone(),
+            node: named.names.me.clone(),
+            role: *role,
+            at: At::Epoch(epoch),
+            event: event.name(),
+            text: event.told(&named.names),
+            level: event.level(),
+            sequence,
+        });
+    }
+
+    /// Puts an event in the queue, if it is of the level.
+    fn put(&self, level: Level, words: impl FnOnce() -> Words) {
+        if level < self.config.level {
             return;
         }
         let queue = self.queue.as_ref().expect("it lives as long as this");
-        let letter = Letter { sequence, module, role: *role, epoch, event: *event };
-        let full = queue.try_send(letter).is_err();
+        let full = queue.try_send(words()).is_err();
         let count = if full { &*self.dropped } else { &self.queued };
         count.fetch_add(1, Ordering::Relaxed);
     }
@@ -227,7 +236,6 @@ const QUEUE_MAX: usize = 256;
 
 struct Worker {
     config: HookConfig,
-    modules: BTreeMap<ModuleId, Named>,
     dropped: Arc<AtomicU64>,
     tried: Arc<AtomicU64>,
     /// How many of those the log has been told of.
@@ -241,8 +249,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn work(mut self, letters: &Receiver<Letter>) {
-        while let Ok(letter) = letters.recv() {
+    fn work(mut self, waiting: &Receiver<Words>) {
+        while let Ok(words) = waiting.recv() {
             let end = self.end.load(Ordering::Relaxed);
             if end == GIVEN_UP {
                 return;
@@ -252,7 +260,7 @@ impl Worker {
             if limit.is_zero() {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             } else {
-                self.tell(&letter, limit);
+                self.tell(&words, limit);
             }
             if self.end.load(Ordering::Relaxed) != GIVEN_UP {
                 self.tried.fetch_add(1, Ordering::Relaxed);
@@ -261,12 +269,11 @@ impl Worker {
         }
     }
 
-    fn tell(&self, letter: &Letter, limit: Duration) {
-        let named = &self.modules[&letter.module];
-        let words = Words::new(letter, named, self.dropped.load(Ordering::Relaxed));
+    fn tell(&self, words: &Words, limit: Duration) {
+        let dropped = self.dropped.load(Ordering::Relaxed);
         let told = match &self.config.target {
-            Target::Exec(program) => exec(program, &words, limit, &self.gate),
-            Target::Post(url) => post::post(url, &words.json(), limit),
+            Target::Exec(program) => exec(program, words, dropped, limit, &self.gate),
+            Target::Post(url) => post::post(url, &words.json(dropped), limit),
         };
         let (target, event) = (&self.config.target, words.event);
         match told {
@@ -285,102 +292,27 @@ impl Worker {
     }
 }
 
-/// An event as it is told.
-struct Words<'a> {
-    module: &'a str,
-    node: &'a str,
-    role: String,
-    epoch: u64,
-    event: &'static str,
-    text: String,
-    level: &'static str,
-    sequence: u64,
-    dropped: u64,
-}
-
-impl<'a> Words<'a> {
-    fn new(letter: &Letter, named: &'a Named, dropped: u64) -> Self {
-        let event = &letter.event;
-        Self {
-            module: &named.module,
-            node: &named.names.me,
-            role: format!("{}", letter.role),
-            epoch: letter.epoch.bits(),
-            event: event.name(),
-            text: event.told(&named.names),
-            level: event.level().name(),
-            sequence: letter.sequence,
-            dropped,
-        }
-    }
-
-    /// The texts, by the names of both kinds.
-    fn texts(&self) -> [(&'static str, &'static str, &str); 6] {
-        [
-            ("module", "HA_MODULE", self.module),
-            ("node", "HA_NODE", self.node),
-            ("role", "HA_ROLE", &self.role),
-            ("event", "HA_EVENT", self.event),
-            ("text", "HA_TEXT", &self.text),
-            ("level", "HA_LEVEL", self.level),
-        ]
-    }
-
-    /// The numbers, likewise.
-    fn numbers(&self) -> [(&'static str, &'static str, u64); 3] {
-        [
-            ("epoch", "HA_EPOCH", self.epoch),
-            ("sequence", "HA_SEQUENCE", self.sequence),
-            ("dropped", "HA_DROPPED", self.dropped),
-        ]
-    }
-
-    fn json(&self) -> String {
-        let mut json = String::from("{");
-        for (name, _, text) in self.texts() {
-            json.extend(["\"", name, "\":\""]);
-            escape(text, &mut json);
-            json.push_str("\",");
-        }
-        let numbers = self.numbers().map(|(name, _, number)| format!("\"{name}\":{number}"));
-        json.push_str(&numbers.join(","));
-        json.push('}');
-        json
-    }
-}
-
-/// What stands between the quotes of a string (RFC 8259, 7).
-fn escape(text: &str, json: &mut String) {
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => json.extend(['\\', c]),
-            '\0'..='\x1f' => json.extend(["\\u", &format!("{:04x}", u32::from(c))]),
-            _ => json.push(c),
-        }
-    }
-}
-
 /// Runs the program once.
-fn exec(program: &Path, words: &Words<'_>, limit: Duration, gate: &Gate) -> io::Result<()> {
+fn exec(
+    program: &Path,
+    words: &Words,
+    dropped: u64,
+    limit: Duration,
+    gate: &Gate,
+) -> io::Result<()> {
     let mut command = Command::new(program);
-    for (_, name, text) in words.texts() {
-        // The system takes no such byte, and none of our texts has one.
-        command.env(name, text.replace('\0', ""));
-    }
-    for (_, name, number) in words.numbers() {
-        command.env(name, format!("{number}"));
-    }
+    command.envs(words.environment(dropped));
     for name in FOR_THE_DAEMON_ONLY {
         command.env_remove(name);
     }
     // What it complains of goes where the daemon's own lines go.
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
     let mut child = command.spawn()?;
-    let mut json = words.json();
+    let mut json = words.json(dropped);
     json.push('\n');
     let mut stdin = child.stdin.take().expect("the standard input was asked to be a pipe");
     // Less than a pipe holds, so this never waits; and a program need not read it.
-    assert!(json.len() <= PIPE, "a program that does not read would hold up all others");
+    assert!(json.len() <= words::JSON_MAX + 1, "who does not read would hold up all others");
     let _ = stdin.write_all(json.as_bytes());
     drop(stdin);
     match end(&mut child, limit, &[(gate, Epoch::NONE)])? {
@@ -393,6 +325,3 @@ fn exec(program: &Path, words: &Words<'_>, limit: Duration, gate: &Gate) -> io::
         }
     }
 }
-
-/// Bytes that a pipe of Linux holds at least: `PIPE_BUF` and more (pipe(7)).
-const PIPE: usize = 4096;

@@ -5,11 +5,12 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
-use ha_proto::NodeId;
+use ha_heartbeat::group::ViewId;
+use ha_proto::{Boot, LinkId, NodeId, NodeSet};
 
 use super::*;
-use crate::Event;
-use crate::event::Level;
+use crate::farm::Why;
+use crate::{Event, farm};
 
 /// Far more than anything takes here that is expected to come.
 const SOON: Duration = Duration::from_secs(20);
@@ -291,9 +292,69 @@ fn a_server_that_is_silent_costs_no_more_than_its_time() {
     assert_eq!(posted("", limit), "it did not answer within 100ms");
 }
 
+/// A member `a` of a farm with a member `b`.
+fn member(config: HookConfig, members: BTreeMap<NodeId, String>) -> FarmHook {
+    let named =
+        FarmNamed { module: "web".into(), node: "a".into(), members, links: vec!["prod".into()] };
+    FarmHook::resume(config, named, 5).unwrap()
+}
+
+fn view(members: NodeSet) -> farm::Event {
+    let id = ViewId { counter: 7, coordinator: node(), boot: Boot(9) };
+    farm::Event::View { id, members, moved: 12, cut: 0 }
+}
+
 #[test]
-fn json_is_escaped() {
-    let mut json = String::new();
-    escape("a\"b\\c\nd\u{1}é\u{7f}", &mut json);
-    assert_eq!(json, "a\\\"b\\\\c\\u000ad\\u0001é\u{7f}");
+fn a_farms_events_are_told_with_its_view_and_what_the_member_is_then() {
+    let program = Program::new("cat >> json; env | grep ^HA_ | sort > env");
+    let target = Target::Exec(program.path.clone());
+    let config = HookConfig { target, level: Level::Warn, timeout: SOON };
+    let hook = member(config, [(node(), "b".into())].into());
+    hook.tell(1, &farm::Event::Unlinked(node()));
+    hook.tell(2, &view(NodeSet::only(node())));
+    let id = ViewId { counter: 7, coordinator: node(), boot: Boot(9) };
+    hook.tell(3, &farm::Event::Takes(id));
+    hook.tell(4, &farm::Event::LinkDown(node(), LinkId(0)));
+    hook.tell(5, &farm::Event::StandsBy(Why::Lease));
+    hook.tell(6, &farm::Event::StandsBy(Why::Stopped));
+    drop(hook);
+    let told = |role: &str, event: &str, text: &str, view: &str, sequence: u64| {
+        format!(
+            "{{\"module\":\"web\",\"node\":\"a\",\"role\":\"{role}\",\"event\":\"{event}\",\
+             \"text\":\"{text}\",\"level\":\"warn\",\"view\":\"{view}\",\"sequence\":{sequence},\
+             \"dropped\":5}}"
+        )
+    };
+    let nothing = "this member takes nothing";
+    let expected = [
+        told("WAIT", "unlinked", "b is not linked any more", "-", 1),
+        told("UP", "link_down", "prod to b is lost", &format!("{id}"), 4),
+        told("WAIT", "stands_by", &format!("{nothing}: its lease ended"), &format!("{id}"), 5),
+        told(
+            "STOP",
+            "stands_by",
+            &format!("{nothing}: its application does not run"),
+            &format!("{id}"),
+            6,
+        ),
+    ];
+    assert_eq!(program.left("json").lines().collect::<Vec<_>>(), expected);
+    let env = program.left("env");
+    assert!(env.contains(&format!("HA_VIEW={id}\n")) && !env.contains("HA_EPOCH"), "{env}");
+    assert!(env.contains("HA_ROLE=STOP\n") && env.contains("HA_DROPPED=5\n"), "{env}");
+}
+
+/// A program need not read: what it is told must fit into the pipe, however its members are called.
+#[test]
+fn the_longest_event_fits_into_a_pipe() {
+    let program = Program::new("cat > json");
+    let target = Target::Exec(program.path.clone());
+    let config = HookConfig { target, level: Level::Info, timeout: SOON };
+    let all: NodeSet = (0..64).filter_map(NodeId::new).collect();
+    let hook = member(config, all.iter().map(|id| (id, "\u{1}".repeat(99))).collect());
+    hook.tell(1, &view(all));
+    drop(hook);
+    let json = program.left("json");
+    assert!(json.contains("a view is in force: \\u0001"), "{json}");
+    assert!(json.contains("…\",\"level\":\"info\",") && json.ends_with("}\n"), "{json}");
 }

@@ -12,6 +12,7 @@ use crate::config::{DefaultPrim, Winner};
 use crate::event::Level;
 use crate::http::RawHttp;
 use crate::linux::VipSource;
+use crate::linux::hook::RawNotify;
 use crate::raw::{Key, PingFrom, Span};
 use crate::vip::OnRemoved;
 
@@ -126,7 +127,11 @@ pub(super) fn http(out: &mut String, http: Option<&RawHttp>) {
 /// What is there only if it is written.
 fn sections(out: &mut String, node: &Node) {
     http(out, node.raw.http.as_ref());
-    let Some(notify) = &node.raw.notify else { return };
+    notify(out, node.raw.notify.as_ref());
+}
+
+pub(super) fn notify(out: &mut String, notify: Option<&RawNotify>) {
+    let Some(notify) = notify else { return };
     out.push_str("\n[notify]\n");
     for (name, target) in [("exec", &notify.exec), ("url", &notify.url)] {
         if let Some(target) = target {

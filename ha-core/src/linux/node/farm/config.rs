@@ -20,6 +20,7 @@ use crate::farm::survey::Hashing;
 use crate::farm::{Config, ConfigError, Identity, Isolated, Policy, Timing};
 use crate::ha_farm::{Buckets, Hash, Mac, Mode, Rule, Uncovered};
 use crate::http::RawHttp;
+use crate::linux::hook::{HookConfig, RawNotify};
 use crate::linux::node::config::{FileError, Source};
 use crate::linux::node::places::{self, log, log_bytes, run, state};
 use crate::linux::scripts::{Script, Scripts};
@@ -128,6 +129,9 @@ pub struct RawFarm {
     /// Health and metrics over HTTP, if the section is there.
     #[serde(default)]
     pub http: Option<RawHttp>,
+    /// Whom to tell of events, if the section is there.
+    #[serde(default)]
+    pub notify: Option<RawNotify>,
     /// The services, 1 to 16; the same on all members.
     pub service: Vec<RawService>,
     /// What is looked at, and what follows when it is down.
@@ -225,6 +229,8 @@ pub struct FarmNode {
     pub checkers: Vec<(CheckerConfig, OnFailure)>,
     /// Its scripts, if it has any.
     pub scripts: Option<Folder>,
+    /// Who is told of events, if anybody.
+    pub hook: Option<HookConfig>,
     identity: Identity,
     timing: Timing,
     /// Whether the file says nothing of the lease.
@@ -404,6 +410,8 @@ impl RawFarm {
         let checkers = checkers(&self.checker).map_err(|what| wrong("checker", what))?;
         self.check_files()?;
         let scripts = self.folder()?;
+        let hook = self.notify.clone().map(HookConfig::try_from);
+        let hook = hook.transpose().map_err(|error| wrong("notify", error.to_string()))?;
         let identity = Identity {
             cluster: cluster_id(&self.cluster),
             module: ModuleId(self.id),
@@ -421,6 +429,7 @@ impl RawFarm {
             services,
             checkers,
             scripts,
+            hook,
             identity,
             timing,
             free_lease,

@@ -23,18 +23,18 @@ use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::checker::OnFailure;
 use super::config::{FarmNode, Folder, RawMode};
 use super::desk::{FarmDesk, Look, Restart};
 use super::follows::Follows;
 use super::plane::{Chosen, NoPlane, choose};
+use super::told::{Told as Events, left};
 use crate::checker::{Loops, State};
 use crate::control::{EventLog, Exit, FarmLog, Refused, Server, ServerError};
-use crate::driver;
-use crate::event::Level;
-use crate::farm::{Baton, ConfigError, Event, Order, View};
+use crate::driver::{self, Driver};
+use crate::farm::{Baton, ConfigError, Order, View};
 use crate::ha_farm::Mac;
 use crate::http;
 use crate::linux::cgroup::Cgroup;
@@ -43,6 +43,7 @@ use crate::linux::farm::{
     Application, Failure, Front, Handle, Link, NoApplication, Running, Scripted, Setup, StartError,
     THREAD, resume, start,
 };
+use crate::linux::hook::{HookConfig, HookError};
 use crate::linux::mac_of;
 use crate::linux::node::EX_CONFIG;
 use crate::linux::node::config::FileError;
@@ -50,7 +51,6 @@ use crate::linux::node::daemon::{self, DaemonError, Signals, Told, lock};
 use crate::linux::node::program::Program;
 use crate::linux::realtime;
 use crate::linux::scripts::{Abort, ScriptError, Scripts, Settings};
-use crate::proto::NodeId;
 use crate::systemd::Notifier;
 
 /// A farm's node at work.
@@ -76,8 +76,26 @@ pub struct Daemon {
 struct Open {
     control: Server,
     http: Option<http::Server>,
+    events: Arc<Events>,
     locks: [File; 2],
     name: UnixListener,
+}
+
+impl Open {
+    /// Nobody is told of anything more: for the environment of the process that goes on.
+    fn give_up(self) -> Option<(&'static str, String)> {
+        Arc::into_inner(self.events).and_then(Events::give_up)
+    }
+}
+
+/// Looks at what a start needs of this machine, as far as that can be seen without touching it: the
+/// key, and who is to be told of events.
+///
+/// # Errors
+/// The first thing that a start would fail at.
+pub fn check(node: &FarmNode) -> Result<(), FarmError> {
+    Driver::check_key(&node.key)?;
+    Ok(node.hook.as_ref().map_or(Ok(()), HookConfig::check)?)
 }
 
 /// The module's name is that of the filter in the kernel: held, so that no two daemons take each
@@ -126,9 +144,12 @@ pub enum FarmError {
     /// The node.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// HTTP.
+    /// The key, or HTTP.
     #[error(transparent)]
-    Http(#[from] driver::StartError),
+    Driver(#[from] driver::StartError),
+    /// Whoever is to be told of events.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServerError),
@@ -157,13 +178,14 @@ impl FarmError {
             | Self::Module(_)
             | Self::Plane(NoPlane::Key(_))
             | Self::Scripts(_)
+            | Self::Hook(_)
             | Self::Checkers(_) => EX_CONFIG,
             Self::Daemon(error) => error.exit_code(),
             Self::Told => 0,
             Self::Plane(NoPlane::Plane(_) | NoPlane::Ask(_))
             | Self::Group(_)
             | Self::Start(_)
-            | Self::Http(_)
+            | Self::Driver(_)
             | Self::Control(_)
             | Self::System(_)
             | Self::Failure(_) => 1,
@@ -187,6 +209,9 @@ impl Daemon {
         // left behind.
         let locks = [lock("run", &node.raw.run)?, lock("state", &node.raw.state)?];
         let name = claim(&node.raw.module)?;
+        // And before what was handed over is taken away, once and for all.
+        let log = Arc::new(FarmLog::new(node.raw.module.clone()));
+        let events = Arc::new(Events::new(&node, Arc::clone(&log))?);
         let Served { application, surroundings, abort } = served(&node)?;
         let baton = take_baton(&baton_file(&node));
         let (mac, links) = (mac(&node)?, links(&node));
@@ -200,8 +225,7 @@ impl Daemon {
             }
         })?;
         let plane = chosen.told.clone();
-        let log = Arc::new(FarmLog::new(node.raw.module.clone()));
-        let running = run(&node, application, (mac, chosen), links, baton.as_ref(), &log)?;
+        let running = run(&node, application, (mac, chosen), links, baton.as_ref(), &events)?;
         let handle = running.handle();
         // The node's thread has its name before it has answered.
         let _ = runtime.block_on(handle.view());
@@ -231,7 +255,7 @@ impl Daemon {
         });
         let control = Server::start(&socket, Arc::clone(&desk), Arc::new(EventLog::new()))?;
         let http = http.map(|listen| http::Server::start(listen, Arc::clone(&desk)));
-        let open = Open { control, http: http.transpose()?, locks, name };
+        let open = Open { control, http: http.transpose()?, events, locks, name };
         for refused in [realtime::lock_memory(), realtime::raise(THREAD)] {
             if let Err(refused) = refused {
                 warn!("{refused}");
@@ -303,7 +327,7 @@ impl Daemon {
             // It takes nothing, and asks once more what the others do.
             let (program, follows) = (desk.program.path().to_path_buf(), desk.follows());
             drop(desk);
-            return Err(next_program(&program, &runtime, &mut signals, follows));
+            return Err(next_program(&program, &runtime, &mut signals, left(follows, None)));
         }
         Ok(())
     }
@@ -330,8 +354,9 @@ impl Daemon {
                 let (program, follows) = (desk.program.path().to_path_buf(), desk.follows());
                 // No thread may be left that would take a signal, nor a checker's program that
                 // nobody waits for.
-                drop((open, desk));
-                Err(next_program(&program, &runtime, &mut signals, follows))
+                let untold = open.give_up();
+                drop(desk);
+                Err(next_program(&program, &runtime, &mut signals, left(follows, untold)))
             }
             Err(running) => {
                 let text = "a change is under way: order it again in a moment";
@@ -365,10 +390,10 @@ fn next_program(
     program: &Path,
     runtime: &Runtime,
     signals: &mut Signals,
-    follows: Option<(&str, String)>,
+    left: Vec<(&str, String)>,
 ) -> FarmError {
     let mut next = Command::new(program);
-    next.args(std::env::args_os().skip(1)).envs(follows);
+    next.args(std::env::args_os().skip(1)).envs(left);
     if let Err(error) = runtime.block_on(signals.hold()) {
         warn!(%error, "a signal that comes now may be lost: send it again");
     }
@@ -542,7 +567,7 @@ fn run(
     (mac, Chosen { plane, told, tick }): (Option<Mac>, Chosen),
     links: Vec<Link>,
     baton: Option<&Baton>,
-    log: &Arc<FarmLog>,
+    events: &Arc<Events>,
 ) -> Result<Running, FarmError> {
     let config = match node.config(told.hash, mac, tick) {
         Ok(config) => config,
@@ -555,7 +580,7 @@ fn run(
             return Err(error.into());
         }
     };
-    let (names, called, log) = (node.names.clone(), node.link_names(), Arc::clone(log));
+    let events = Arc::clone(events);
     let setup = Setup {
         config,
         key: node.key.clone(),
@@ -563,7 +588,7 @@ fn run(
         plane,
         front: Some(Front { interface: node.raw.interface.clone() }),
         application,
-        observer: Box::new(move |event| say(&names, &called, &log, event)),
+        observer: Box::new(move |event| events.note(event)),
     };
     let running = match baton {
         Some(baton) => resume(setup, baton),
@@ -635,19 +660,6 @@ fn teller(handle: Handle) -> io::Result<std_mpsc::Sender<Order>> {
         }
     })?;
     Ok(tell)
-}
-
-/// An event, for the journal and for whoever asks.
-fn say(names: &BTreeMap<NodeId, String>, links: &[String], log: &FarmLog, event: &Event) {
-    let name = |node: NodeId| names.get(&node).cloned().unwrap_or_else(|| format!("node {node}"));
-    log.note(event, name, links);
-    let told = event.told(name, links);
-    match event.level() {
-        Level::Error => error!("{told}"),
-        Level::Warn => warn!("{told}"),
-        Level::Info => info!("{told}"),
-        Level::Debug => debug!("{told}"),
-    }
 }
 
 /// Intervals that it may take until there is no change under way.

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::config::{FarmNode, RawPlane};
+use super::daemon::check;
 use super::effective::effective;
 use super::follows::{Follows, now};
 use super::plane::{ONE_PLANE, PlaneTold, hash, name, probe, tick};
@@ -296,6 +297,8 @@ impl FarmDesk {
             );
             return Err(Refused::new(Exit::Config, text));
         }
+        // The next process would end at it, with nothing to go back to.
+        check(&read).map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
         self.check_new_vips(&read).await?;
         self.program.try_it().await?;
         let (refuse, answer) = oneshot::channel();
@@ -384,6 +387,7 @@ fn needs_restart(running: &FarmNode, read: &FarmNode, tick: Duration) -> Option<
         ("run", a.run == b.run),
         ("log", a.log == b.log && a.log_bytes == b.log_bytes),
         ("http", a.http == b.http),
+        ("notify", a.notify == b.notify),
         ("checker", running.checkers == read.checkers),
     ];
     same.iter().find(|(_, same)| !same).map(|(field, _)| *field)

@@ -10,7 +10,7 @@ use super::plane::tick;
 use super::service::Service;
 use crate::farm::survey::Hashing;
 use crate::ha_farm::{HashOn, Protocol};
-use crate::linux::node::effective::{field, http, key, looked_at, places, quoted, time};
+use crate::linux::node::effective::{field, http, key, looked_at, notify, places, quoted, time};
 
 /// The configuration as a file that leaves nothing out, on the plane of this hash; by default on the
 /// file's, or BPF.
@@ -28,6 +28,7 @@ pub fn effective(node: &FarmNode, hashing: Option<Hashing>) -> String {
     let raw = &node.raw;
     places(out, [&raw.state, &raw.run, &raw.log], raw.log_bytes);
     http(out, raw.http.as_ref());
+    notify(out, raw.notify.as_ref());
     members(out, node);
     for (at, service) in node.services.iter().enumerate() {
         one(out, node, at, service);

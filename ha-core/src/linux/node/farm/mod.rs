@@ -3,6 +3,7 @@
 //! - [`config`]: the file that it reads; [`service`], [`checker`]: parts of it;
 //!   [`mod@effective`]: what it means.
 //! - [`plane`]: where packets are decided on; `follows`: how often that is chosen anew.
+//! - `told`: where its events go.
 //! - [`desk`]: what others are told of a node; [`daemon`]: its process.
 
 pub mod checker;
@@ -13,3 +14,4 @@ pub mod effective;
 mod follows;
 pub mod plane;
 pub mod service;
+mod told;
