@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod bad_input;
+mod cut;
 mod daemons;
 mod health;
 mod links;

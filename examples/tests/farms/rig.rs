@@ -42,7 +42,7 @@ pub(crate) struct Rig {
 /// A connection of the client's, and the number of who serves it.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    pub(crate) stream: TcpStream,
     pub(crate) by: u8,
 }
 

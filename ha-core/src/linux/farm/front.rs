@@ -92,6 +92,8 @@ pub(super) struct Desk {
     mode: Mode,
     addresses: Addresses,
     vips: BTreeMap<IpAddr, Vip>,
+    /// Still set although no filter covers them, until their clients were told.
+    leaving: BTreeMap<IpAddr, Vip>,
     /// Those that the filter covers: all of `vips`, and what could not be set yet.
     covered: BTreeSet<IpAddr>,
     /// What could not be set again.
@@ -138,6 +140,7 @@ impl Desk {
             mode,
             addresses,
             vips: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             covered: BTreeSet::new(),
             stuck: None,
             frames: None,
@@ -150,15 +153,31 @@ impl Desk {
         })
     }
 
-    /// Takes away what this filter does not cover: before it is in force.
-    pub(super) fn prepare(&mut self, filter: &Filter) {
+    /// Answers no more for what this filter does not cover: before it is in force. The addresses that
+    /// were set here stay until their connections were cut ([`Desk::let_go`]), since nobody hears of
+    /// a reset from an address that is off; which those are.
+    pub(super) fn prepare(&mut self, filter: &Filter) -> Vec<IpAddr> {
         let stay = vips(filter);
         let gone: Vec<IpAddr> =
             self.vips.keys().copied().filter(|vip| !stay.contains(vip)).collect();
-        for vip in gone {
-            self.remove(vip);
+        for vip in &gone {
+            let held = self.vips.remove(vip).expect("it is one of these");
+            if held.ours && !self.away {
+                self.leaving.insert(*vip, held);
+            }
         }
         self.want();
+        gone.into_iter().filter(|vip| self.leaving.contains_key(vip)).collect()
+    }
+
+    /// Takes off `lo` what leaves, now that its clients were told.
+    pub(super) fn let_go(&mut self, told: &[IpAddr]) {
+        for &vip in told {
+            // It may have come back meanwhile.
+            if let Some(held) = self.leaving.remove(&vip) {
+                self.take_off(vip, &held);
+            }
+        }
     }
 
     /// Sets what this filter covers: once it is in force. What cannot be set does not keep the rest
@@ -171,7 +190,7 @@ impl Desk {
 
     /// The virtual addresses that it has.
     pub(super) fn held(&self) -> BTreeSet<IpAddr> {
-        self.vips.keys().copied().collect()
+        self.vips.keys().chain(self.leaving.keys()).copied().collect()
     }
 
     /// Takes off `lo` what a farm's daemon set there that was killed, and no rule is for now. The
@@ -314,7 +333,7 @@ impl Desk {
     }
 
     /// Those that were set here: an administrator's own stay where they are.
-    fn ours(&self) -> Vec<IpAddr> {
+    pub(super) fn ours(&self) -> Vec<IpAddr> {
         self.vips.iter().filter(|(_, held)| held.ours).map(|(vip, _)| *vip).collect()
     }
 
@@ -322,6 +341,7 @@ impl Desk {
     pub(super) fn withdraw(&mut self) {
         let again = core::mem::replace(&mut self.away, true);
         self.want();
+        self.leave_nothing();
         for vip in self.ours() {
             let spot = self.spot(vip);
             match self.addresses.remove(spot) {
@@ -430,10 +450,10 @@ impl Desk {
         self.announce(Instant::ZERO, false);
         self.wanted.set(BTreeSet::new());
         self.covered.clear();
-        let all: Vec<IpAddr> = self.vips.keys().copied().collect();
-        for vip in all {
-            self.remove(vip);
+        for (vip, held) in core::mem::take(&mut self.vips) {
+            self.take_off(vip, &held);
         }
+        self.leave_nothing();
         // Another farm on this interface needs them, too.
         if self.is_last().unwrap_or_default() {
             self.restore();
@@ -494,6 +514,10 @@ impl Desk {
     }
 
     fn add(&mut self, vip: IpAddr) -> Result<(), FrontError> {
+        if let Some(held) = self.leaving.remove(&vip) {
+            self.vips.insert(vip, held);
+            return Ok(());
+        }
         let name = name(vip)?;
         let group = self.open_card(vip)?;
         let spot = self.spot(vip);
@@ -519,8 +543,14 @@ impl Desk {
         }
     }
 
-    fn remove(&mut self, vip: IpAddr) {
-        let Some(held) = self.vips.remove(&vip) else { return };
+    fn leave_nothing(&mut self) {
+        for (vip, held) in core::mem::take(&mut self.leaving) {
+            self.take_off(vip, &held);
+        }
+    }
+
+    /// Before its name is free again.
+    fn take_off(&mut self, vip: IpAddr, held: &Vip) {
         let spot = self.spot(vip);
         if held.ours
             && let Err(error) = self.addresses.remove(spot)
@@ -767,7 +797,8 @@ mod tests {
                         // Refused while the other one looks.
                         assert!(within(SOON, || desk.follow(at(0), &all).is_ok()));
                         free.store(false, Ordering::Relaxed);
-                        desk.prepare(&none);
+                        let gone = desk.prepare(&none);
+                        desk.let_go(&gone);
                         assert!(within(SOON, || free.load(Ordering::Relaxed)), "nobody looked");
                     }
                     desk.close();

@@ -351,7 +351,7 @@ fn assemble(
     let peers = links.into_iter().map(|link| link.peers).collect();
     let eyes = desk.as_ref().map(Desk::eyes).transpose()?;
     let keeper = Keeper::start(plane.guard(), eyes, letters.clone())?;
-    let application = Caller::start(application, letters)?;
+    let application = Caller::start(application, letters.clone())?;
     let alarm = Alarm::new(clock)?;
     if plane.adopted() {
         plane.renew();
@@ -386,7 +386,7 @@ fn assemble(
         handing: None,
         handed: None,
         filter,
-        sweeper: Sweeper::start()?,
+        sweeper: Sweeper::start(letters)?,
         keeper: Some(keeper),
         lost: None,
     })

@@ -3,6 +3,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::io;
 use std::prelude::rust_2024::*;
 use std::sync::Arc;
@@ -10,14 +11,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use ha_farm::{Filter, HashOn, Mac, NoSockets};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use super::turn::Letter;
 use crate::driver::Clock;
 use crate::linux::reset;
 
 /// A thread that looks through the sockets: the node's own must not wait for a hundred thousand
-/// of them. Its queue is bounded by the views whose drain ends and the checkers that fail, one in an
-/// interval at most, and it takes the latest.
+/// of them. Its queue is bounded by the views whose drain ends or whose rules drop an address and the
+/// checkers that fail, one in an interval at most, and it takes all that wait at once.
 #[derive(Debug)]
 pub(super) struct Sweeper {
     jobs: Option<Sender<Job>>,
@@ -34,9 +37,10 @@ enum Job {
 
 impl Sweeper {
     /// In this thread's network namespace.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(letters: mpsc::Sender<Letter>) -> io::Result<Self> {
         let (jobs, queue) = channel();
-        let thread = thread::Builder::new().name(THREAD.into()).spawn(move || serve(&queue))?;
+        let work = move || serve(&queue, &letters);
+        let thread = thread::Builder::new().name(THREAD.into()).spawn(work)?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
@@ -45,7 +49,8 @@ impl Sweeper {
         self.post(Job::Sweep(filter));
     }
 
-    /// Ends every connection to these addresses that there is when it looks.
+    /// Ends every connection to these addresses that there is when it looks, and says when that is
+    /// done ([`Letter::Cut`]).
     pub(super) fn cut(&self, vips: Vec<IpAddr>) {
         self.post(Job::Cut(vips));
     }
@@ -77,18 +82,21 @@ impl Drop for Sweeper {
     }
 }
 
-fn serve(queue: &Receiver<Job>) {
+fn serve(queue: &Receiver<Job>, letters: &mpsc::Sender<Letter>) {
     while let Ok(first) = queue.recv() {
-        let (mut filter, mut vips) = (None, None);
+        let (mut filter, mut vips) = (None, BTreeSet::new());
         for job in core::iter::once(first).chain(queue.try_iter()) {
             match job {
                 Job::Sweep(latest) => filter = Some(latest),
-                Job::Cut(latest) => vips = Some(latest),
+                Job::Cut(more) => vips.extend(more),
             }
         }
         // Their clients wait.
-        if let Some(vips) = vips {
+        if !vips.is_empty() {
+            let vips: Vec<IpAddr> = vips.into_iter().collect();
             cut(&vips);
+            // A node that ends takes its addresses off by itself.
+            let _ = letters.blocking_send(Letter::Cut(vips));
         }
         if let Some(filter) = filter {
             sweep(&filter);

@@ -35,6 +35,8 @@ pub(super) enum Letter {
     View(oneshot::Sender<View>),
     /// How what was set is now.
     Seen(Seen),
+    /// The connections to these addresses were cut.
+    Cut(Vec<IpAddr>),
     /// Which addresses does it have?
     Addresses(oneshot::Sender<BTreeSet<IpAddr>>),
     /// Who else answers for the addresses?
@@ -179,6 +181,7 @@ impl Loop {
                 }
                 Letter::End => return Ok(true),
                 Letter::Seen(seen) => self.see(seen)?,
+                Letter::Cut(vips) => self.desk.iter_mut().for_each(|desk| desk.let_go(&vips)),
             }
         }
         cx.waker().wake_by_ref();
@@ -351,7 +354,10 @@ impl Loop {
 
     fn install(&mut self, filter: &Filter) -> bool {
         if let Some(desk) = &mut self.desk {
-            desk.prepare(filter);
+            let gone = desk.prepare(filter);
+            if !gone.is_empty() {
+                self.sweeper.cut(gone);
+            }
         }
         if let Err(error) = self.plane().install(filter) {
             error!(%error, "the filter is as it was");
@@ -416,6 +422,8 @@ impl Loop {
         let mut plane = self.plane.take().expect("it ends once");
         let shut = plane.lease(Instant::ZERO);
         // Clients hear of a cut only while the addresses are there.
+        let vips = self.desk.as_ref().map(Desk::ours);
+        self.sweeper.cut(vips.unwrap_or_default());
         self.sweeper.finish();
         // Without a filter all members would answer for an address that is still set.
         if let Some(desk) = &mut self.desk {

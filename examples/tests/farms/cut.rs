@@ -1,0 +1,65 @@
+//! Clients of an address that goes hear of it: their connections are reset before it is off, since
+//! from then on the kernel says nothing in its name. They only listen here, so that nobody else has
+//! a reason to answer.
+
+use std::io::{ErrorKind, Read};
+use std::net::IpAddr;
+
+use ha_lab::within;
+
+use crate::SOON;
+use crate::rig::{CALM, Connection, PORT, Rig, kept};
+
+/// Both ways of reaching the members: who gets a frame is another one in each.
+const MODES: [&str; 2] = ["invisible", "directed"];
+
+/// How many of them were reset, while all are waited for.
+fn reset(connections: &mut [Connection]) -> usize {
+    let is_reset = |it: &mut Connection| {
+        let heard = it.stream.read(&mut [0]);
+        heard.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+    };
+    connections.iter_mut().filter_map(|it| is_reset(it).then_some(())).count()
+}
+
+#[test]
+fn a_member_that_leaves_resets_its_connections_before_its_addresses_go() {
+    for mode in MODES {
+        let shared = format!("{CALM}mode = \"{mode}\"\n");
+        let Some(rig) = Rig::whole("farm_cut_end", 2, &shared, "") else { return };
+        let (mut its, mut others): (Vec<_>, Vec<_>) =
+            rig.connect(40).into_iter().partition(|it| it.by == 1);
+        assert!(!its.is_empty(), "it has connections");
+        rig.daemon(1).terminate().unwrap();
+        let status = rig.daemon(1).wait(SOON).unwrap().expect("it ends");
+        assert!(status.success() && !rig.hosts[1].holds(rig.vip()).unwrap());
+        let told = reset(&mut its);
+        assert_eq!(told, its.len(), "{mode}: {}", rig.daemon(1).output());
+        assert_eq!(kept(&mut others), others.len(), "{mode}: nobody else is told so");
+    }
+}
+
+#[test]
+fn a_service_that_goes_resets_its_connections_before_its_address_goes() {
+    for mode in MODES {
+        let shared = format!("{CALM}mode = \"{mode}\"\n");
+        let Some(mut rig) = Rig::new("farm_cut_vip", 2) else { return };
+        let vip: IpAddr = rig.network.v4(101).into();
+        let more = format!("\n[[service]]\nname = \"more\"\nvip = \"{vip}\"\nport = {PORT}\n");
+        rig.configure(&shared, &more);
+        rig.start_all();
+        let (mut gone, mut stay) = (rig.connect_to(vip, 40), rig.connect(40));
+        rig.configure(&shared, "");
+        (0..2).for_each(|node| drop(rig.done(node, &["reload"])));
+        assert_eq!(reset(&mut gone), gone.len(), "{mode}: {}", rig.daemon(0).output());
+        let off = || rig.hosts.iter().all(|host| !host.holds(vip).unwrap());
+        assert!(within(SOON, off), "{mode}: the address is off then");
+        assert_eq!(kept(&mut stay), stay.len(), "{mode}: {}", rig.daemon(0).output());
+        // It may come again.
+        rig.configure(&shared, &more);
+        (0..2).for_each(|node| drop(rig.done(node, &["reload"])));
+        assert!(within(SOON, || rig.hosts.iter().all(|host| host.holds(vip).unwrap())));
+        assert_eq!(rig.connect_to(vip, 10).len(), 10);
+        assert_eq!(kept(&mut stay), stay.len(), "{mode}: {}", rig.daemon(0).output());
+    }
+}
