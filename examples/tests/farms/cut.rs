@@ -13,11 +13,14 @@ use crate::rig::{CALM, Connection, PORT, Rig, kept};
 /// Both ways of reaching the members: who gets a frame is another one in each.
 const MODES: [&str; 2] = ["invisible", "directed"];
 
-/// How many of them were reset, while all are waited for.
+/// How many of them were reset, while one after the other is waited for; after a silent one no more.
 fn reset(connections: &mut [Connection]) -> usize {
-    let is_reset = |it: &mut Connection| {
-        let heard = it.stream.read(&mut [0]);
-        heard.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+    let mut silent = false;
+    let mut is_reset = |it: &mut Connection| {
+        let heard = if silent { Ok(0) } else { it.stream.read(&mut [0]) };
+        let reset = heard.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
+        silent |= !reset;
+        reset
     };
     connections.iter_mut().filter_map(|it| is_reset(it).then_some(())).count()
 }
