@@ -8,6 +8,7 @@ mod cut;
 mod daemons;
 mod health;
 mod links;
+mod newer;
 mod planes;
 mod rig;
 mod told;

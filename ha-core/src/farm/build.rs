@@ -74,7 +74,9 @@ impl Farm {
     pub(super) fn check(&mut self, proposal: &Proposal) -> Option<group::Input> {
         let id = proposal.id;
         let Ok(body) = Body::decode(&proposal.body, proposal.set()) else {
-            if is_newer(&proposal.body, Body::VERSION) {
+            // Who passes a view on passes on what its maker wrote; which may have gone since.
+            let boot = self.group.peer(id.coordinator).and_then(|peer| peer.boot);
+            if is_newer(&proposal.body, Body::VERSION) && boot.is_none_or(|boot| boot == id.boot) {
                 self.tell_newer(id.coordinator);
             }
             return None;

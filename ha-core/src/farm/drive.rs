@@ -40,6 +40,9 @@ impl Farm {
         while let Some(input) = inputs.pop_front() {
             turns += 1;
             assert!(turns <= TURNS_MAX, "one fact would be answered without end");
+            // Tables come with their last part.
+            self.giver =
+                if let group::Input::Part { from, .. } = &input { Some(*from) } else { None };
             self.group.handle(now, input, &mut self.outbox);
             while let Some(output) = self.outbox.pop() {
                 self.perform(now, output, &mut inputs);
@@ -400,8 +403,9 @@ impl Farm {
         let Some(tables) = Tables::pulled(parts, self.config.policy.buckets) else {
             // The first part has the rules.
             let newer = parts.iter().skip(1).any(|part| is_newer(part, ha_farm::wire::VERSION));
-            if newer && id.coordinator != self.config.identity.me {
-                self.tell_newer(id.coordinator);
+            // Who gives tables writes them, whoever made the view.
+            if let Some(giver) = self.giver.filter(|_| newer) {
+                self.tell_newer(giver);
             }
             return false;
         };

@@ -164,6 +164,8 @@ pub struct Farm {
     clash: Option<NodeId>,
     /// Connections are cut once this node gets no new ones.
     cuts: bool,
+    /// Who sent the part of tables that is being read.
+    giver: Option<NodeId>,
     warm: Warm,
     announces: bool,
     told: Told,
@@ -272,6 +274,7 @@ impl Farm {
             trial: None,
             clash: None,
             cuts: false,
+            giver: None,
             warm,
             announces: false,
             told: Told { facts: Bytes::new(), accord: 0, next: 0, able: false, wanted: false },

@@ -5,8 +5,8 @@ use ha_proto::NodeId;
 use crate::farm::{Event, Farm};
 
 impl Farm {
-    /// What came of this member, or of a view that it made, is of a later version than this program
-    /// can read. Told once of each process of each member.
+    /// What this member wrote (of itself, a view, or tables that it gave) is of a later version than
+    /// this program can read. Told once of each process of each member.
     pub(super) fn tell_newer(&mut self, node: NodeId) {
         if !self.newer.contains(node) {
             self.newer = self.newer.with(node);
@@ -103,8 +103,18 @@ mod tests {
         farm.perform(Instant::ZERO, output, &mut inputs);
         told(&mut farm);
         let part = Bytes::from(alloc::vec![wire::VERSION + 1, 8, 1]);
+        farm.giver = Some(node(2));
         assert!(!farm.keep(proposal(1).id, &[part.clone(), part]));
         assert_eq!(told(&mut farm), [node(2)], "by its tables, and of its next process anew");
+    }
+
+    #[test]
+    fn tables_are_of_who_gives_them_whoever_made_the_view() {
+        let mut farm = farm();
+        let part = Bytes::from(alloc::vec![wire::VERSION + 1, 8, 1]);
+        farm.giver = Some(node(1));
+        assert!(!farm.keep(proposal(1).id, &[part.clone(), part]));
+        assert_eq!(told(&mut farm), [node(1)], "the view is of node 2");
     }
 
     #[test]

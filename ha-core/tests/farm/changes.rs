@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ha_core::farm::{Order, Policy, Why};
+use ha_core::farm::{Event, Order, Policy, Why};
 
 use crate::rig::{Rig, millis, node};
 
@@ -175,4 +175,17 @@ fn a_stopped_node_leaves_at_once() {
     rig.order(0, Order::Start);
     rig.run(millis(4_000));
     assert!(rig.shares()[0] >= 85, "{}", rig.show());
+}
+
+#[test]
+fn whose_tables_are_of_a_later_version_is_named_by_who_asked_for_them() {
+    let mut rig = settled(3);
+    rig.kill(2);
+    rig.run(millis(1_000));
+    rig.later.insert(0);
+    rig.boot(2);
+    rig.run(millis(2_000));
+    let told = [0, 1].map(|giver| rig.told(2, Event::Newer(node(giver))));
+    assert_eq!(told, [1, 0], "{}", rig.show());
+    assert_eq!(rig.told(1, Event::Newer(node(0))), 0, "nobody else asked");
 }

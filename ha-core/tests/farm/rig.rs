@@ -8,7 +8,8 @@ use ha_core::farm::{
     Baton, Config, Effect, Event, Farm, Identity, Input, Isolated, Order, Output, Policy, Timing,
     View, Void,
 };
-use ha_core::proto::wire::Keys;
+use ha_core::heartbeat::group::Part;
+use ha_core::proto::wire::{self, Keys, Kind};
 use ha_core::proto::{Boot, ClusterId, Instant, LinkId, ModuleId, NodeId, NodeSet, Ticket};
 use ha_farm::{Buckets, Filter, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
 
@@ -44,6 +45,20 @@ pub(crate) fn policy() -> Policy {
     }
 }
 
+/// A part of tables as a later version would write it.
+fn of_later_version(datagram: &[u8]) -> Option<Vec<u8>> {
+    let packet = wire::open(datagram, &Keys::insecure(), ClusterId(1)).unwrap();
+    // The first part has the rules.
+    let part = (packet.header.kind == Kind::Part).then(|| Part::decode(packet.body).unwrap());
+    let mut part = part.filter(|part| part.part > 0)?;
+    let mut bytes = part.bytes.to_vec();
+    bytes[0] += 1;
+    part.bytes = bytes.into();
+    let mut body = Vec::new();
+    part.encode(&mut body);
+    Some(wire::seal_long(&packet.header, &body, &Keys::insecure()))
+}
+
 pub(crate) struct Host {
     pub(crate) farm: Option<Farm>,
     pub(crate) filter: Option<Arc<Filter>>,
@@ -70,6 +85,8 @@ pub(crate) struct Rig {
     posted: u64,
     /// From, to, link of all that was sent.
     pub(crate) sent: Vec<(usize, usize, u8)>,
+    /// Hosts whose tables are of a later version than anybody reads.
+    pub(crate) later: BTreeSet<usize>,
 }
 
 impl Rig {
@@ -99,6 +116,7 @@ impl Rig {
             wire: BTreeMap::new(),
             posted: 0,
             sent: Vec::new(),
+            later: BTreeSet::new(),
         };
         (0..nodes).for_each(|id| rig.boot(id));
         rig
@@ -203,7 +221,9 @@ impl Rig {
                     if !self.cut.contains(&(id, to)) && !cut {
                         self.posted += 1;
                         let at = self.now + Duration::from_micros(200);
-                        self.wire.insert((at, self.posted), (to, link, datagram.to_vec()));
+                        let later = self.later.contains(&id).then(|| of_later_version(&datagram));
+                        let bytes = later.flatten().unwrap_or_else(|| datagram.to_vec());
+                        self.wire.insert((at, self.posted), (to, link, bytes));
                     }
                 }
                 Output::Event(event) => host.events.push(event),
