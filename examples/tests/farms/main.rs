@@ -12,6 +12,7 @@ mod newer;
 mod planes;
 mod rig;
 mod told;
+mod two_farms;
 mod verbs;
 
 use std::time::Duration;

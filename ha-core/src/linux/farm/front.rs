@@ -92,6 +92,8 @@ pub(super) struct Desk {
     mode: Mode,
     addresses: Addresses,
     vips: BTreeMap<IpAddr, Vip>,
+    /// The names of those that services that are not in force yet are for.
+    reserved: BTreeMap<IpAddr, UnixListener>,
     /// Still set although no filter covers them, until their clients were told.
     leaving: BTreeMap<IpAddr, Vip>,
     /// Those that the filter covers: all of `vips`, and what could not be set yet.
@@ -140,6 +142,7 @@ impl Desk {
             mode,
             addresses,
             vips: BTreeMap::new(),
+            reserved: BTreeMap::new(),
             leaving: BTreeMap::new(),
             covered: BTreeSet::new(),
             stuck: None,
@@ -188,9 +191,17 @@ impl Desk {
         self.complete(now)
     }
 
-    /// The virtual addresses that it has.
+    /// The virtual addresses that it has, or holds the names of.
     pub(super) fn held(&self) -> BTreeSet<IpAddr> {
-        self.vips.keys().chain(self.leaving.keys()).copied().collect()
+        let held = self.vips.keys().chain(self.leaving.keys()).chain(self.reserved.keys());
+        held.copied().collect()
+    }
+
+    /// Holds these names until the filter covers their addresses, and of those that it holds already
+    /// what is wanted still.
+    pub(super) fn reserve(&mut self, names: Reserved, wanted: &BTreeSet<IpAddr>) {
+        self.reserved.extend(names.0);
+        self.reserved.retain(|vip, _| wanted.contains(vip));
     }
 
     /// Takes off `lo` what a farm's daemon set there that was killed, and no rule is for now. The
@@ -518,7 +529,25 @@ impl Desk {
             self.vips.insert(vip, held);
             return Ok(());
         }
-        let name = name(vip)?;
+        let named = match self.reserved.remove(&vip) {
+            Some(named) => named,
+            None => name(vip)?,
+        };
+        match self.set(vip) {
+            Ok((ours, group)) => {
+                self.vips.insert(vip, Vip { ours, _name: named, _group: group });
+                Ok(())
+            }
+            Err(error) => {
+                // It is tried again, and nobody else shall have it meanwhile.
+                self.reserved.insert(vip, named);
+                Err(error)
+            }
+        }
+    }
+
+    /// Has this machine have the address; whether it is set by us.
+    fn set(&mut self, vip: IpAddr) -> Result<(bool, Option<UdpSocket>), FrontError> {
         let group = self.open_card(vip)?;
         let spot = self.spot(vip);
         let all = system("list the addresses", self.addresses.list())?;
@@ -527,8 +556,7 @@ impl Desk {
         if ours {
             system("set the address on lo", self.addresses.set_for_others(spot))?;
         }
-        self.vips.insert(vip, Vip { ours, _name: name, _group: group });
-        Ok(())
+        Ok((ours, group))
     }
 
     /// Has the card take what is for the address, and what asks for it.
@@ -611,12 +639,19 @@ impl Desk {
     }
 }
 
-/// Whether a farm of this machine may have the address.
-///
-/// # Errors
-/// [`FrontError`]: another one has it.
-pub(crate) fn may_have(vip: IpAddr) -> Result<(), FrontError> {
-    name(vip).map(drop)
+/// The names of virtual addresses, which no other farm of this machine can have meanwhile.
+#[derive(Debug)]
+pub struct Reserved(BTreeMap<IpAddr, UnixListener>);
+
+impl Reserved {
+    /// All of them or none.
+    ///
+    /// # Errors
+    /// [`FrontError::Taken`]: another farm has one of them; or the system refuses.
+    pub fn new(vips: impl IntoIterator<Item = IpAddr>) -> Result<Self, FrontError> {
+        let named = vips.into_iter().map(|vip| Ok((vip, name(vip)?)));
+        Ok(Self(named.collect::<Result<_, _>>()?))
+    }
 }
 
 /// The address's name on this machine, to be held.

@@ -67,8 +67,7 @@ pub use ha_vip::Stranger;
 
 pub use self::application::{Application, NoApplication, Scripted};
 pub use self::ask::{Asker, ask};
-pub(crate) use self::front::may_have;
-pub use self::front::{Front, FrontError};
+pub use self::front::{Front, FrontError, Reserved};
 
 /// What a member is made of.
 pub struct Setup {
@@ -506,7 +505,20 @@ impl Handle {
         self.ask(Letter::View).await
     }
 
-    /// The virtual addresses that it has now.
+    /// Holds the names of addresses that it is about to have, and of those that it held before what
+    /// is wanted still.
+    ///
+    /// # Errors
+    /// [`OrderError::Closed`].
+    pub async fn reserve(
+        &self,
+        names: Reserved,
+        wanted: BTreeSet<IpAddr>,
+    ) -> Result<(), OrderError> {
+        self.ask(|reply| Letter::Reserve { names, wanted, reply }).await
+    }
+
+    /// The virtual addresses that it has now, or holds for services that are not in force yet.
     ///
     /// # Errors
     /// [`OrderError::Closed`].

@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Failure;
 use super::application::Caller;
-use super::front::Desk;
+use super::front::{Desk, Reserved};
 use super::keeper::{Keeper, Seen, Sight};
 use super::sweep::Sweeper;
 use crate::driver::{self, Alarm, Clock, Port};
@@ -39,6 +39,8 @@ pub(super) enum Letter {
     Cut(Vec<IpAddr>),
     /// Which addresses does it have?
     Addresses(oneshot::Sender<BTreeSet<IpAddr>>),
+    /// Hold these names for services that are about to come, and no others that are not wanted.
+    Reserve { names: Reserved, wanted: BTreeSet<IpAddr>, reply: oneshot::Sender<()> },
     /// Who else answers for the addresses?
     Strangers(oneshot::Sender<Vec<Stranger>>),
     /// What did the filter count?
@@ -164,6 +166,12 @@ impl Loop {
                 Letter::Addresses(reply) => {
                     let held = self.desk.as_ref().map(Desk::held);
                     drop(reply.send(held.unwrap_or_default()));
+                }
+                Letter::Reserve { names, wanted, reply } => {
+                    if let Some(desk) = &mut self.desk {
+                        desk.reserve(names, &wanted);
+                    }
+                    let _ = reply.send(());
                 }
                 Letter::Strangers(reply) => {
                     let strangers = self.desk.as_ref().map(Desk::strangers);

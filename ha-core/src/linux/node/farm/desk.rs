@@ -26,7 +26,7 @@ use crate::farm::{Order, View, Why};
 use crate::ha_farm::{Reason, Rule};
 use crate::http::Source;
 use crate::linux::checkers::Checkers;
-use crate::linux::farm::{Handle, Stranger, may_have};
+use crate::linux::farm::{Handle, Reserved, Stranger};
 use crate::linux::node::desk::checkers_of;
 use crate::linux::node::program::Program;
 use crate::linux::plane::Counters;
@@ -236,29 +236,37 @@ impl FarmDesk {
             let text = format!("{field} cannot be changed while it runs: restart the daemon");
             return Err(Refused::new(Exit::Config, text));
         }
-        self.check_new_vips(&read).await?;
+        let names = self.reserve_new_vips(&read).await?;
         let (rules, weights) = (read.rules(), read.weights());
         let said = if rules == running.rules() {
             "the weights of the file are in force"
         } else {
             "the services of the file come into force once every member has them"
         };
+        self.hold(names, &read).await?;
         // Also for weights alone: the services of the last file may still wait for the others.
-        self.order(Order::Rules { rules, weights }).await?;
+        if let Err(refused) = self.order(Order::Rules { rules, weights }).await {
+            let nothing = Reserved::new([]).expect("there is nothing to hold");
+            self.hold(nothing, &running).await?;
+            return Err(refused);
+        }
         *locked(&self.node) = read;
         *locked(&self.compared) = None;
         Ok(said.into())
     }
 
-    /// Or this member would take what is for an address that it does not have.
-    async fn check_new_vips(&self, read: &FarmNode) -> Result<(), Refused> {
-        let held = self.handle.addresses().await;
-        let held = held.map_err(|_| Refused::new(Exit::Unavailable, "the daemon is ending"))?;
-        for vip in read.vips().into_iter().filter(|vip| !held.contains(vip)) {
-            let taken = |error| Refused::new(Exit::Config, format!("vip: {error}"));
-            may_have(vip).map_err(taken)?;
-        }
-        Ok(())
+    /// Or this member would take what is for an address that it does not have. Its services may wait
+    /// for other members, and another farm of this machine reload meanwhile: the names are held from
+    /// now on.
+    async fn reserve_new_vips(&self, read: &FarmNode) -> Result<Reserved, Refused> {
+        let held = self.handle.addresses().await.map_err(|_| ending())?;
+        let new = read.vips().into_iter().filter(|vip| !held.contains(vip));
+        Reserved::new(new).map_err(|error| Refused::new(Exit::Config, format!("vip: {error}")))
+    }
+
+    async fn hold(&self, names: Reserved, of: &FarmNode) -> Result<(), Refused> {
+        let wanted = of.vips().into_iter().collect();
+        self.handle.reserve(names, wanted).await.map_err(|_| ending())
     }
 
     /// Where a service is among those in force, which may be others than the file's.
@@ -270,11 +278,7 @@ impl FarmDesk {
             let text = format!("no service {name:?}: there are {}", names.join(", "));
             Refused::new(Exit::Usage, text)
         })?;
-        let view = self
-            .handle
-            .view()
-            .await
-            .map_err(|_| Refused::new(Exit::Unavailable, "the daemon is ending"))?;
+        let view = self.handle.view().await.map_err(|_| ending())?;
         let rule = &node.rules()[at];
         let force = view.services.iter().position(|service| service.rule == *rule);
         // A member of no view has what its file says.
@@ -299,10 +303,10 @@ impl FarmDesk {
         }
         // The next process would end at it, with nothing to go back to.
         check(&read).map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
-        self.check_new_vips(&read).await?;
+        // The next process names them anew.
+        drop(self.reserve_new_vips(&read).await?);
         self.program.try_it().await?;
         let (refuse, answer) = oneshot::channel();
-        let ending = || Refused::new(Exit::Unavailable, "the daemon is ending");
         self.restarts.send(refuse).await.map_err(|_| ending())?;
         // Nobody answers for a process that is replaced.
         Err(answer.await.unwrap_or_else(|_| ending()))
@@ -391,6 +395,10 @@ fn needs_restart(running: &FarmNode, read: &FarmNode, tick: Duration) -> Option<
         ("checker", running.checkers == read.checkers),
     ];
     same.iter().find(|(_, same)| !same).map(|(field, _)| *field)
+}
+
+fn ending() -> Refused {
+    Refused::new(Exit::Unavailable, "the daemon is ending")
 }
 
 fn packets(counters: &Counters) -> Packets {
