@@ -202,6 +202,11 @@ fn loaded(programs: &Programs, time: Duration) -> Result<(), Box<dyn Error>> {
         "10 ms x 3, every core loaded for {time:?}: a peer was lost {lost} times, {} false takeovers",
         served.saturating_sub(1)
     );
+    if (lost, served) != (0, 1) {
+        for daemon in pair.daemons() {
+            println!("{}", daemon.output());
+        }
+    }
     Ok(())
 }
 

@@ -143,15 +143,11 @@ pub trait Guard: Send + 'static {
     /// network is to be told anew (`FIELD.md` row 1). The default has none.
     fn announce_address(&mut self) {}
 
-    /// Whether it wants to hear of the node's heartbeats; asked once at the start. The default does
-    /// not.
-    fn wants_beats(&self) -> bool {
-        false
+    /// What is to be called with each heartbeat that the node sends, in every role: it lives. Asked
+    /// for once at the start. The default is nothing.
+    fn pulse(&mut self) -> Option<Pulse> {
+        None
     }
-
-    /// The node has sent a heartbeat, whatever its role: it lives. One that comes while the one
-    /// before waits is left out.
-    fn beat(&mut self) {}
 
     /// This process ends and another one goes on: addresses are left as they are, to vanish when
     /// their lifetime ends. The last call; the guard is dropped behind it.
@@ -160,6 +156,27 @@ pub trait Guard: Send + 'static {
     /// Removes the virtual addresses.
     fn drop_address(&mut self) -> impl Future<Output = Result<(), HostError>> + Send {
         ready(Ok(()))
+    }
+}
+
+/// What is called with each heartbeat of a node, on the node's own thread: it must not wait.
+pub struct Pulse(Box<dyn FnMut() + Send>);
+
+impl Pulse {
+    /// Calls `beat` with each heartbeat.
+    pub fn new(beat: impl FnMut() + Send + 'static) -> Self {
+        Self(Box::new(beat))
+    }
+
+    /// The node has sent a heartbeat.
+    pub fn beat(&mut self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Pulse")
     }
 }
 

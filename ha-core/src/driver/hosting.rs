@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{Instrument, error, info_span, warn};
 
 use super::Clock;
-use super::host::{Guard, Host, HostError};
+use super::host::{Guard, Host, HostError, Pulse};
 use crate::{Answer, Event};
 
 /// A host and its guard at work, each on a thread of its own with a runtime of its own.
@@ -34,8 +34,7 @@ pub(super) struct Hosting {
     notes: Arc<AtomicUsize>,
     /// Whether the guard has still to be told to announce.
     announces: Arc<AtomicBool>,
-    /// Whether it has still to be told of a heartbeat, if it wants to hear of any.
-    beats: Option<Arc<AtomicBool>>,
+    pulse: Option<Pulse>,
     clock: Clock,
 }
 
@@ -102,8 +101,6 @@ pub(super) enum GuardJob {
     },
     /// At most one waits.
     Announce,
-    /// At most one waits.
-    Beat,
     /// Another process goes on; nothing follows.
     Leave,
 }
@@ -122,14 +119,13 @@ impl Hosting {
         let clock = Clock::start();
         let answer_guard = move |ticket, answer| to(ticket, answer);
         let announces = Arc::new(AtomicBool::new(false));
-        let guard = host.guard();
-        let beats = guard.wants_beats().then(Arc::<AtomicBool>::default);
+        let mut guard = host.guard();
+        let pulse = guard.pulse();
         let guard = GuardDesk {
             guard,
             taken: false,
             left: false,
             announces: Arc::clone(&announces),
-            beats: beats.clone(),
             clock,
             answer: answer_guard,
         };
@@ -139,7 +135,7 @@ impl Hosting {
         let answer = move |ticket, result| answer(ticket, result);
         let host = HostDesk { host, runs: false, left: false, notes: seen, answer };
         let host = Caller::start("host", module, host, died)?;
-        Ok(Self { guard, host, notes, announces, beats, clock })
+        Ok(Self { guard, host, notes, announces, pulse, clock })
     }
 
     pub(super) fn host(&self, job: HostJob) {
@@ -158,14 +154,15 @@ impl Hosting {
     }
 
     /// The node has sent a heartbeat.
-    pub(super) fn beat(&self) {
-        if self.beats.as_ref().is_some_and(|waits| !waits.swap(true, Ordering::AcqRel)) {
-            self.guard(GuardJob::Beat);
+    pub(super) fn beat(&mut self) {
+        if let Some(pulse) = &mut self.pulse {
+            pulse.beat();
         }
     }
 
-    /// Ends both threads, and leaves what they started as it is: another process goes on with it.
-    pub(super) fn leave(self) {
+    /// Lets both threads end, and leave what they started as it is: another process goes on with
+    /// it. Dropping this waits for them.
+    pub(super) fn leave(&self) {
         self.guard(GuardJob::Leave);
         self.host(HostJob::Leave);
     }
@@ -311,15 +308,13 @@ struct GuardDesk<G, A> {
     left: bool,
     /// [`Hosting::announces`].
     announces: Arc<AtomicBool>,
-    /// [`Hosting::beats`].
-    beats: Option<Arc<AtomicBool>>,
     clock: Clock,
     answer: A,
 }
 
 impl<G: Guard, A: Fn(Ticket, Answer)> Desk<(Instant, GuardJob)> for GuardDesk<G, A> {
     async fn serve(&mut self, jobs: &mut UnboundedReceiver<(Instant, GuardJob)>) {
-        let Self { guard, taken, left: gone, announces, beats, clock, answer } = self;
+        let Self { guard, taken, left: gone, announces, clock, answer } = self;
         // A lifetime counts from when it was asked for: it must not outlive the lease that it is
         // for.
         let left = |asked, lifetime: Duration| {
@@ -354,12 +349,6 @@ impl<G: Guard, A: Fn(Ticket, Answer)> Desk<(Instant, GuardJob)> for GuardDesk<G,
                     // Before: whatever is heard from now on is told once more.
                     announces.store(false, Ordering::Release);
                     guard.announce_address();
-                }
-                GuardJob::Beat => {
-                    if let Some(waits) = beats {
-                        waits.store(false, Ordering::Release);
-                    }
-                    guard.beat();
                 }
                 GuardJob::Leave => {
                     *gone = true;
@@ -412,17 +401,15 @@ mod tests {
     struct Slow {
         calls: Sender<&'static str>,
         go: Receiver<()>,
-        hears: Arc<Mutex<()>>,
     }
 
-    /// Its guard, which hears of a heartbeat when the test lets it.
-    struct Quick(Sender<&'static str>, Arc<Mutex<()>>);
+    struct Quick(Sender<&'static str>);
 
     impl Host for Slow {
         type Guard = Quick;
 
         fn guard(&mut self) -> Quick {
-            Quick(self.calls.clone(), Arc::clone(&self.hears))
+            Quick(self.calls.clone())
         }
 
         async fn start(&mut self, _: Epoch, _: Seq) -> Result<(), HostError> {
@@ -476,13 +463,9 @@ mod tests {
             self.0.send("announce").unwrap();
         }
 
-        fn wants_beats(&self) -> bool {
-            true
-        }
-
-        fn beat(&mut self) {
-            let _hears = self.1.lock().unwrap();
-            self.0.send("beat").unwrap();
+        fn pulse(&mut self) -> Option<Pulse> {
+            let calls = self.0.clone();
+            Some(Pulse::new(move || calls.send("beat").unwrap()))
         }
     }
 
@@ -490,7 +473,6 @@ mod tests {
         hosting: Hosting,
         calls: Receiver<&'static str>,
         go: Sender<()>,
-        hears: Arc<Mutex<()>>,
         answers: Receiver<(Ticket, Answer)>,
         deaths: Receiver<String>,
     }
@@ -502,15 +484,14 @@ mod tests {
             let (answer, answers) = channel();
             let (died, deaths) = channel();
             let (answer, died) = (Mutex::new(answer), Mutex::new(died));
-            let hears = Arc::<Mutex<()>>::default();
-            let host = Slow { calls: call, go: went, hears: Arc::clone(&hears) };
+            let host = Slow { calls: call, go: went };
             let answer = move |ticket, result| {
                 // The last answers come when nobody listens any more.
                 let _ = answer.lock().unwrap().send((ticket, result));
             };
             let died = move |name: &str| died.lock().unwrap().send(name.into()).unwrap();
             let hosting = Hosting::start(ModuleId(1), host, answer, died).unwrap();
-            Self { hosting, calls, go, hears, answers, deaths }
+            Self { hosting, calls, go, answers, deaths }
         }
 
         /// With the address taken and the application running.
@@ -592,17 +573,13 @@ mod tests {
     }
 
     #[test]
-    fn heartbeats_are_told_and_no_more_than_one_waits() {
-        let rig = Rig::new();
-        let hears = Arc::clone(&rig.hears);
-        let deaf = hears.lock().unwrap();
-        for _ in 0..10 {
-            rig.hosting.beat();
-        }
-        drop(deaf);
-        let said = rig.end();
-        // One that it was being told, and one that waited meanwhile.
-        assert!(said == ["beat"] || said == ["beat", "beat"], "{said:?}");
+    fn a_heartbeat_does_not_wait_behind_a_guard_that_hangs() {
+        let mut rig = Rig::new();
+        rig.hosting.host(HostJob::Apply { ticket: Ticket(1), batch: batch() });
+        assert_eq!(rig.called(), "apply");
+        rig.hosting.beat();
+        assert_eq!(rig.called(), "beat", "on the thread of the node");
+        rig.go.send(()).unwrap();
     }
 
     #[test]

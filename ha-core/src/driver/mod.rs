@@ -128,7 +128,7 @@ pub use self::arbiter::{Arbiter, ArbiterConfig};
 pub use self::clock::Clock;
 pub use self::error::{Failure, StartError};
 pub use self::handle::{Handle, OrderError, ProposeError, Watch};
-pub use self::host::{Guard, Host, HostError};
+pub use self::host::{Guard, Host, HostError, Pulse};
 pub use self::key::hash_key;
 pub use self::session::{Session, Source};
 pub use self::upgrade::{NotHandedOver, WhyUnready};

@@ -152,7 +152,13 @@ impl Loop {
     }
 
     fn leave(&mut self, now: Instant, leaving: &Leaving) -> Result<(), Failure> {
-        let modules = mem::take(&mut self.modules);
+        let mut modules = mem::take(&mut self.modules);
+        for module in &mut modules {
+            // The last one that this process tells, whatever the others take.
+            module.hosting.beat();
+        }
+        // All are told before any is waited for: a script of one must not hold up the others.
+        let mut left = Vec::with_capacity(modules.len());
         for module in modules {
             module.shared.permits.close();
             let Module { mirror, shared, storage, hosting, .. } = module;
@@ -174,7 +180,9 @@ impl Loop {
             }
             // Also of a module that boots: the scripts of an orderly end would hold the others up.
             hosting.leave();
+            left.push(hosting);
         }
+        drop(left);
         let _ = leaving.reply.send(Ok(()));
         Ok(())
     }

@@ -42,8 +42,10 @@ pub struct Guardian {
     post: Post,
     program: PathBuf,
     socket: UnixDatagram,
-    /// What it was last told to watch, if that has not been stopped since.
-    watched: Option<Epoch>,
+    /// Until when the service of that reign may run, if it may.
+    right: Option<(Epoch, Instant)>,
+    /// Whether it is to watch that: not while nothing runs.
+    watches: bool,
     /// Its process: reaped at its end where it is a child of this one, be it one that an earlier
     /// program of this process started.
     process: Option<OwnedFd>,
@@ -76,10 +78,10 @@ impl Guardian {
         let program = program.to_owned();
         let Ok(socket) = connect(&post.socket) else {
             let (socket, process) = spawn(&program, &post)?;
-            return Ok(Self { post, program, socket, watched: None, process });
+            return Ok(Self { post, program, socket, right: None, watches: false, process });
         };
         let process = found(&post.socket);
-        let mut guardian = Self { post, program, socket, watched: None, process };
+        let mut guardian = Self { post, program, socket, right: None, watches: false, process };
         guardian.tell(&Word::Post(guardian.post.terms()))?;
         Ok(guardian)
     }
@@ -89,17 +91,36 @@ impl Guardian {
     /// # Errors
     /// The guardian hears nothing, and no other can be started: the deadline before this one holds.
     pub fn feed(&mut self, epoch: Epoch, right: Duration) -> io::Result<()> {
-        self.watched = Some(epoch);
-        self.tell(&feed(epoch, right))
+        let until = boottime() + right;
+        (self.right, self.watches) = (Some((epoch, until)), true);
+        self.tell(&Word::Hear(Fact::Feed { epoch, until }))
     }
 
-    /// What it watches may run for `right` from now; nothing where it watches nothing. One that is
-    /// gone is not replaced.
+    /// The service that was fed last may run for `right` from now, if it still may. Told only if
+    /// that is a sixteenth more than was told before, or a guardian that sleeps for a moment
+    /// would have no room for more words. One that is gone is not replaced, and one that hears
+    /// nothing keeps the deadline before this one.
+    pub fn beat(&mut self, right: Duration) {
+        let Some((epoch, until)) = self.right else { return };
+        let next = boottime() + right;
+        if next < until + right / 16 {
+            return;
+        }
+        let word = Word::Hear(Fact::Feed { epoch, until: next });
+        if !self.watches || self.send(&word).is_ok() {
+            self.right = Some((epoch, next));
+        }
+    }
+
+    /// What was fed before it [rested](Self::rest) is started again, and watched again; nothing
+    /// where it was fenced.
     ///
     /// # Errors
-    /// The guardian hears nothing: the deadline before this one holds.
-    pub fn beat(&self, right: Duration) -> io::Result<()> {
-        self.watched.map_or(Ok(()), |epoch| self.send(&feed(epoch, right)))
+    /// As [`feed`](Self::feed).
+    pub fn watch(&mut self) -> io::Result<()> {
+        let Some((epoch, until)) = self.right else { return Ok(()) };
+        self.watches = true;
+        self.tell(&Word::Hear(Fact::Feed { epoch, until }))
     }
 
     /// The service must stop now.
@@ -107,7 +128,7 @@ impl Guardian {
     /// # Errors
     /// As [`feed`](Self::feed).
     pub fn fence(&mut self, epoch: Epoch) -> io::Result<()> {
-        self.watched = None;
+        (self.right, self.watches) = (None, false);
         self.tell(&Word::Hear(Fact::Fence(epoch)))
     }
 
@@ -116,7 +137,7 @@ impl Guardian {
     /// # Errors
     /// As [`feed`](Self::feed).
     pub fn rest(&mut self) -> io::Result<()> {
-        self.watched = None;
+        self.watches = false;
         self.tell(&Word::Hear(Fact::Rest))
     }
 
@@ -560,10 +581,6 @@ fn spawn(program: &Path, post: &Post) -> io::Result<(UnixDatagram, Option<OwnedF
     child.wait()?;
     let why = ready.err().map_or(String::from("it says why above"), |error| format!("{error}"));
     Err(io::Error::other(format!("{} is not ready: {why}", program.display())))
-}
-
-fn feed(epoch: Epoch, right: Duration) -> Word {
-    Word::Hear(Fact::Feed { epoch, until: boottime() + right })
 }
 
 fn boottime() -> Instant {

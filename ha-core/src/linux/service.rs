@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::boxed::Box;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::prelude::rust_2024::*;
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use tracing::error;
 use super::guardian::{Guardian, Post};
 use super::scripts::{Script, ScriptError, Scripts, Service, Shift};
 use super::unit::Unit;
-use crate::driver::{Guard, Host, HostError};
+use crate::driver::{Guard, Host, HostError, Pulse};
 use crate::{Config, Event};
 
 /// The application of a module that an administrator wrote scripts for.
@@ -117,8 +118,6 @@ pub struct ScriptGuard {
     addresses: Box<dyn Addresses>,
     bounds: Bounds,
     epoch: Epoch,
-    /// How long the addresses were last let live.
-    lifetime: Duration,
 }
 
 /// A module that is virtual addresses and nothing else.
@@ -238,7 +237,6 @@ impl Host for ScriptHost {
             addresses: self.addresses.take().expect("the guard is asked for once"),
             bounds: self.bounds,
             epoch: Epoch::NONE,
-            lifetime: Duration::ZERO,
         }
     }
 
@@ -248,6 +246,7 @@ impl Host for ScriptHost {
         // The role may be announced before its service runs, or after.
         let early = Shift { from: self.role, to: Role::Prim, epoch };
         let shift = if self.role.serves() { self.shift() } else { early };
+        self.sentry.watch()?;
         self.primary.start(shift)
     }
 
@@ -330,14 +329,16 @@ impl Guard for ScriptGuard {
     }
 
     async fn keep_address(&mut self, lifetime: Duration) -> Result<(), HostError> {
-        self.lifetime = lifetime;
-        self.sentry.feed(self.epoch, self.bounds.right(lifetime))?;
+        match self.bounds.patience {
+            None => self.sentry.feed(self.epoch, lifetime)?,
+            Some(patience) => self.sentry.find(self.epoch, patience)?,
+        }
         self.addresses.keep(lifetime)
     }
 
     /// The guardian watches since the process before: it is never told to rest.
     async fn adopt_address(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
-        (self.epoch, self.lifetime) = (epoch, lifetime);
+        self.epoch = epoch;
         self.sentry.feed(epoch, self.bounds.right(lifetime))?;
         self.addresses.take(epoch, lifetime)
     }
@@ -346,21 +347,12 @@ impl Guard for ScriptGuard {
         self.addresses.announce();
     }
 
-    fn wants_beats(&self) -> bool {
-        self.bounds.patience.is_some()
+    fn pulse(&mut self) -> Option<Pulse> {
+        let (patience, sentry) = (self.bounds.patience?, self.sentry.clone());
+        Some(Pulse::new(move || sentry.beat(patience)))
     }
 
-    fn beat(&mut self) {
-        if let Some(patience) = self.bounds.patience {
-            self.sentry.beat(patience);
-        }
-    }
-
-    /// The next process has the addresses' lifetime to go on with them, and so has the service.
     fn leave(&mut self) {
-        if let Some(patience) = self.bounds.patience {
-            self.sentry.beat(patience.max(self.lifetime));
-        }
         self.addresses.leave();
     }
 
@@ -512,9 +504,27 @@ impl Sentry {
         self.with(|guardian| guardian.feed(epoch, right))
     }
 
-    /// The daemon lives. That nobody hears it is told with the next lifetime of the addresses.
+    /// As [`Self::feed`], where heartbeats say the same: one that has those to read is there.
+    fn find(&self, epoch: Epoch, right: Duration) -> Result<(), HostError> {
+        self.with(|guardian| match guardian.feed(epoch, right) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            told => told,
+        })
+    }
+
+    /// The daemon lives: told without waiting for anyone who starts a guardian. That nobody hears it
+    /// is found out with the next lifetime of the addresses.
     fn beat(&self, right: Duration) {
-        let _ = self.with(|guardian| guardian.beat(right));
+        if let Ok(mut guardian) = self.0.try_lock()
+            && let Some(guardian) = guardian.as_mut()
+        {
+            guardian.beat(right);
+        }
+    }
+
+    /// Something is started: what was fed before it rested counts again.
+    fn watch(&self) -> Result<(), HostError> {
+        self.with(Guardian::watch)
     }
 
     /// The daemon has done it itself.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ha_core::driver::{
     Arbiter, ArbiterConfig, Driver, Guard, Handle, Host, HostError, OrderError, ProposeError,
-    Running, StartError,
+    Pulse, Running, StartError,
 };
 use ha_core::raw::{Key, Link, NodeConfig, RawConfig, RawVote, Replication};
 use ha_core::{Event, Order, Profile, Status};
@@ -138,12 +138,9 @@ impl Guard for ToyGuard {
         Ok(())
     }
 
-    fn wants_beats(&self) -> bool {
-        true
-    }
-
-    fn beat(&mut self) {
-        self.0.look(|seen| seen.beats += 1);
+    fn pulse(&mut self) -> Option<Pulse> {
+        let toy = self.0.clone();
+        Some(Pulse::new(move || toy.look(|seen| seen.beats += 1)))
     }
 }
 

@@ -16,7 +16,7 @@ use tracing::error;
 use super::check::unit_of;
 use super::config::{Module, Node, Service};
 use crate::checker::Loops;
-use crate::driver::{Clock, Guard, Handle, Host, HostError};
+use crate::driver::{Clock, Guard, Handle, Host, HostError, Pulse};
 use crate::linux::cgroup::Cgroup;
 use crate::linux::checkers::Surroundings;
 use crate::linux::guardian::Post;
@@ -491,17 +491,10 @@ impl Guard for ModuleGuard {
         }
     }
 
-    fn wants_beats(&self) -> bool {
+    fn pulse(&mut self) -> Option<Pulse> {
         match self {
-            Self::Service(guard) => guard.wants_beats(),
-            Self::Addresses(guard) => guard.wants_beats(),
-        }
-    }
-
-    fn beat(&mut self) {
-        match self {
-            Self::Service(guard) => guard.beat(),
-            Self::Addresses(guard) => guard.beat(),
+            Self::Service(guard) => guard.pulse(),
+            Self::Addresses(guard) => guard.pulse(),
         }
     }
 

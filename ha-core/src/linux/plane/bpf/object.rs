@@ -187,11 +187,23 @@ impl Object {
     /// # Errors
     /// [`PlaneError`] if it cannot be loaded.
     pub fn empty_tc(&mut self) -> Result<&mut SchedClassifier, PlaneError> {
-        let empty: &mut SchedClassifier = program(self.ebpf(), "ha_farm_tc_empty");
-        if empty.fd().is_err() {
-            empty.load().map_err(|error| refused("load the empty program", &error))?;
+        self.tc_named("ha_farm_tc_empty")
+    }
+
+    /// A program for ingress of tc that asks for the time and does nothing else: for measuring.
+    ///
+    /// # Errors
+    /// [`PlaneError`] if it cannot be loaded.
+    pub fn clock_tc(&mut self) -> Result<&mut SchedClassifier, PlaneError> {
+        self.tc_named("ha_farm_tc_clock")
+    }
+
+    fn tc_named(&mut self, name: &str) -> Result<&mut SchedClassifier, PlaneError> {
+        let program: &mut SchedClassifier = program(self.ebpf(), name);
+        if program.fd().is_err() {
+            program.load().map_err(|error| refused("load a program for measuring", &error))?;
         }
-        Ok(empty)
+        Ok(program)
     }
 
     /// An empty program for XDP, which drops everything: for measuring.
