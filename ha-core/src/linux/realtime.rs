@@ -80,22 +80,67 @@ pub fn lock_memory() -> Result<(), Refused> {
 /// [`Refused::Priority`]; there may be no such thread.
 pub fn raise(thread: &str) -> Result<(), Refused> {
     let refused = |why| Refused::Priority { thread: thread.into(), why };
-    let ids = threads(thread).map_err(|error| refused(format!("{error}")))?;
+    let ids = threads(|name, _| name == thread).map_err(|error| refused(format!("{error}")))?;
     if ids.is_empty() {
         return Err(refused("there is no such thread".into()));
     }
-    ids.iter().try_for_each(|id| change(id)).map_err(refused)
+    ids.iter().try_for_each(|id| change(&RAISED, id)).map_err(refused)
 }
 
-/// The ids of the threads of this name.
-fn threads(name: &str) -> io::Result<Vec<String>> {
+/// Lets all threads of this process but those of this name run first, as [`raise`] does with some,
+/// before another program goes on in its place: an exec waits until each of them has ended. The next
+/// program's first thread, and what it starts, inherit it, until [`calm`].
+///
+/// # Errors
+/// [`Refused::Priority`].
+pub fn hasten(but: &str) -> Result<(), Refused> {
+    let refused = |why| Refused::Priority { thread: "the process".into(), why };
+    let first = std::process::id().to_string();
+    // What raises the others inherits it, and does not wait for a processor.
+    change(&["--rr", "--pid", "1"], &first).map_err(refused)?;
+    let others = threads(|name, id| name != but && id != first);
+    let others = others.map_err(|error| refused(format!("{error}")))?;
+    others.iter().try_for_each(|id| change(&RAISED, id)).map_err(refused)
+}
+
+/// Ends what [`hasten`] began, in this program or in the one before, for all threads of this process
+/// but those of this name. Where nothing was begun nothing is done.
+///
+/// # Errors
+/// [`Refused::Priority`]: `chrt` is missing, since nobody needs a right for it.
+pub fn calm(but: &str) -> Result<(), Refused> {
+    let refused = |why| Refused::Priority { thread: "the process".into(), why };
+    let first = std::process::id().to_string();
+    let hurries = |name: &str, id: &str| name != but && id != first && is_raised(id);
+    let ids = threads(hurries).map_err(|error| refused(format!("{error}")))?;
+    // To keep the flag needs no right, to lose it does.
+    let others = ["--other", "--reset-on-fork", "--pid", "0"];
+    ids.iter().try_for_each(|id| change(&others, id)).map_err(refused)?;
+    if !is_raised(&first) {
+        return Ok(());
+    }
+    change(&["--other", "--pid", "0"], &first).map_err(refused)
+}
+
+/// Whether a thread has the priority that is given here (proc(5): the 40th field and the 41st).
+fn is_raised(id: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{id}/stat")).unwrap_or_default();
+    // A name may hold anything.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let mut fields = fields.split_whitespace().skip(37);
+    (fields.next(), fields.next()) == (Some("1"), Some(SCHED_RR))
+}
+
+/// The ids of these threads, told by name and id.
+fn threads(of: impl Fn(&str, &str) -> bool) -> io::Result<Vec<String>> {
     let mut ids = Vec::new();
     for entry in fs::read_dir("/proc/self/task")? {
         let entry = entry?;
         // One that has ended meanwhile has no name.
         let named = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if named.trim_end() == name {
-            ids.push(entry.file_name().to_string_lossy().into_owned());
+        let id = entry.file_name().to_string_lossy().into_owned();
+        if of(named.trim_end(), &id) {
+            ids.push(id);
         }
     }
     Ok(ids)
@@ -103,9 +148,9 @@ fn threads(name: &str) -> io::Result<Vec<String>> {
 
 /// No safe wrapper of `sched_setscheduler` is around; util-linux is on every server, and what
 /// systemd grants to a daemon (`AmbientCapabilities=`) goes to the programs that it runs.
-fn change(id: &str) -> Result<(), String> {
+fn change(how: &[&str], id: &str) -> Result<(), String> {
     let mut chrt = Command::new("chrt");
-    chrt.args(["--rr", "--reset-on-fork", "--pid", "1", id]).stdin(Stdio::null());
+    chrt.args(how).arg(id).stdin(Stdio::null());
     let done = chrt.output().map_err(|error| format!("chrt of util-linux: {error}"))?;
     if done.status.success() {
         return Ok(());
@@ -113,3 +158,6 @@ fn change(id: &str) -> Result<(), String> {
     let said = String::from_utf8_lossy(&done.stderr);
     Err(said.lines().next().unwrap_or("chrt failed").into())
 }
+
+const SCHED_RR: &str = "2";
+const RAISED: [&str; 4] = ["--rr", "--reset-on-fork", "--pid", "1"];

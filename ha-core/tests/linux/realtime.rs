@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use ha_core::linux::realtime::{lock_memory, raise};
+use ha_core::linux::realtime::{calm, hasten, lock_memory, raise};
 
 use super::processes::wait;
 
@@ -99,6 +99,38 @@ fn a_thread_goes_first_and_nothing_that_it_starts() {
     let stat = node.unwrap().join().unwrap();
     let fields: Vec<&str> = stat.split_once(") ").unwrap().1.split(' ').collect();
     assert_eq!(fields[41 - 3], "0", "what it started is scheduled like anything else");
+}
+
+/// What the first thread of a process runs as, and by that the next program in its place.
+fn first() -> String {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    format!("{} {}", fields[41 - 3], fields[40 - 3])
+}
+
+#[test]
+fn before_an_exec_more_threads_go_first_than_behind_it() {
+    if !asked() {
+        if ha_lab::root_or_skip() {
+            run("env", "before_an_exec_more_threads_go_first_than_behind_it");
+        }
+        return;
+    }
+    let _threads = ["ha-node", "ha-other", "ha-more"].map(thread);
+    calm("ha-node").unwrap();
+    hasten("ha-more").unwrap();
+    assert_eq!(scheduled("ha-node"), [(SCHED_RR, 1)]);
+    assert_eq!(scheduled("ha-other"), [(SCHED_RR, 1)]);
+    assert_eq!((scheduled("ha-more"), first()), (vec![(0, 0)], "2 1".into()));
+    calm("ha-node").unwrap();
+    assert_eq!(scheduled("ha-node"), [(SCHED_RR, 1)]);
+    assert_eq!(scheduled("ha-other"), [(0, 0)]);
+    assert_eq!(first(), "0 0");
+    // Once more, as far as a process without rights can.
+    hasten("nobody").unwrap();
+    calm("nobody").unwrap();
+    let all = ["ha-node", "ha-other", "ha-more"].map(|name| scheduled(name)[0]);
+    assert_eq!((all, first()), ([(0, 0); 3], "0 0".into()));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 use std::string::String;
+use std::thread::{self, JoinHandle};
 
 use ha_farm::{Filter, Mac, Mode};
 use ha_proto::Instant;
@@ -101,6 +102,8 @@ pub(super) struct Desk {
     /// What could not be set again.
     stuck: Option<IpAddr>,
     frames: Option<Frames>,
+    /// It is not to hear for now.
+    deaf: bool,
     /// Told so by the node.
     announces: bool,
     announcer: Announcer,
@@ -147,6 +150,7 @@ impl Desk {
             covered: BTreeSet::new(),
             stuck: None,
             frames: None,
+            deaf: false,
             announces: false,
             announcer: Announcer::default(),
             lookout: Lookout::new(timeout.clamp(SETTLE_MIN, Lookout::SETTLE_MAX)),
@@ -223,7 +227,7 @@ impl Desk {
 
     /// Whether something of what the filter covers could not be set.
     pub(super) fn owes(&self) -> bool {
-        self.frames.is_none() || self.missing().next().is_some()
+        self.frames.is_none() && !self.deaf || self.missing().next().is_some()
     }
 
     fn missing(&self) -> impl Iterator<Item = IpAddr> {
@@ -241,7 +245,7 @@ impl Desk {
         }
         self.want();
         let more = self.vips.len() > before;
-        if self.frames.is_some() && !more {
+        if (self.frames.is_some() || self.deaf) && !more {
             // A socket anew would lose the questions that wait.
             return added;
         }
@@ -261,6 +265,20 @@ impl Desk {
         };
         self.frames = frames;
         listens
+    }
+
+    /// Hears nothing from now on, before a next process goes on: the kernel closes a socket that
+    /// hears frames only once no processor is at one, which may take tens of milliseconds. Over once
+    /// the thread has ended.
+    pub(super) fn deafen(&mut self) -> io::Result<JoinHandle<()>> {
+        let frames = self.frames.take();
+        self.deaf = true;
+        thread::Builder::new().name("ha-farm-deaf".into()).spawn(move || drop(frames))
+    }
+
+    /// Hears again, from the next look on.
+    pub(super) fn listen_again(&mut self) {
+        self.deaf = false;
     }
 
     /// What is looked at to see whether all that is set here is still so.

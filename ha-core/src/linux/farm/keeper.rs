@@ -113,6 +113,11 @@ impl Keeper {
         }
     }
 
+    /// Ends without being waited for. It rests, so that it puts nothing back.
+    pub(super) fn leave(mut self) {
+        self.thread = None;
+    }
+
     /// Has it go on. It rests, so that nobody is waited for.
     pub(super) fn wake(&self) {
         *self.word.rests.lock().unwrap_or_else(PoisonError::into_inner) = false;

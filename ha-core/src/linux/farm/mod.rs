@@ -33,6 +33,7 @@ mod application;
 mod ask;
 mod front;
 mod keeper;
+mod later;
 mod sweep;
 mod turn;
 
@@ -56,11 +57,13 @@ use tracing::{error, info, info_span, warn};
 use self::application::Caller;
 use self::front::Desk;
 use self::keeper::Keeper;
+use self::later::Later;
 use self::sweep::Sweeper;
-use self::turn::{Letter, Loop};
+use self::turn::{Awaited, Letter, Loop};
 use crate::driver::{self, Alarm, Clock, Port, Secrets, bind, random};
 use crate::farm::{self, Baton, Config, Event, Farm, Identity, Order, View};
 use crate::linux::plane::{Counters, Plane, PlaneError};
+use crate::linux::realtime;
 use crate::raw::Key;
 
 pub use ha_vip::Stranger;
@@ -218,16 +221,30 @@ fn run(mut setup: Setup, baton: Option<&Baton>) -> Result<Running, StartError> {
         };
     let (letters, inbox) = mpsc::channel(LETTERS_MAX);
     let handle = Handle { letters: letters.clone() };
+    let later = successor.as_ref().and_then(|(farm, _)| Later::of(&mut setup, farm));
+    let context = runtime.handle().clone();
     let node = setup.config.identity().me.as_u8();
+    let span = info_span!("farm", node);
+    let (mut node, first) = span.in_scope(|| {
+        let _context = context.enter();
+        let begin =
+            successor.map_or(Begin::Anew(boot), |(farm, until)| Begin::As(Box::new(farm), until));
+        let goes_on = matches!(begin, Begin::As(..));
+        let awaited = later.as_ref().map(|_| Awaited::default());
+        let channel = (letters.clone(), inbox);
+        let node = assemble(setup, secrets, sockets, (desk, awaited), begin, channel);
+        let mut node = node.map_err(thread_failed)?;
+        // The others have waited since the last beat, and a thread may wait for a processor.
+        let first = if goes_on { node.go_on() } else { Ok(()) };
+        Ok::<_, StartError>((node, first))
+    })?;
     let thread = thread::Builder::new().name(THREAD.into()).spawn(move || {
-        let _span = info_span!("farm", node).entered();
+        let _span = span.entered();
         let ended = runtime.block_on(async move {
-            let failed = |source| driver::Failure::Io { what: "putting the node together", source };
-            let farm = successor
-                .map_or(Begin::Anew(boot), |(farm, until)| Begin::As(Box::new(farm), until));
-            let node = assemble(setup, secrets, sockets, desk, farm, (letters, inbox));
-            let mut node = node.map_err(failed)?;
-            let ended = poll_fn(|cx| node.poll(cx)).await;
+            let ended = match first {
+                Ok(()) => poll_fn(|cx| node.poll(cx)).await,
+                Err(failure) => Err(failure),
+            };
             node.end(ended)
         });
         match &ended {
@@ -236,7 +253,11 @@ fn run(mut setup: Setup, baton: Option<&Baton>) -> Result<Running, StartError> {
         }
         ended
     });
-    Ok(Running { handle, thread: Some(thread.map_err(thread_failed)?) })
+    let running = Running { handle, thread: Some(thread.map_err(thread_failed)?) };
+    match later {
+        Some(later) => later.meet(running, &letters, &context),
+        None => Ok(running),
+    }
 }
 
 /// How a node begins.
@@ -282,9 +303,17 @@ fn prepare(setup: &mut Setup, baton: Option<&Baton>) -> Result<Ready, StartError
         adopted
     });
     let successor = baton.and_then(|baton| succeed(&setup.config, &secrets, baton));
-    let desk = {
+    if successor.is_none()
+        && let Err(refused) = realtime::calm(THREAD)
+    {
+        // What the application starts inherits it.
+        warn!("{refused}");
+    }
+    let desk = if successor.is_some() {
+        None
+    } else {
         let _context = runtime.enter();
-        begin(setup, successor.as_ref().map(|(farm, _)| farm.rules()))?
+        begin(setup)?
     };
     Ok(Ready { secrets, sockets, runtime, boot, successor, desk })
 }
@@ -294,16 +323,24 @@ fn thread_failed(error: io::Error) -> StartError {
 }
 
 /// Shuts what an earlier process left (F6), and sets the addresses behind a filter that takes
-/// nothing: the application may need them to start. A successor, with these services in force,
-/// finds both as they shall be.
-fn begin(setup: &mut Setup, successor: Option<&[Rule]>) -> Result<Option<Desk>, StartError> {
-    let succeeds = successor.is_some();
-    if !succeeds {
-        setup.plane.lease(ha_proto::Instant::ZERO)?;
-    }
+/// nothing: the application may need them to start.
+fn begin(setup: &mut Setup) -> Result<Option<Desk>, StartError> {
+    setup.plane.lease(ha_proto::Instant::ZERO)?;
     let Some(front) = setup.front.take() else { return Ok(None) };
-    let (me, policy) = (setup.config.identity().me, setup.config.policy());
-    let rules = successor.unwrap_or(&policy.rules).to_vec();
+    let nothing = nothing(&setup.config, setup.config.policy().rules.clone());
+    let mut desk = open_desk(front, &setup.config)?;
+    setup.plane.install(&nothing)?;
+    sweep(&mut desk, &nothing);
+    if let Err(error) = desk.follow(Clock::of_the_machine().now(), &nothing) {
+        desk.close();
+        return Err(error.into());
+    }
+    Ok(Some(desk))
+}
+
+/// A filter for these services that takes nothing.
+fn nothing(config: &Config, rules: Vec<Rule>) -> Filter {
+    let (me, policy) = (config.identity().me, config.policy());
     let tables = std::vec![Table::new(policy.buckets); rules.len()];
     let nothing = ha_farm::Setup {
         me,
@@ -314,24 +351,18 @@ fn begin(setup: &mut Setup, successor: Option<&[Rule]>) -> Result<Option<Desk>, 
         macs: policy.mac.map(|mac| (me, mac)).into_iter().collect(),
     };
     let nothing = Filter::new(nothing, &tables, |_, _| false);
-    let nothing = nothing.expect("a configuration is checked when it is made");
-    let mut desk = Desk::open(front, policy.mode, setup.config.timing().timeout())?;
-    if !succeeds {
-        setup.plane.install(&nothing)?;
-    }
-    if let Err(error) = desk.sweep(&nothing) {
+    nothing.expect("a configuration is checked when it is made")
+}
+
+fn open_desk(front: Front, config: &Config) -> Result<Desk, FrontError> {
+    Desk::open(front, config.policy().mode, config.timing().timeout())
+}
+
+/// Takes away what an earlier daemon left and this filter does not cover.
+fn sweep(desk: &mut Desk, filter: &Filter) {
+    if let Err(error) = desk.sweep(filter) {
         warn!(%error, "what an earlier daemon left may stay");
     }
-    match desk.follow(Clock::of_the_machine().now(), &nothing) {
-        Ok(()) => {}
-        // It was so before, or comes from outside: the service runs, and it is tried again.
-        Err(error) if succeeds => warn!(%error, "something of the virtual addresses is missing"),
-        Err(error) => {
-            desk.close();
-            return Err(error.into());
-        }
-    }
-    Ok(Some(desk))
 }
 
 /// Puts the loop together, inside its runtime.
@@ -339,7 +370,7 @@ fn assemble(
     setup: Setup,
     secrets: Secrets,
     sockets: Vec<UdpSocket>,
-    desk: Option<Desk>,
+    (desk, awaited): (Option<Desk>, Option<Awaited>),
     begin: Begin,
     (letters, inbox): (mpsc::Sender<Letter>, mpsc::Receiver<Letter>),
 ) -> io::Result<Loop> {
@@ -349,12 +380,13 @@ fn assemble(
     let ports = ports(sockets)?;
     let peers = links.into_iter().map(|link| link.peers).collect();
     let eyes = desk.as_ref().map(Desk::eyes).transpose()?;
-    let keeper = Keeper::start(plane.guard(), eyes, letters.clone())?;
+    let keeper = match &awaited {
+        Some(_) => None,
+        None => Some(Keeper::start(plane.guard(), eyes, letters.clone())?),
+    };
     let application = Caller::start(application, letters.clone())?;
     let alarm = Alarm::new(clock)?;
-    if plane.adopted() {
-        plane.renew();
-    }
+    let adopted = plane.adopted();
     let (farm, until) = match begin {
         Begin::Anew(boot) => {
             let farm = Farm::new(config, secrets.datagrams, boot, clock.now());
@@ -378,6 +410,7 @@ fn assemble(
         plane: Some(plane),
         application,
         desk,
+        awaited,
         observer,
         inbox,
         leaving: None,
@@ -386,7 +419,8 @@ fn assemble(
         handed: None,
         filter,
         sweeper: Sweeper::start(letters)?,
-        keeper: Some(keeper),
+        keeper,
+        renews: adopted,
         lost: None,
     })
 }

@@ -8,6 +8,7 @@ use std::prelude::rust_2024::*;
 use std::string::String;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread::JoinHandle;
 
 use ha_farm::Filter;
 use ha_proto::{Instant, LinkId, NodeId, Ticket};
@@ -49,8 +50,24 @@ pub(super) enum Letter {
     Leave,
     /// End, and leave all to a next process; go on, if that cannot be by then.
     HandOver { until: Instant, reply: oneshot::Sender<Baton> },
+    /// What clients reach, at a node that goes on: it was not waited for.
+    Front(Box<Arrived>),
     /// End.
     End,
+}
+
+/// A front that came once the node had begun, and who looks after it.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) desk: Desk,
+    pub(super) keeper: Keeper,
+}
+
+/// A front that is on its way, and what waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Awaited {
+    announces: bool,
+    addresses: Vec<oneshot::Sender<BTreeSet<IpAddr>>>,
 }
 
 /// A member and all that it needs.
@@ -65,6 +82,8 @@ pub(super) struct Loop {
     pub(super) plane: Option<Box<dyn Plane + Send>>,
     pub(super) application: Caller,
     pub(super) desk: Option<Desk>,
+    /// It comes later.
+    pub(super) awaited: Option<Awaited>,
     pub(super) observer: Box<dyn FnMut(&Event) + Send>,
     pub(super) inbox: mpsc::Receiver<Letter>,
     /// It ends when this stop of its application is answered.
@@ -80,6 +99,9 @@ pub(super) struct Loop {
     pub(super) sweeper: Sweeper,
     /// Ends before what it looks after.
     pub(super) keeper: Option<Keeper>,
+    /// The programs of an earlier process are to be replaced, at the first look: checking them
+    /// costs the processor that the first beats need.
+    pub(super) renews: bool,
     /// Why nothing filters here.
     pub(super) lost: Option<String>,
 }
@@ -89,6 +111,10 @@ pub(super) struct Loop {
 pub(super) struct Handing {
     until: Instant,
     reply: oneshot::Sender<Baton>,
+    /// Nobody looks any more whether all is there.
+    rests: bool,
+    /// Ends once nothing is heard at the front any more.
+    deaf: Option<JoinHandle<()>>,
 }
 
 /// How far a node that leaves has got.
@@ -135,6 +161,12 @@ impl Loop {
         more
     }
 
+    /// Goes on for an earlier process, with what is due first.
+    pub(super) fn go_on(&mut self) -> Result<(), Failure> {
+        self.expire();
+        self.perform()
+    }
+
     fn expire(&mut self) {
         let now = self.clock.now();
         if self.farm.poll_timeout().is_some_and(|deadline| deadline.at <= now) {
@@ -163,10 +195,10 @@ impl Loop {
                     let _ = reply.send(self.farm.order(now, order));
                 }
                 Letter::View(reply) => drop(reply.send(self.farm.view(now))),
-                Letter::Addresses(reply) => {
-                    let held = self.desk.as_ref().map(Desk::held);
-                    drop(reply.send(held.unwrap_or_default()));
-                }
+                Letter::Addresses(reply) => match &mut self.awaited {
+                    Some(awaited) => awaited.addresses.push(reply),
+                    None => drop(reply.send(self.held())),
+                },
                 Letter::Reserve { names, wanted, reply } => {
                     if let Some(desk) = &mut self.desk {
                         desk.reserve(names, &wanted);
@@ -185,8 +217,9 @@ impl Loop {
                 }
                 Letter::Leave => {}
                 Letter::HandOver { until, reply } => {
-                    self.handing = Some(Handing { until, reply });
+                    self.handing = Some(Handing { until, reply, rests: false, deaf: None });
                 }
+                Letter::Front(arrived) => self.meet(*arrived),
                 Letter::End => return Ok(true),
                 Letter::Seen(seen) => self.see(seen)?,
                 Letter::Cut(vips) => self.desk.iter_mut().for_each(|desk| desk.let_go(&vips)),
@@ -196,8 +229,36 @@ impl Loop {
         Ok(false)
     }
 
+    fn held(&self) -> BTreeSet<IpAddr> {
+        self.desk.as_ref().map(Desk::held).unwrap_or_default()
+    }
+
+    /// The front is there: it follows what was decided meanwhile.
+    fn meet(&mut self, Arrived { mut desk, keeper }: Arrived) {
+        let Awaited { announces, addresses } = self.awaited.take().unwrap_or_default();
+        let now = self.clock.now();
+        if let Some(filter) = &self.filter {
+            desk.prepare(filter);
+            if let Err(error) = desk.follow(now, filter) {
+                error!(%error, "a virtual address is missing, until it can be set");
+            }
+        }
+        if announces {
+            desk.announce(now, true);
+        }
+        (self.desk, self.keeper) = (Some(desk), Some(keeper));
+        for reply in addresses {
+            // Who asked may have gone.
+            let _ = reply.send(self.held());
+        }
+        self.owe();
+    }
+
     /// Where nothing filters, this kernel must not have the addresses: it would answer all.
     fn see(&mut self, seen: Seen) -> Result<(), Failure> {
+        if core::mem::take(&mut self.renews) {
+            self.plane().renew();
+        }
         let filter = seen.filter.map_err(|error| format!("{error}"));
         let mut whole = filter.and_then(|()| self.follow(seen.front.as_ref()));
         match (&whole, self.lost.is_some()) {
@@ -285,19 +346,47 @@ impl Loop {
     /// at all, if there is nothing to hand over in time.
     fn hand_over(&mut self, renewed: bool) {
         let now = self.clock.now();
-        // Who looks may wait for others who change interfaces, and its end is waited for.
-        let rests =
-            renewed && self.plane().rests() && self.keeper.as_ref().is_none_or(Keeper::rest);
-        let baton = if rests { self.farm.hand_over(now) } else { None };
-        if let (true, None, Some(keeper)) = (rests, &baton, &self.keeper) {
+        let Some(mut handing) = self.handing.take() else { return };
+        if renewed && self.awaited.is_none() && self.plane().rests() {
+            // Who looks may wait for others who change interfaces.
+            handing.rests = handing.rests || self.keeper.as_ref().is_none_or(Keeper::rest);
+            let baton = if handing.rests { self.farm.hand_over(now) } else { None };
+            match baton {
+                Some(baton) if self.is_deaf(&mut handing) => {
+                    self.handed = Some((baton, handing.reply));
+                    return;
+                }
+                // At the next beat.
+                Some(_) => {}
+                None => self.look_again(&mut handing),
+            }
+        }
+        if now < handing.until {
+            self.handing = Some(handing);
+            return;
+        }
+        // Who is dropped here learns that all goes on.
+        self.look_again(&mut handing);
+        self.desk.iter_mut().for_each(Desk::listen_again);
+        self.owe();
+    }
+
+    fn look_again(&self, handing: &mut Handing) {
+        if let (true, Some(keeper)) = (core::mem::take(&mut handing.rests), &self.keeper) {
             keeper.wake();
         }
-        match (baton, self.handing.take()) {
-            (Some(baton), Some(Handing { reply, .. })) => self.handed = Some((baton, reply)),
-            (None, Some(handing)) if now < handing.until => self.handing = Some(handing),
-            // Who is dropped here learns that all goes on.
-            (None, Some(_)) | (_, None) => {}
+    }
+
+    /// Whether nothing is heard at the front any more, which begins here: to end that takes longer
+    /// than may pass between two processes.
+    fn is_deaf(&mut self, handing: &mut Handing) -> bool {
+        let Some(desk) = &mut self.desk else { return true };
+        if let Some(deaf) = &handing.deaf {
+            return deaf.is_finished();
         }
+        // Without a thread it is tried again.
+        handing.deaf = desk.deafen().ok();
+        false
     }
 
     /// F8: at the drain end the owner takes all, so that what a previous owner still has of a
@@ -338,6 +427,8 @@ impl Loop {
                 info!(on, "answers for the virtual addresses");
                 if let Some(desk) = &mut self.desk {
                     desk.announce(self.clock.now(), on);
+                } else if let Some(awaited) = &mut self.awaited {
+                    awaited.announces = on;
                 }
                 Ok(Some(true))
             }
@@ -414,12 +505,11 @@ impl Loop {
     pub(super) fn end(mut self, ended: Result<(), Failure>) -> Result<(), Failure> {
         // A thread that waits for room to answer is told that nobody reads.
         self.inbox.close();
-        // It would put back what is taken away.
-        self.keeper = None;
         if let Some((baton, reply)) = self.handed.take() {
-            let Self { application, ports, plane, desk, sweeper, .. } = self;
+            let Self { application, ports, plane, desk, sweeper, keeper, .. } = self;
             application.leave();
             sweeper.leave();
+            keeper.into_iter().for_each(Keeper::leave);
             // The next process needs their names.
             drop((ports, plane, desk));
             if reply.send(baton).is_err() {
@@ -427,8 +517,16 @@ impl Loop {
             }
             return ended;
         }
+        // It would put back what is taken away.
+        self.keeper = None;
         let mut plane = self.plane.take().expect("it ends once");
         let shut = plane.lease(Instant::ZERO);
+        if self.awaited.is_some() {
+            // Before an application that runs, and addresses that are set, a filter stays.
+            self.application.leave();
+            self.sweeper.leave();
+            return ended.and(shut.map_err(Failure::from));
+        }
         // Clients hear of a cut only while the addresses are there.
         let vips = self.desk.as_ref().map(Desk::ours);
         self.sweeper.cut(vips.unwrap_or_default());

@@ -49,6 +49,7 @@ use crate::linux::node::EX_CONFIG;
 use crate::linux::node::config::FileError;
 use crate::linux::node::daemon::{self, DaemonError, Signals, Told, lock};
 use crate::linux::node::program::Program;
+use crate::linux::plane::bpf::RENEWAL;
 use crate::linux::realtime;
 use crate::linux::scripts::{Abort, ScriptError, Scripts, Settings};
 use crate::systemd::Notifier;
@@ -229,6 +230,7 @@ impl Daemon {
         let handle = running.handle();
         // The node's thread has its name before it has answered.
         let _ = runtime.block_on(handle.view());
+        favour();
         let checkers = watch(&node, surroundings, &handle)?;
         let http = node.raw.http.map(|http| http.listen);
         let socket = node.control_socket();
@@ -256,10 +258,8 @@ impl Daemon {
         let control = Server::start(&socket, Arc::clone(&desk), Arc::new(EventLog::new()))?;
         let http = http.map(|listen| http::Server::start(listen, Arc::clone(&desk)));
         let open = Open { control, http: http.transpose()?, events, locks, name };
-        for refused in [realtime::lock_memory(), realtime::raise(THREAD)] {
-            if let Err(refused) = refused {
-                warn!("{refused}");
-            }
+        if let Err(refused) = realtime::lock_memory() {
+            warn!("{refused}");
         }
         let restarts = asked;
         Ok(Self { runtime, signals, running, desk, restarts, systemd, patience, abort, open })
@@ -343,6 +343,8 @@ impl Daemon {
             self;
         systemd.reloading();
         let node = desk.node();
+        // Where it is refused the start has said so.
+        let _ = realtime::hasten(RENEWAL);
         match running.hand_over(node.timing(Duration::ZERO).interval * HAND_OVER) {
             Ok(baton) => {
                 info!("handed over: the next program goes on");
@@ -361,6 +363,7 @@ impl Daemon {
             Err(running) => {
                 let text = "a change is under way: order it again in a moment";
                 warn!("not restarted: {text}");
+                favour();
                 // Who asked may have gone.
                 let _ = refuse.send(Refused::new(Exit::Busy, text));
                 systemd.ready(&format!("a member of {}", node.raw.module));
@@ -377,6 +380,20 @@ impl Daemon {
                 })
             }
         }
+    }
+}
+
+/// Lets the node's thread go first, and no other one any more, if the whole process did.
+fn favour() {
+    if let Err(refused) = realtime::raise(THREAD) {
+        warn!("{refused}");
+    }
+    calm();
+}
+
+fn calm() {
+    if let Err(refused) = realtime::calm(THREAD) {
+        warn!("{refused}");
     }
 }
 

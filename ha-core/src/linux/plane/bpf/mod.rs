@@ -222,8 +222,8 @@ impl Plane for Bpf {
     /// Each packet meets one or the other.
     fn renew(&mut self) {
         let settings = self.settings.clone();
-        let renew = move || match Self::start(settings, false) {
-            Ok(_) => info!("the filter's programs are this release's"),
+        let renew = move || match Self::start(settings, false).map(drop) {
+            Ok(()) => info!("the filter's programs are this release's"),
             Err(error) => warn!(%error, "the filter's programs stay as they were"),
         };
         match thread::Builder::new().name(RENEWAL.into()).spawn(renew) {
@@ -302,7 +302,8 @@ fn done<T>(what: &str, result: io::Result<T>) -> Result<T, PlaneError> {
     result.map_err(|error| refused(what, &error))
 }
 
-const RENEWAL: &str = "ha-farm-renew";
+/// The thread that has the kernel check programs, as long as it takes.
+pub(crate) const RENEWAL: &str = "ha-farm-renew";
 const ROOT: &str = "/sys/fs/bpf";
 const PROGRAM: &str = "ha_farm_tc";
 const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
