@@ -120,7 +120,7 @@ fn a_rolling_restart_of_all_daemons_cuts_nothing_and_moves_nobody() {
     assert_eq!(kept(&mut open), open.len());
 }
 
-/// What takes long where the processors are busy is done before the last beat of the one process, or
+/// What takes long where the processors are busy is done before the last beat of one process, or
 /// behind the first one of the next: at the usual interval a gap would begin after 75 ms (F6).
 #[test]
 fn a_rolling_restart_at_the_usual_interval_cuts_nothing_while_the_processors_are_busy() {

@@ -88,7 +88,7 @@ pub fn raise(thread: &str) -> Result<(), Refused> {
 }
 
 /// Lets all threads of this process but those of this name run first, as [`raise`] does with some,
-/// before another program goes on in its place: an exec waits until each of them has ended. The next
+/// before another program goes on in its place: an exec waits until each of them ended. The next
 /// program's first thread, and what it starts, inherit it, until [`calm`].
 ///
 /// # Errors
@@ -103,7 +103,7 @@ pub fn hasten(but: &str) -> Result<(), Refused> {
     others.iter().try_for_each(|id| change(&RAISED, id)).map_err(refused)
 }
 
-/// Ends what [`hasten`] began, in this program or in the one before, for all threads of this process
+/// Ends what [`hasten`] began, in this program or the one before, for all threads of this process
 /// but those of this name. Where nothing was begun nothing is done.
 ///
 /// # Errors

@@ -268,7 +268,7 @@ impl Desk {
     }
 
     /// Hears nothing from now on, before a next process goes on: the kernel closes a socket that
-    /// hears frames only once no processor is at one, which may take tens of milliseconds. Over once
+    /// hears frames only once no processor is at one, which takes tens of milliseconds. Done once
     /// the thread has ended.
     pub(super) fn deafen(&mut self) -> io::Result<JoinHandle<()>> {
         let frames = self.frames.take();

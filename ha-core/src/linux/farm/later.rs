@@ -16,7 +16,7 @@ use crate::driver::Clock;
 use crate::farm::{Config, Farm};
 use crate::linux::plane::Guard;
 
-/// A front that is opened beside the node at work. The addresses are as they were left, so the first
+/// A front, opened beside the node at work. The addresses are as they were left, so the first
 /// beat does not wait for it: to look at interfaces the kernel lets wait whoever comes while others
 /// change some, and to hear frames takes tens of milliseconds where the processors are busy.
 pub(super) struct Later {
