@@ -69,8 +69,8 @@ pub fn lock_memory() -> Result<(), Refused> {
     mlockall(flags).map_err(|error| Refused::Memory(format!("{error}")))
 }
 
-/// Lets the threads of this process with this name, of 15 bytes at most, run before all that have
-/// no real-time priority: `SCHED_RR` at the lowest one, 1, below the guardian's 10, and with
+/// Lets the threads of this process with this name, of 15 bytes at most, and those with a `-` and
+/// more behind it, run before all that have no real-time priority: `SCHED_RR` at the lowest one, 1, below the guardian's 10, and with
 /// `SCHED_RESET_ON_FORK`, so that nothing that they start inherits it.
 ///
 /// The kernel leaves 5 % of each second to the others even if such a thread never slept
@@ -80,7 +80,10 @@ pub fn lock_memory() -> Result<(), Refused> {
 /// [`Refused::Priority`]; there may be no such thread.
 pub fn raise(thread: &str) -> Result<(), Refused> {
     let refused = |why| Refused::Priority { thread: thread.into(), why };
-    let ids = threads(|name, _| name == thread).map_err(|error| refused(format!("{error}")))?;
+    let of = |name: &str| {
+        name.strip_prefix(thread).is_some_and(|it| it.is_empty() || it.starts_with('-'))
+    };
+    let ids = threads(|name, _| of(name)).map_err(|error| refused(format!("{error}")))?;
     if ids.is_empty() {
         return Err(refused("there is no such thread".into()));
     }

@@ -83,7 +83,7 @@ fn a_thread_goes_first_and_nothing_that_it_starts() {
         }
         return;
     }
-    let _other = thread("ha-other");
+    let _others = ["ha-other", "ha-nodes", "ha-node-3"].map(thread);
     let (end, ended) = std::sync::mpsc::channel::<()>();
     let node = std::thread::Builder::new().name("ha-node".into()).spawn(move || {
         ended.recv().unwrap();
@@ -95,6 +95,8 @@ fn a_thread_goes_first_and_nothing_that_it_starts() {
     let policies = scheduled("ha-node").into_iter().map(|(policy, at)| (policy & 0xff, at));
     assert_eq!(policies.collect::<Vec<_>>(), [(SCHED_RR, 1)]);
     assert_eq!(scheduled("ha-other"), [(0, 0)]);
+    assert_eq!(scheduled("ha-nodes"), [(0, 0)]);
+    assert_eq!(scheduled("ha-node-3"), [(SCHED_RR, 1)]);
     end.send(()).unwrap();
     let stat = node.unwrap().join().unwrap();
     let fields: Vec<&str> = stat.split_once(") ").unwrap().1.split(' ').collect();

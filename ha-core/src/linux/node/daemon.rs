@@ -323,7 +323,7 @@ impl Parts {
         let first = desk.modules.first().expect("a node has modules");
         // The node's thread has its name before it has looked at a module.
         let _ = runtime.block_on(first.handle.status().until(|_| true));
-        for refused in [realtime::lock_memory(), realtime::raise(NODE_THREAD)] {
+        for refused in [realtime::lock_memory(), favour(&desk.node)] {
             if let Err(refused) = refused {
                 warn!("{refused}");
             }
@@ -513,6 +513,12 @@ const REQUESTS_MAX: usize = 1;
 /// The name of the driver's own thread.
 const NODE_THREAD: &str = "ha-node";
 
+/// The name of the guards' threads, before a number.
+const GUARD_THREADS: &str = "ha-guard";
+
+/// The name of the threads that keep virtual addresses.
+const VIP_THREAD: &str = "ha-vip";
+
 /// Names the main file of the configuration that ran last, for the program that goes on.
 const LAST_GOOD: &str = "HA_NODE_LAST_GOOD";
 
@@ -577,6 +583,17 @@ pub(crate) fn ended<T: Send>(
         });
         end.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Lets those threads go first that must be in time: the node's; the guards', since what is fenced
+/// must be so within S; and those that keep the addresses, which end by themselves else.
+fn favour(node: &Node) -> Result<(), realtime::Refused> {
+    realtime::raise(NODE_THREAD)?;
+    realtime::raise(GUARD_THREADS)?;
+    if node.modules.iter().any(|module| module.vips.is_some()) {
+        realtime::raise(VIP_THREAD)?;
+    }
+    Ok(())
 }
 
 /// Stops all modules in order, for `patience` at most.
