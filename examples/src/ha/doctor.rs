@@ -1,6 +1,7 @@
 //! `ha doctor`: what is wrong with this machine's set-up, each with its mend.
 
 mod farm;
+mod holders;
 mod rights;
 
 use std::fs;
@@ -48,6 +49,7 @@ pub(super) fn run(at: &At<'_>, config: &Path) -> End {
         Ok(node) => {
             found.push(Found::Fine(format!("{} can work", config.display())));
             of_node(&mut found, &node, statuses.is_ok());
+            found.extend(holders::of_node(&node, statuses.as_deref().unwrap_or_default()));
             let key = &node.modules.first().expect("a node has modules").node.key;
             found.extend(unit_reads("ha-node", config, key));
         }

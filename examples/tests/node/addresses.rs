@@ -286,6 +286,51 @@ fn an_address_that_a_silent_host_has_already_is_told() {
 }
 
 #[test]
+fn doctor_names_who_else_has_an_address() {
+    let Some(mut rig) = Rig::new("doctor", Vote::None, 1) else { return };
+    rig.configure("", "");
+    let [v4, v6] = rig.addresses();
+    let stranger = rig.outside.mac(&rig.networks[0]).unwrap();
+    let nobody = "ok    no other host has one of the virtual addresses\n";
+    assert!(doctor(&rig, 0).contains(nobody), "{}", doctor(&rig, 0));
+    rig.outside.add_address(v4, &rig.networks[0]).unwrap();
+    rig.outside.add_address(v6, &rig.networks[0]).unwrap();
+    for address in [v4, v6] {
+        let line = format!("weak  {address} is at {stranger} already\n");
+        assert!(doctor(&rig, 0).contains(&line), "{line}{}", doctor(&rig, 0));
+    }
+    rig.start(0);
+    rig.start(1);
+    rig.until_whole(0);
+    let [first, second] = [doctor(&rig, 0), doctor(&rig, 1)];
+    for address in [v4, v6] {
+        let line = format!("BAD   {address} is at {stranger} as well as here\n");
+        assert!(first.contains(&line), "{line}{first}");
+        let mut both = [stranger, rig.mac(0)];
+        both.sort();
+        let [one, two] = both;
+        let line =
+            format!("BAD   {address} is at {one} and {two}, and one of them only is node0\n");
+        assert!(second.contains(&line), "{line}{second}");
+        rig.outside.remove_address(address, &rig.networks[0]).unwrap();
+    }
+    let second = doctor(&rig, 1);
+    for address in [v4, v6] {
+        let line = format!("ok    {address} is at {}: node0 serves\n", rig.mac(0));
+        assert!(second.contains(&line), "{line}{second}");
+    }
+    assert!(doctor(&rig, 0).contains(nobody), "{}", doctor(&rig, 0));
+}
+
+/// What `ha doctor` says on a node's host.
+fn doctor(rig: &Rig, node: usize) -> String {
+    let folder = rig.nodes[node].file().with_file_name("run/control.sock");
+    let mut doctor = rig.hosts[node].command(env!("CARGO_BIN_EXE_ha"));
+    doctor.arg("--socket").arg(folder).args(["doctor", "--config"]).arg(rig.nodes[node].file());
+    String::from_utf8(doctor.output().unwrap().stdout).unwrap()
+}
+
+#[test]
 fn a_duplicate_is_noticed_and_answered() {
     let Some(rig) = Rig::whole("duplicate", Vote::None, 1) else { return };
     let [v4, _] = rig.addresses();

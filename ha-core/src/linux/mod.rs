@@ -27,6 +27,7 @@ mod filter;
 mod frames;
 mod gate;
 pub mod guardian;
+mod holders;
 pub mod hook;
 mod link;
 mod netlink;
@@ -46,6 +47,7 @@ mod vips;
 mod watch;
 
 pub use error::VipError;
+pub use holders::{Holder, holders};
 pub use link::mac_of;
 pub use plan::{VipConfig, VipSource, VipsConfig};
 pub use vips::{Vips, VipsSeen};
