@@ -20,7 +20,7 @@ pub(crate) enum Block {
     Shown(String),
 }
 
-/// The chapters of a document, in order.
+/// The chapters of a document that have blocks, in order.
 pub(crate) fn chapters(document: &str) -> Vec<Chapter> {
     let mut chapters = vec![Chapter { title: "before".into(), blocks: Vec::new() }];
     for (fenced, text) in parts(document) {
@@ -33,6 +33,7 @@ pub(crate) fn chapters(document: &str) -> Vec<Chapter> {
         let titles = text.lines().filter_map(|line| line.strip_prefix("## "));
         chapters.extend(titles.map(|it| Chapter { title: it.into(), blocks: Vec::new() }));
     }
+    chapters.retain(|chapter| !chapter.blocks.is_empty());
     chapters
 }
 

@@ -27,9 +27,9 @@ fn two_bare_servers_become_a_protected_service() {
                 Block::Shown(text) => panic!("what is this? {text}"),
             }
         }
-        println!("{:>6.1?}  {}", now().saturating_since(begins), chapter.title);
+        println!("{:>8.1?}  {}", now().saturating_since(begins), chapter.title);
     }
-    println!("{:>6.1?}  in all", now().saturating_since(began));
+    println!("{:>8.1?}  in all", now().saturating_since(began));
     // It was moved, and moved back.
     serves(&pair, "node1");
     swap(&mut pair, "node1", "ha swap --yes");
