@@ -143,20 +143,22 @@ impl Machine {
     /// Runs these lines, each of which must succeed, where the documents have them run; what they
     /// print.
     pub(crate) fn sh(&self, lines: &str) -> String {
-        self.sh_at(lines, Stdio::null())
+        self.succeeded(lines, &self.output(&each(lines), Stdio::null()))
     }
 
     /// Likewise by somebody who says yes to whatever is asked.
     pub(crate) fn sh_yes(&self, lines: &str) -> String {
         let mut yes = Command::new("yes").stdout(Stdio::piped()).spawn().unwrap();
-        let printed = self.sh_at(lines, yes.stdout.take().expect("it is a pipe").into());
-        // It has ended with whoever read it.
-        let _ = yes.wait();
-        printed
+        let input = yes.stdout.take().expect("it is a pipe");
+        let output = self.output(&each(lines), input.into());
+        // By itself it ends with the last who could read it, which may be a daemon of theirs.
+        yes.kill().unwrap();
+        yes.wait().unwrap();
+        self.succeeded(lines, &output)
     }
 
-    fn sh_at(&self, lines: &str, input: Stdio) -> String {
-        let output = self.output(&format!("set -e\n{lines}"), input);
+    /// Notes that these lines were run; what they printed.
+    fn succeeded(&self, lines: &str, output: &Output) -> String {
         let printed = text(&output.stdout);
         let name = self.name();
         assert!(output.status.success(), "{name}: {lines}\n{printed}{}", text(&output.stderr));
@@ -233,6 +235,11 @@ const NETWORK: [u8; 3] = [10, 0, 0];
 fn programs() -> PathBuf {
     let beside = Path::new(env!("CARGO_BIN_EXE_ha")).ancestors().nth(2);
     beside.expect("it has a folder").join("release")
+}
+
+/// Lines of which each must succeed.
+fn each(lines: &str) -> String {
+    format!("set -e\n{lines}")
 }
 
 /// What Debian's registry has for the servers, in a folder in there.
