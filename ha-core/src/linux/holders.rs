@@ -39,20 +39,34 @@ pub fn holders(sets: &[&VipsConfig], patience: Duration) -> io::Result<BTreeSet<
     runtime.block_on(async {
         let sets = sets.iter().map(|set| Card::open(set)).collect::<io::Result<Vec<_>>>()?;
         let cards: Vec<Card> = sets.into_iter().flatten().collect();
-        let mut found = BTreeSet::new();
-        for _ in 0..QUESTIONS {
-            cards.iter().try_for_each(Card::ask)?;
-            let heard = poll_fn(|cx| listen(&cards, cx, &mut found));
-            let Err(_over) = timeout(patience / QUESTIONS, heard).await;
-        }
+        let mut found = question(&cards, patience).await?;
         let own = own_cards()?;
         found.retain(|holder| !own.contains(&holder.mac));
         Ok(found)
     })
 }
 
+/// Who answers all of these, as long as `patience`: it is never known whether there is one more.
+async fn question(cards: &[impl Ask], patience: Duration) -> io::Result<BTreeSet<Holder>> {
+    let mut found = BTreeSet::new();
+    for _ in 0..QUESTIONS {
+        cards.iter().try_for_each(Ask::ask)?;
+        let heard = poll_fn(|cx| listen(cards, cx, &mut found));
+        let Err(_over) = timeout(patience / QUESTIONS, heard).await;
+    }
+    Ok(found)
+}
+
 /// One may be lost.
 const QUESTIONS: u32 = 2;
+
+/// Where hosts are asked, and heard.
+trait Ask {
+    fn ask(&self) -> io::Result<()>;
+
+    /// Takes what has come, and has the task woken when more does.
+    fn hear(&self, cx: &mut Context<'_>, found: &mut BTreeSet<Holder>);
+}
 
 /// An interface that addresses of one set would be on.
 struct Card {
@@ -79,7 +93,9 @@ impl Card {
         }
         Ok(cards)
     }
+}
 
+impl Ask for Card {
     fn ask(&self) -> io::Result<()> {
         self.addresses.iter().try_for_each(|ip| {
             self.frames.send(&match *ip {
@@ -89,7 +105,6 @@ impl Card {
         })
     }
 
-    /// Never ready: whoever waits for more gives up.
     fn hear(&self, cx: &mut Context<'_>, found: &mut BTreeSet<Holder>) {
         let mut bytes = [0; Frames::BYTES_MAX];
         while let Poll::Ready(Ok(len)) = self.frames.poll_receive(cx, &mut bytes) {
@@ -99,7 +114,12 @@ impl Card {
     }
 }
 
-fn listen(cards: &[Card], cx: &mut Context<'_>, found: &mut BTreeSet<Holder>) -> Poll<Infallible> {
+/// Never ready: whoever waits for more gives up.
+fn listen(
+    cards: &[impl Ask],
+    cx: &mut Context<'_>,
+    found: &mut BTreeSet<Holder>,
+) -> Poll<Infallible> {
     for card in cards {
         card.hear(cx, found);
     }
@@ -110,4 +130,51 @@ fn listen(cards: &[Card], cx: &mut Context<'_>, found: &mut BTreeSet<Holder>) ->
 fn own_cards() -> io::Result<BTreeSet<Mac>> {
     let links = getifaddrs()?.filter_map(|one| one.address?.as_link_addr()?.addr());
     Ok(links.map(Mac).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use core::cell::Cell;
+    use core::net::Ipv4Addr;
+    use tokio::time::Instant;
+
+    /// A host that takes its time to answer, and hears no question before its `hears`th.
+    struct Slow {
+        hears: u32,
+        questions: Cell<u32>,
+        heard: Cell<Option<Instant>>,
+    }
+
+    impl Ask for Slow {
+        fn ask(&self) -> io::Result<()> {
+            self.questions.set(self.questions.get() + 1);
+            if self.questions.get() == self.hears {
+                self.heard.set(Some(Instant::now()));
+            }
+            Ok(())
+        }
+
+        fn hear(&self, _: &mut Context<'_>, found: &mut BTreeSet<Holder>) {
+            let answered = self.heard.get().is_some_and(|at| at.elapsed() >= TIME);
+            found.extend(answered.then_some(HOLDER));
+        }
+    }
+
+    const HOLDER: Holder = Holder { address: IpAddr::V4(Ipv4Addr::LOCALHOST), mac: Mac([2; 6]) };
+
+    /// Far more than goes by where nobody waits.
+    const TIME: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn answers_to_each_question_are_waited_for() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        for hears in 1..=QUESTIONS {
+            let slow = [Slow { hears, questions: Cell::new(0), heard: Cell::new(None) }];
+            let found = runtime.block_on(question(&slow, TIME * QUESTIONS * 2)).unwrap();
+            assert_eq!(found, [HOLDER].into(), "question {hears}");
+            assert_eq!(slow[0].questions.get(), QUESTIONS);
+        }
+    }
 }
