@@ -1,7 +1,7 @@
 //! What one node's kernel decides by.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::decide::Service;
 use crate::packet::array;
-use crate::{Bucket, Hash, Mac, Mode, Rule, RuleError, Table, Uncovered};
+use crate::{Bucket, Hash, HashOn, Mac, Mode, Protocol, Rule, RuleError, Table, Uncovered};
 
 /// All that one member's kernel needs to decide on packets: its rules, and a word for each bucket.
 ///
@@ -110,6 +110,10 @@ impl Filter {
                     .collect(),
             );
         }
+        Ok(Self::of(setup, words))
+    }
+
+    fn of(setup: Setup, words: Vec<Box<[u32]>>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (number, rule) in setup.rules.iter().enumerate() {
             match rule.vip {
@@ -127,7 +131,27 @@ impl Filter {
         let mac = setup.macs.get(&setup.me).copied();
         let mut macs: Vec<Mac> = setup.macs.values().copied().collect();
         macs.sort_unstable();
-        Ok(Self { setup, words, v4, v6, mac, macs })
+        Self { setup, words, v4, v6, mac, macs }
+    }
+
+    /// The same, and TCP to these addresses is nobody's, at whichever port: for what is set on a
+    /// machine still although no rule names it any more. Rules of their own, behind all others, say
+    /// so: of what does not fit [`Rule::MAX`] the filter knows nothing, as before.
+    #[must_use]
+    pub fn closed_to(&self, vips: &BTreeSet<IpAddr>) -> Self {
+        let (mut setup, mut words) = (self.setup.clone(), self.words.clone());
+        let nobodys: Box<[u32]> =
+            self.words[0].iter().map(|_| word(&Bucket::default(), false)).collect();
+        let room = Rule::MAX - setup.rules.len();
+        let named = |vip: &&IpAddr| self.setup.rules.iter().any(|rule| rule.vip == **vip);
+        for &vip in vips.iter().filter(|vip| !named(vip)).take(room) {
+            let (protocol, on) = (Protocol::Tcp, HashOn::Addr);
+            setup.rules.push(Rule { vip, ports: 1..=u16::MAX, protocol, on });
+            words.push(nobodys.clone());
+        }
+        Rule::check(&setup.rules)
+            .expect("they are of addresses that rules named, and no others are");
+        Self::of(setup, words)
     }
 
     /// Whether a member sent this frame.
@@ -151,7 +175,7 @@ impl Filter {
 
 impl Setup {
     fn check_macs(&self, tables: &[Table]) -> Result<(), FilterError> {
-        let mut nodes = alloc::collections::BTreeSet::from([self.me]);
+        let mut nodes = BTreeSet::from([self.me]);
         for bucket in tables.iter().flat_map(Table::buckets) {
             nodes.extend(bucket.owner);
             nodes.extend(bucket.previous.iter().flatten());
@@ -159,7 +183,7 @@ impl Setup {
         if let Some(&node) = nodes.iter().find(|node| !self.macs.contains_key(node)) {
             return Err(FilterError::NoMac(node));
         }
-        let mut seen = alloc::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         match self.macs.values().find(|mac| !seen.insert(**mac)) {
             Some(&mac) => Err(FilterError::MacTwice(mac)),
             None => Ok(()),

@@ -287,3 +287,27 @@ fn eight_extension_headers_are_followed_and_not_a_ninth() {
     assert_eq!(accepted(&behind(8)).len(), 1);
     assert_eq!(behind(9), [Verdict::Drop(Reason::Headers); 3]);
 }
+
+#[test]
+fn what_is_set_still_and_no_rule_names_takes_no_new_connection() {
+    let gone = [192, 0, 2, 9];
+    let frame = |to, port| ethernet(0x0800, &v4_between(CLIENT, to, 6, 0, &tcp(5000, port, SYN)));
+    let closed = BTreeSet::from([IpAddr::from(gone), IpAddr::from(VIP)]);
+    for mode in [Mode::Invisible, Mode::Directed] {
+        let before = filter(0, mode, &fresh());
+        let filter = before.closed_to(&closed);
+        for port in [1, 80, 443, u16::MAX] {
+            let to = frame(gone, port);
+            assert_eq!(before.decide(&to, true, &mut Live::default()), Verdict::Pass);
+            let verdict = filter.decide(&to, true, &mut Live::default());
+            assert_eq!(verdict, Verdict::Drop(Reason::Nobody), "{mode:?} {port}");
+        }
+        for from in 1000..1100 {
+            let to_service = told(&[before.clone(), filter.clone()], &syn(from));
+            assert_eq!(to_service[0], to_service[1], "the services are as they were");
+        }
+    }
+    let many: BTreeSet<_> = (1..=40).map(|host| IpAddr::from([192, 0, 2, host])).collect();
+    let filter = filter(0, Mode::Directed, &fresh()).closed_to(&many);
+    assert_eq!(filter.setup().rules.len(), Rule::MAX);
+}

@@ -3,7 +3,9 @@
 //! a reason to answer.
 
 use std::io::{ErrorKind, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
 
 use ha_lab::within;
 
@@ -66,3 +68,49 @@ fn a_service_that_goes_resets_its_connections_before_its_address_goes() {
         assert_eq!(kept(&mut stay), stay.len(), "{mode}: {}", rig.daemon(0).output());
     }
 }
+
+/// Whether a client that comes back after each reset was told of the end of every connection.
+fn is_told(rig: &Rig, vip: IpAddr, mut stream: TcpStream) -> bool {
+    let to = SocketAddr::new(vip, PORT);
+    loop {
+        if !stream.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset) {
+            return false;
+        }
+        // Who is not accepted knows that.
+        let again = rig.client.inside(|| TcpStream::connect_timeout(&to, AGAIN)).unwrap();
+        let Ok(accepted) = again else { return true };
+        stream = accepted;
+        stream.set_read_timeout(Some(SOON)).unwrap();
+    }
+}
+
+#[test]
+fn clients_that_come_back_at_once_are_told_too() {
+    for mode in MODES {
+        let shared = format!("{CALM}mode = \"{mode}\"\n");
+        let Some(mut rig) = Rig::new("farm_cut_again", 2) else { return };
+        let vip: IpAddr = rig.network.v4(101).into();
+        let more = format!("\n[[service]]\nname = \"more\"\nvip = \"{vip}\"\nport = {PORT}\n");
+        rig.configure(&shared, &more);
+        rig.start_all();
+        let (gone, mut stay) = (rig.connect_to(vip, 40), rig.connect(40));
+        rig.configure(&shared, "");
+        let (rig, all) = (&rig, gone.len());
+        let told = thread::scope(|scope| {
+            let client = |it: Connection| scope.spawn(move || is_told(rig, vip, it.stream));
+            let clients: Vec<_> = gone.into_iter().map(client).collect();
+            (0..2).for_each(|node| drop(rig.done(node, &["reload"])));
+            clients.into_iter().filter_map(|it| it.join().unwrap().then_some(())).count()
+        });
+        let said = rig.daemon(0).output();
+        assert_eq!(told, all, "{mode}: some wait for nobody: {said}");
+        let off = || rig.hosts.iter().all(|host| !host.holds(vip).unwrap());
+        assert!(within(SOON, off), "{mode}: the address is off then");
+        assert_eq!(kept(&mut stay), stay.len(), "{mode}: {said}");
+        // What the filter was closed to meanwhile is nothing to it any more.
+        assert!(within(SOON, || rig.ha(0, &["restart-daemon"]).code == 0), "{mode}: {said}");
+    }
+}
+
+/// A connection is there at once or not at all.
+const AGAIN: Duration = Duration::from_millis(500);

@@ -96,7 +96,9 @@ pub(super) struct Desk {
     /// The names of those that services that are not in force yet are for.
     reserved: BTreeMap<IpAddr, UnixListener>,
     /// Still set although no filter covers them, until their clients were told.
-    leaving: BTreeMap<IpAddr, Vip>,
+    leaving: BTreeMap<IpAddr, Leaving>,
+    /// The last cut that was asked for.
+    cuts: u64,
     /// Those that the filter covers: all of `vips`, and what could not be set yet.
     covered: BTreeSet<IpAddr>,
     /// What could not be set again.
@@ -115,9 +117,17 @@ pub(super) struct Desk {
     settings: Vec<(PathBuf, String)>,
 }
 
+/// An address that waits for the end of its connections.
+#[derive(Debug)]
+struct Leaving {
+    held: Vip,
+    /// In which cut. It may come back and leave again before an earlier one is done.
+    cut: u64,
+}
+
 /// What is held for one address.
 #[derive(Debug)]
-struct Vip {
+pub(super) struct Vip {
     /// Whether it was set here: an administrator's own stays.
     ours: bool,
     /// Its name on this machine, which no other farm can have at the same time.
@@ -147,6 +157,7 @@ impl Desk {
             vips: BTreeMap::new(),
             reserved: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            cuts: 0,
             covered: BTreeSet::new(),
             stuck: None,
             frames: None,
@@ -160,31 +171,57 @@ impl Desk {
         })
     }
 
-    /// Answers no more for what this filter does not cover: before it is in force. The addresses that
+    /// What stays set here behind this filter, which does not cover it: until [`Desk::let_go`].
+    pub(super) fn stays_set(&self, filter: &Filter) -> BTreeSet<IpAddr> {
+        let (covered, ours) = (vips(filter), self.ours().into_iter().filter(|_| !self.away));
+        let set = ours.chain(self.leaving.keys().copied());
+        set.filter(|vip| !covered.contains(vip)).collect()
+    }
+
+    /// Answers no more for what this filter does not cover, once it is in force. The addresses that
     /// were set here stay until their connections were cut ([`Desk::let_go`]), since nobody hears of
-    /// a reset from an address that is off; which those are.
-    pub(super) fn prepare(&mut self, filter: &Filter) -> Vec<IpAddr> {
+    /// a reset from an address that is off; which those are, and the number of that cut.
+    pub(super) fn leave(&mut self, filter: &Filter) -> Option<(u64, Vec<IpAddr>)> {
         let stay = vips(filter);
-        let gone: Vec<IpAddr> =
+        let all: Vec<IpAddr> =
             self.vips.keys().copied().filter(|vip| !stay.contains(vip)).collect();
-        for vip in &gone {
-            let held = self.vips.remove(vip).expect("it is one of these");
+        let mut told = Vec::new();
+        for vip in all {
+            let held = self.vips.remove(&vip).expect("it is one of these");
             if held.ours && !self.away {
-                self.leaving.insert(*vip, held);
+                self.leaving.insert(vip, Leaving { held, cut: self.cuts + 1 });
+                told.push(vip);
             }
         }
         self.want();
-        gone.into_iter().filter(|vip| self.leaving.contains_key(vip)).collect()
+        if told.is_empty() {
+            return None;
+        }
+        self.cuts += 1;
+        Some((self.cuts, told))
     }
 
-    /// Takes off `lo` what leaves, now that its clients were told.
-    pub(super) fn let_go(&mut self, told: &[IpAddr]) {
-        for &vip in told {
-            // It may have come back meanwhile.
-            if let Some(held) = self.leaving.remove(&vip) {
-                self.take_off(vip, &held);
-            }
-        }
+    /// Takes off `lo` what leaves, now that its clients were told, up to this cut. Who gets these
+    /// holds their names.
+    pub(super) fn let_go(&mut self, cut: u64) -> Vec<Vip> {
+        let told: Vec<IpAddr> =
+            self.leaving.iter().filter(|(_, it)| it.cut <= cut).map(|(vip, _)| *vip).collect();
+        let take_off = |vip: IpAddr| {
+            let Leaving { held, cut: _ } = self.leaving.remove(&vip).expect("it is one of these");
+            self.take_off(vip, &held);
+            held
+        };
+        told.into_iter().map(take_off).collect()
+    }
+
+    /// Whether an address waits for the end of its connections.
+    pub(super) fn leaves(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// Whether this one does.
+    pub(super) fn is_leaving(&self, vip: IpAddr) -> bool {
+        self.leaving.contains_key(&vip)
     }
 
     /// Sets what this filter covers: once it is in force. What cannot be set does not keep the rest
@@ -543,7 +580,7 @@ impl Desk {
     }
 
     fn add(&mut self, vip: IpAddr) -> Result<(), FrontError> {
-        if let Some(held) = self.leaving.remove(&vip) {
+        if let Some(Leaving { held, cut: _ }) = self.leaving.remove(&vip) {
             self.vips.insert(vip, held);
             return Ok(());
         }
@@ -590,7 +627,7 @@ impl Desk {
     }
 
     fn leave_nothing(&mut self) {
-        for (vip, held) in core::mem::take(&mut self.leaving) {
+        for (vip, Leaving { held, cut: _ }) in core::mem::take(&mut self.leaving) {
             self.take_off(vip, &held);
         }
     }
@@ -850,8 +887,8 @@ mod tests {
                         // Refused while the other one looks.
                         assert!(within(SOON, || desk.follow(at(0), &all).is_ok()));
                         free.store(false, Ordering::Relaxed);
-                        let gone = desk.prepare(&none);
-                        desk.let_go(&gone);
+                        let (cut, _) = desk.leave(&none).unwrap();
+                        drop(desk.let_go(cut));
                         assert!(within(SOON, || free.load(Ordering::Relaxed)), "nobody looked");
                     }
                     desk.close();

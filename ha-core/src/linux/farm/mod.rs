@@ -418,6 +418,7 @@ fn assemble(
         handing: None,
         handed: None,
         filter,
+        closed: BTreeSet::new(),
         sweeper: Sweeper::start(letters)?,
         keeper,
         renews: adopted,

@@ -31,15 +31,20 @@ pub(super) struct Sweeper {
 enum Job {
     /// Connections of buckets that this filter gives to others for good.
     Sweep(Arc<Filter>),
-    /// All to these addresses.
-    Cut(Vec<IpAddr>),
+    /// All to these addresses, and the number of this cut, if somebody waits for it.
+    Cut(Vec<IpAddr>, Option<u64>),
 }
 
 impl Sweeper {
     /// In this thread's network namespace.
     pub(super) fn start(letters: mpsc::Sender<Letter>) -> io::Result<Self> {
         let (jobs, queue) = channel();
-        let work = move || serve(&queue, &letters);
+        let work = move || {
+            // Dropped in the other order: what is posted to a queue that is there is answered.
+            let letters = Letters(letters);
+            let queue = queue;
+            serve(&queue, &letters);
+        };
         let thread = thread::Builder::new().name(THREAD.into()).spawn(work)?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -49,16 +54,16 @@ impl Sweeper {
         self.post(Job::Sweep(filter));
     }
 
-    /// Ends every connection to these addresses that there is when it looks, and says when that is
-    /// done ([`Letter::Cut`]).
-    pub(super) fn cut(&self, vips: Vec<IpAddr>) {
-        self.post(Job::Cut(vips));
+    /// Ends the connections to these addresses until it finds none, and says the number then
+    /// ([`Letter::Cut`]), if there is one; whether it can.
+    pub(super) fn cut(&self, vips: Vec<IpAddr>, number: Option<u64>) -> bool {
+        self.post(Job::Cut(vips, number))
     }
 
-    fn post(&self, job: Job) {
+    fn post(&self, job: Job) -> bool {
         let jobs = self.jobs.as_ref().expect("it ends when it is dropped");
         // A thread that has panicked has said so.
-        let _ = jobs.send(job);
+        jobs.send(job).is_ok()
     }
 
     /// Waits until all that was posted has ended.
@@ -82,21 +87,43 @@ impl Drop for Sweeper {
     }
 }
 
-fn serve(queue: &Receiver<Job>, letters: &mpsc::Sender<Letter>) {
+/// Who waits for a cut does not wait for ever, whatever becomes of the thread.
+struct Letters(mpsc::Sender<Letter>);
+
+impl Letters {
+    /// A node that ends takes its addresses off by itself, and reads no letters.
+    fn send(&self, number: u64) {
+        let _ = self.0.blocking_send(Letter::Cut(number));
+    }
+}
+
+impl Drop for Letters {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.send(u64::MAX);
+        }
+    }
+}
+
+fn serve(queue: &Receiver<Job>, letters: &Letters) {
     while let Ok(first) = queue.recv() {
-        let (mut filter, mut vips) = (None, BTreeSet::new());
+        let (mut filter, mut vips, mut last) = (None, BTreeSet::new(), None);
         for job in core::iter::once(first).chain(queue.try_iter()) {
             match job {
                 Job::Sweep(latest) => filter = Some(latest),
-                Job::Cut(more) => vips.extend(more),
+                Job::Cut(more, number) => {
+                    vips.extend(more);
+                    last = last.max(number);
+                }
             }
         }
         // Their clients wait.
         if !vips.is_empty() {
             let vips: Vec<IpAddr> = vips.into_iter().collect();
             cut(&vips);
-            // A node that ends takes its addresses off by itself.
-            let _ = letters.blocking_send(Letter::Cut(vips));
+        }
+        if let Some(number) = last {
+            letters.send(number);
         }
         if let Some(filter) = filter {
             sweep(&filter);
@@ -106,10 +133,21 @@ fn serve(queue: &Receiver<Job>, letters: &mpsc::Sender<Letter>) {
 
 fn cut(vips: &[IpAddr]) {
     let to_vips = |_: SocketAddr, server: SocketAddr| vips.contains(&server.ip());
-    match reset::connections(CUT_MAX, Clock::of_the_machine(), to_vips) {
-        Ok(count) => info!(count, "connections were reset"),
-        Err(error) => warn!(%error, "connections cannot be reset"),
+    let clock = Clock::of_the_machine();
+    let (deadline, mut all) = (clock.now() + CUT_MAX, 0);
+    for _ in 0..LOOKS_MAX {
+        let left = deadline.saturating_since(clock.now());
+        match reset::connections(left, clock, to_vips) {
+            Ok(0) => break,
+            // Some may have come while it looked.
+            Ok(count) => all += count,
+            Err(error) => {
+                warn!(%error, "connections cannot be reset");
+                break;
+            }
+        }
     }
+    info!(count = all, "connections were reset");
 }
 
 fn sweep(filter: &Filter) {
@@ -170,6 +208,9 @@ const THREAD: &str = "ha-farm-sweep";
 const SWEEP_MAX: Duration = Duration::from_secs(1);
 /// For some hundred thousand: nobody comes back to what is left.
 const CUT_MAX: Duration = Duration::from_secs(5);
+/// Behind a filter that takes nothing new the second look finds none. Where it takes, clients may
+/// come back for ever.
+const LOOKS_MAX: u32 = 4;
 
 #[cfg(test)]
 mod tests {

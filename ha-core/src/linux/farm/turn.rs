@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
-use ha_farm::Filter;
+use ha_farm::{Filter, Mode};
 use ha_proto::{Instant, LinkId, NodeId, Ticket};
 use ha_vip::Stranger;
 use tokio::sync::{mpsc, oneshot};
@@ -36,8 +36,8 @@ pub(super) enum Letter {
     View(oneshot::Sender<View>),
     /// How what was set is now.
     Seen(Seen),
-    /// The connections to these addresses were cut.
-    Cut(Vec<IpAddr>),
+    /// All cuts up to this one are done.
+    Cut(u64),
     /// Which addresses does it have?
     Addresses(oneshot::Sender<BTreeSet<IpAddr>>),
     /// Hold these names for services that are about to come, and no others that are not wanted.
@@ -96,6 +96,8 @@ pub(super) struct Loop {
     pub(super) handed: Option<(Baton, oneshot::Sender<Baton>)>,
     /// What the kernel decides by.
     pub(super) filter: Option<Arc<Filter>>,
+    /// What the kernel's filter is closed to besides, since it is still set.
+    pub(super) closed: BTreeSet<IpAddr>,
     pub(super) sweeper: Sweeper,
     /// Ends before what it looks after.
     pub(super) keeper: Option<Keeper>,
@@ -222,7 +224,7 @@ impl Loop {
                 Letter::Front(arrived) => self.meet(*arrived),
                 Letter::End => return Ok(true),
                 Letter::Seen(seen) => self.see(seen)?,
-                Letter::Cut(vips) => self.desk.iter_mut().for_each(|desk| desk.let_go(&vips)),
+                Letter::Cut(number) => self.let_go(number),
             }
         }
         cx.waker().wake_by_ref();
@@ -234,19 +236,22 @@ impl Loop {
     }
 
     /// The front is there: it follows what was decided meanwhile.
-    fn meet(&mut self, Arrived { mut desk, keeper }: Arrived) {
+    fn meet(&mut self, Arrived { desk, keeper }: Arrived) {
         let Awaited { announces, addresses } = self.awaited.take().unwrap_or_default();
-        let now = self.clock.now();
-        if let Some(filter) = &self.filter {
-            desk.prepare(filter);
-            if let Err(error) = desk.follow(now, filter) {
-                error!(%error, "a virtual address is missing, until it can be set");
+        (self.desk, self.keeper) = (Some(desk), Some(keeper));
+        if let Some(filter) = self.filter.clone() {
+            let stays = self.desk.as_ref().map(|desk| desk.stays_set(&filter));
+            if stays.is_none_or(|stays| stays.is_empty()) {
+                self.follow_filter(&filter);
+            } else {
+                // What it left out meanwhile goes as from any other filter.
+                self.install(&filter);
             }
         }
         if announces {
-            desk.announce(now, true);
+            let now = self.clock.now();
+            self.desk.iter_mut().for_each(|desk| desk.announce(now, true));
         }
-        (self.desk, self.keeper) = (Some(desk), Some(keeper));
         for reply in addresses {
             // Who asked may have gone.
             let _ = reply.send(self.held());
@@ -281,13 +286,15 @@ impl Loop {
             (Ok(()), false) => {}
         }
         self.lost = whole.err();
+        self.open();
         self.owe();
         Ok(())
     }
 
     /// What failed is tried again at each look, though that shows what it showed before.
     fn owe(&self) {
-        let owes = self.lost.is_some() || self.desk.as_ref().is_some_and(Desk::owes);
+        let desk = self.desk.as_ref().is_some_and(Desk::owes);
+        let owes = self.lost.is_some() || desk || self.is_closed_in_vain();
         if let Some(keeper) = &self.keeper {
             keeper.owe(owes);
         }
@@ -347,7 +354,9 @@ impl Loop {
     fn hand_over(&mut self, renewed: bool) {
         let now = self.clock.now();
         let Some(mut handing) = self.handing.take() else { return };
-        if renewed && self.awaited.is_none() && self.plane().rests() {
+        // The next process knows of no cut that it should wait for.
+        let cuts = !self.closed.is_empty() || self.desk.as_ref().is_some_and(Desk::leaves);
+        if renewed && !cuts && self.awaited.is_none() && self.plane().rests() {
             // Who looks may wait for others who change interfaces.
             handing.rests = handing.rests || self.keeper.as_ref().is_none_or(Keeper::rest);
             let baton = if handing.rests { self.farm.hand_over(now) } else { None };
@@ -402,13 +411,7 @@ impl Loop {
         match effect {
             // Nothing would filter by it.
             Effect::Filter(_) | Effect::Lease(_) if self.lost.is_some() => Ok(Some(false)),
-            Effect::Filter(filter) => {
-                let written = self.install(&filter);
-                if written {
-                    self.filter = Some(filter);
-                }
-                Ok(Some(written))
-            }
+            Effect::Filter(filter) => Ok(Some(self.install(&filter))),
             Effect::Lease(until) => {
                 let written = self.plane().lease(until);
                 match &written {
@@ -445,31 +448,82 @@ impl Loop {
             }
             Effect::Reset => {
                 let rules = self.filter.iter().flat_map(|filter| &filter.setup().rules);
-                self.sweeper.cut(rules.map(|rule| rule.vip).collect());
+                self.sweeper.cut(rules.map(|rule| rule.vip).collect(), None);
                 Ok(Some(true))
             }
         }
     }
 
-    fn install(&mut self, filter: &Filter) -> bool {
-        if let Some(desk) = &mut self.desk {
-            let gone = desk.prepare(filter);
-            if !gone.is_empty() {
-                self.sweeper.cut(gone);
-            }
-        }
-        if let Err(error) = self.plane().install(filter) {
+    fn install(&mut self, filter: &Arc<Filter>) -> bool {
+        let stays = self.desk.as_ref().map(|desk| desk.stays_set(filter)).unwrap_or_default();
+        if let Err(error) = self.write(filter, stays) {
             error!(%error, "the filter is as it was");
             self.owe();
             return false;
         }
+        self.filter = Some(Arc::clone(filter));
+        self.follow_filter(filter);
+        self.owe();
+        true
+    }
+
+    /// The addresses come and go with what the filter covers.
+    fn follow_filter(&mut self, filter: &Filter) {
         let now = self.clock.now();
+        let leave = self.desk.as_mut().and_then(|desk| desk.leave(filter));
         if let Some(Err(error)) = self.desk.as_mut().map(|desk| desk.follow(now, filter)) {
             // The filter is right, and what it takes of such an address nobody here answers.
             error!(%error, "a virtual address is missing, until it can be set");
         }
+        // Behind the new filter, or those who come back at once would come back here.
+        if let Some((number, vips)) = leave
+            && !self.sweeper.cut(vips, Some(number))
+        {
+            self.let_go(number);
+        }
+    }
+
+    /// In mode directed the kernel of who announced an address would take all that comes for one
+    /// that is set and that the filter does not know.
+    fn write(&mut self, filter: &Filter, stays: BTreeSet<IpAddr>) -> Result<(), PlaneError> {
+        let closed = match filter.setup().mode {
+            Mode::Directed => stays,
+            Mode::Invisible => BTreeSet::new(),
+        };
+        if closed.is_empty() {
+            self.plane().install(filter)?;
+        } else {
+            self.plane().install(&filter.closed_to(&closed))?;
+        }
+        self.closed = closed;
+        Ok(())
+    }
+
+    /// Takes off `lo` what waited for this cut. Its names are free once the filter is not closed to
+    /// it any more: another farm may have the address then.
+    fn let_go(&mut self, number: u64) {
+        let names = self.desk.as_mut().map(|desk| desk.let_go(number));
+        self.open();
+        drop(names);
         self.owe();
-        true
+    }
+
+    fn open(&mut self) {
+        // What is lost cannot be written.
+        if !self.is_closed_in_vain() || self.lost.is_some() {
+            return;
+        }
+        let Some(filter) = self.filter.clone() else { return };
+        let stays = self.desk.as_ref().map(|desk| desk.stays_set(&filter)).unwrap_or_default();
+        if let Err(error) = self.write(&filter, stays) {
+            warn!(%error, "the filter is closed to addresses that are off, until it can be written");
+        }
+    }
+
+    /// Whether the filter is closed to an address that is off.
+    fn is_closed_in_vain(&self) -> bool {
+        let leaves = |vip: &IpAddr| self.desk.as_ref().is_some_and(|desk| desk.is_leaving(*vip));
+        !self.closed.iter().all(leaves)
     }
 
     fn plane(&mut self) -> &mut (dyn Plane + Send) {
@@ -529,7 +583,7 @@ impl Loop {
         }
         // Clients hear of a cut only while the addresses are there.
         let vips = self.desk.as_ref().map(Desk::ours);
-        self.sweeper.cut(vips.unwrap_or_default());
+        self.sweeper.cut(vips.unwrap_or_default(), None);
         self.sweeper.finish();
         // Without a filter all members would answer for an address that is still set.
         if let Some(desk) = &mut self.desk {
