@@ -97,6 +97,14 @@ fn an_address_whose_service_waits_for_others_is_no_other_farms() {
     let refused = second.ha(&["reload"]);
     assert!(is_told(&refused, vip), "{refused:?}");
     assert!(!rig.hosts[0].holds(vip).unwrap(), "it waits for the other member");
+    // So does the process that goes on for it.
+    assert!(
+        within(SOON, || rig.ha(0, &["restart-daemon"]).code == 0),
+        "{:?}",
+        rig.daemon(0).output()
+    );
+    let refused = second.ha(&["reload"]);
+    assert!(is_told(&refused, vip), "{refused:?}");
     // Once more: what it holds itself is no other farm's.
     rig.done(0, &["reload"]);
     rig.done(1, &["reload"]);

@@ -95,6 +95,8 @@ pub(super) struct Desk {
     vips: BTreeMap<IpAddr, Vip>,
     /// The names of those that services that are not in force yet are for.
     reserved: BTreeMap<IpAddr, UnixListener>,
+    /// Those whose names are held whether or not their services are in force.
+    named: BTreeSet<IpAddr>,
     /// Still set although no filter covers them, until their clients were told.
     leaving: BTreeMap<IpAddr, Leaving>,
     /// The last cut that was asked for.
@@ -131,7 +133,7 @@ pub(super) struct Vip {
     /// Whether it was set here: an administrator's own stays.
     ours: bool,
     /// Its name on this machine, which no other farm can have at the same time.
-    _name: UnixListener,
+    name: UnixListener,
     /// Keeps the interface in the group in which IPv6 asks for it.
     _group: Option<UdpSocket>,
 }
@@ -156,6 +158,7 @@ impl Desk {
             addresses,
             vips: BTreeMap::new(),
             reserved: BTreeMap::new(),
+            named: BTreeSet::new(),
             leaving: BTreeMap::new(),
             cuts: 0,
             covered: BTreeSet::new(),
@@ -191,6 +194,8 @@ impl Desk {
             if held.ours && !self.away {
                 self.leaving.insert(vip, Leaving { held, cut: self.cuts + 1 });
                 told.push(vip);
+            } else if self.named.contains(&vip) {
+                self.reserved.insert(vip, held.name);
             }
         }
         self.want();
@@ -202,16 +207,21 @@ impl Desk {
     }
 
     /// Takes off `lo` what leaves, now that its clients were told, up to this cut. Who gets these
-    /// holds their names.
+    /// holds the names that are not wanted any more.
     pub(super) fn let_go(&mut self, cut: u64) -> Vec<Vip> {
         let told: Vec<IpAddr> =
             self.leaving.iter().filter(|(_, it)| it.cut <= cut).map(|(vip, _)| *vip).collect();
-        let take_off = |vip: IpAddr| {
+        let mut free = Vec::new();
+        for vip in told {
             let Leaving { held, cut: _ } = self.leaving.remove(&vip).expect("it is one of these");
             self.take_off(vip, &held);
-            held
-        };
-        told.into_iter().map(take_off).collect()
+            if self.named.contains(&vip) {
+                self.reserved.insert(vip, held.name);
+            } else {
+                free.push(held);
+            }
+        }
+        free
     }
 
     /// Whether an address waits for the end of its connections.
@@ -229,6 +239,7 @@ impl Desk {
     pub(super) fn follow(&mut self, now: Instant, filter: &Filter) -> Result<(), FrontError> {
         self.tune();
         self.covered = vips(filter);
+        self.forget_names();
         self.complete(now)
     }
 
@@ -242,7 +253,14 @@ impl Desk {
     /// what is wanted still.
     pub(super) fn reserve(&mut self, names: Reserved, wanted: &BTreeSet<IpAddr>) {
         self.reserved.extend(names.0);
-        self.reserved.retain(|vip, _| wanted.contains(vip));
+        self.named.clone_from(wanted);
+        self.forget_names();
+    }
+
+    /// What could not be set may be covered no more.
+    fn forget_names(&mut self) {
+        let Self { reserved, named, covered, .. } = self;
+        reserved.retain(|vip, _| named.contains(vip) || covered.contains(vip));
     }
 
     /// Takes off `lo` what a farm's daemon set there that was killed, and no rule is for now. The
@@ -407,7 +425,7 @@ impl Desk {
     pub(super) fn withdraw(&mut self) {
         let again = core::mem::replace(&mut self.away, true);
         self.want();
-        self.leave_nothing();
+        drop(self.let_go(u64::MAX));
         for vip in self.ours() {
             let spot = self.spot(vip);
             match self.addresses.remove(spot) {
@@ -519,7 +537,7 @@ impl Desk {
         for (vip, held) in core::mem::take(&mut self.vips) {
             self.take_off(vip, &held);
         }
-        self.leave_nothing();
+        drop(self.let_go(u64::MAX));
         // Another farm on this interface needs them, too.
         if self.is_last().unwrap_or_default() {
             self.restore();
@@ -590,7 +608,7 @@ impl Desk {
         };
         match self.set(vip) {
             Ok((ours, group)) => {
-                self.vips.insert(vip, Vip { ours, _name: named, _group: group });
+                self.vips.insert(vip, Vip { ours, name: named, _group: group });
                 Ok(())
             }
             Err(error) => {
@@ -623,12 +641,6 @@ impl Desk {
         match vip {
             IpAddr::V4(_) => Ok(None),
             IpAddr::V6(vip) => system("join a group", self.join(vip)).map(Some),
-        }
-    }
-
-    fn leave_nothing(&mut self) {
-        for (vip, Leaving { held, cut: _ }) in core::mem::take(&mut self.leaving) {
-            self.take_off(vip, &held);
         }
     }
 
@@ -695,7 +707,7 @@ impl Desk {
 }
 
 /// The names of virtual addresses, which no other farm of this machine can have meanwhile.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Reserved(BTreeMap<IpAddr, UnixListener>);
 
 impl Reserved {
@@ -899,6 +911,34 @@ mod tests {
             looks.join().unwrap().unwrap()
         });
         assert_eq!(seen, 0, "addresses that were set and had no name");
+    }
+
+    /// It leaves, comes back and leaves again, all before the first cut is done.
+    #[test]
+    fn an_address_is_set_until_its_own_cut_is_done_and_its_name_held_while_it_is_wanted() {
+        let Some((_lab, network, [server, _])) = lab("own_cut") else { return };
+        let vip: IpAddr = network.v4(100).into();
+        with_desk(&server, |mut desk| {
+            let (all, none) = (filter(&[vip]), filter(&["192.0.2.1".parse().unwrap()]));
+            let mut lo = Addresses::open().unwrap();
+            let mut is_set = || lo.list().unwrap().iter().any(|found| found.spot.ip == vip);
+            desk.follow(at(0), &all).unwrap();
+            let (first, _) = desk.leave(&none).unwrap();
+            desk.follow(at(0), &none).unwrap();
+            desk.follow(at(0), &all).unwrap();
+            let (second, _) = desk.leave(&none).unwrap();
+            desk.follow(at(0), &none).unwrap();
+            drop(desk.let_go(first));
+            assert!(is_set(), "its connections were not looked through yet");
+            // A file names it once more, and waits for other members.
+            desk.reserve(Reserved::default(), &[vip].into());
+            drop(desk.let_go(second));
+            assert!(!is_set());
+            assert!(matches!(name(vip), Err(FrontError::Taken(_))), "it is wanted");
+            desk.reserve(Reserved::default(), &BTreeSet::new());
+            name(vip).unwrap();
+            desk.close();
+        });
     }
 
     const TIMES: u32 = 50;

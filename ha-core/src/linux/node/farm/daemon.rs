@@ -1,10 +1,11 @@
 //! The process of a farm's node.
 
 use std::boxed::Box;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::format;
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
@@ -40,8 +41,8 @@ use crate::http;
 use crate::linux::cgroup::Cgroup;
 use crate::linux::checkers::{self, Checkers, CheckersError, Surroundings, Watched};
 use crate::linux::farm::{
-    Application, Failure, Front, Handle, Link, NoApplication, Running, Scripted, Setup, StartError,
-    THREAD, resume, start,
+    Application, Failure, Front, Handle, Link, NoApplication, OrderError, Reserved, Running,
+    Scripted, Setup, StartError, THREAD, resume, start,
 };
 use crate::linux::hook::{HookConfig, HookError};
 use crate::linux::mac_of;
@@ -231,6 +232,8 @@ impl Daemon {
         // The node's thread has its name before it has answered.
         let _ = runtime.block_on(handle.view());
         favour();
+        // Nor before the names are held can it be asked for a reload.
+        let _ = runtime.block_on(hold_names(&handle, &node));
         let checkers = watch(&node, surroundings, &handle)?;
         let http = node.raw.http.map(|http| http.listen);
         let socket = node.control_socket();
@@ -624,6 +627,22 @@ fn links(node: &FarmNode) -> Vec<Link> {
         }
     };
     (0..node.raw.links.len()).map(link).collect()
+}
+
+/// Holds the names of addresses whose services the file has and the farm not yet: as a reload does,
+/// and so that another farm's reload is refused. None but a restart finds one taken, and then it is
+/// missing until that farm gives it up.
+async fn hold_names(handle: &Handle, node: &FarmNode) -> Result<(), OrderError> {
+    let held = handle.addresses().await?;
+    let wanted: BTreeSet<IpAddr> = node.vips().into_iter().collect();
+    handle.reserve(Reserved::default(), wanted.clone()).await?;
+    for &vip in wanted.difference(&held) {
+        match Reserved::new([vip]) {
+            Ok(name) => handle.reserve(name, wanted.clone()).await?,
+            Err(error) => warn!("vip: {error}"),
+        }
+    }
+    Ok(())
 }
 
 /// Starts the checkers, if there are some: while one is down the node takes no new clients.

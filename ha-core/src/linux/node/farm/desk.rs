@@ -303,7 +303,7 @@ impl FarmDesk {
         }
         // The next process would end at it, with nothing to go back to.
         check(&read).map_err(|error| Refused::new(Exit::Config, error.to_string()))?;
-        // The next process names them anew.
+        // The next process holds them from its start on.
         drop(self.reserve_new_vips(&read).await?);
         self.program.try_it().await?;
         let (refuse, answer) = oneshot::channel();
