@@ -290,6 +290,8 @@ impl Daemon {
         } else {
             told_to_end(&systemd);
         }
+        // The last one to let go of them waits for whoever is told: not the node's thread then.
+        let events = anew.then(|| Arc::clone(&open.events));
         // The first signal asks for an orderly stop; whether it was not the first.
         let mut told = || {
             let first = core::mem::take(&mut anew);
@@ -326,11 +328,13 @@ impl Daemon {
             told();
         };
         daemon::ended(&runtime, &mut signals, told, end)?;
+        // It takes nothing until the next program does: nobody is waited for.
+        let untold = events.and_then(Arc::into_inner).and_then(Events::give_up);
         if anew && in_order.is_some() {
             // It takes nothing, and asks once more what the others do.
             let (program, follows) = (desk.program.path().to_path_buf(), desk.follows());
             drop(desk);
-            return Err(next_program(&program, &runtime, &mut signals, left(follows, None)));
+            return Err(next_program(&program, &runtime, &mut signals, left(follows, untold)));
         }
         Ok(())
     }
