@@ -24,9 +24,10 @@ pub struct Cgroup {
     folder: PathBuf,
 }
 
-/// What systemd tells its daemon: a child that had it could speak in the daemon's name.
-pub(super) const FOR_THE_DAEMON_ONLY: [&str; 3] =
-    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+/// What systemd tells its daemon: a child that had it could speak in the daemon's name. And what one
+/// process of a farm's daemon tells the next, which a daemon begun by a script would count as its own.
+pub(super) const FOR_THE_DAEMON_ONLY: [&str; 5] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "HA_FARM_UNTOLD", "HA_FARM_FOLLOWED"];
 
 impl Cgroup {
     /// The folder of this process's own group, below which it may make others; mounts the
