@@ -24,8 +24,8 @@ pub struct Cgroup {
     folder: PathBuf,
 }
 
-/// What systemd tells its daemon: a child that had it could speak in the daemon's name. And what one
-/// process of a farm's daemon tells the next, which a daemon begun by a script would count as its own.
+/// What systemd tells its daemon: a child that had it could speak in the daemon's name. And what
+/// one process of a farm's daemon tells the next: a daemon that a script begins is not that one.
 pub(super) const FOR_THE_DAEMON_ONLY: [&str; 5] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "HA_FARM_UNTOLD", "HA_FARM_FOLLOWED"];
 

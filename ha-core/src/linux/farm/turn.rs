@@ -516,7 +516,7 @@ impl Loop {
         let Some(filter) = self.filter.clone() else { return };
         let stays = self.desk.as_ref().map(|desk| desk.stays_set(&filter)).unwrap_or_default();
         if let Err(error) = self.write(&filter, stays) {
-            warn!(%error, "the filter is closed to addresses that are off, until it can be written");
+            warn!(%error, "closed to addresses that are off, until the filter can be written");
         }
     }
 
