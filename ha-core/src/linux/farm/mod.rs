@@ -1,7 +1,7 @@
 //! A member of a farm at work: its datagrams, its filter in the kernel, its application.
 //!
 //! [`start`] runs a [`Farm`] on a thread of its own, named [`THREAD`]
-//! ([`realtime::raise`](crate::linux::realtime::raise) lets it go first), and performs what that
+//! ([`realtime::raise`] lets it go first), and performs what that
 //! one wants on a [`Plane`]. A [`Handle`] orders and looks; [`Running::stop`] leaves the farm in
 //! order.
 //!
