@@ -1,7 +1,7 @@
 //! A pair of nodes with an arbiter, and a host that remembers what it was told.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -156,16 +156,14 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new() -> Self {
-        // All are held until all are chosen: a port that is let go may be given out again, and to
-        // another test, if this address were another's too.
+        // None that the kernel gives out: whoever binds all addresses would keep one of this pair
+        // from being bound again.
         let home = ha_lab::own_loopback();
-        let udp: [UdpSocket; 4] = std::array::from_fn(|_| UdpSocket::bind((home, 0)).unwrap());
-        let tcp: [TcpListener; 2] = std::array::from_fn(|_| TcpListener::bind((home, 0)).unwrap());
-        let [a, b, c, d] = udp.each_ref().map(|socket| socket.local_addr().unwrap());
+        let at = |port| SocketAddr::from((home, port));
         let mut pair = Self {
             home,
-            links: vec![[a, b], [c, d]],
-            streams: tcp.each_ref().map(|listener| listener.local_addr().unwrap()),
+            links: vec![[at(7401), at(7402)], [at(7403), at(7404)]],
+            streams: [at(7405), at(7406)],
             witness: None,
             key: String::new(),
             folder: tempfile::tempdir().unwrap(),
@@ -205,7 +203,7 @@ impl Pair {
     }
 
     pub(crate) fn arbiter_with(&mut self, key: Key) -> Arbiter {
-        let listen = self.witness.unwrap_or_else(|| (self.home, 0).into());
+        let listen = self.witness.unwrap_or_else(|| (self.home, 7407).into());
         let folder = self.folder.path().join("arbiter");
         let arbiter = Arbiter::start(&ArbiterConfig::new(listen, folder, key)).unwrap();
         self.witness = Some(arbiter.address());
