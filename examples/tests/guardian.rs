@@ -438,6 +438,28 @@ fn a_heartbeat_does_not_let_go_on_what_was_fenced() {
     now(host.stop(true)).unwrap();
 }
 
+#[test]
+fn without_a_lease_the_next_daemon_has_the_lifetime_of_the_addresses() {
+    let Some(mut rig) = Rig::new() else { return };
+    let mut old = host_within(&mut rig, BEATS);
+    let mut old_guard = old.guard();
+    now(old_guard.take_address(epoch(), SOON)).unwrap();
+    now(old.start(epoch(), Seq::ZERO)).unwrap();
+    old.leave();
+    old_guard.leave();
+    drop((old, old_guard));
+    let group = Cgroup::open(rig.post.group.clone()).unwrap();
+    let clock = Clock::start();
+    wait("more than a heartbeat's time", || clock.now() > Instant::ZERO + RIGHT + GRACE);
+    assert!(!group.is_frozen().unwrap());
+    let mut next = host_within(&mut rig, BEATS);
+    let mut guard = next.guard();
+    now(guard.adopt_address(epoch(), SOON)).unwrap();
+    now(next.adopt(epoch(), Seq::ZERO)).unwrap();
+    wait("frozen without heartbeats", || group.is_frozen().unwrap());
+    now(next.stop(true)).unwrap();
+}
+
 /// A checker that fails may have a service stopped and started while its addresses stay.
 #[test]
 fn what_is_started_again_at_its_addresses_is_watched_again() {
@@ -454,8 +476,10 @@ fn what_is_started_again_at_its_addresses_is_watched_again() {
         now(guard.take_address(epoch(), RIGHT * 2)).unwrap();
         now(host.start(epoch(), Seq::ZERO)).unwrap();
         now(host.stop(false)).unwrap();
-        if let Some(mut pulse) = guard.pulse() {
-            pulse.beat();
+        // However long that took.
+        match guard.pulse() {
+            Some(mut pulse) => pulse.beat(),
+            None => now(guard.keep_address(RIGHT * 2)).unwrap(),
         }
         now(host.start(epoch(), Seq::ZERO)).unwrap();
         let group = Cgroup::open(rig.post.group.clone()).unwrap();

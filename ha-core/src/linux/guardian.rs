@@ -92,8 +92,15 @@ impl Guardian {
     /// The guardian hears nothing, and no other can be started: the deadline before this one holds.
     pub fn feed(&mut self, epoch: Epoch, right: Duration) -> io::Result<()> {
         let until = boottime() + right;
-        (self.right, self.watches) = (Some((epoch, until)), true);
-        self.tell(&Word::Hear(Fact::Feed { epoch, until }))
+        self.watches = true;
+        self.tell(&Word::Hear(Fact::Feed { epoch, until }))?;
+        self.right = Some((epoch, until));
+        Ok(())
+    }
+
+    /// Whether it was told of a right that has not ended.
+    pub fn is_fed(&self) -> bool {
+        self.right.is_some_and(|(_, until)| boottime() < until)
     }
 
     /// The service that was fed last may run for `right` from now, if it still may. Told only if
@@ -112,13 +119,13 @@ impl Guardian {
         }
     }
 
-    /// What was fed before it [rested](Self::rest) is started again, and watched again; nothing
-    /// where it was fenced.
+    /// What was fed before it [rested](Self::rest) is started again, and watched again, if its right
+    /// has not ended; nothing where it was fenced.
     ///
     /// # Errors
     /// As [`feed`](Self::feed).
     pub fn watch(&mut self) -> io::Result<()> {
-        let Some((epoch, until)) = self.right else { return Ok(()) };
+        let Some((epoch, until)) = self.right.filter(|_| self.is_fed()) else { return Ok(()) };
         self.watches = true;
         self.tell(&Word::Hear(Fact::Feed { epoch, until }))
     }

@@ -69,8 +69,8 @@ pub fn lock_memory() -> Result<(), Refused> {
     mlockall(flags).map_err(|error| Refused::Memory(format!("{error}")))
 }
 
-/// Lets the threads of this process with this name, of 15 bytes at most, and those with a `-` and
-/// more behind it, run before all that have no real-time priority: `SCHED_RR` at the lowest one, 1, below the guardian's 10, and with
+/// Lets the threads of this process with this name, of 15 bytes at most, and those with a `-` and a
+/// number behind it, run before all that have no real-time priority: `SCHED_RR` at the lowest one, 1, below the guardian's 10, and with
 /// `SCHED_RESET_ON_FORK`, so that nothing that they start inherits it.
 ///
 /// The kernel leaves 5 % of each second to the others even if such a thread never slept
@@ -79,15 +79,28 @@ pub fn lock_memory() -> Result<(), Refused> {
 /// # Errors
 /// [`Refused::Priority`]; there may be no such thread.
 pub fn raise(thread: &str) -> Result<(), Refused> {
+    raise_by(&RAISED, thread)
+}
+
+/// Lets the threads of this name run before those of [`raise`], too: at 2. On one processor these may
+/// take a while.
+///
+/// # Errors
+/// As [`raise`].
+pub fn raise_first(thread: &str) -> Result<(), Refused> {
+    raise_by(&["--rr", "--reset-on-fork", "--pid", "2"], thread)
+}
+
+fn raise_by(how: &[&str], thread: &str) -> Result<(), Refused> {
     let refused = |why| Refused::Priority { thread: thread.into(), why };
-    let of = |name: &str| {
-        name.strip_prefix(thread).is_some_and(|it| it.is_empty() || it.starts_with('-'))
-    };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbered = |rest: &str| rest.is_empty() || rest.strip_prefix('-').is_some_and(digits);
+    let of = |name: &str| name.strip_prefix(thread).is_some_and(numbered);
     let ids = threads(|name, _| of(name)).map_err(|error| refused(format!("{error}")))?;
     if ids.is_empty() {
         return Err(refused("there is no such thread".into()));
     }
-    ids.iter().try_for_each(|id| change(&RAISED, id)).map_err(refused)
+    each(&ids, |id| change(how, id)).map_err(refused)
 }
 
 /// Lets all threads of this process but those of this name run first, as [`raise`] does with some,
@@ -103,7 +116,7 @@ pub fn hasten(but: &str) -> Result<(), Refused> {
     change(&["--rr", "--pid", "1"], &first).map_err(refused)?;
     let others = threads(|name, id| name != but && id != first);
     let others = others.map_err(|error| refused(format!("{error}")))?;
-    others.iter().try_for_each(|id| change(&RAISED, id)).map_err(refused)
+    each(&others, |id| change(&RAISED, id)).map_err(refused)
 }
 
 /// Ends what [`hasten`] began, in this program or the one before, for all threads of this process
@@ -118,11 +131,20 @@ pub fn calm(but: &str) -> Result<(), Refused> {
     let ids = threads(hurries).map_err(|error| refused(format!("{error}")))?;
     // To keep the flag needs no right, to lose it does.
     let others = ["--other", "--reset-on-fork", "--pid", "0"];
-    ids.iter().try_for_each(|id| change(&others, id)).map_err(refused)?;
-    if !is_raised(&first) {
-        return Ok(());
-    }
-    change(&["--other", "--pid", "0"], &first).map_err(refused)
+    let calmed = each(&ids, |id| change(&others, id));
+    // Whatever became of the others: all that is started inherits this one's.
+    let first = if is_raised(&first) { change(&["--other", "--pid", "0"], &first) } else { Ok(()) };
+    first.and(calmed).map_err(refused)
+}
+
+/// Does that with each thread, and says what failed first; not of one that has ended meanwhile.
+fn each(ids: &[String], change: impl Fn(&str) -> Result<(), String>) -> Result<(), String> {
+    let failed = ids.iter().filter_map(|id| {
+        let why = change(id).err()?;
+        fs::exists(format!("/proc/self/task/{id}")).unwrap_or(true).then_some(why)
+    });
+    // All are tried.
+    failed.reduce(|first, _| first).map_or(Ok(()), Err)
 }
 
 /// Whether a thread has the priority that is given here (proc(5): the 40th field and the 41st).

@@ -118,6 +118,8 @@ pub struct ScriptGuard {
     addresses: Box<dyn Addresses>,
     bounds: Bounds,
     epoch: Epoch,
+    /// How long the addresses were last let live.
+    lifetime: Duration,
 }
 
 /// A module that is virtual addresses and nothing else.
@@ -237,6 +239,7 @@ impl Host for ScriptHost {
             addresses: self.addresses.take().expect("the guard is asked for once"),
             bounds: self.bounds,
             epoch: Epoch::NONE,
+            lifetime: Duration::ZERO,
         }
     }
 
@@ -329,6 +332,7 @@ impl Guard for ScriptGuard {
     }
 
     async fn keep_address(&mut self, lifetime: Duration) -> Result<(), HostError> {
+        self.lifetime = lifetime;
         match self.bounds.patience {
             None => self.sentry.feed(self.epoch, lifetime)?,
             Some(patience) => self.sentry.find(self.epoch, patience)?,
@@ -338,7 +342,7 @@ impl Guard for ScriptGuard {
 
     /// The guardian watches since the process before: it is never told to rest.
     async fn adopt_address(&mut self, epoch: Epoch, lifetime: Duration) -> Result<(), HostError> {
-        self.epoch = epoch;
+        (self.epoch, self.lifetime) = (epoch, lifetime);
         self.sentry.feed(epoch, self.bounds.right(lifetime))?;
         self.addresses.take(epoch, lifetime)
     }
@@ -352,7 +356,12 @@ impl Guard for ScriptGuard {
         Some(Pulse::new(move || sentry.beat(patience)))
     }
 
+    /// The next process goes on within the addresses' lifetime, or within D where there is a peer; it
+    /// may take longer than that to hear of a heartbeat.
     fn leave(&mut self) {
+        if let Some(patience) = self.bounds.patience {
+            self.sentry.beat(patience.max(self.lifetime));
+        }
         self.addresses.leave();
     }
 
@@ -504,10 +513,11 @@ impl Sentry {
         self.with(|guardian| guardian.feed(epoch, right))
     }
 
-    /// As [`Self::feed`], where heartbeats say the same: one that has those to read is there.
+    /// As [`Self::feed`], where heartbeats say the same: one that has those to read is there, as long
+    /// as any was taken in time.
     fn find(&self, epoch: Epoch, right: Duration) -> Result<(), HostError> {
         self.with(|guardian| match guardian.feed(epoch, right) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && guardian.is_fed() => Ok(()),
             told => told,
         })
     }

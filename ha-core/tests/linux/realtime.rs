@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use ha_core::linux::realtime::{calm, hasten, lock_memory, raise};
+use ha_core::linux::realtime::{calm, hasten, lock_memory, raise, raise_first};
 
 use super::processes::wait;
 
@@ -97,6 +97,8 @@ fn a_thread_goes_first_and_nothing_that_it_starts() {
     assert_eq!(scheduled("ha-other"), [(0, 0)]);
     assert_eq!(scheduled("ha-nodes"), [(0, 0)]);
     assert_eq!(scheduled("ha-node-3"), [(SCHED_RR, 1)]);
+    raise_first("ha-node").unwrap();
+    assert_eq!(scheduled("ha-node").first(), Some(&(SCHED_RR, 2)));
     end.send(()).unwrap();
     let stat = node.unwrap().join().unwrap();
     let fields: Vec<&str> = stat.split_once(") ").unwrap().1.split(' ').collect();

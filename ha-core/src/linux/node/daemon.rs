@@ -588,7 +588,7 @@ pub(crate) fn ended<T: Send>(
 /// Lets those threads go first that must be in time: the node's; the guards', since what is fenced
 /// must be so within S; and those that keep the addresses, which end by themselves else.
 fn favour(node: &Node) -> Result<(), realtime::Refused> {
-    realtime::raise(NODE_THREAD)?;
+    realtime::raise_first(NODE_THREAD)?;
     realtime::raise(GUARD_THREADS)?;
     if node.modules.iter().any(|module| module.vips.is_some()) {
         realtime::raise(VIP_THREAD)?;
