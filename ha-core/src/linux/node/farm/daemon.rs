@@ -328,8 +328,10 @@ impl Daemon {
             told();
         };
         daemon::ended(&runtime, &mut signals, told, end)?;
-        // It takes nothing until the next program does: nobody is waited for.
-        let untold = events.and_then(Arc::into_inner).and_then(Events::give_up);
+        // It takes nothing until the next program does: nobody is waited for. A member that was told
+        // to end meanwhile tells all of it.
+        let given_up = || events.and_then(Arc::into_inner).and_then(Events::give_up);
+        let untold = if anew { given_up() } else { None };
         if anew && in_order.is_some() {
             // It takes nothing, and asks once more what the others do.
             let (program, follows) = (desk.program.path().to_path_buf(), desk.follows());
