@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -415,6 +416,28 @@ fn without_a_lease_a_service_runs_from_one_heartbeat_to_the_next() {
     now(guard.drop_address()).unwrap();
     drop((host, guard, pulse));
     wait("the end of a guardian that watches nothing", || rig.guardian().is_none());
+}
+
+/// The kernel keeps ten words for one that is not at its socket.
+#[test]
+fn heartbeats_leave_room_for_the_words_that_must_be_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("guardian");
+    let asleep = UnixDatagram::bind(&socket).unwrap();
+    let post = Post { socket, group: "/nowhere".into(), grace: GRACE, watchdog: None };
+    let mut daemon = Guardian::engage(Path::new("/nowhere"), post).unwrap();
+    daemon.feed(epoch(), SOON).unwrap();
+    for _ in 0..100 {
+        daemon.beat(SOON);
+    }
+    daemon.fence(epoch()).unwrap();
+    for _ in 0..100 {
+        daemon.beat(SOON);
+    }
+    daemon.watch().unwrap();
+    asleep.set_nonblocking(true).unwrap();
+    let words = std::iter::from_fn(|| asleep.recv(&mut [0; 64]).ok()).count();
+    assert_eq!(words, 3, "its terms, the feed, the fence");
 }
 
 #[test]

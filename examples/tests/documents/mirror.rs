@@ -103,14 +103,19 @@ fn serves(pair: &Machines, node: &str) {
     assert!(within(SOON, || by().trim() == node), "{node} does not serve: {}", by());
 }
 
-/// What the unit grants is had: the node's thread runs first, and its memory stays.
+/// What the unit grants is had: the threads that must be in time run first, and memory stays.
 fn goes_first(pair: &mut Machines) {
     for name in NODES {
         let node = pair.named(name);
-        let scheduled = "for task in /proc/$(pidof mirror-node)/task/*; do
-            [ $(cat $task/comm) != ha-node ] || chrt --pid ${task##*/}
-        done";
-        node.until(scheduled, "SCHED_RR");
+        for (thread, priority) in [("ha-node", 2), ("ha-guard-1", 1), ("ha-vip", 1)] {
+            let scheduled = format!(
+                "for task in /proc/$(pidof mirror-node)/task/*; do
+                    [ $(cat $task/comm) != {thread} ] || chrt --pid ${{task##*/}}
+                done"
+            );
+            node.until(&scheduled, "SCHED_RR");
+            node.until(&scheduled, &format!("priority: {priority}"));
+        }
         let locked =
             "awk '/VmLck/ && $2 > 1000 { print \"locked\" }' /proc/$(pidof mirror-node)/status";
         node.until(locked, "locked");

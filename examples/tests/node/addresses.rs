@@ -328,8 +328,7 @@ fn doctor_names_who_else_has_an_address() {
         let mut both = [stranger, rig.mac(0)];
         both.sort();
         let [one, two] = both;
-        let line =
-            format!("BAD   {address} is at {one} and {two}, and one of them only is node0\n");
+        let line = format!("weak  {address} is at {one} and {two}, and node0 serves\n");
         assert!(second.contains(&line), "{line}{second}");
         rig.outside.remove_address(address, &rig.networks[0]).unwrap();
     }

@@ -92,9 +92,8 @@ impl Guardian {
     /// The guardian hears nothing, and no other can be started: the deadline before this one holds.
     pub fn feed(&mut self, epoch: Epoch, right: Duration) -> io::Result<()> {
         let until = boottime() + right;
-        self.watches = true;
         self.tell(&Word::Hear(Fact::Feed { epoch, until }))?;
-        self.right = Some((epoch, until));
+        (self.right, self.watches) = (Some((epoch, until)), true);
         Ok(())
     }
 
@@ -126,8 +125,9 @@ impl Guardian {
     /// As [`feed`](Self::feed).
     pub fn watch(&mut self) -> io::Result<()> {
         let Some((epoch, until)) = self.right.filter(|_| self.is_fed()) else { return Ok(()) };
+        self.tell(&Word::Hear(Fact::Feed { epoch, until }))?;
         self.watches = true;
-        self.tell(&Word::Hear(Fact::Feed { epoch, until }))
+        Ok(())
     }
 
     /// The service must stop now.

@@ -70,8 +70,9 @@ pub fn lock_memory() -> Result<(), Refused> {
 }
 
 /// Lets the threads of this process with this name, of 15 bytes at most, and those with a `-` and a
-/// number behind it, run before all that have no real-time priority: `SCHED_RR` at the lowest one, 1, below the guardian's 10, and with
-/// `SCHED_RESET_ON_FORK`, so that nothing that they start inherits it.
+/// number behind it, run before all that have no real-time priority: `SCHED_RR` at the lowest one, 1,
+/// below the guardian's 10, and with `SCHED_RESET_ON_FORK`, so that nothing that they start inherits
+/// it.
 ///
 /// The kernel leaves 5 % of each second to the others even if such a thread never slept
 /// (`sched_rt_runtime_us`).

@@ -64,9 +64,11 @@ fn judge(address: IpAddr, cards: &BTreeSet<Mac>, status: Option<&ModuleStatus>) 
         Some(peer) if cards.len() == 1 => {
             Found::Fine(format!("{address} is at {at}: {peer} serves"))
         }
-        Some(peer) => Found::Bad(
-            format!("{address} is at {at}, and one of them only is {peer}"),
-            "`ip link` on the nodes lists their cards: take it off the other host".into(),
+        // Another host, or a second card of the one that serves: Linux answers for all its addresses.
+        Some(peer) => Found::Weak(
+            format!("{address} is at {at}, and {peer} serves"),
+            "`ip link` there lists its cards: if one is not of it, take the address off that host"
+                .into(),
         ),
         None => Found::Weak(
             format!("{address} is at {at} already"),
