@@ -109,7 +109,8 @@ impl Durations {
 }
 
 impl Mirror {
-    /// Starts both with one module and `more` of one address each, and returns when the first is
+    /// Starts both with one module and `more` of one address each, every one with a service of a
+    /// process, and returns when the first is
     /// primary and the second could take over, in all of them.
     ///
     /// # Errors
@@ -131,12 +132,10 @@ impl Mirror {
         let pair =
             PairFile { hosts: [&ground.a, &ground.b], networks: &networks, lab: &ground.lab };
         for node in &nodes {
-            // What is frozen and killed when its daemon does not do it.
-            let start = "setsid sleep 86400 > /dev/null 2>&1 & echo $! > pid";
-            node.script(MODULE, "start_prim", start)?;
-            let scripts = node.script(MODULE, "stop_prim", "kill $(cat pid)")?;
-            let others = (1..=more).map(|id| other(ground, node, id));
-            let modules = module(ground, node, &scripts) + &others.collect::<String>();
+            let mut modules = module(ground, node, &service(node, MODULE)?);
+            for id in 1..=more {
+                modules += &other(ground, node, id)?;
+            }
             let text = pair.text(node, &shared(ground, setting, vote), &modules)?;
             node.configure(&text)?;
         }
@@ -152,6 +151,27 @@ impl Mirror {
     /// The two daemons.
     pub fn daemons(&self) -> &[Process; 2] {
         &self.daemons
+    }
+
+    /// The guardians of the services of one of the two nodes.
+    ///
+    /// # Errors
+    /// The list of processes cannot be read.
+    pub fn guardians(&self, node: usize) -> io::Result<Vec<u32>> {
+        let folder = self.nodes[node].folder().display().to_string();
+        let mut guardians = Vec::new();
+        for process in fs::read_dir("/proc")? {
+            let process = process?;
+            // A process may have ended meanwhile.
+            let line = fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+            let mut words = line.split('\0');
+            let program = words.next().is_some_and(|word| word.ends_with("/ha-guardian"));
+            if program && words.next().is_some_and(|socket| socket.starts_with(&folder)) {
+                guardians
+                    .extend(process.file_name().to_str().and_then(|pid| pid.parse::<u32>().ok()));
+            }
+        }
+        Ok(guardians)
     }
 
     /// How often a node lost its peer, and how often one began to serve, since they were started.
@@ -234,6 +254,13 @@ fn shared(ground: &Ground, setting: Setting, vote: Vote) -> String {
     vote + &lines.concat()
 }
 
+/// The scripts of a process that is frozen and killed when its daemon does not do it.
+fn service(node: &Node, module: &str) -> io::Result<PathBuf> {
+    let start = "setsid sleep 86400 > /dev/null 2>&1 & echo $! > pid";
+    node.script(module, "start_prim", start)?;
+    node.script(module, "stop_prim", "kill $(cat pid)")
+}
+
 fn module(ground: &Ground, node: &Node, scripts: &Path) -> String {
     let vip = |address| format!("{{ address = \"{address}\", interface = \"eth0\" }}");
     let (vips, scripts) = (ground.addresses().map(vip).join(", "), scripts.display());
@@ -244,13 +271,15 @@ fn module(ground: &Ground, node: &Node, scripts: &Path) -> String {
     )
 }
 
-fn other(ground: &Ground, node: &Node, id: u8) -> String {
+fn other(ground: &Ground, node: &Node, id: u8) -> io::Result<String> {
     let address = ground.network.v4(OTHERS + id);
     let first = node.host().name() == ground.a.name();
-    format!(
-        "[[module]]\nname = \"m{id}\"\nid = {id}\nbootstrap = {first}\n\
-         vips = [{{ address = \"{address}\", interface = \"eth0\" }}]\n"
-    )
+    let (name, scripts) = (format!("m{id}"), service(node, &format!("m{id}"))?);
+    Ok(format!(
+        "[[module]]\nname = \"{name}\"\nid = {id}\nbootstrap = {first}\n\
+         scripts = \"{}\"\nvips = [{{ address = \"{address}\", interface = \"eth0\" }}]\n",
+        scripts.display()
+    ))
 }
 
 /// The addresses of further modules come behind this one.

@@ -2,8 +2,9 @@
 //! the same service, the same prober and the same settings of detection.
 //!
 //! `cargo bench -p ha-benches --bench takeover` prints the table (root, `keepalived`); with
-//! `-- --short` one setting and one run of each row; with `-- --idle` what daemons cost that do
-//! nothing, with `-- --minutes 10` whether busy cores look like a death.
+//! `-- --short` one setting and one run of each row; with `-- --judge` it fails if a time is beyond
+//! its bound; with `-- --idle` what daemons cost that do nothing, with `-- --minutes 10` whether
+//! busy cores look like a death.
 
 mod fault;
 mod ground;

@@ -64,13 +64,55 @@ impl Row {
         *self.gaps(family).last().expect("a row has trials")
     }
 
+    /// What is not as it was promised, a line each: what holds on any machine, and with `times`
+    /// each bound of a time. Nothing is promised of keepalived.
+    ///
+    /// # Panics
+    /// There was no trial.
+    pub fn amiss(&self, times: bool) -> Vec<String> {
+        let Self { fault, setting, daemon, failed, bounds, .. } = self;
+        let mut amiss = Vec::new();
+        if daemon == "keepalived" {
+            return amiss;
+        }
+        if *failed > 0 {
+            amiss.push(format!("{failed} runs failed"));
+        }
+        if daemon == "arbiter" && self.others() > 0 {
+            amiss.push(format!("{} answers from who was not entitled", self.others()));
+        }
+        let worst = self.worst(0).max(self.worst(1));
+        if times && bounds.gap.is_some_and(|bound| worst > bound) {
+            amiss.push(format!("a gap of {} ms", millis(worst)));
+        }
+        let left = [
+            ("address", self.worst_left(|outcome| outcome.left), bounds.address),
+            ("service", self.worst_left(|outcome| outcome.served), bounds.service),
+        ];
+        for (what, left, bound) in left {
+            match left.zip(bound) {
+                Some((Left::Stays(_), _)) => amiss.push(format!("the {what} stays")),
+                Some((Left::Gone(after), bound)) if times && after > bound => {
+                    amiss.push(format!("the {what} was there for {} ms", millis(after)));
+                }
+                Some((Left::Gone(_), _)) | None => {}
+            }
+        }
+        amiss.into_iter().map(|it| format!("{fault}, {setting}, {daemon}: {it}")).collect()
+    }
+
     fn others(&self) -> usize {
         self.outcomes.iter().map(|outcome| outcome.others).sum()
     }
 
+    /// The worst of what daemons left behind.
+    fn worst_left(&self, of: impl Fn(&Outcome) -> Option<Left>) -> Option<Left> {
+        self.outcomes.iter().filter_map(of).max()
+    }
+
     /// The worst of what daemons left behind, and what is promised of it.
     fn left(&self, of: impl Fn(&Outcome) -> Option<Left>, bound: Option<Duration>) -> String {
-        let worst = match self.outcomes.iter().filter_map(of).max() {
+        let worst = match self.worst_left(of) {
             None => return "-".to_owned(),
             Some(Left::Gone(after)) => format!("{}", after.as_millis()),
             Some(Left::Stays(watched)) => format!("stays >{}", watched.as_millis()),
@@ -141,27 +183,47 @@ mod tests {
         Outcome { gaps: [gap, gap * 2], others: 1, left, served: None }
     }
 
-    #[test]
-    fn a_row_has_median_worst_and_the_worst_that_was_left() {
-        let gone = Some(Left::Gone(Duration::from_secs(9)));
-        let stays = Some(Left::Stays(Duration::from_millis(5_500)));
+    fn row(daemon: &str, outcomes: Vec<Outcome>) -> Row {
         let bounds = Bounds {
             gap: Some(Duration::from_micros(12_300)),
             address: Some(Duration::from_secs(1)),
             service: None,
         };
-        let row = Row {
-            fault: Fault::Kill,
-            setting: Setting::ALL[1],
-            daemon: "keepalived".to_owned(),
-            outcomes: vec![outcome(30, gone), outcome(10, stays), outcome(20, None)],
-            failed: 1,
-            bounds,
-        };
-        let words = row.to_string();
+        let (fault, setting) = (Fault::Kill, Setting::ALL[1]);
+        Row { fault, setting, daemon: daemon.to_owned(), outcomes, failed: 1, bounds }
+    }
+
+    fn outcomes() -> Vec<Outcome> {
+        let gone = Some(Left::Gone(Duration::from_secs(9)));
+        let stays = Some(Left::Stays(Duration::from_millis(5_500)));
+        vec![outcome(30, gone), outcome(10, stays), outcome(20, None)]
+    }
+
+    #[test]
+    fn a_row_has_median_worst_and_the_worst_that_was_left() {
+        let words = row("keepalived", outcomes()).to_string();
         let words: Vec<_> = words.split_whitespace().collect();
         let expected = "daemon killed 100ms x 3 keepalived 3/4 20.0 30.0 40.0 60.0 2.00 12.3 3 \
             stays >5500 <1000 -";
         assert_eq!(words.join(" "), expected);
+    }
+
+    #[test]
+    fn what_is_promised_is_judged_and_times_only_if_they_are_asked_for() {
+        assert_eq!(row("keepalived", outcomes()).amiss(true), Vec::<String>::new());
+        let what = |line: &String| line.rsplit(": ").next().unwrap_or_default().to_owned();
+        let said =
+            |row: Row, times| row.amiss(times).iter().map(what).collect::<Vec<_>>().join("; ");
+        let anywhere = "1 runs failed; 3 answers from who was not entitled; the address stays";
+        assert_eq!(said(row("arbiter", outcomes()), false), anywhere);
+        let mut late = row("none", vec![outcome(30, Some(Left::Gone(Duration::from_secs(9))))]);
+        late.failed = 0;
+        assert_eq!(said(late.clone(), false), "");
+        let whole = late.amiss(true);
+        assert_eq!(whole[0], "daemon killed, 100ms x 3, none: a gap of 60.0 ms");
+        let times = "a gap of 60.0 ms; the address was there for 9000.0 ms";
+        assert_eq!(said(late.clone(), true), times);
+        late.outcomes = vec![outcome(6, Some(Left::Gone(Duration::from_secs(1))))];
+        assert_eq!(said(late, true), "");
     }
 }

@@ -1,4 +1,4 @@
-//! What a process costs while it does nothing.
+//! What processes cost while they do nothing.
 
 use std::fs;
 use std::io;
@@ -7,26 +7,39 @@ use std::time::Duration;
 
 use ha_lab::now;
 
-/// What a process took of the machine.
+/// What some processes took of the machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usage {
     /// Of one core, in hundredths.
     pub core: f64,
-    /// Resident, in MiB.
+    /// Resident, in MiB: what several share counts for each of them.
     pub resident: f64,
+    /// The same, but of what several share each its part.
+    pub proportional: f64,
 }
 
 impl Usage {
-    /// Watches a process for so long.
+    /// Watches sets of processes for so long, all at once.
     ///
     /// # Errors
-    /// It has ended.
-    pub fn of(pid: u32, time: Duration) -> io::Result<Self> {
-        let (began, before) = (now(), on_core(pid)?);
+    /// One of them has ended.
+    pub fn of<const N: usize>(sets: [&[u32]; N], time: Duration) -> io::Result<[Self; N]> {
+        let on_core =
+            |set: &[u32]| set.iter().map(|&pid| on_core(pid)).sum::<io::Result<Duration>>();
+        let mut usages = [Self { core: 0.0, resident: 0.0, proportional: 0.0 }; N];
+        let (began, mut before) = (now(), [Duration::ZERO; N]);
+        for (before, set) in before.iter_mut().zip(sets) {
+            *before = on_core(set)?;
+        }
         thread::sleep(time);
-        let (took, after) = (now().saturating_since(began), on_core(pid)?);
-        let core = after.saturating_sub(before).as_secs_f64() / took.as_secs_f64() * 100.0;
-        Ok(Self { core, resident: resident(pid)? })
+        let took = now().saturating_since(began).as_secs_f64();
+        for ((usage, before), set) in usages.iter_mut().zip(before).zip(sets) {
+            let spent = on_core(set)?.saturating_sub(before).as_secs_f64();
+            let sum = |of| set.iter().map(|&pid| mib(pid, of)).sum::<io::Result<f64>>();
+            let core = spent / took * 100.0;
+            *usage = Self { core, resident: sum("Rss:")?, proportional: sum("Pss:")? };
+        }
+        Ok(usages)
     }
 }
 
@@ -41,9 +54,10 @@ fn on_core(pid: u32) -> io::Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
-fn resident(pid: u32) -> io::Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+/// A line of what the kernel says of a process's memory.
+fn mib(pid: u32, line: &str) -> io::Result<f64> {
+    let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let rest = memory.lines().find_map(|it| it.strip_prefix(line));
+    let kib = rest.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<f64>().ok());
     kib.map(|kib| kib / 1024.0).ok_or_else(|| io::Error::other("the process has ended"))
 }
