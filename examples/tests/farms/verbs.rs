@@ -184,6 +184,42 @@ fn a_gate_closes_and_opens_for_scripts_that_do_not_ask() {
     rig.until_serve(&[0, 1]);
 }
 
+/// It waits for its order, and the service for it.
+#[test]
+fn a_script_opens_the_gate_of_what_it_starts_and_closes_it_before_it_stops() {
+    let Some(mut rig) = Rig::new("farm_gates", 2) else { return };
+    for me in 0..2 {
+        let node = &rig.nodes[me];
+        let socket = node.folder().join("run/control.sock");
+        let gate = |word: &str, wrote: &str| {
+            let ha = env!("CARGO_BIN_EXE_ha");
+            format!(
+                "{ha} --socket '{}' gate {word} && echo $HA_ACTION >> {wrote}",
+                socket.display()
+            )
+        };
+        node.script("web", "start_both", &gate("open", "opened")).unwrap();
+        let scripts = node.script("web", "stop_both", &gate("close", "closed")).unwrap();
+        let lines = format!("{SHORT}scripts = \"{}\"\n", scripts.display());
+        node.configure(&rig.text(me, &lines, "")).unwrap();
+    }
+    rig.start_all();
+    rig.until_serve(&[0, 1]);
+    rig.done(0, &["stop", "--yes"]);
+    let node = &rig.nodes[0];
+    assert!(within(SOON, || node.wrote("web", "closed").lines().count() == 1));
+    assert!(within(SOON, || rig.shares(1) == [0, 4096]));
+    // It follows the view without it, of which it has no tables.
+    let at = |node: usize| rig.status(node).unwrap()["view"].clone();
+    assert!(within(SOON, || at(0) == at(1)), "{:?} {:?}", at(0), at(1));
+    assert_eq!(rig.shares(0)[0], 0, "{}", rig.done(0, &["status"]));
+    let (left, table) = (at(0), rig.done(0, &["table"]));
+    assert!(!table.contains(&format!("view {}", left.as_str().unwrap())), "{table}");
+    rig.done(0, &["start", "--yes"]);
+    rig.until_serve(&[0, 1]);
+    assert_eq!(rig.nodes[0].wrote("web", "opened").lines().count(), 2);
+}
+
 #[test]
 fn the_last_one_is_not_drained_without_force() {
     let Some(rig) = Rig::whole("farm_last", 2, CALM, "") else { return };

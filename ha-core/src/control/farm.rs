@@ -242,14 +242,14 @@ impl FarmVerb {
     /// Whether what was wanted is so.
     pub(crate) fn is_reached(&self, report: &FarmReport) -> bool {
         let view = &report.view;
-        let owns = || view.services.iter().any(|it| it.table.shares().contains_key(&view.me));
+        // It obeys, and takes nothing as long as it stands by: not before a service runs whose very
+        // script may be who waits for this.
+        let stands_by = view.why.is_some();
         match self {
-            Self::Drain { on: true, .. } | Self::Gate { open: false } => {
-                !owns() || view.id.is_none()
-            }
+            Self::Drain { on: true, .. } | Self::Gate { open: false } => stands_by || !view.owns(),
             // Another reason may hold it back; and its buckets come once they have drained elsewhere.
             Self::Drain { on: false, .. } | Self::Gate { open: true } => {
-                view.drained || weighs(view, view.me)
+                stands_by || view.drained || weighs(view, view.me)
             }
             // The table follows within an interval, if the weight changes anything at all; and the
             // next process answers for itself.
@@ -524,10 +524,11 @@ fn role(view: &View) -> Role {
     }
 }
 
-/// A member's buckets, by service.
+/// A member's buckets, by service. Of others as they were last known here.
 fn buckets(report: &FarmReport, node: NodeId) -> Vec<u32> {
+    let left_out = node == report.view.me && !report.view.is_current();
     let count = |service: &crate::farm::Service| {
-        let share = service.table.shares().get(&node).copied().unwrap_or(0);
+        let share = service.table.shares().get(&node).copied().filter(|_| !left_out).unwrap_or(0);
         u32::try_from(share).expect("a table has 4,096 buckets at most")
     };
     report.view.services.iter().map(count).collect()
@@ -674,7 +675,7 @@ pub(super) fn tables(
     let wanted = named.filter(|(name, _)| service.is_none_or(|wanted| wanted == *name));
     let table = |(name, it): (&String, &crate::farm::Service)| FarmTable {
         service: name.clone(),
-        view: report.view.id.map(|id| format!("{id}")),
+        view: report.view.tables.map(|id| format!("{id}")),
         runs: runs(report, it.table.buckets()),
     };
     Ok(wanted.map(table).collect())
@@ -720,6 +721,7 @@ mod tests {
             lease: Duration::ZERO,
             announcer: None,
             services: Vec::new(),
+            tables: None,
             drained: false,
             gate: true,
             checked: true,
@@ -751,6 +753,23 @@ mod tests {
 
     fn drain(on: bool) -> FarmVerb {
         FarmVerb::Drain { node: "web1".into(), on }
+    }
+
+    #[test]
+    fn who_stands_by_has_obeyed_at_once_or_its_own_scripts_would_wait_for_themselves() {
+        let verbs = [drain(true), drain(false)]
+            .into_iter()
+            .chain([true, false].map(|open| FarmVerb::Gate { open }));
+        for verb in verbs {
+            let mut report = report("bpf");
+            report.view.why = Some(Why::Boot);
+            assert!(verb.is_reached(&report), "{verb:?}");
+            report.view.why = None;
+            let comes =
+                matches!(verb, FarmVerb::Gate { open: true } | FarmVerb::Drain { on: false, .. });
+            // It owns nothing, and has no weight: it is out as it was told, and not in yet.
+            assert_eq!(verb.is_reached(&report), !comes, "{verb:?}");
+        }
     }
 
     #[test]

@@ -21,18 +21,21 @@ impl Farm {
             })
         });
         let drains = self.drains.iter();
+        let id = group.view().map(|view| view.id);
+        let current = self.present.as_ref().filter(|present| Some(present.id) == id);
         View {
             me: self.me(),
             at: now,
-            id: group.view().map(|view| view.id),
+            id,
             members: group.view().map(|view| view.members.clone()).unwrap_or_default(),
             peers: self.others().map(|node| (node, self.peer(node))).collect(),
             why: self.why(),
             full: taking && group.is_full(),
             waits_for: if taking && !group.is_full() { group.waits_for() } else { NodeSet::EMPTY },
             lease: lease.map_or(Duration::ZERO, |lease| lease.saturating_since(now)),
-            announcer: self.present.as_ref().map(|present| present.body.announcer),
+            announcer: current.map(|present| present.body.announcer),
             services: services.collect(),
+            tables: self.present.as_ref().map(|present| present.id),
             drained: self.is_drained(),
             gate: self.asked.gate,
             checked: self.asked.checked,

@@ -37,6 +37,9 @@ pub struct View {
     pub announcer: Option<NodeId>,
     /// The services, in the rules' order.
     pub services: Vec<Service>,
+    /// The view that those are of. Another one than `id` once this node follows a view that leaves
+    /// it out: it has no tables of that one, and owns nothing in it.
+    pub tables: Option<ViewId>,
     /// Whether this node drains by order, its gate is closed, or a checker fails.
     pub drained: bool,
     /// Whether its gate is open.
@@ -50,13 +53,24 @@ pub struct View {
 }
 
 impl View {
+    /// Whether the services are those of this node's view.
+    pub fn is_current(&self) -> bool {
+        self.tables == self.id
+    }
+
+    /// Whether it owns a bucket of a service.
+    pub fn owns(&self) -> bool {
+        let owns = |service: &Service| service.table.shares().contains_key(&self.me);
+        self.is_current() && self.services.iter().any(owns)
+    }
+
     /// Whether clients are to be sent to this node: it takes, and new ones too.
     pub fn is_ready(&self) -> bool {
         self.why.is_none() && !self.drained
     }
 }
 
-/// One service, by the table of this node's view.
+/// One service, by the last table that this node had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// Its rule.

@@ -94,7 +94,8 @@ fn shares(sample: &FarmSample, page: &mut String) {
     let module = ("module", &*sample.module);
     let help = "The part of a service's buckets that a member owns.";
     let mut family = Family::new(page, "ha_farm_share_ratio", Gauge, help);
-    let services = || sample.services.iter().zip(&sample.view.services);
+    let current = sample.view.is_current();
+    let services = || sample.services.iter().zip(&sample.view.services).filter(|_| current);
     for (name, service) in services() {
         let small = |count: usize| u32::try_from(count).map_or(f64::INFINITY, f64::from);
         let (shares, all) = (service.table.shares(), service.table.buckets().len());

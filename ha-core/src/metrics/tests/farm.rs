@@ -29,10 +29,11 @@ fn view() -> View {
     let table = Table::new(Buckets::Few).next(&plan);
     let mut rejections = wire::Rejections::default();
     rejections.count(Reject::Version);
+    let id = Some(ViewId { counter: 7, coordinator: node(0), boot: Boot(1) });
     View {
         me: node(0),
         at: Instant::ZERO,
-        id: Some(ViewId { counter: 7, coordinator: node(0), boot: Boot(1) }),
+        id,
         members: BTreeMap::from([(node(0), Boot(1)), (node(1), Boot(2))]),
         peers: BTreeMap::from([
             (node(1), peer(true, [true, false])),
@@ -44,6 +45,7 @@ fn view() -> View {
         lease: Duration::from_millis(140),
         announcer: Some(node(0)),
         services: [Service { rule, weights, table }].into(),
+        tables: id,
         drained: false,
         gate: true,
         checked: true,
@@ -53,11 +55,15 @@ fn view() -> View {
 }
 
 fn page() -> String {
+    page_of(view())
+}
+
+fn page_of(view: View) -> String {
     let verdicts = [("pass".into(), 3), ("accept".into(), 90), ("drop_other".into(), 30)].into();
     let owners = [BTreeMap::from([(node(0), 90), (node(1), 30)])].into();
     let sample = FarmSample {
         module: "farm".into(),
-        view: view(),
+        view,
         members: [(node(0), "web1".into()), (node(1), "web2".into()), (node(2), "w\"3".into())]
             .into(),
         services: ["web".into()].into(),
@@ -106,3 +112,12 @@ fn a_page_is_what_prometheus_reads() {
 
 /// Names and labels in it are added, never changed.
 const GOLDEN: &str = include_str!("../farm.prom");
+
+#[test]
+fn who_is_left_out_of_a_view_tells_no_shares_of_the_one_before() {
+    let mut left_out = view();
+    left_out.id = left_out.id.map(|id| ViewId { counter: 8, ..id });
+    let page = page_of(left_out);
+    assert!(!page.contains("ha_farm_share_ratio{"), "{page}");
+    assert!(!page.contains("ha_farm_draining_buckets{"), "{page}");
+}

@@ -529,8 +529,7 @@ async fn leave(desk: &FarmDesk, patience: Duration) -> bool {
 }
 
 fn owns(view: &View) -> bool {
-    let shares = |service: &crate::farm::Service| service.table.shares();
-    view.members.len() > 1 && view.services.iter().any(|it| shares(it).contains_key(&view.me))
+    view.members.len() > 1 && view.owns()
 }
 
 /// What serves.
