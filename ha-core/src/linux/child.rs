@@ -33,7 +33,7 @@ pub(super) fn end(child: &mut Child, limit: Duration, gates: &[(&Gate, Epoch)]) 
         if let Some(status) = child.try_wait()? {
             return Ok(End::Exited(status));
         }
-        if gates.iter().any(|(gate, epoch)| gate.is_closed(*epoch)) {
+        if gates.iter().any(|(gate, epoch)| gate.listen(*epoch)) {
             kill(child, &pid)?;
             return Ok(End::Cancelled);
         }

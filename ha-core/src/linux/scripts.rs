@@ -43,6 +43,8 @@ pub struct Scripts {
     /// Held while a script runs.
     one: Mutex<()>,
     gate: Gate,
+    /// Closed to the reigns before the newest that was to start.
+    newer: Gate,
     /// Closed to all reigns by an [`Abort`].
     last: Arc<Gate>,
     runs: Runs,
@@ -243,6 +245,7 @@ impl Scripts {
             output,
             one: Mutex::new(()),
             gate: Gate::new()?,
+            newer: Gate::new()?,
             last: Arc::new(Gate::new()?),
             runs: Runs::default(),
             settings,
@@ -300,28 +303,40 @@ impl Scripts {
         }
     }
 
-    /// Starts a service, after killing what an earlier daemon may have left of it.
+    /// Starts a service, after killing what an earlier daemon may have left of it. A start of a
+    /// primary's service cancels one of an earlier reign that is under way, and is refused once a
+    /// newer one has been asked for.
     ///
     /// # Errors
-    /// The script failed, overran or was cancelled by [`fence`](Self::fence): what it started may
-    /// run, until [`stop`](Self::stop).
+    /// The script failed, overran or was cancelled by [`fence`](Self::fence) or by a start of a
+    /// newer reign: what it started may run, until [`stop`](Self::stop), or that start, kills it.
     pub fn start(&self, service: Service, shift: Shift) -> Result<(), ScriptError> {
-        let _one = self.one.lock().expect("nothing panics while a script runs");
-        let (script, group) = (service.start(), self.group(service));
         // Only what serves needs the right to.
-        let cancel = match service {
-            Service::Prim => Some(&self.gate),
-            Service::Both => None,
-        };
-        empty(group)?;
-        match cancel {
-            Some(gate) => {
-                let passed = gate.pass(shift.epoch, || group.thaw());
-                passed.ok_or(ScriptError::Cancelled { script, epoch: shift.epoch })??;
-            }
-            None => group.thaw()?,
+        if service == Service::Both {
+            let _one = self.one.lock().expect("nothing panics while a script runs");
+            empty(&self.both)?;
+            self.both.thaw()?;
+            return self.run(service.start(), &self.both, shift, "start", self.settings.start, &[]);
         }
-        self.run(script, group, shift, "start", self.settings.start, cancel)
+        self.start_prim(shift)
+    }
+
+    fn start_prim(&self, shift: Shift) -> Result<(), ScriptError> {
+        let (script, group, epoch) = (Script::StartPrim, &self.prim, shift.epoch);
+        if let Some(before) = epoch.bits().checked_sub(1) {
+            // Who is under way hears it, and lets this one in.
+            self.newer.close(Epoch::from_bits(before), || ());
+        }
+        let _one = self.one.lock().expect("nothing panics while a script runs");
+        let cancelled = || ScriptError::Cancelled { script, epoch };
+        if self.newer.is_closed(epoch) {
+            // What runs is the newer one's.
+            return Err(cancelled());
+        }
+        empty(group)?;
+        self.gate.pass(epoch, || group.thaw()).ok_or_else(cancelled)??;
+        let gates = [&self.gate, &self.newer];
+        self.run(script, group, shift, "start", self.settings.start, &gates)
     }
 
     /// Goes on with the service of a primary that an earlier process of ours started in `epoch`.
@@ -357,8 +372,9 @@ impl Scripts {
             let clock = Clock::start();
             // Once fenced it clears up after what was killed, and nothing is to hold it back.
             let fresh = service == Service::Prim && !self.gate.is_closed(shift.epoch);
-            let cancel = fresh.then_some(&self.gate);
-            let result = self.run(service.stop(), group, shift, action, limit, cancel);
+            let gates = [&self.gate];
+            let gates = if fresh { &gates[..] } else { &[] };
+            let result = self.run(service.stop(), group, shift, action, limit, gates);
             let left = limit.saturating_sub(since(clock));
             let patience = match result {
                 Ok(()) => left,
@@ -386,7 +402,7 @@ impl Scripts {
     pub fn call(&self, script: Script, shift: Shift) -> Result<(), ScriptError> {
         let _one = self.one.lock().expect("nothing panics while a script runs");
         self.both.thaw()?;
-        self.run(script, &self.both, shift, script.name(), self.settings.start, None)
+        self.run(script, &self.both, shift, script.name(), self.settings.start, &[])
     }
 
     /// Keeps the service of a primary from doing anything more, in this reign and those before, and
@@ -428,7 +444,7 @@ impl Scripts {
         shift: Shift,
         action: &str,
         limit: Duration,
-        cancel: Option<&Gate>,
+        cancel: &[&Gate],
     ) -> Result<(), ScriptError> {
         let path = self.settings.folder.join(script.name());
         if !path.exists() {
@@ -440,7 +456,7 @@ impl Scripts {
         let clock = Clock::start();
         let mut child = self.command(script, &path, group, shift, action)?.spawn()?;
         let mut gates = vec![(&*self.last, EVER)];
-        gates.extend(cancel.map(|gate| (gate, shift.epoch)));
+        gates.extend(cancel.iter().map(|gate| (*gate, shift.epoch)));
         let mut result = watch(&mut child, script, shift.epoch, limit, &gates);
         if self.is_aborted() {
             // It may have joined the group, and begun others there, after all was killed.

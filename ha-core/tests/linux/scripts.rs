@@ -236,6 +236,35 @@ fn a_newer_reign_is_not_held_back_by_the_fence_of_an_older_one() {
 }
 
 #[test]
+fn a_start_of_a_newer_reign_ends_one_that_is_under_way_with_all_that_it_started() {
+    // The first one's child has left its process group, and ignores every polite signal.
+    let start = "if [ $4 != 256 ]; then cat group/cgroup.procs > found; exit; fi\n\
+        setsid sh -c 'trap \"\" TERM HUP INT; echo > child; while :; do sleep 1; done' \
+        < /dev/null > /dev/null 2>&1 &\nexec sleep 1000";
+    let Some(rig) = Rig::new(&[("start_prim", start), ("stop_prim", "")]) else { return };
+    let group = rig.scripts.group(Service::Prim).folder();
+    std::os::unix::fs::symlink(group, rig.path("group")).unwrap();
+    let starter = Arc::clone(&rig.scripts);
+    let starts = thread::spawn(move || starter.start(Service::Prim, shift(1)));
+    wait("a start that is under way", || rig.path("child").exists());
+    let processes = |text: String| text.lines().map(String::from).collect::<Vec<_>>();
+    let before = processes(fs::read_to_string(group.join("cgroup.procs")).unwrap());
+    assert!(before.len() >= 2, "{before:?}");
+    rig.start(2).unwrap();
+    let cancelled = starts.join().unwrap().unwrap_err().to_string();
+    assert!(cancelled.starts_with("start_prim of epoch 1.0 was cancelled"), "{cancelled}");
+    let found = processes(rig.read("found"));
+    assert!(
+        !found.is_empty() && found.iter().all(|it| !before.contains(it)),
+        "{before:?} {found:?}"
+    );
+    let late = rig.start(1).unwrap_err();
+    assert!(matches!(late, ScriptError::Cancelled { .. }), "{late}");
+    rig.scripts.stop(Service::Prim, shift(2), true).unwrap();
+    assert!(rig.is_empty());
+}
+
+#[test]
 fn what_an_earlier_daemon_left_is_gone_before_a_start() {
     let scripts = [("start_prim", STUBBORN), ("stop_prim", "")];
     let short = |settings: &mut Settings| settings.force = Duration::from_millis(20);
