@@ -52,12 +52,15 @@ fn field_14_without_a_common_network_traffic_follows_the_health_url() {
     let _haproxy = balancer.spawn("haproxy", |it| it.args(["-db", "-f"]).arg(&file)).unwrap();
     let front = SocketAddr::from((balancer.v4(&left), FRONT));
     until_served_by(&client, front, "a");
-    assert_eq!(health(&client, own[0], MODULE), "200 OK");
-    assert_eq!(health(&balancer, own[1], MODULE), "404 NOT FOUND");
-    assert_eq!(health(&client, own[0], "none-such"), "404 NOT FOUND");
+    let pages = [format!("/ready?module={MODULE}"), format!("/var/modules/{MODULE}/ready.txt")];
+    for page in &pages {
+        assert_eq!(health(&client, own[0], page), "200 OK", "of PRIM");
+        assert_eq!(health(&balancer, own[1], page), "404 NOT FOUND", "of SECOND");
+    }
+    assert_eq!(health(&client, own[0], "/ready?module=none-such"), "404 NOT FOUND");
     daemons[0].take().unwrap().kill().unwrap();
     until_served_by(&client, front, "b");
-    assert_eq!(health(&balancer, own[1], MODULE), "200 OK");
+    assert_eq!(health(&balancer, own[1], &pages[1]), "200 OK", "of ALONE");
     // And back, when that one is told to end.
     daemons[0] = Some(nodes[0].start().unwrap());
     let ready = || {
@@ -108,12 +111,12 @@ fn until_served_by(client: &Host, front: SocketAddr, name: &str) {
     assert!(within(SOON, served), "not {name}: {:?}", served_by(client, front));
 }
 
-/// The status line of a node's health page, without the version.
-fn health(from: &Host, own: SocketAddr, module: &str) -> String {
+/// The status line of one of a node's health pages, without the version.
+fn health(from: &Host, own: SocketAddr, page: &str) -> String {
     let at = SocketAddr::new(own.ip(), 9010);
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&at, SOON)?;
-        let request = format!("GET /ready?module={module} HTTP/1.1\r\nHost: ha\r\n\r\n");
+        let request = format!("GET {page} HTTP/1.1\r\nHost: ha\r\n\r\n");
         stream.write_all(request.as_bytes())?;
         stream.set_read_timeout(Some(SOON))?;
         let mut bytes = [0; 512];

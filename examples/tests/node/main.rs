@@ -10,6 +10,7 @@ mod balanced;
 mod daemons;
 mod deaths;
 mod disks;
+mod ends;
 mod many;
 mod recipes;
 mod rig;

@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ha_lab::{Cut, Host, Process, Turns, within};
+use ha_lab::{Cut, Host, Prober, Process, Turns, now, within};
 
-use crate::SOON;
-use crate::rig::{Rig, Vote, no_strays, status, until_answers};
+use crate::ends::{Ends, until_renewed};
+use crate::rig::{self, PORT, Rig, Vote, no_strays, status, until_answers};
+use crate::{PACE, SOON};
+
+/// L of this file's pairs.
+const LEASE: Duration = Duration::from_millis(1_500);
 
 /// Long enough for a node to look outside and to take over, many times over.
 const AWHILE: Duration = Duration::from_secs(3);
@@ -154,6 +158,62 @@ fn arbiter_a_primary_that_is_cut_off_stops_and_the_other_goes_on() {
     rig.lab.heal_all().unwrap();
     rig.until_whole(1);
     no_strays(probers);
+}
+
+/// R5, and G2: the daemon runs, clients reach it, and neither its peer nor the witness does. No
+/// slack: the right ends S before the bound, and a sixth of a lease before that.
+#[test]
+fn arbiter_a_primary_that_only_clients_reach_stops_within_its_lease() {
+    let Some(mut rig) = Rig::whole("arbiter_deaf", Vote::Arbiter, 1) else { return };
+    let probers = rig.probers();
+    let stubborn = stubborn_probers(&mut rig);
+    for probers in [&probers, &stubborn] {
+        until_answers(probers, "a");
+    }
+    until_renewed(&rig, 0, LEASE);
+    let network = &rig.networks[0];
+    let cuts = [&rig.hosts[1], &rig.outside].map(|from| Cut::between(&rig.hosts[0], from, network));
+    rig.lab.cut(&cuts).unwrap();
+    // No renewal that was sent later is answered.
+    let bound = now() + LEASE;
+    let ends = Ends::watch(&rig, 0);
+    let late = [ends.runs, ends.held[0], ends.held[1]].map(|end| end.saturating_since(bound));
+    assert_eq!(late, [Duration::ZERO; 3], "the service ran, it had its addresses");
+    rig.until_role(1, &["Alone ready"]);
+    rig.until_role(0, &["Wait", "Wait ready"]);
+    rig.until_holds(1);
+    until_answers(&probers, "b");
+    let stopped = || rig.events(0) == "populated 0\nfrozen 0\n";
+    assert!(within(SOON, stopped), "{}", rig.events(0));
+    rig.lab.heal_all().unwrap();
+    rig.until_whole(1);
+    assert_eq!(rig.wrote(0, "calls").lines().count(), 2, "started once, stopped once");
+    let reports = probers.into_iter().chain(stubborn).map(|prober| prober.finish().unwrap());
+    let reports: Vec<_> = reports.collect();
+    let answers = |name: &'static str| {
+        reports.iter().flat_map(|it| &it.answers).filter(move |answer| &*answer.by == name)
+    };
+    let last = answers("a").map(|answer| answer.sent).max().unwrap();
+    let first = answers("b").map(|answer| answer.heard).min().unwrap();
+    assert!(last <= bound, "it answered {:?} too late", last.saturating_since(bound));
+    assert!(last < first, "both served for {:?}", last.saturating_since(first));
+    // Nothing of it was left frozen: it serves again when it is its turn.
+    let swap = || rig::ha(&rig, 1).args(["swap", "--yes"]).output().unwrap();
+    assert!(within(SOON, || swap().status.success()), "{}", status(&rig, 1));
+    rig.until_whole(0);
+    until_answers(&rig.probers(), "a");
+}
+
+/// Clients that ask the first node whatever anybody announces: they see when it stops itself, and
+/// not when the other one took its addresses over.
+fn stubborn_probers(rig: &mut Rig) -> [Prober; 2] {
+    let network = rig.networks[0].clone();
+    let host = rig.lab.host("stubborn", &[&network]).unwrap();
+    let mac = rig.mac(0);
+    rig.addresses().map(|address| {
+        host.pin_neighbour(address, mac, &network).unwrap();
+        Prober::start(&host, (address, PORT).into(), PACE).unwrap()
+    })
 }
 
 #[test]
