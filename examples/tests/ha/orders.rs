@@ -5,11 +5,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use bytes::Bytes;
+use ha_core::OrderError;
+use ha_core::control::ModuleStatus;
+use ha_core::driver::Arbiter;
+use ha_lab::within;
 use ha_proto::Role;
 
-use crate::desk::{Station, pair};
+use crate::desk::{PATIENCE, Station, pair};
 use crate::program::{Said, at, shape};
-use crate::rig::Pair;
+use crate::rig::{Pair, block_on, until};
 
 const SWAP: &str = "web: plan takes N t\n\
     1. stop the application on node0\n\
@@ -80,6 +85,85 @@ fn an_order_that_still_runs_has_a_number() {
     assert_eq!(at(&station.socket, &["prim", "--keep", "node0", "--yes"]).code, 0);
     let done = at(&station.socket, &["op", "1"]);
     assert_eq!((done.code, shape(&done.out)), (0, "start: done in N t\n".to_string()));
+}
+
+/// A pair whose nodes ended together while no witness answered: both are in the set, and whichever
+/// comes first may take over.
+fn ended_together(rig: &mut Pair) -> Arbiter {
+    let arbiter = rig.arbiter();
+    let both = pair(rig);
+    drop(arbiter);
+    drop(both);
+    rig.arbiter()
+}
+
+fn is_down(why: &str) -> impl FnMut(&ModuleStatus) -> bool {
+    move |status| status.down.as_ref().is_some_and(|down| down.why == why)
+}
+
+#[test]
+fn a_node_that_is_ordered_to_be_second_waits_where_prim_serves() {
+    let mut rig = Pair::new();
+    let _arbiter = ended_together(&mut rig);
+    let mut raw = rig.raw(1, 0);
+    raw.autostart = false;
+    let station = Station::run(&rig, raw);
+    station.is(Role::Stop);
+    let second = at(&station.socket, &["second"]);
+    let done = shape(&second.out).ends_with("second: done in N t\n");
+    assert!(second.code == 0 && done, "{second:?}");
+    station.watch(is_down("node1 was ordered to wait for node0"));
+    // Longer than the witness's grace and all that this node may have promised.
+    let serves = at(&station.socket, &["wait", "serving", "--timeout", "4s"]);
+    assert_eq!(serves.code, 124, "{serves:?}");
+    assert_eq!(at(&station.socket, &["role", "-q"]).code, 1, "WAIT");
+    let prim = at(&station.socket, &["prim", "--keep", "node1", "--yes"]);
+    assert_eq!(prim.code, 0, "{prim:?}");
+    assert_eq!(at(&station.socket, &["role", "-q"]).code, 2, "ALONE");
+    assert!(station.host.look(|seen| seen.serving));
+}
+
+#[test]
+fn primforce_serves_what_is_here_and_the_other_node_sets_aside_what_only_it_had() {
+    let mut rig = Pair::new();
+    let _arbiter = rig.arbiter();
+    let [first, second] = pair(&rig);
+    drop(second);
+    first.is(Role::Alone);
+    block_on(first.handle.propose(Bytes::from_static(b"only here"))).unwrap();
+    drop(first);
+    let second = Station::start(&rig, 1);
+    second.watch(is_down("the data of node1 may be stale: node0 went on without it"));
+    assert_eq!(at(&second.socket, &["prim", "--keep", "node1", "--yes"]).code, 107);
+    let order = ["primforce", "--yes"];
+    let passes =
+        [OrderError::LeaseRuns, OrderError::Promised].map(|error| format!("ha: {error}\n"));
+    let mut forced = at(&second.socket, &order);
+    within(PATIENCE, || {
+        let refused = passes.contains(&forced.err);
+        if refused {
+            forced = at(&second.socket, &order);
+        }
+        !refused
+    });
+    assert_eq!(forced.code, 0, "{forced:?}");
+    assert!(shape(&forced.out).ends_with("primforce: done in N t\n"), "{forced:?}");
+    assert!(second.host.look(|seen| seen.serving), "0 means that it was observed");
+    let history = at(&second.socket, &["history"]);
+    let line = history.out.lines().last().unwrap();
+    assert!(line.contains(" forced: "), "{history:?}");
+    assert!(line.ends_with("at risk: what only the other node had acknowledged"), "{history:?}");
+    // The witness is told until it has it, under a counter above both.
+    let recorded = until(&second.handle, "recorded", |it| !it.membership.epoch.is_override());
+    assert!(block_on(recorded).serving);
+    let first = Station::start(&rig, 0);
+    first.is(Role::Second);
+    second.is(Role::Prim);
+    assert_eq!(first.host.records(), second.host.records());
+    assert!(first.host.records().is_empty(), "{:?}", first.host.records());
+    let aside = |name: &str| name.starts_with("aside-");
+    let mut names = fs::read_dir(rig.folder.path().join("0-0")).unwrap();
+    assert!(names.any(|entry| aside(&entry.unwrap().file_name().to_string_lossy())));
 }
 
 #[test]
