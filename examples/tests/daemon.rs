@@ -2,17 +2,20 @@
 #![allow(clippy::unwrap_used, reason = "a test says what failed by where it stopped")]
 
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use ha_core::driver::Clock;
 use ha_core::linux::cgroup::Cgroup;
 use ha_core::proto::Instant;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::Value;
 
 /// How long anything may take that is expected to come.
 const SOON: Duration = Duration::from_secs(30);
@@ -237,6 +240,11 @@ fn append(rig: &Rig, lines: &str) {
 fn serve(rig: &mut Rig) {
     start(rig);
     wait("a daemon", || said(rig, "the node is up"));
+    bootstrap(rig);
+}
+
+/// An operator says whose data count, and it serves.
+fn bootstrap(rig: &Rig) {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     order(rig, &["prim", "--keep", name.trim(), "--yes"]);
     wait("a primary", || said(rig, "to: Alone, ready: true"));
@@ -590,4 +598,199 @@ fn a_restart_by_a_checker_is_one_that_is_left_less() {
     };
     wait("a restart", || said(&rig, "a checker is down"));
     wait("none left", || left(0));
+}
+
+#[test]
+fn checkers_that_are_off_do_nothing_until_they_are_on_again() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.script("start_prim", "echo again >> starts; touch well");
+    let well = rig.path("web/well").display().to_string();
+    append(
+        &rig,
+        &format!(
+            "[[module.checker]]\nname = \"file\"\nkind = \"custom\"\naction = \"restart\"\n\
+             command = [\"/usr/bin/test\", \"-e\", \"{well}\"]\nfall = 1\nrise = 1\n\
+             grace = \"0s\"\ninterval = \"50ms\"\n"
+        ),
+    );
+    serve(&mut rig);
+    let is_up = || ha(&rig, &["status"]).1.contains("file up");
+    wait("a look", is_up);
+    let starts = || fs::read_to_string(rig.path("web/starts")).unwrap().lines().count();
+    let before = starts();
+    assert_eq!(ha(&rig, &["checkers", "off"]).0, Some(0));
+    fs::remove_file(&well).unwrap();
+    // Ten looks and more: nobody acts, and the next process goes on with that.
+    let acts = || starts() > before;
+    assert!(!ha_lab::within(Duration::from_millis(600), acts), "it was off");
+    change(&rig, "1s", "2s");
+    assert_eq!(ha(&rig, &["reload"]).0, Some(0));
+    assert!(!ha_lab::within(Duration::from_millis(600), acts), "it was off before the reload");
+    assert!(!is_up());
+    assert_eq!(ha(&rig, &["checkers", "on"]).0, Some(0));
+    wait("the checker acts again", acts);
+    wait("what it had done helped", is_up);
+}
+
+/// Adds the page for load balancers; where it is.
+fn with_health(rig: &Rig) -> SocketAddr {
+    let free = TcpListener::bind((ha_lab::own_loopback(), 0)).unwrap().local_addr().unwrap();
+    append(rig, &format!("[http]\nlisten = \"{free}\"\n"));
+    free
+}
+
+/// The status of a page and what stands there.
+fn page(at: SocketAddr, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: ha\r\n\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    let (head, body) = said.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().into(), body.into())
+}
+
+#[test]
+fn clients_are_sent_to_a_primary_only_while_it_is_ready() {
+    let Some(mut rig) = Rig::new() else { return };
+    let health = with_health(&rig);
+    rig.script("start_prim", "touch began; while [ -e hold ]; do sleep 0.01; done");
+    start(&mut rig);
+    wait("a daemon", || said(&rig, "the node is up"));
+    let pages = ["/var/modules/web/ready.txt", "/ready?module=web"];
+    let all_say = |status: &str, text: &str| {
+        for path in pages {
+            assert_eq!(page(health, path), (status.into(), text.into()), "{path}");
+        }
+    };
+    let role = |rig: &Rig| ha(rig, &["role"]).1;
+    assert_eq!(role(&rig), "WAIT not ready\n");
+    all_say("404", "NOT FOUND");
+    bootstrap(&rig);
+    all_say("200", "OK");
+    assert_eq!(page(health, "/var/modules/none-such/ready.txt").0, "404");
+    // Its application is on its way: it has the role, and nobody who could answer.
+    fs::write(rig.path("web/hold"), "").unwrap();
+    fs::remove_file(rig.path("web/began")).unwrap();
+    order(&rig, &["restart", "--yes"]);
+    wait("a start", || rig.path("web/began").exists());
+    assert_eq!(role(&rig), "ALONE not ready\n");
+    all_say("404", "NOT FOUND");
+    fs::remove_file(rig.path("web/hold")).unwrap();
+    wait("a primary", || role(&rig) == "ALONE ready\n");
+    all_say("200", "OK");
+}
+
+/// A server that is told of events: its address, and the head and the body of each request.
+fn listen() -> (String, Receiver<(String, Value)>) {
+    let listener = TcpListener::bind((ha_lab::own_loopback(), 0)).unwrap();
+    let url = format!("http://{}/tell?me", listener.local_addr().unwrap());
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        // Until nobody wants to know any more.
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut reader = BufReader::new(&stream);
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
+            }
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+            let mut body = vec![0; length.unwrap().parse().unwrap()];
+            reader.read_exact(&mut body).unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+            let body = serde_json::from_slice(&body).unwrap();
+            if tell.send((head, body)).is_err() {
+                return;
+            }
+        }
+    });
+    (url, told)
+}
+
+/// All that `ha events` has of one daemon.
+fn events(rig: &Rig) -> Vec<Value> {
+    let (_, said) = ha(rig, &["events", "--json"]);
+    let lines = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.map(|line| line["event"].clone()).filter(Value::is_object).collect()
+}
+
+#[test]
+fn events_are_posted_and_a_program_is_told_those_of_its_level() {
+    let Some(mut rig) = Rig::new() else { return };
+    let (url, posts) = listen();
+    append(&rig, &format!("[notify]\nurl = \"{url}\"\nlevel = \"info\"\n"));
+    rig.script("start_prim", "echo $4 > epoch");
+    serve(&mut rig);
+    let node = fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
+    let serves = |it: &Value| it["event"] == "role" && it["role"] == "ALONE";
+    let (head, it) = loop {
+        let (head, it) = posts.recv_timeout(SOON).unwrap();
+        if serves(&it) {
+            break (head, it);
+        }
+    };
+    assert!(head.starts_with("POST /tell?me HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\nContent-Type: application/json\r\n"), "{head}");
+    let words = ["module", "node", "level"].map(|field| it[field].as_str().unwrap());
+    assert_eq!(words, ["web", &node, "info"]);
+    let epoch = fs::read_to_string(rig.path("web/epoch")).unwrap();
+    assert_eq!(it["epoch"], epoch.trim().parse::<u64>().unwrap(), "as scripts get it");
+    assert_eq!(it["dropped"], 0);
+    let same = |event: &Value| event["seq"] == it["sequence"] && event["text"] == it["text"];
+    assert!(events(&rig).iter().any(same), "{it} is none of {:?}", events(&rig));
+
+    // From the next process on a program is told, and of the worst only.
+    let (told, environment) = (rig.path("told"), rig.path("environment"));
+    let [to, also] = [&told, &environment].map(|path| path.display());
+    rig.script("tell", &format!("cat >> {to}; env | grep ^HA_ > {also}"));
+    let program = rig.path("web/tell").display().to_string();
+    let file = rig.path("ha-node.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace(&format!("url = \"{url}\""), &format!("exec = \"{program}\""));
+    fs::write(&file, text.replace("level = \"info\"", "level = \"error\"")).unwrap();
+    assert_eq!(ha(&rig, &["reload"]).0, Some(0));
+    rig.script("start_prim", "exit 1");
+    order(&rig, &["restart", "--yes"]);
+    wait("no restart left", || said(&rig, "the module is stopped until an operator looks"));
+    wait("its stop", || ha(&rig, &["role"]).1 == "STOP ready\n");
+    let all = events(&rig);
+    rig.signal(Signal::TERM);
+    assert!(rig.daemon.take().unwrap().wait().unwrap().success(), "it tells what waits");
+    let told = fs::read_to_string(&told).unwrap();
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers = |all: &[Value], name: &str| -> Vec<u64> {
+        all.iter().map(|it| it[name].as_u64().unwrap()).collect()
+    };
+    let worst: Vec<Value> = all.iter().filter(|it| it["level"] == "error").cloned().collect();
+    assert!(worst.len() < all.len(), "there was something to leave out");
+    assert_eq!(numbers(&told, "sequence"), numbers(&worst, "seq"));
+    assert!(told.len() == 4 && told.iter().all(|it| it["event"] == "application_failed"));
+    let environment = fs::read_to_string(environment).unwrap();
+    for line in ["HA_EVENT=application_failed", "HA_LEVEL=error", "HA_MODULE=web"] {
+        assert!(environment.lines().any(|it| it == line), "{line}: {environment}");
+    }
+}
+
+#[test]
+fn the_watchdog_of_the_file_is_fed_and_let_go_at_an_orderly_end() {
+    let Some(mut rig) = Rig::new() else { return };
+    let device = rig.path("watchdog");
+    let file = rig.path("ha-node.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("watchdog = \"{}\"\n{text}", device.display())).unwrap();
+    let refused = rig.refused();
+    assert!(refused.contains("watchdog /f/watchdog: No such file or directory"), "{refused}");
+    fs::write(&device, "").unwrap();
+    serve(&mut rig);
+    let fed = || fs::read(&device).unwrap();
+    wait("two feeds", || fed().len() >= 2);
+    assert!(fed().iter().all(|&byte| byte == 0), "{:?}", fed());
+    rig.signal(Signal::TERM);
+    assert!(rig.daemon.take().unwrap().wait().unwrap().success());
+    wait("no guardian", || !rig.guardian_listens());
+    let fed = fed();
+    let (last, others) = fed.split_last().unwrap();
+    assert_eq!(*last, b'V', "a machine that ends in order is not reset");
+    assert!(others.iter().all(|&byte| byte == 0), "{fed:?}");
 }
