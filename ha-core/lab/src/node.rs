@@ -93,6 +93,11 @@ impl Node {
         self.environment = variables.into();
     }
 
+    /// Runs this in the program's place, with its arguments: a script that ends as the program.
+    pub fn set_program(&mut self, program: &Path) {
+        self.program = program.into();
+    }
+
     /// Starts the program on the host, in the group.
     ///
     /// # Errors
