@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use ha_core::farm::Timing;
 use ha_core::ha_farm::{Hash, HashOn, Mac};
+use ha_core::http::RawHttp;
 use ha_core::linux::hook::RawNotify;
 use ha_core::linux::node::config::Node;
 use ha_core::linux::node::farm::checker::OnFailure;
 use ha_core::linux::node::farm::config::FarmNode;
 use ha_core::linux::node::farm::effective::effective;
 use ha_core::linux::node::witness;
-use ha_core::raw::RawVote;
+use ha_core::raw::{PingFrom, PingTarget, RawVote};
 
 /// A node's file, and a folder for it and its scripts.
 struct Rig(tempfile::TempDir);
@@ -191,6 +192,36 @@ fn each_vote_is_told_with_its_limit() {
     }
     let ping = table.lines().find(|line| line.starts_with("| `ping` ")).unwrap();
     assert!(ping.contains("only what joins the two is cut and both reach"), "{ping}");
+}
+
+/// Both kinds of place that an address can be asked from, in the example and in the document.
+#[test]
+fn from_where_an_address_outside_is_asked_is_shown() {
+    let text = example("ha-node.toml");
+    let shown = text.lines().find_map(|line| line.strip_prefix("# ping = ")).unwrap();
+    let shown: Vec<PingTarget> = serde_json::from_str(shown).unwrap();
+    let document = include_str!("../../docs/mirror.md");
+    let told = document.split("`\"").skip(1).filter_map(|it| it.split("\"`").next()?.parse().ok());
+    for targets in [shown, told.collect()] {
+        let from: Vec<_> = targets.iter().filter_map(|it| it.from.as_ref()).collect();
+        let interface = |it: &&PingFrom| **it == PingFrom::Interface("eth0".into());
+        let address = |it: &&PingFrom| matches!(it, PingFrom::Address(_));
+        assert!(from.iter().any(interface) && from.iter().any(address), "{targets:?}");
+    }
+}
+
+/// Where nobody says where to listen.
+#[test]
+fn health_and_metrics_have_a_port_of_their_own() {
+    let rig = Rig::new();
+    let default = Some(RawHttp { listen: "0.0.0.0:9010".parse().unwrap() });
+    let node = rig.write("ha-node.toml", &format!("{NODE}[http]\n{WEB}")).read().unwrap();
+    assert_eq!(node.raw.http, default);
+    assert_eq!(rig.write("ha-node.toml", &format!("{NODE}{WEB}")).read().unwrap().raw.http, None);
+    let node = farm(&rig, &format!("{FARM}[http]\n{SERVICE}")).unwrap();
+    assert_eq!(node.raw.http, default);
+    let shown = "\n# listen = \"0.0.0.0:9010\"\n";
+    assert!(["ha-node.toml", "farm-node.toml"].iter().all(|file| example(file).contains(shown)));
 }
 
 /// A farm's file, which is written into `rig`.
@@ -419,6 +450,14 @@ fn errors_name_file_line_and_field() {
             "/f/ha-node.toml:8: timeout 200ms must be at least 3",
         ),
         (complaint("witness = \"10.0.0.3:1\"\n", WEB), "/f/ha-node.toml:8: witness is set, but"),
+        (
+            complaint("ping = [\"192.0.2.1%a b\"]\n", WEB),
+            "/f/ha-node.toml:8: \"a b\" is no place to ask from: write an interface or an address",
+        ),
+        (
+            complaint("ping = [\"192.0.2.1%fd00::1\"]\n", WEB),
+            "/f/ha-node.toml:8: 192.0.2.1 cannot be asked from fd00::1: name an address of the same",
+        ),
         (complaint("run = \"here\"\n", WEB), "/f/ha-node.toml:8: run is here: name it from / on"),
         (
             complaint("name = \"db\"\npeer_name = \"db\"\n", WEB),

@@ -15,7 +15,7 @@ use ha_core::control::protocol::{Finding, Reply, Request};
 use ha_core::control::{Exit, ModuleStatus};
 use ha_core::driver::Driver;
 use ha_core::linux::cgroup::Cgroup;
-use ha_core::raw::Key;
+use ha_core::raw::{Key, PingFrom};
 
 use self::rights::RunsAs;
 use super::ask::Answers;
@@ -141,6 +141,11 @@ fn of_node(found: &mut Vec<Found>, node: &Node, runs: bool) {
     if let Some(from) = node.raw.witness_from {
         found.push(local("witness_from", SocketAddr::new(from, 0), runs, udp));
     }
+    let places = node.raw.ping.iter().filter_map(|target| target.from.as_ref());
+    found.extend(places.map(|from| match from {
+        PingFrom::Interface(name) => interface(name, "ping"),
+        PingFrom::Address(at) => local("ping", SocketAddr::new(*at, 0), runs, udp),
+    }));
     if let Some(http) = &node.raw.http {
         found.push(local("http.listen", http.listen, runs, tcp));
     }

@@ -211,6 +211,19 @@ fn doctor_names_what_is_wrong_and_how_to_mend_it() {
     let mend = "      mend: `ip address` lists those of this machine; correct it\n";
     let told = format!("BAD   http.listen: 192.0.2.7 is not an address of this machine\n{mend}");
     assert!(away.out.contains(&told), "{}", away.out);
+    let ping = "ping = [\"192.0.2.9%none1\", \"192.0.2.9:53%192.0.2.8\"]\n";
+    let places = Rig::new(ping);
+    let path = places.path().join("node.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("vote = \"none\"", "vote = \"ping\"")).unwrap();
+    let said = places.ha(&["doctor", "--config"]).out;
+    for told in [
+        "BAD   there is no interface none1\n      mend: `ip link` lists those of this machine; \
+         correct ping\n",
+        &format!("BAD   ping: 192.0.2.8 is not an address of this machine\n{mend}"),
+    ] {
+        assert!(said.contains(told), "{told}\n{said}");
+    }
     let wrong = Rig::new("lease = 1\n").ha(&["doctor", "--config"]);
     assert!(wrong.code == 1 && wrong.out.starts_with("BAD   /f/node.toml:10: "), "{wrong:?}");
 }

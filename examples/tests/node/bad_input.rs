@@ -65,6 +65,12 @@ fn what_cannot_work_is_one_line_and_leaves_nothing() {
     let said = with(&mut rig, "bootstrap = ", "bootstrapp = ");
     assert!(said.starts_with("mirror-node: /ha-node.toml:"), "{said}");
     assert!(said.contains("unknown field `bootstrapp`"), "{said}");
+    let ping = "vote = \"ping\"\nping = [\"10.77.1.4%eth9\"]";
+    assert_eq!(
+        with(&mut rig, "vote = \"none\"", ping),
+        "mirror-node: ping: 10.77.1.4%eth9: there is no interface \"eth9\": `ip link` lists those of \
+         this machine"
+    );
     let [v4, _] = rig.addresses();
     rig.hosts[0].add_address(v4, &rig.networks[0]).unwrap();
     rig.start(0);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ha_lab::{Cut, Host, Prober, Process, Turns, now, within};
 
 use crate::ends::{Ends, until_renewed};
-use crate::rig::{self, PORT, Rig, Vote, no_strays, status, until_answers};
+use crate::rig::{self, PORT, Rig, Vote, no_strays, status, told, until_answers};
 use crate::{PACE, SOON};
 
 /// L of this file's pairs.
@@ -50,13 +50,27 @@ fn two_networks_a_cut_of_production_moves_nothing() {
     assert_eq!([0, 1].map(|node| rig.wrote(node, "roles")), before, "PRIM and SECOND throughout");
 }
 
+/// By the network of the clients, as it is told to: the address outside is reached by the other one
+/// all the time, where the nodes are cut from each other as well, and their routes prefer that.
 #[test]
 fn ping_the_side_that_reaches_outside_serves() {
-    let Some(mut rig) = Rig::whole("ping", Vote::Ping, 1) else { return };
+    let Some(mut rig) = Rig::new("ping", Vote::Ping, 2) else { return };
+    rig.configure("", "");
+    let [front, back] = [&rig.networks[0], &rig.networks[1]];
+    let (outside, way) = (rig.outside.v4(front), rig.outside.v4(back));
+    let (by_routes, by_front) = (format!("[\"{way}\"]"), format!("[\"{outside}%eth0\"]"));
+    let isolated =
+        [Cut::of(&rig.hosts[0], front), Cut::between(&rig.hosts[0], &rig.hosts[1], back)];
+    for node in [0, 1] {
+        let detour = format!("route add {outside} via {way} dev eth1");
+        told(rig.hosts[node].command("ip").args(detour.split(' ')));
+        rig.replace(node, &[(&by_routes, &by_front)]);
+        rig.start(node);
+    }
+    rig.until_whole(0);
     let probers = rig.probers();
     until_answers(&probers, "a");
-    let cut = rig.cables(0);
-    rig.lab.cut(&cut).unwrap();
+    rig.lab.cut(&isolated).unwrap();
     rig.until_role(0, &["Wait", "Wait ready"]);
     rig.until_role(1, &["Alone ready"]);
     rig.until_holds(1);
@@ -64,8 +78,7 @@ fn ping_the_side_that_reaches_outside_serves() {
     rig.lab.heal_all().unwrap();
     rig.until_whole(1);
     // The secondary is cut off: who serves does not change.
-    let cut = rig.cables(0);
-    rig.lab.cut(&cut).unwrap();
+    rig.lab.cut(&isolated).unwrap();
     rig.until_role(1, &["Alone ready"]);
     rig.until_role(0, &["Wait", "Wait ready"]);
     rig.until_holds(1);
@@ -78,8 +91,8 @@ fn ping_the_side_that_reaches_outside_serves() {
     }
 }
 
-/// A pair whose `ping` is three addresses: two hosts that answer echoes, and a port on a third.
-/// With it the two hosts, and what listens at the port.
+/// A pair whose `ping` is three addresses: two hosts that answer echoes, and a port on a third, each
+/// asked from another kind of place. With it the two hosts, and what listens at the port.
 fn three_addresses(test: &str) -> Option<(Rig, [Host; 2], Process)> {
     let mut rig = Rig::new(test, Vote::Ping, 1)?;
     rig.configure("", "");
@@ -88,8 +101,9 @@ fn three_addresses(test: &str) -> Option<(Rig, [Host; 2], Process)> {
     let [first, second] = [&rig.outside, &hosts[0]].map(|host| host.v4(&network));
     let third = SocketAddr::from((hosts[1].v4(&network), 7100));
     let listens = hosts[1].serve(&[third]).unwrap();
-    let three = format!("ping = [\"{first}\", \"{second}\", \"{third}\"]");
     for node in 0..2 {
+        let own = rig.hosts[node].v4(&network);
+        let three = format!("ping = [\"{first}%eth0\", \"{second}\", \"{third}%{own}\"]");
         rig.replace(node, &[(&format!("ping = [\"{first}\"]"), &three)]);
         rig.start(node);
     }

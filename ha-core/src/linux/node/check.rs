@@ -10,7 +10,10 @@ use super::daemon::DaemonError;
 use super::module::{ModuleError, guardian, guardian_of_daemon};
 use crate::driver::{Driver, HostError, StartError};
 use crate::linux::checkers::{self, Planned};
+use crate::linux::link::Link;
+use crate::linux::netlink::Netlink;
 use crate::linux::unit::{Unit, UnitSettings};
+use crate::raw::{PingFrom, PingTarget};
 
 /// What is open already, of a daemon that runs.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +27,8 @@ pub enum Open<'a> {
 }
 
 /// Looks at all that a start needs of this machine, but for rights that only it can try: the key,
-/// the addresses and interfaces, the guardian, units, checkers, the hook, the sockets. Nothing is
-/// made, set or started.
+/// the addresses and interfaces, the guardian, units, checkers, the hook, the sockets, and out of
+/// what the vote `ping` asks. Nothing is made, set or started.
 ///
 /// # Errors
 /// The first thing that a start would fail at.
@@ -40,6 +43,7 @@ pub fn check(node: &Node, open: Open<'_>) -> Result<(), DaemonError> {
     for module in &node.modules {
         check_module(node, module, open)?;
     }
+    node.raw.ping.iter().try_for_each(check_ping)?;
     let planned = node.modules.iter().map(|module| Planned {
         name: &module.name,
         checkers: &module.checkers,
@@ -71,6 +75,19 @@ fn check_module(node: &Node, module: &Module, open: Open<'_>) -> Result<(), Modu
         return Err(ModuleError::Guardian { module: name.clone(), program, why });
     }
     Ok(())
+}
+
+/// Out of an interface that is not there nobody would ever answer, and the node never take over.
+fn check_ping(target: &PingTarget) -> Result<(), DaemonError> {
+    let Some(PingFrom::Interface(interface)) = &target.from else { return Ok(()) };
+    match Netlink::open(None).and_then(|mut netlink| Link::find(&mut netlink, interface)) {
+        Ok(None) => {
+            let (target, interface) = (target.clone(), interface.clone());
+            Err(DaemonError::PingFrom { target, interface })
+        }
+        // Who may not look says nothing of it.
+        Ok(Some(_)) | Err(_) => Ok(()),
+    }
 }
 
 /// The unit that a service is, not asked of anything yet.

@@ -37,6 +37,7 @@ use crate::linux::hook::{Hook, HookError, Named};
 use crate::linux::realtime;
 use crate::linux::scripts::Abort;
 use crate::proto::{Instant, ModuleId, Role};
+use crate::raw::PingTarget;
 use crate::systemd::Notifier;
 use crate::{Event, Order, Status};
 
@@ -132,6 +133,16 @@ pub enum DaemonError {
     /// A checker.
     #[error(transparent)]
     Checkers(#[from] CheckersError),
+    /// Where an address outside is to be asked from (vote `ping`).
+    #[error(
+        "ping: {target}: there is no interface {interface:?}: `ip link` lists those of this machine"
+    )]
+    PingFrom {
+        /// The address, as it is written.
+        target: PingTarget,
+        /// What is not there.
+        interface: String,
+    },
     /// systemd.
     #[error("systemd: {0}: start this by its unit, or without NOTIFY_SOCKET")]
     Systemd(io::Error),
@@ -171,6 +182,7 @@ impl DaemonError {
             )
             | Self::Hook(_)
             | Self::Checkers(_)
+            | Self::PingFrom { .. }
             | Self::Folder { .. } => EX_CONFIG,
         }
     }
