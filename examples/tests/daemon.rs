@@ -72,9 +72,16 @@ impl Rig {
     }
 
     fn command(&self) -> Command {
+        self.behind("env")
+    }
+
+    /// The daemon, started by a program that becomes it.
+    fn behind(&self, wrapper: &str) -> Command {
         let own = self.path("mirror-node");
         let program = if own.exists() { own } else { env!("CARGO_BIN_EXE_mirror-node").into() };
-        let mut command = Command::new(program);
+        let mut words = wrapper.split_whitespace();
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).arg(program);
         command.arg("--config").arg(self.path("ha-node.toml")).stdin(Stdio::null());
         command
     }
@@ -141,8 +148,13 @@ fn wait(what: &str, done: impl Fn() -> bool) {
 
 /// Blank nodes wait for an operator, so that no service runs.
 fn start(rig: &mut Rig) {
+    let command = rig.command();
+    start_by(rig, command);
+}
+
+fn start_by(rig: &mut Rig, mut command: Command) {
     let log = fs::File::create(rig.path("log.txt")).unwrap();
-    rig.daemon = Some(rig.command().stderr(log).spawn().unwrap());
+    rig.daemon = Some(command.stderr(log).spawn().unwrap());
 }
 
 #[test]
@@ -239,6 +251,10 @@ fn append(rig: &Rig, lines: &str) {
 
 fn serve(rig: &mut Rig) {
     start(rig);
+    until_serves(rig);
+}
+
+fn until_serves(rig: &Rig) {
     wait("a daemon", || said(rig, "the node is up"));
     bootstrap(rig);
 }
@@ -248,6 +264,28 @@ fn bootstrap(rig: &Rig) {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     order(rig, &["prim", "--keep", name.trim(), "--yes"]);
     wait("a primary", || said(rig, "to: Alone, ready: true"));
+}
+
+/// It serves all the same: neither is needed for safety.
+#[test]
+fn what_the_machine_refuses_is_a_warning_that_says_what_would_help() {
+    let Some(mut rig) = Rig::new() else { return };
+    let less = "prlimit --memlock=65536:65536 --rtprio=0:0 \
+                setpriv --bounding-set=-ipc_lock,-sys_nice,-sys_resource";
+    let command = rig.behind(less);
+    start_by(&mut rig, command);
+    until_serves(&rig);
+    let log = fs::read_to_string(rig.path("log.txt")).unwrap();
+    for [begins, mend] in [
+        ["memory is not locked (at most 65536 bytes are", "CAP_IPC_LOCK or LimitMEMLOCK=infinity"],
+        ["ha-node has no real-time priority (chrt: ", "CAP_SYS_NICE or LimitRTPRIO=10"],
+    ] {
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(begins)).collect();
+        let warns = |line: &&str| line.contains(" WARN ") && line.ends_with(mend);
+        assert!(lines.len() == 1 && lines.iter().all(warns), "{begins}: {log}");
+    }
+    rig.signal(Signal::TERM);
+    assert!(rig.daemon.take().unwrap().wait().unwrap().success());
 }
 
 /// A network that is late, or whose interface is down, kept the next program from starting, also

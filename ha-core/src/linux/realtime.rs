@@ -41,7 +41,7 @@ pub enum Refused {
     /// The thread gets no real-time priority.
     #[error(
         "{thread} has no real-time priority ({why}), so this node may be late where the \
-         processors are busy: run as root, or grant CAP_SYS_NICE or LimitRTPRIO=1"
+         processors are busy: run as root, or grant CAP_SYS_NICE or LimitRTPRIO=10"
     )]
     Priority {
         /// Which thread.

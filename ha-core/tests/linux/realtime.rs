@@ -154,7 +154,7 @@ fn whoever_may_not_is_told_what_would_help() {
     assert_eq!(status("VmLck"), 0);
     let refused = raise("ha-node").unwrap_err().to_string();
     assert!(refused.starts_with("ha-node has no real-time priority (chrt: failed to"), "{refused}");
-    assert!(refused.contains("CAP_SYS_NICE or LimitRTPRIO=1"), "{refused}");
+    assert!(refused.contains("CAP_SYS_NICE or LimitRTPRIO=10"), "{refused}");
     assert_eq!(scheduled("ha-node"), [(0, 0)]);
     let nobody = raise("nobody").unwrap_err().to_string();
     assert!(nobody.contains("there is no such thread"), "{nobody}");
