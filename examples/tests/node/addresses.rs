@@ -1,32 +1,41 @@
 //! FIELD.md, the rows of virtual addresses: 1, 2, 3, 5, 6 and 7, and a duplicate.
 
 use std::net::{IpAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use ha_core::proto::Instant;
-use ha_lab::{Answer, Capture, Cut, Report, Traffic, now, within};
+use ha_lab::{Answer, Capture, Cut, Host, Prober, Report, Traffic, now, within};
+use serde_json::Value;
 
-use crate::SOON;
-use crate::rig::{self, ETCD_PORT, PORT, Rig, Vote, WITNESS_PORT, told, until_answers};
+use crate::rig::{self, ETCD_PORT, PORT, Rig, Vote, WITNESS_PORT, mute, told, until_answers};
+use crate::{PACE, SOON};
 
 /// Long enough for a node to lose its peer many times over, if it did.
 const AWHILE: Duration = Duration::from_secs(2);
 
-/// The client never asks again by itself: what moves its entries are announcements alone.
-fn trusting(rig: &Rig) {
+/// A client never asks again by itself: what moves its entries are announcements alone.
+fn trusting(client: &Host) {
     for family in ["ipv4", "ipv6"] {
         for (what, long) in
             [("base_reachable_time_ms", "86400000"), ("delay_first_probe_time", "86400")]
         {
-            rig.client.sysctl(&format!("net.{family}.neigh.eth0.{what}"), long).unwrap();
+            client.sysctl(&format!("net.{family}.neigh.eth0.{what}"), long).unwrap();
         }
     }
 }
 
 /// Waits until the client sends what is for each address to a node.
 fn until_believed(rig: &Rig, node: usize) {
+    until_believed_by(&rig.client, rig, node);
+}
+
+fn until_believed_by(client: &Host, rig: &Rig, node: usize) {
     for address in rig.addresses() {
-        let entry = || rig.client.neighbour(address).unwrap().and_then(|entry| entry.mac);
+        let entry = || client.neighbour(address).unwrap().and_then(|entry| entry.mac);
         assert!(within(SOON, || entry() == Some(rig.mac(node))), "{address}: {:?}", entry());
     }
 }
@@ -44,6 +53,17 @@ const WATCHED: Duration = Duration::from_secs(4);
 /// How long the burst takes.
 const BURST: Duration = Duration::from_secs(10);
 
+/// When an address is announced after it was taken: row 3 says so.
+const STEPS: [Duration; 7] = [
+    Duration::ZERO,
+    Duration::from_millis(50),
+    Duration::from_millis(150),
+    Duration::from_millis(400),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    BURST,
+];
+
 /// Between two looks at what takes a program to see.
 const LOOKS: Duration = Duration::from_millis(100);
 
@@ -55,7 +75,7 @@ fn field_01_a_short_double_master_leaves_no_stale_neighbour() {
     rig.start(0);
     rig.start(1);
     rig.until_whole(0);
-    trusting(&rig);
+    trusting(&rig.client);
     // The last one outlasts the burst with which an address is announced.
     let started = |rig: &Rig| rig.wrote(1, "calls").matches("start").count();
     for split in [20, 1_000, 20_000].map(Duration::from_millis) {
@@ -69,7 +89,7 @@ fn field_01_a_short_double_master_leaves_no_stale_neighbour() {
         let healed = now();
         // By how much one was late at worst, it does not say when: these begin now.
         let since = rig.probers();
-        let paused = watch_until(healed + WATCHED, || waits(&rig, 0));
+        let paused = watch_until(|| now() >= healed + WATCHED, || waits(&rig, 0));
         rig.until_whole(0);
         until_answers(&since, "a");
         until_believed(&rig, 0);
@@ -87,9 +107,9 @@ fn field_01_a_short_double_master_leaves_no_stale_neighbour() {
     }
 }
 
-/// Waits until then; the longest pause of a process: of this one, which wants to run each
+/// Waits until it is over; the longest pause of a process: of this one, which wants to run each
 /// millisecond, or of another that had something to do meanwhile.
-fn watch_until(end: Instant, has_work: impl Fn() -> bool) -> Duration {
+fn watch_until(over: impl Fn() -> bool, has_work: impl Fn() -> bool) -> Duration {
     let (mut last, mut idle, mut longest) = (now(), now(), Duration::ZERO);
     let past = || {
         let works = has_work();
@@ -101,7 +121,7 @@ fn watch_until(end: Instant, has_work: impl Fn() -> bool) -> Duration {
             idle = at;
         }
         last = at;
-        at >= end
+        over()
     };
     assert!(within(SOON, past));
     longest
@@ -147,9 +167,7 @@ fn field_02_the_switch_does_not_forget_an_owner_that_only_listens() {
     // Beats and records go by the second network; on the first the owner says nothing but its name.
     // What its kernel says there by itself, which a network of IPv4 has none of, is not sent.
     rig.beats = 1..2;
-    let mute = "table ip6 mute { chain output { type filter hook output priority 0; \
-        icmpv6 type { mld2-listener-report, nd-router-solicit } drop; }; }";
-    told(rig.hosts[0].command("nft").arg(mute));
+    mute(&rig.hosts[0]);
     rig.configure("", "refresh = \"1s\"");
     rig.start(0);
     rig.start(1);
@@ -177,37 +195,85 @@ fn field_02_the_switch_does_not_forget_an_owner_that_only_listens() {
     until_answers(&rig.probers(), "a");
 }
 
+/// One takeover, before two clients: one that takes a claim of which it has no entry, and one that
+/// does not.
 #[test]
 fn field_03_announced_by_requests_and_by_replies_to_any_kind_of_client() {
-    for accept in ["0", "1"] {
-        let Some(mut rig) = Rig::whole("field_03", Vote::None, 1) else { return };
-        rig.client.sysctl("net.ipv4.conf.eth0.arp_accept", accept).unwrap();
-        trusting(&rig);
-        let probers = rig.probers();
-        until_answers(&probers, "a");
-        let network = rig.networks[0].clone();
-        let capture = rig.client.capture(&network, "arp or icmp6").unwrap();
-        let cut = rig.cables(0);
+    let Some(mut rig) = Rig::whole("field_03", Vote::None, 1) else { return };
+    let clients = [rig.client.clone(), rig.outside.clone()];
+    for (client, accept) in clients.iter().zip(["0", "1"]) {
+        client.sysctl("net.ipv4.conf.eth0.arp_accept", accept).unwrap();
+        trusting(client);
+    }
+    let probers = rig.probers();
+    until_answers(&probers, "a");
+    let others = rig.targets().map(|target| Prober::start(&rig.outside, target, PACE).unwrap());
+    until_answers(&others, "a");
+    let network = rig.networks[0].clone();
+    let capture = rig.client.capture(&network, "arp or icmp6").unwrap();
+    let cut = rig.cables(0);
+    let over = AtomicBool::new(false);
+    let paused = thread::scope(|scope| {
+        let watch = scope.spawn(|| watch_until(|| over.load(Ordering::Relaxed), || false));
         rig.lab.cut(&cut).unwrap();
         until_answers(&probers, "b");
-        let source = rig.mac(1).to_string();
-        let [v4, v6] = rig.addresses();
-        // At 0, 50, 150, 400, 1000 ms; those of 3 and 10 s are left to the simulator.
-        let count = |what: &str| {
-            let lines = capture.lines().unwrap_or_default();
-            lines.iter().filter(|line| line.starts_with(&source) && line.contains(what)).count()
-        };
-        let request = format!("Request who-has {v4} (ff:ff:ff:ff:ff:ff) tell {v4}");
-        let request_plain = format!("Request who-has {v4} tell {v4}");
-        let reply = format!("Reply {v4} is-at {source}");
-        let advertisement = format!("tgt is {v6}");
-        let bursts = || {
-            let requests = count(&request) + count(&request_plain);
-            requests >= 5 && count(&reply) >= 5 && count(&advertisement) >= 5
-        };
-        assert!(within(SOON, bursts), "{:#?}", capture.lines().unwrap());
-        until_believed(&rig, 1);
+        // What comes beyond the last step would be seen, too.
+        within(BURST + LOOKS * 5, || false);
+        over.store(true, Ordering::Relaxed);
+        watch.join().unwrap()
+    });
+    for (client, probers) in clients.iter().zip([&probers, &others]) {
+        until_answers(probers, "b");
+        until_believed_by(client, &rig, 1);
     }
+    let file = capture.finish().unwrap();
+    for (kind, times) in KINDS.iter().zip(announcements(&rig, &file)) {
+        println!("{kind}: {times:?}, paused for {paused:?}");
+        assert!(times.len() <= STEPS.len(), "{kind}: {times:?}");
+        for (at, step) in STEPS.into_iter().enumerate() {
+            // Nearer to its own step than to another one, but for how long the machine stood still: what
+            // is late says all that was due until then, so a long pause makes two of them one.
+            let before = at.checked_sub(1).map_or(Duration::ZERO, |it| (STEPS[it] + step) / 2);
+            let after = STEPS.get(at + 1).map_or(Duration::MAX, |it| (*it + step) / 2);
+            let its = before.saturating_sub(paused)..=after.saturating_add(paused);
+            let is_there = times.iter().any(|at| its.contains(at));
+            assert!(is_there, "{kind}: nothing at {step:?}: {times:?}, paused for {paused:?}");
+        }
+    }
+}
+
+/// How an address is announced: by both opcodes of ARP, or by an advertisement.
+const KINDS: [&str; 3] = ["requests", "replies", "advertisements"];
+
+/// When `b` announced the addresses to all in a capture, of each kind, since the first time.
+fn announcements(rig: &Rig, file: &Path) -> [Vec<Duration>; 3] {
+    let shown = told(Command::new("tcpdump").args(["-tt", "-e", "-nn", "-r"]).arg(file));
+    let source = rig.mac(1).to_string();
+    let [v4, v6] = rig.addresses();
+    let to = |group: &str| format!(" {source} > {group}, ");
+    let (all, nodes) = (to("ff:ff:ff:ff:ff:ff"), to("33:33:00:00:00:01"));
+    let kinds: [(&str, &[String]); 3] = [
+        (
+            &all,
+            &[
+                format!("Request who-has {v4} (ff:ff:ff:ff:ff:ff) tell {v4}"),
+                format!("Request who-has {v4} tell {v4}"),
+            ],
+        ),
+        (&all, &[format!("Reply {v4} is-at {source}")]),
+        (&nodes, &[format!("tgt is {v6}")]),
+    ];
+    kinds.map(|(to, texts)| {
+        let is = |line: &&str| line.contains(to) && texts.iter().any(|text| line.contains(text));
+        let stamps = shown.lines().filter(is).map(|line| {
+            let (seconds, rest) = line.split_once('.').unwrap();
+            let (micros, _) = rest.split_once(' ').unwrap();
+            let micros = micros.parse().unwrap();
+            Duration::from_secs(seconds.parse().unwrap()) + Duration::from_micros(micros)
+        });
+        let stamps: Vec<_> = stamps.collect();
+        stamps.iter().map(|at| at.saturating_sub(stamps[0])).collect()
+    })
 }
 
 #[test]
@@ -254,12 +320,14 @@ fn field_06_both_families_answer_at_once_on_hosts_that_look_for_duplicates() {
     let gaps = probers.map(|prober| {
         let report = prober.finish().unwrap();
         let first = report.answers[0].heard;
-        report.between(first, report.ended).worst(&report.turns(&["a", "b"])).length()
+        let gap = report.between(first, report.ended).worst(&report.turns(&["a", "b"])).length();
+        (gap, report.late)
     });
-    println!("gaps of IPv4 and IPv6: {gaps:?}");
-    let [v4, v6] = gaps;
-    // How they compare to each other the bench says; here, that none of those seconds is in it.
-    assert!(v6 < v4 + Duration::from_secs(2), "IPv4 {v4:?}, IPv6 {v6:?}");
+    println!("gaps of IPv4 and IPv6, and how late each prober was: {gaps:?}");
+    let [(v4, late4), (v6, late6)] = gaps;
+    // A gap is known to two requests, and no better than the probers were in time.
+    let known = PACE * 2 + late4 + late6;
+    assert!(v6 <= v4 * 11 / 10 + known, "IPv4 {v4:?}, IPv6 {v6:?}, to {known:?}");
 }
 
 #[test]
@@ -378,8 +446,15 @@ fn a_preferred_source_is_where_the_service_is() {
     rig.start(1);
     rig.until_whole(0);
     let network = &rig.networks[0];
-    let [v4, v6] = [rig.client.v4(network).into(), rig.client.v6(network).into()];
-    let listen = |ip: std::net::IpAddr| TcpListener::bind((ip, 7000)).unwrap();
+    let [v4, v6]: [IpAddr; 2] = [rig.client.v4(network).into(), rig.client.v6(network).into()];
+    for (to, address) in [v4, v6].into_iter().zip(rig.addresses()) {
+        let (_, set) = set_as(&rig, 0, address);
+        assert!(set["preferred_life_time"].as_u64() > Some(0), "{set}");
+        // What the kernel itself says of the way to the client.
+        let way = json(rig.hosts[0].command("ip").args(["-j", "route", "get", &to.to_string()]));
+        assert_eq!(way[0]["prefsrc"], address.to_string(), "{way}");
+    }
+    let listen = |ip: IpAddr| TcpListener::bind((ip, 7000)).unwrap();
     let servers = rig.client.inside(|| [v4, v6].map(listen)).unwrap();
     // Whom the servers see when a node connects.
     let seen = |node: usize| {
@@ -404,6 +479,24 @@ fn a_preferred_source_is_where_the_service_is() {
     }
     let said = "two routes to 203.0.113.0/24 have one metric";
     assert!(rig.daemon(1).wait_for(said, SOON), "{}", rig.daemon(1).output());
+}
+
+/// How a node's kernel has an address: on which interface, and what it says of it.
+fn set_as(rig: &Rig, node: usize, address: IpAddr) -> (String, Value) {
+    let to = address.to_string();
+    let all = json(rig.hosts[node].command("ip").args(["-j", "address", "show", "to", &to]));
+    // What is not asked for is left out, and its place shown.
+    let links = all.as_array().unwrap().iter();
+    let mut shown = links.flat_map(|link| {
+        let set = link["addr_info"].as_array().into_iter().flatten();
+        set.map(|set| (link["ifname"].as_str().unwrap_or_default().to_owned(), set.clone()))
+    });
+    let found = shown.find(|(_, set)| set["local"] == *to);
+    found.unwrap_or_else(|| panic!("{address} is not set: {all}"))
+}
+
+fn json(command: &mut Command) -> Value {
+    serde_json::from_str(&told(command)).unwrap()
 }
 
 #[test]
@@ -454,12 +547,13 @@ fn addresses_of_one_module_on_two_cards_are_one_set() {
     let Some(mut rig) = Rig::new("two_cards", Vote::Arbiter, 2) else { return };
     rig.configure("", "");
     let back = rig.networks[1].clone();
-    let second: IpAddr = back.v4(101).into();
+    let [second, sixth]: [IpAddr; 2] = [back.v4(101).into(), back.v6(101).into()];
+    let more = format!(
+        "vips = [{{ address = \"{second}\", interface = \"eth1\", prefix = 28, label = \"eth1:db\" }}, \
+         {{ address = \"{sixth}\", interface = \"eth1\", prefix = 120 }}, "
+    );
     for node in 0..2 {
-        let file = std::fs::read_to_string(rig.nodes[node].file()).unwrap();
-        let more = format!("vips = [{{ address = \"{second}\", interface = \"eth1\" }}, ");
-        assert!(file.contains("vips = ["), "{file}");
-        rig.nodes[node].configure(&file.replace("vips = [", &more)).unwrap();
+        rig.replace(node, &[("vips = [", &more)]);
         rig.start(node);
     }
     let only = |rig: &Rig, node: usize| {
@@ -468,6 +562,21 @@ fn addresses_of_one_module_on_two_cards_are_one_set() {
     };
     rig.until_whole(0);
     assert!(only(&rig, 0));
+    let [v4, v6] = rig.addresses();
+    for (address, interface, prefix, label) in [
+        (second, "eth1", 28, Some("eth1:db")),
+        (sixth, "eth1", 120, None),
+        // Where nothing is said of it.
+        (v4, "eth0", 32, Some("eth0")),
+        (v6, "eth0", 128, None),
+    ] {
+        let (on, set) = set_as(&rig, 0, address);
+        assert_eq!((&*on, &set["prefixlen"]), (interface, &prefix.into()), "{address}: {set}");
+        assert_eq!(set["label"].as_str(), label, "{address}: {set}");
+        // The host's own connections begin from another one.
+        let deprecated = set["preferred_life_time"] == 0;
+        assert_eq!(deprecated, address.is_ipv6(), "{address}: {set}");
+    }
     rig.hosts[0].remove_address(second, &back).unwrap();
     assert!(only(&rig, 0), "it is put back");
     let [front, behind] =

@@ -1,5 +1,6 @@
 //! FIELD.md, row 14, and DOMAIN.md, section 4: two subnets that share no switch, so no address that
-//! could move; a load balancer asks each node whether it serves.
+//! could move, and no frame to all that anybody would hear; a load balancer asks each node whether it
+//! serves, and a program is told who does.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,10 +9,10 @@ use std::path::Path;
 use std::process::Command;
 
 use ha_lab::datagram::{ANSWER_MAX, Reply, Request};
-use ha_lab::{Host, Lab, Node, PairFile, within};
+use ha_lab::{Bridge, Host, Lab, Node, PairFile, within};
 
 use crate::SOON;
-use crate::rig::{MODULE, PORT, PROMPT, serve, told};
+use crate::rig::{MODULE, PORT, PROMPT, mute, serve, told};
 
 /// Where the balancer listens.
 const FRONT: u16 = 80;
@@ -28,6 +29,13 @@ fn field_14_without_a_common_network_traffic_follows_the_health_url() {
     let client = lab.host("client", &[&left]).unwrap();
     a.route_via(&balancer, &left).unwrap();
     b.route_via(&balancer, &right).unwrap();
+    know(&[&a, &client, &balancer], &left);
+    know(&[&b, &balancer], &right);
+    let said_to_all = [(&a, &left), (&b, &right)].map(|(host, network)| {
+        mute(host);
+        let to_all = format!("ether src {} and ether[0] & 1 = 1", host.mac(network).unwrap());
+        host.capture(network, &to_all).unwrap()
+    });
     let own = [SocketAddr::from((a.v4(&left), PORT)), (b.v4(&right), PORT).into()];
     let program = Path::new(env!("CARGO_BIN_EXE_mirror-node"));
     let nodes = [&a, &b].map(|host| Node::new(&lab, host, program).unwrap());
@@ -36,7 +44,13 @@ fn field_14_without_a_common_network_traffic_follows_the_health_url() {
         serve(node, MODULE, &[target]);
         let first = node.host().name() == "a";
         let scripts = node.scripts(MODULE).display().to_string();
-        let shared = format!("vote = \"none\"\n{PROMPT}[http]\nlisten = \"0.0.0.0:9010\"\n");
+        let tell = "echo \"$HA_EVENT $HA_MODULE $HA_EPOCH\" >> told";
+        let tell = node.script(MODULE, "tell", tell).unwrap().join("tell");
+        // Where health is asked for when nobody says so.
+        let shared = format!(
+            "vote = \"none\"\n{PROMPT}[http]\n[notify]\nexec = \"{}\"\nlevel = \"info\"\n",
+            tell.display()
+        );
         let module = format!(
             "[[module]]\nname = \"{MODULE}\"\nid = 0\nbootstrap = {first}\nscripts = \"{scripts}\"\n"
         );
@@ -52,6 +66,7 @@ fn field_14_without_a_common_network_traffic_follows_the_health_url() {
     let _haproxy = balancer.spawn("haproxy", |it| it.args(["-db", "-f"]).arg(&file)).unwrap();
     let front = SocketAddr::from((balancer.v4(&left), FRONT));
     until_served_by(&client, front, "a");
+    let first = until_told(&nodes[0]);
     let pages = [format!("/ready?module={MODULE}"), format!("/var/modules/{MODULE}/ready.txt")];
     for page in &pages {
         assert_eq!(health(&client, own[0], page), "200 OK", "of PRIM");
@@ -60,6 +75,8 @@ fn field_14_without_a_common_network_traffic_follows_the_health_url() {
     assert_eq!(health(&client, own[0], "/ready?module=none-such"), "404 NOT FOUND");
     daemons[0].take().unwrap().kill().unwrap();
     until_served_by(&client, front, "b");
+    let second = until_told(&nodes[1]);
+    assert!(first < second, "whoever moves traffic by it knows the newer one: {first}, {second}");
     assert_eq!(health(&balancer, own[1], &pages[1]), "200 OK", "of ALONE");
     // And back, when that one is told to end.
     daemons[0] = Some(nodes[0].start().unwrap());
@@ -76,6 +93,41 @@ fn field_14_without_a_common_network_traffic_follows_the_health_url() {
     );
     daemons[1].take().unwrap().terminate().unwrap();
     until_served_by(&client, front, "a");
+    assert!(until_told(&nodes[0]) > second);
+    for capture in said_to_all {
+        let frames = capture.all().unwrap();
+        assert!(frames.is_empty(), "a node speaks to all: {frames:#?}");
+    }
+}
+
+/// As in a cloud: each knows by itself where the others of a network are, and hears nothing that is
+/// said to more than one.
+fn know(hosts: &[&Host], network: &Bridge) {
+    for host in hosts {
+        for other in hosts.iter().filter(|other| other.name() != host.name()) {
+            let mac = other.mac(network).unwrap();
+            host.pin_neighbour(other.v4(network).into(), mac, network).unwrap();
+        }
+        let interface = host.interface(network);
+        let deaf = format!(
+            "table netdev deaf_{interface} {{ chain ingress {{ type filter hook ingress device \
+             \"{interface}\" priority 0; \
+             ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 drop; }}; }}"
+        );
+        told(host.command("nft").arg(deaf));
+    }
+}
+
+/// Waits until a node's hook was told of the reign for which its service was started last, and
+/// returns that reign's epoch.
+fn until_told(node: &Node) -> u64 {
+    let calls = node.wrote(MODULE, "calls");
+    let mut starts = calls.lines().filter_map(|line| line.strip_prefix("start "));
+    let epoch = starts.next_back().expect("its service was started");
+    let line = format!("serving {MODULE} {epoch}");
+    let told = || node.wrote(MODULE, "told").lines().any(|it| it == line);
+    assert!(within(SOON, told), "{line}: {}", node.wrote(MODULE, "told"));
+    epoch.parse().unwrap()
 }
 
 fn haproxy(own: [SocketAddr; 2]) -> String {

@@ -11,6 +11,12 @@ use crate::rig::{self, MODULE, PROMPT, Rig, Vote, no_strays, status, told, until
 /// Long enough for a node to lose its peer many times over, if it did.
 const AWHILE: Duration = Duration::from_secs(3);
 
+/// How long every core is busy: ten times what a node is given to answer in.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// A link that flaps at 10 Hz is down for so long, and up for as long.
+const FLAP: Duration = Duration::from_millis(50);
+
 /// How long the wall clock stands after each step: longer than a lease, and than the time-out.
 const STEP: Duration = Duration::from_millis(1_600);
 
@@ -77,10 +83,12 @@ fn field_08_busy_cores_look_like_no_death() {
     }
     rig.until_whole(0);
     let before = [0, 1].map(|node| rig.wrote(node, "roles"));
-    let load = rig.lab.load_cores(AWHILE * 2).unwrap();
+    let load = rig.lab.load_cores(BUSY * 3).unwrap();
     let changed = || [0, 1].map(|node| rig.wrote(node, "roles")) != before;
-    assert!(!within(AWHILE, changed), "{}", rig.wrote(1, "roles"));
-    drop(load);
+    assert!(!within(BUSY, changed), "{}", rig.wrote(1, "roles"));
+    assert!(load.ended().unwrap().is_none(), "it was busy until now: {}", load.output());
+    let lost = [0, 1].map(|node| rig.daemon(node).output().matches("PeerDown").count());
+    assert_eq!(lost, [0, 0], "no peer was lost");
 }
 
 /// Nodes and witness are told an hour too much or too little, and never for long the same, wherever
@@ -211,6 +219,9 @@ fn told_twice_to_end_it_does_so_without_its_scripts() {
     rig.until_holds(1);
 }
 
+/// Of a link, as often as it takes for some reigns.
+const FLAPS: u32 = 40;
+
 #[test]
 fn field_13_scripts_run_one_at_a_time_and_in_the_order_of_their_epochs() {
     let Some(mut rig) = Rig::new("field_13", Vote::None, 1) else { return };
@@ -226,16 +237,19 @@ fn field_13_scripts_run_one_at_a_time_and_in_the_order_of_their_epochs() {
     rig.start(0);
     rig.start(1);
     rig.until_whole(0);
-    let flap = Duration::from_millis(100);
-    for turn in 0..20 {
-        let cut = rig.between();
-        let at = now();
-        if turn % 2 == 0 { rig.lab.cut(&cut) } else { rig.lab.heal_all() }.unwrap();
+    let cut = rig.between();
+    let (mut due, began) = (now(), now());
+    for flap in 0..FLAPS {
         // Long enough now and then for a peer to be lost.
-        let long = if turn % 4 == 0 { flap * 8 } else { flap };
-        within(long, || now().saturating_since(at) >= long);
+        let down = if flap % 10 == 0 { FLAP * 16 } else { FLAP };
+        for (change, lasts) in [(true, down), (false, FLAP)] {
+            if change { rig.lab.cut(&cut) } else { rig.lab.heal(&cut) }.unwrap();
+            // Where one change was late the next one is not.
+            due += lasts;
+            within(SOON, || now() >= due);
+        }
     }
-    rig.lab.heal_all().unwrap();
+    println!("{FLAPS} flaps in {:?}", now().saturating_since(began));
     rig.until_whole(0);
     for node in [0, 1] {
         assert_eq!(rig.wrote(node, "twice"), "", "{}", rig.wrote(node, "order"));

@@ -315,6 +315,13 @@ pub(crate) fn serve(node: &Node, module: &str, targets: &[SocketAddr]) {
     }
 }
 
+/// Keeps what a host's kernel says by itself from its networks, which one of IPv4 has none of.
+pub(crate) fn mute(host: &Host) {
+    let rules = "table ip6 mute { chain output { type filter hook output priority 0; \
+        icmpv6 type { mld2-listener-report, nd-router-solicit } drop; }; }";
+    told(host.command("nft").arg(rules));
+}
+
 /// Waits until each prober hears from a node.
 pub(crate) fn until_answers(probers: &[Prober], name: &str) {
     for prober in probers {
