@@ -22,20 +22,38 @@ use crate::web::{Counts, Web};
 #[derive(Debug)]
 pub(crate) struct InLab {
     /// The load; taken away at the end.
-    wrk: Option<Process>,
-    /// What it said then.
-    said: String,
+    load: Option<Load>,
+    /// What came of those before.
+    past: Past,
+    client: Host,
+    /// How many connections it has.
+    clients: u16,
     daemons: [Option<Process>; SERVERS],
     webs: [Option<Web>; SERVERS],
     counts: [Arc<Counts>; SERVERS],
-    /// Who was killed.
-    killed: Option<usize>,
-    /// What was counted when the load ended.
-    last: Option<Tally>,
     hosts: [Host; SERVERS],
     network: Bridge,
     /// Last: it goes when nothing of it is used any more.
     lab: Lab,
+}
+
+/// A load generator: another one as soon as other errors are to be expected, for it tells them
+/// when it ends.
+#[derive(Debug)]
+struct Load {
+    wrk: Process,
+    /// Who is dead for a part of its time.
+    dead: Option<usize>,
+    /// What the servers had counted when it began.
+    began: [u64; SERVERS],
+}
+
+/// What loads that have ended saw.
+#[derive(Debug, Default)]
+struct Past {
+    broken: [u64; SERVERS],
+    unopened: u64,
+    said: Vec<String>,
 }
 
 impl InLab {
@@ -55,13 +73,13 @@ impl InLab {
         let hosts = [host(0)?, host(1)?, host(2)?];
         let client = lab.host("client", &[&network])?;
         let mut stage = Self {
-            wrk: None,
-            said: String::new(),
+            load: None,
+            past: Past::default(),
+            client,
+            clients,
             daemons: [const { None }; SERVERS],
             webs: [const { None }; SERVERS],
             counts: std::array::from_fn(|_| Arc::default()),
-            killed: None,
-            last: None,
             hosts,
             network,
             lab,
@@ -74,11 +92,51 @@ impl InLab {
             let said: Vec<String> = stage.daemons.iter().flatten().map(Process::output).collect();
             return Err(io::Error::other(format!("no farm came about: {}", said.join("\n"))));
         }
-        let url = format!("http://{}/", stage.vip());
-        let wrk = client
-            .spawn("wrk", |it| it.args(["-t", "1", "-d", "1h", "-c", &clients.to_string(), &url]));
-        stage.wrk = Some(wrk?);
+        stage.ask_all_the_time(None)?;
         Ok(stage)
+    }
+
+    fn ask_all_the_time(&mut self, dead: Option<usize>) -> io::Result<()> {
+        let (url, clients) = (format!("http://{}/", self.vip()), self.clients.to_string());
+        let wrk = self
+            .client
+            .spawn("wrk", |it| it.args(["-t", "1", "-d", "1h", "-c", &clients, &url]))?;
+        self.load = Some(Load { wrk, dead, began: self.counted() });
+        Ok(())
+    }
+
+    /// Connections that broke, as the servers have counted so far.
+    fn counted(&self) -> [u64; SERVERS] {
+        std::array::from_fn(|at| self.counts[at].broken.load(Ordering::Relaxed))
+    }
+
+    /// Lets the load come to its end, and takes what it tells. Only of a dead server may anything
+    /// have failed.
+    fn rest(&mut self) {
+        let counted = self.counted();
+        let Some(Load { wrk, dead, began }) = self.load.take() else { return };
+        let pid = i32::try_from(wrk.pid()).ok().and_then(Pid::from_raw);
+        let told = pid.map(|pid| kill_process(pid, Signal::INT));
+        if told != Some(Ok(())) || !wrk.wait_for("Transfer/sec", PATIENCE) {
+            eprintln!("farm: wrk says nothing: {}", wrk.output());
+        }
+        let said = wrk.output();
+        let past = &mut self.past;
+        past.unopened += count(&said, &["connect ", "timeout ", "responses: "]);
+        let mut known = 0;
+        for (at, broken) in past.broken.iter_mut().enumerate() {
+            *broken += counted[at] - began[at];
+            known += counted[at] - began[at];
+        }
+        // What nobody counted whose end it was: until the lease of a dead server is over, its kernel
+        // refuses those who come.
+        let refused = count(&said, &["read ", "write "]).saturating_sub(known);
+        *dead.map_or(&mut past.unopened, |dead| &mut past.broken[dead]) += refused;
+        past.said.push(said);
+        // How the connections of a load end is no part of the story.
+        if !within(PATIENCE, || self.webs.iter().flatten().all(Web::is_idle)) {
+            eprintln!("farm: connections of wrk stay open");
+        }
     }
 
     fn vip(&self) -> Ipv4Addr {
@@ -139,12 +197,20 @@ impl Stage for InLab {
     }
 
     fn kill(&mut self, server: usize) {
+        self.rest();
+        if let Err(error) = self.ask_all_the_time(Some(server)) {
+            eprintln!("farm: nobody asks: {error}");
+        }
+        let answers = || self.counts[server].served.load(Ordering::Relaxed);
+        let before = answers();
+        if !within(PATIENCE, || answers() > before) {
+            eprintln!("farm: server{server} serves nobody");
+        }
         if let Some(daemon) = self.daemons[server].take() {
             // One that has ended has said why.
             let _ = daemon.kill();
         }
         self.webs[server] = None;
-        self.killed = Some(server);
     }
 
     fn start(&mut self, server: usize) -> io::Result<()> {
@@ -156,6 +222,10 @@ impl Stage for InLab {
         let this = std::env::current_exe()?;
         let daemon = host.spawn(this, |it| it.arg("--daemon").arg(&file))?;
         (self.webs[server], self.daemons[server]) = (Some(web), Some(daemon));
+        if self.load.as_ref().is_some_and(|load| load.dead == Some(server)) {
+            self.rest();
+            self.ask_all_the_time(None)?;
+        }
         Ok(())
     }
 
@@ -174,43 +244,25 @@ impl Stage for InLab {
     }
 
     fn tally(&self) -> Tally {
-        if let Some(last) = self.last {
-            return last;
-        }
-        let count = |of: fn(&Counts) -> u64| std::array::from_fn(|at| of(&self.counts[at]));
+        let (now, began) = (self.counted(), self.load.as_ref().map(|load| load.began));
         Tally {
-            served: count(|counts| counts.served.load(Ordering::Relaxed)),
-            broken: count(|counts| counts.broken.load(Ordering::Relaxed)),
-            ..Tally::default()
+            served: std::array::from_fn(|at| self.counts[at].served.load(Ordering::Relaxed)),
+            broken: std::array::from_fn(|at| {
+                self.past.broken[at] + began.map_or(0, |began| now[at] - began[at])
+            }),
+            unopened: self.past.unopened,
+            twice: 0,
         }
     }
 
     fn end(&mut self) -> Tally {
-        // How its connections end is no part of the story.
-        let mut tally = self.tally();
-        if let Some(wrk) = self.wrk.take() {
-            let pid = i32::try_from(wrk.pid()).ok().and_then(Pid::from_raw);
-            let told = pid.map(|pid| kill_process(pid, Signal::INT));
-            if told != Some(Ok(())) || !wrk.wait_for("Transfer/sec", PATIENCE) {
-                eprintln!("farm: wrk says nothing: {}", wrk.output());
-            }
-            self.said = wrk.output();
-            tally.unopened = count(&self.said, &["connect ", "timeout ", "responses: "]);
-            // What nobody counted whose end it was: until the lease of a dead server is over, its
-            // kernel refuses those who come.
-            let broken = count(&self.said, &["read ", "write "]);
-            let refused = broken.saturating_sub(tally.broken.iter().sum());
-            match self.killed {
-                Some(killed) => tally.broken[killed] += refused,
-                None => tally.unopened += refused,
-            }
-        }
-        *self.last.insert(tally)
+        self.rest();
+        self.tally()
     }
 
     fn closing(&self) -> Vec<String> {
         let told = |line: &&str| line.contains("requests in") || line.contains("Socket errors");
-        let lines = self.said.lines().filter(told);
+        let lines = self.past.said.iter().flat_map(|said| said.lines()).filter(told);
         lines.map(|line| format!("wrk: {}", line.trim())).collect()
     }
 }

@@ -50,6 +50,13 @@ impl Web {
     }
 }
 
+impl Web {
+    /// Whether it has no connection.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.open.lock().expect("nothing panics while it is held").is_empty()
+    }
+}
+
 impl Drop for Web {
     /// As the kernel does for a process that is killed: its connections are reset.
     fn drop(&mut self) {
