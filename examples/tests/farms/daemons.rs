@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -188,6 +189,42 @@ fn a_program_that_does_not_run_is_not_handed_over_to() {
     rig.until_serve(&[0, 1]);
     assert_eq!(kept(&mut open), open.len(), "{}", rig.daemon(0).output());
 }
+
+/// Who takes nothing has nothing to hand over. It tries for a while, and systemd would kill it then.
+#[test]
+fn a_daemon_that_tries_to_hand_over_is_alive_meanwhile() {
+    let Some(mut rig) = Rig::new("farm_alive", 2) else { return };
+    rig.configure("interval = \"300ms\"\nisolated = \"nothing\"\n", "");
+    let socket = rig.nodes[0].folder().join("notify");
+    let systemd = UnixDatagram::bind(&socket).unwrap();
+    systemd.set_read_timeout(Some(SOON)).unwrap();
+    let told = [("NOTIFY_SOCKET", socket.to_str().unwrap()), ("WATCHDOG_USEC", "1000000")];
+    rig.nodes[0].set_environment(&told.map(|(name, value)| (name.into(), value.into())));
+    rig.start(0);
+    // What nobody reads fills the socket.
+    let heard = || {
+        let mut bytes = [0; 512];
+        let len = systemd.recv(&mut bytes).expect("it is alive");
+        String::from_utf8(bytes[..len].into()).unwrap()
+    };
+    while !heard().contains("READY=1") {}
+    let (rig, mut alive) = (&rig, 0);
+    thread::scope(|scope| {
+        let refused = scope.spawn(|| rig.ha(0, &["restart-daemon", "--force"]));
+        assert!((0..WORDS_MAX).any(|_| heard().contains("RELOADING=1")), "it is not ordered");
+        loop {
+            match heard() {
+                said if said.contains("READY=1") => break,
+                said => alive += usize::from(said == "WATCHDOG=1"),
+            }
+        }
+        assert_eq!(refused.join().unwrap().code, 75);
+    });
+    assert!(alive > 0, "systemd heard nothing of it meanwhile");
+}
+
+/// Of a daemon that says twice in a second that it is alive.
+const WORDS_MAX: usize = 100;
 
 /// Whoever presses Ctrl-C twice does not want to wait for minutes.
 #[test]

@@ -23,6 +23,7 @@ use std::vec::Vec;
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -354,7 +355,8 @@ impl Daemon {
         let node = desk.node();
         // Where it is refused the start has said so.
         let _ = realtime::hasten(RENEWAL);
-        match running.hand_over(node.timing(Duration::ZERO).interval * HAND_OVER) {
+        let most = HAND_OVER_MAX.min(node.timing(Duration::ZERO).interval * HAND_OVER);
+        match runtime.block_on(hand_over(running, most, &systemd)) {
             Ok(baton) => {
                 info!("handed over: the next program goes on");
                 let mut bytes = Vec::new();
@@ -390,6 +392,20 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Waits for it on a thread of its own: systemd waits for signs of life meanwhile.
+async fn hand_over(
+    running: Running,
+    patience: Duration,
+    systemd: &Notifier,
+) -> Result<Baton, Running> {
+    let mut handed = spawn_blocking(move || running.hand_over(patience));
+    let handed = tokio::select! {
+        handed = &mut handed => handed,
+        () = systemd.keep_alive(async || true) => handed.await,
+    };
+    handed.expect("a panic of the node's thread is caught there")
 }
 
 /// Lets the node's thread go first, and no other one any more, if the whole process did.
@@ -705,6 +721,8 @@ fn teller(handle: Handle) -> io::Result<std_mpsc::Sender<Order>> {
 
 /// Intervals that it may take until there is no change under way.
 const HAND_OVER: u32 = 10;
+/// However long they are: the whole process goes before all others meanwhile, and who asked waits.
+const HAND_OVER_MAX: Duration = Duration::from_secs(5);
 /// How often the node is looked at for load balancers: sooner than they ask.
 const LOOK: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(20);
