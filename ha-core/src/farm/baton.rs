@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use ha_farm::{Rule, Table};
-use ha_heartbeat::group::{Group, Handed};
+use ha_heartbeat::group::{self, Group, Handed};
 use ha_proto::codec::{DecodeError, Reader};
 use ha_proto::wire::Keys;
 use ha_proto::{ClusterId, Instant, Machine, ModuleId, NodeId, NodeSet};
@@ -14,7 +14,9 @@ use thiserror::Error;
 
 use crate::farm::body::{Body, Facts, accord, put_rule, rule};
 use crate::farm::tables::Tables;
-use crate::farm::{App, Asked, Config, Event, Farm, Policy, Present, Ruling, Warm, group_config};
+use crate::farm::{
+    App, Asked, Config, Event, Farm, Policy, Present, Ruling, Told, Warm, group_config,
+};
 
 /// What a next process needs to go on with this one's boot, view, tables and lease: whoever has it
 /// is the node, so it is used once ([`Farm::hand_over`], [`Farm::adopt`]).
@@ -113,6 +115,15 @@ impl Of {
 }
 
 impl Farm {
+    /// Beats at once, as when there is something to tell, so that a next process has a whole lease
+    /// ([`Farm::hand_over`]) whenever it is handed over to.
+    pub fn beat(&mut self, now: Instant) {
+        let now = self.catch_up(now);
+        let Told { facts, accord, next, .. } = self.told.clone();
+        self.drive(now, group::Input::Tell { facts, accord, next });
+        self.conclude(now);
+    }
+
     /// Gives what a next process needs, which goes on in this node's place: this one must say and
     /// do nothing more. `None` while there is nothing to go on with: it takes nothing, a view or a
     /// write of the filter is under way (ask again in a moment), or outputs wait.

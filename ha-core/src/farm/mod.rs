@@ -125,7 +125,7 @@ pub use view::{Peer, Service, View};
 /// - Effects: [`Farm::poll_output`], to be performed in order.
 /// - Time: [`Farm::poll_timeout`].
 /// - Questions: [`Farm::view`], [`Farm::rules`].
-/// - Another process: [`Farm::hand_over`], [`Farm::adopt`].
+/// - Another process: [`Farm::beat`], [`Farm::hand_over`], [`Farm::adopt`].
 ///
 /// Any order of calls is legal. Time may stand still but is never taken back: an earlier `now`
 /// counts as the latest one.

@@ -171,6 +171,12 @@ impl Rig {
         Ok(())
     }
 
+    /// It does not wait for its turn.
+    pub(crate) fn beat(&mut self, id: usize) {
+        self.hosts[id].farm.as_mut().unwrap().beat(self.now);
+        self.perform(id);
+    }
+
     /// The daemon dies; the kernel goes on until its lease ends.
     pub(crate) fn kill_daemon(&mut self, id: usize) {
         self.hosts[id].farm = None;

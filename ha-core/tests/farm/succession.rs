@@ -1,6 +1,6 @@
 //! F6: one process of a member after the other, each of which goes on where the last one stopped.
 
-use ha_core::farm::{Event, Order, Void, Why};
+use ha_core::farm::{Event, Order, Timing, Void, Why};
 use ha_farm::Hash;
 
 use crate::rig::{Rig, millis, node, rule};
@@ -33,6 +33,19 @@ fn a_rolling_restart_moves_no_bucket_and_closes_no_filter() {
     }
     let announcers = rig.hosts.iter().filter(|host| host.announces).count();
     assert_eq!(announcers, 1);
+}
+
+#[test]
+fn a_beat_that_is_asked_for_renews_the_lease_between_two_others() {
+    let mut rig = settled(3);
+    rig.run(millis(40));
+    let (takers, sent) = (rig.takers(), rig.sent.len());
+    assert!(rig.view(1).lease < Timing::default().lease);
+    rig.beat(1);
+    assert_eq!(rig.view(1).lease, Timing::default().lease);
+    assert_eq!(rig.sent.len(), sent + 4, "two others hear of it, by two links");
+    rig.hand_over(1, millis(170)).unwrap();
+    assert_eq!((rig.view(1).why, rig.takers()), (None, takers));
 }
 
 #[test]

@@ -126,6 +126,54 @@ fn a_hand_over_does_not_wait_for_a_look_at_the_interface() {
     assert!(member.hand_over(SOON).is_ok());
 }
 
+/// Nobody answers ARP meanwhile, so it does not last from one beat to another.
+#[test]
+fn a_hand_over_waits_for_no_beat() {
+    let Some(rig) = Rig::new("farm_no_beat") else { return };
+    let usual = Timing::default();
+    let far = Timing {
+        interval: usual.interval * 20,
+        lease: usual.lease * 20,
+        slack: usual.slack * 20,
+        ..usual
+    };
+    let member = rig.start_as(far, Looks::default());
+    assert!(within(SOON, || rig.takes()));
+    let lease = || rig.plane.written().until;
+    let before = lease();
+    // The next beat is two seconds away then, and a hand-over takes some hundredths of one.
+    assert!(within(SOON, || lease() > before));
+    let before = lease();
+    let baton = member.hand_over(SOON).unwrap();
+    let later = baton.until().saturating_since(before);
+    assert!(!later.is_zero() && later < far.interval, "a beat was waited for: {later:?}");
+}
+
+/// What a whole process does for it (it goes before all others) is not to last.
+#[test]
+fn who_hands_over_is_told_when_it_is_soon_and_not_kept_waiting_from_then_on() {
+    let Some(rig) = Rig::new("farm_soon") else { return };
+    let looks = Looks::default();
+    let member = rig.start(looks.clone());
+    assert!(within(SOON, || rig.takes()));
+    looks.renews(true);
+    let called = AtomicUsize::new(0);
+    let soon = || {
+        called.fetch_add(1, Ordering::Relaxed);
+    };
+    let member = member.hand_over_after(Duration::from_millis(300), soon).unwrap_err();
+    assert_eq!(called.load(Ordering::Relaxed), 0, "it is long to go");
+    looks.renews(false);
+    // A change begins in this moment.
+    let began = ha_lab::now();
+    let member = member.hand_over_after(SOON * 10, || looks.renews(true)).unwrap_err();
+    assert!(ha_lab::now().saturating_since(began) < SOON, "it does not wait until that is over");
+    assert!(within(SOON, || rig.takes()));
+    looks.renews(false);
+    member.hand_over_after(SOON, soon).unwrap();
+    assert_eq!(called.load(Ordering::Relaxed), 1);
+}
+
 /// An exec between two of its steps would leave the kernel half done.
 #[test]
 fn a_hand_over_waits_until_the_filters_programs_are_renewed() {

@@ -13,7 +13,6 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 use std::string::String;
-use std::thread::{self, JoinHandle};
 
 use ha_farm::{Filter, Mac, Mode};
 use ha_proto::Instant;
@@ -106,7 +105,7 @@ pub(super) struct Desk {
     /// What could not be set again.
     stuck: Option<IpAddr>,
     frames: Option<Frames>,
-    /// It is not to hear for now.
+    /// It is not to hear: a next process is about to go on.
     deaf: bool,
     /// Told so by the node.
     announces: bool,
@@ -300,35 +299,40 @@ impl Desk {
         }
         self.want();
         let more = self.vips.len() > before;
-        if (self.frames.is_some() || self.deaf) && !more {
-            // A socket anew would lose the questions that wait.
-            return added;
-        }
         if self.announces && more {
             // Whoever had them before may stand in clients' caches.
             self.announcer.begin(now);
         }
-        added.and(self.listen())
+        if self.frames.is_some() && !more {
+            // A socket anew would lose the questions that wait.
+            return added;
+        }
+        added.and(self.listen(now))
     }
 
-    fn listen(&mut self) -> Result<(), FrontError> {
+    fn listen(&mut self, now: Instant) -> Result<(), FrontError> {
+        if self.deaf {
+            return Ok(());
+        }
         let all: Vec<IpAddr> = self.vips.keys().copied().collect();
         let opened = system("listen on the interface", Frames::questions(self.index, &all));
         let (frames, listens) = match opened {
             Ok(frames) => (Some(frames), Ok(())),
             Err(error) => (None, Err(error)),
         };
+        if self.announces && self.frames.is_none() && frames.is_some() {
+            // What it had to say meanwhile nobody heard.
+            self.announcer.begin(now);
+        }
         self.frames = frames;
         listens
     }
 
-    /// Hears nothing from now on, before a next process goes on: the kernel closes a socket that
-    /// hears frames only once no processor is at one, which takes tens of milliseconds. Done once
-    /// the thread has ended.
-    pub(super) fn deafen(&mut self) -> io::Result<JoinHandle<()>> {
-        let frames = self.frames.take();
+    /// Hears and says nothing from now on. What heard is to be closed: the kernel does so only once
+    /// no processor is at it, which takes tens of milliseconds.
+    pub(super) fn deafen(&mut self) -> Option<Frames> {
         self.deaf = true;
-        thread::Builder::new().name("ha-farm-deaf".into()).spawn(move || drop(frames))
+        self.frames.take()
     }
 
     /// Hears again, from the next look on.
@@ -361,7 +365,7 @@ impl Desk {
             return Err(FrontError::OtherCard { interface: self.interface.clone(), was: self.mac });
         }
         if self.is_elsewhere(sight) {
-            self.go_to(link.index)?;
+            self.go_to(now, link.index)?;
             warn!(interface = self.interface, "the interface was made anew");
         }
         self.mac = Mac(mac.0);
@@ -378,9 +382,9 @@ impl Desk {
         Ok(())
     }
 
-    fn go_to(&mut self, index: u32) -> Result<(), FrontError> {
+    fn go_to(&mut self, now: Instant, index: u32) -> Result<(), FrontError> {
         let before = core::mem::replace(&mut self.index, index);
-        let gone = self.arrive();
+        let gone = self.arrive(now);
         if gone.is_err() {
             // Once more at the next look.
             self.index = before;
@@ -389,7 +393,7 @@ impl Desk {
     }
 
     /// What is set at an interface, at one that has nothing of it.
-    fn arrive(&mut self) -> Result<(), FrontError> {
+    fn arrive(&mut self, now: Instant) -> Result<(), FrontError> {
         let own = self.conf();
         self.settings.retain(|(path, _)| !path.starts_with(&own));
         self.tune();
@@ -399,7 +403,7 @@ impl Desk {
             let held = self.vips.remove(&vip).expect("it is one of these");
             self.vips.insert(vip, Vip { _group: group, ..held });
         }
-        self.listen()
+        self.listen(now)
     }
 
     fn mend(&mut self, missing: &[IpAddr]) -> Result<(), FrontError> {
@@ -862,6 +866,44 @@ mod tests {
             [10; 3],
             "at 10, 40, 70 and 100 s, and not without a lease"
         );
+    }
+
+    /// A socket that was opened meanwhile would be closed between the two processes.
+    #[test]
+    fn addresses_that_come_while_it_is_deaf_are_set_and_heard_afterwards() {
+        let Some((_lab, network, [server, _])) = lab("deaf_more") else { return };
+        let vips: [IpAddr; 2] = [network.v4(100).into(), network.v4(101).into()];
+        with_desk(&server, |mut desk| {
+            desk.follow(at(0), &filter(&vips[..1])).unwrap();
+            drop(desk.deafen().expect("it heard"));
+            desk.follow(at(100), &filter(&vips)).unwrap();
+            assert_eq!((desk.frames.is_none(), desk.ours().len()), (true, 2));
+            assert!(!desk.owes(), "it is not looked at for that");
+            desk.listen_again();
+            assert!(desk.owes());
+            desk.complete(at(200)).unwrap();
+            assert!(desk.frames.is_some() && !desk.owes());
+            desk.close();
+        });
+    }
+
+    #[test]
+    fn what_it_had_to_announce_while_it_was_deaf_is_said_again() {
+        let Some((_lab, network, [server, _])) = lab("deaf_mute") else { return };
+        with_desk(&server, |mut desk| {
+            desk.follow(at(0), &filter(&[network.v4(100).into()])).unwrap();
+            drop(desk.deafen().expect("it heard"));
+            desk.announce(at(0), true);
+            let mut cx = Context::from_waker(Waker::noop());
+            while let Some(due) = desk.due().filter(|due| *due <= at(15_000)) {
+                desk.poll(&mut cx, due, at(20_000));
+            }
+            assert!(desk.announcer.next().at() > Some(at(15_000)), "the burst is over");
+            desk.listen_again();
+            desk.complete(at(15_000)).unwrap();
+            assert_eq!(desk.announcer.next().at(), Some(at(15_000)));
+            desk.close();
+        });
     }
 
     /// A farm that begins on this machine meanwhile would find the address set, and lose it then.

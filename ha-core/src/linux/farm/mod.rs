@@ -59,7 +59,7 @@ use self::front::Desk;
 use self::keeper::Keeper;
 use self::later::Later;
 use self::sweep::Sweeper;
-use self::turn::{Awaited, Letter, Loop};
+use self::turn::{Awaited, Letter, Loop, Step};
 use crate::driver::{self, Alarm, Clock, Port, Secrets, bind, random};
 use crate::farm::{self, Baton, Config, Event, Farm, Identity, Order, View};
 use crate::linux::plane::{Counters, Plane, PlaneError};
@@ -485,17 +485,41 @@ impl Running {
     /// loaded already. What is given is used once.
     ///
     /// # Errors
-    /// All goes on as before: within `patience`, of some intervals, the node had nothing to hand
-    /// over (it takes nothing, or a change was under way), or it has ended ([`Running::wait`]).
-    pub fn hand_over(mut self, patience: Duration) -> Result<Baton, Self> {
+    /// All goes on as before: within `patience` the node had nothing to hand over (it takes nothing,
+    /// or a change was under way, which takes some intervals), or it has ended ([`Running::wait`]).
+    pub fn hand_over(self, patience: Duration) -> Result<Baton, Self> {
+        self.hand_over_after(patience, || ())
+    }
+
+    /// Likewise, and calls this once all is ready, before anything is done for it that clients may
+    /// notice: for what is not to last until then, as that the whole process goes first
+    /// ([`realtime::hasten`]). It is tried for a second after that.
+    ///
+    /// # Errors
+    /// As [`Running::hand_over`], whether or not `soon` was called.
+    pub fn hand_over_after(
+        mut self,
+        patience: Duration,
+        soon: impl FnOnce(),
+    ) -> Result<Baton, Self> {
         let until = Clock::of_the_machine().now() + patience;
-        let (reply, answer) = oneshot::channel();
-        // One that has ended takes no letters.
-        let _ = self.handle.letters.blocking_send(Letter::HandOver { until, reply });
-        let Ok(baton) = answer.blocking_recv() else { return Err(self) };
-        // It has nothing left to fail with.
-        let _ = self.join();
-        Ok(baton)
+        let (steps, asked) = std::sync::mpsc::channel();
+        // One that has ended takes no letters; so below.
+        let _ = self.handle.letters.blocking_send(Letter::HandOver { until, steps });
+        let mut soon = Some(soon);
+        loop {
+            match asked.recv() {
+                Ok(Step::Soon) => soon.take().into_iter().for_each(|soon| soon()),
+                Ok(Step::Close(frames)) => drop(frames),
+                Ok(Step::GoOn(baton)) => {
+                    // It has nothing left to fail with.
+                    let _ = self.join();
+                    return Ok(*baton);
+                }
+                Err(_) => return Err(self),
+            }
+            let _ = self.handle.letters.blocking_send(Letter::Stepped);
+        }
     }
 
     /// Waits until it ends.

@@ -1,5 +1,6 @@
 //! The node's loop.
 
+use core::time::Duration;
 use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet};
 use std::format;
@@ -7,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::prelude::rust_2024::*;
 use std::string::String;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
-use std::thread::JoinHandle;
 
 use ha_farm::{Filter, Mode};
 use ha_proto::{Instant, LinkId, NodeId, Ticket};
@@ -23,6 +24,7 @@ use super::keeper::{Keeper, Seen, Sight};
 use super::sweep::Sweeper;
 use crate::driver::{self, Alarm, Clock, Port};
 use crate::farm::{Baton, Effect, Event, Farm, Input, Order, OrderError, Output, View};
+use crate::linux::frames::Frames;
 use crate::linux::plane::{Counters, Plane, PlaneError};
 
 /// What other threads have for the loop.
@@ -49,7 +51,9 @@ pub(super) enum Letter {
     /// Leave the farm in order, and end.
     Leave,
     /// End, and leave all to a next process; go on, if that cannot be by then.
-    HandOver { until: Instant, reply: oneshot::Sender<Baton> },
+    HandOver { until: Instant, steps: Sender<Step> },
+    /// What was asked for is done ([`Step`]).
+    Stepped,
     /// What clients reach, at a node that goes on: it was not waited for.
     Front(Box<Arrived>),
     /// End.
@@ -93,7 +97,7 @@ pub(super) struct Loop {
     /// A next process waits.
     pub(super) handing: Option<Handing>,
     /// What it gets, once all is closed.
-    pub(super) handed: Option<(Baton, oneshot::Sender<Baton>)>,
+    pub(super) handed: Option<(Baton, Sender<Step>)>,
     /// What the kernel decides by.
     pub(super) filter: Option<Arc<Filter>>,
     /// What the kernel's filter is closed to besides, since it is still set.
@@ -112,11 +116,36 @@ pub(super) struct Loop {
 #[derive(Debug)]
 pub(super) struct Handing {
     until: Instant,
-    reply: oneshot::Sender<Baton>,
+    /// When it is tried again, if nothing comes before.
+    again: Instant,
+    steps: Sender<Step>,
     /// Nobody looks any more whether all is there.
     rests: bool,
-    /// Ends once nothing is heard at the front any more.
-    deaf: Option<JoinHandle<()>>,
+    stage: Stage,
+    /// Whoever waits is at a step.
+    steps_on: bool,
+}
+
+/// How far a hand-over has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// All goes on as ever.
+    Begun,
+    /// Whoever waits knows that it is soon.
+    Soon,
+    /// Nothing is heard at the front.
+    Deaf,
+}
+
+/// What whoever waits for a hand-over is to do, and to say when it is done ([`Letter::Stepped`]).
+#[derive(Debug)]
+pub(super) enum Step {
+    /// All is ready.
+    Soon,
+    /// Close it.
+    Close(Frames),
+    /// Go on with this: no letter is read any more.
+    GoOn(Box<Baton>),
 }
 
 /// How far a node that leaves has got.
@@ -125,6 +154,27 @@ pub(super) enum Leaving {
     Asked,
     Stops(Ticket),
     Stopped,
+}
+
+impl Handing {
+    fn new(until: Instant, now: Instant, steps: Sender<Step>) -> Self {
+        let stage = Stage::Begun;
+        Self { until, again: now, steps, rests: false, stage, steps_on: false }
+    }
+
+    /// Says that it is soon. Nobody waits any more where that cannot be said.
+    fn call(&mut self) {
+        self.stage = Stage::Soon;
+        self.steps_on = self.steps.send(Step::Soon).is_ok();
+    }
+
+    /// Whoever waits has done something; what it did for this is not to last.
+    fn step(&mut self, now: Instant) {
+        self.steps_on = false;
+        if self.stage == Stage::Soon {
+            self.until = now + SOON;
+        }
+    }
 }
 
 impl Loop {
@@ -137,6 +187,10 @@ impl Loop {
         }
         self.expire();
         self.perform()?;
+        if self.handed.is_some() {
+            // What letters say is for the next process.
+            return Poll::Ready(Ok(()));
+        }
         if self.read_letters(cx)? {
             return Poll::Ready(Ok(()));
         }
@@ -218,8 +272,11 @@ impl Loop {
                     stop.expect("a stop is never refused");
                 }
                 Letter::Leave => {}
-                Letter::HandOver { until, reply } => {
-                    self.handing = Some(Handing { until, reply, rests: false, deaf: None });
+                Letter::HandOver { until, steps } => {
+                    self.handing = Some(Handing::new(until, now, steps));
+                }
+                Letter::Stepped => {
+                    self.handing.iter_mut().for_each(|handing| handing.step(now));
                 }
                 Letter::Front(arrived) => self.meet(*arrived),
                 Letter::End => return Ok(true),
@@ -350,34 +407,47 @@ impl Loop {
     }
 
     /// Right after the lease was renewed, since the next process has no longer than that; or not
-    /// at all, if there is nothing to hand over in time.
+    /// at all, if there is nothing to hand over in time. What takes longer than may pass between
+    /// two processes is done before, and the beat does not wait for its turn then.
     fn hand_over(&mut self, renewed: bool) {
         let now = self.clock.now();
         let Some(mut handing) = self.handing.take() else { return };
-        // The next process knows of no cut that it should wait for.
-        let cuts = !self.closed.is_empty() || self.desk.as_ref().is_some_and(Desk::leaves);
-        if renewed && !cuts && self.awaited.is_none() && self.plane().rests() {
-            // Who looks may wait for others who change interfaces.
-            handing.rests = handing.rests || self.keeper.as_ref().is_none_or(Keeper::rest);
-            let baton = if handing.rests { self.farm.hand_over(now) } else { None };
-            match baton {
-                Some(baton) if self.is_deaf(&mut handing) => {
-                    self.handed = Some((baton, handing.reply));
-                    return;
-                }
-                // At the next beat.
-                Some(_) => {}
-                None => self.look_again(&mut handing),
-            }
+        if handing.steps_on {
+            handing.again = now + AGAIN;
+            self.handing = Some(handing);
+            return;
         }
-        if now < handing.until {
+        match (self.baton(now, &mut handing), handing.stage) {
+            (Some(baton), Stage::Deaf) if renewed => {
+                self.handed = Some((baton, handing.steps));
+                return;
+            }
+            (Some(_), Stage::Deaf) => self.farm.beat(now),
+            (Some(_), Stage::Soon) => self.deafen(&mut handing),
+            (Some(_), Stage::Begun) => handing.call(),
+            (None, Stage::Deaf) => self.hear_again(&mut handing),
+            (None, Stage::Soon | Stage::Begun) => self.look_again(&mut handing),
+        }
+        if handing.steps_on || now < handing.until {
+            handing.again = if handing.stage == Stage::Deaf { now } else { now + AGAIN };
             self.handing = Some(handing);
             return;
         }
         // Who is dropped here learns that all goes on.
-        self.look_again(&mut handing);
-        self.desk.iter_mut().for_each(Desk::listen_again);
-        self.owe();
+        self.hear_again(&mut handing);
+    }
+
+    /// What a next process needs, if all is ready for one.
+    fn baton(&mut self, now: Instant, handing: &mut Handing) -> Option<Baton> {
+        // The next process knows of no cut that it should wait for.
+        let cuts = !self.closed.is_empty() || self.desk.as_ref().is_some_and(Desk::leaves);
+        if cuts || self.awaited.is_some() || !self.plane().rests() {
+            return None;
+        }
+        let baton = self.farm.hand_over(now)?;
+        // Who looks may wait for others who change interfaces.
+        handing.rests = handing.rests || self.keeper.as_ref().is_none_or(Keeper::rest);
+        Some(baton).filter(|_| handing.rests)
     }
 
     fn look_again(&self, handing: &mut Handing) {
@@ -386,16 +456,22 @@ impl Loop {
         }
     }
 
-    /// Whether nothing is heard at the front any more, which begins here: to end that takes longer
-    /// than may pass between two processes.
-    fn is_deaf(&mut self, handing: &mut Handing) -> bool {
-        let Some(desk) = &mut self.desk else { return true };
-        if let Some(deaf) = &handing.deaf {
-            return deaf.is_finished();
+    /// All is as it was, from the next look on.
+    fn hear_again(&mut self, handing: &mut Handing) {
+        handing.stage = handing.stage.min(Stage::Soon);
+        self.desk.iter_mut().for_each(Desk::listen_again);
+        self.look_again(handing);
+        self.owe();
+    }
+
+    /// Hears nothing more at the front. Whoever waits closes what heard: that one goes before others
+    /// where the processors are busy.
+    fn deafen(&mut self, handing: &mut Handing) {
+        handing.stage = Stage::Deaf;
+        if let Some(frames) = self.desk.as_mut().and_then(Desk::deafen) {
+            // Where nobody waits it is closed here.
+            handing.steps_on = handing.steps.send(Step::Close(frames)).is_ok();
         }
-        // Without a thread it is tried again.
-        handing.deaf = desk.deafen().ok();
-        false
     }
 
     /// F8: at the drain end the owner takes all, so that what a previous owner still has of a
@@ -536,7 +612,7 @@ impl Loop {
         loop {
             let announced = self.desk.as_ref().and_then(Desk::due);
             let due = self.farm.poll_timeout().map(|deadline| deadline.at);
-            let handing = self.handing.as_ref().map(|handing| handing.until);
+            let handing = self.handing.as_ref().map(|handing| handing.again);
             let due = due.into_iter().chain(announced).chain(handing).min();
             if due.is_some_and(|due| due <= self.clock.now()) {
                 cx.waker().wake_by_ref();
@@ -559,14 +635,14 @@ impl Loop {
     pub(super) fn end(mut self, ended: Result<(), Failure>) -> Result<(), Failure> {
         // A thread that waits for room to answer is told that nobody reads.
         self.inbox.close();
-        if let Some((baton, reply)) = self.handed.take() {
+        if let Some((baton, steps)) = self.handed.take() {
             let Self { application, ports, plane, desk, sweeper, keeper, .. } = self;
             application.leave();
             sweeper.leave();
             keeper.into_iter().for_each(Keeper::leave);
             // The next process needs their names.
             drop((ports, plane, desk));
-            if reply.send(baton).is_err() {
+            if steps.send(Step::GoOn(Box::new(baton))).is_err() {
                 error!("nobody goes on with what was handed over");
             }
             return ended;
@@ -599,3 +675,8 @@ impl Loop {
 
 /// Letters that are read before datagrams come to their turn again.
 const LETTERS_A_TURN: usize = 32;
+/// Nobody says that a look has ended, nor that the filter's programs are renewed.
+const AGAIN: Duration = Duration::from_millis(20);
+/// From when all was ready, however long whoever waits would: a change that begins then takes some
+/// intervals, and the whole process goes before all others meanwhile.
+const SOON: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! The process of a farm's node.
 
+use core::future::pending;
 use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet};
 use std::format;
@@ -22,7 +23,7 @@ use std::vec::Vec;
 
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
@@ -353,8 +354,6 @@ impl Daemon {
             self;
         systemd.reloading();
         let node = desk.node();
-        // Where it is refused the start has said so.
-        let _ = realtime::hasten(RENEWAL);
         let most = HAND_OVER_MAX.min(node.timing(Duration::ZERO).interval * HAND_OVER);
         match runtime.block_on(hand_over(running, most, &systemd)) {
             Ok(baton) => {
@@ -394,16 +393,32 @@ impl Daemon {
     }
 }
 
-/// Waits for it on a thread of its own: systemd waits for signs of life meanwhile.
+/// Waits for it on a thread of its own: systemd waits for signs of life meanwhile. The whole process
+/// goes first from when all is ready.
 async fn hand_over(
     running: Running,
     patience: Duration,
     systemd: &Notifier,
 ) -> Result<Baton, Running> {
-    let mut handed = spawn_blocking(move || running.hand_over(patience));
+    let (near, is_near) = oneshot::channel::<std_mpsc::Sender<()>>();
+    let soon = move || {
+        let (done, is_done) = std_mpsc::channel();
+        // Dropped there once it is done, or here.
+        let _ = near.send(done);
+        let _ = is_done.recv();
+    };
+    let mut handed = spawn_blocking(move || running.hand_over_after(patience, soon));
+    let hurry = async {
+        if let Ok(_done) = is_near.await {
+            // Where it is refused the start has said so.
+            let _ = realtime::hasten(RENEWAL);
+        }
+        pending::<()>().await;
+    };
     let handed = tokio::select! {
         handed = &mut handed => handed,
         () = systemd.keep_alive(async || true) => handed.await,
+        () = hurry => handed.await,
     };
     handed.expect("a panic of the node's thread is caught there")
 }
@@ -721,7 +736,7 @@ fn teller(handle: Handle) -> io::Result<std_mpsc::Sender<Order>> {
 
 /// Intervals that it may take until there is no change under way.
 const HAND_OVER: u32 = 10;
-/// However long they are: the whole process goes before all others meanwhile, and who asked waits.
+/// However long they are: who asked waits.
 const HAND_OVER_MAX: Duration = Duration::from_secs(5);
 /// How often the node is looked at for load balancers: sooner than they ask.
 const LOOK: Duration = Duration::from_millis(250);
