@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ha_core::driver::Clock;
-use ha_core::farm::{Config, Identity, Isolated, Order, Policy, Timing};
+use ha_core::farm::{Config, Event, Identity, Isolated, Order, Policy, Timing};
 use ha_core::ha_farm::{Buckets, Filter, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
 use ha_core::linux::farm::{Front, Link, NoApplication, Running, Setup, resume, start};
 use ha_core::linux::plane::{Counters, Guard, Memory, Plane, PlaneError, Sure};
@@ -65,6 +65,43 @@ fn an_address_that_cannot_be_set_keeps_nobody_from_going_on() {
     assert!(rig.takes() && rig.host.holds(rig.vip(2)).unwrap());
     drop(taken);
     assert!(within(SOON, || rig.host.holds(rig.vip(1)).unwrap()), "and tries it again");
+    next.stop().unwrap();
+}
+
+/// The filter changed before the front was there. Nobody but the node's loop knows that it is not yet
+/// what the front needs.
+#[test]
+fn an_address_that_left_before_the_front_came_is_taken_off_once_the_filter_can_be_written() {
+    let Some(rig) = Rig::new("farm_late_front") else { return };
+    let usual = Timing::default();
+    let calm = Timing {
+        interval: usual.interval * 10,
+        lease: usual.lease * 10,
+        slack: usual.slack * 10,
+        ..usual
+    };
+    let member = rig.host.inside(|| start(rig.setup(calm, 2, Looks::default()))).unwrap().unwrap();
+    assert!(within(SOON, || rig.takes() && rig.host.holds(rig.vip(1)).unwrap()));
+    // Then the next view is made at once.
+    let settled = ha_lab::now();
+    assert!(within(SOON, || ha_lab::now().saturating_since(settled) > calm.interval));
+    let baton = member.hand_over(SOON).unwrap();
+    let looks = Looks::default();
+    let refuses = looks.clone();
+    let next = Setup {
+        observer: Box::new(move |event| {
+            if *event == Event::Rules {
+                refuses.refuse(true);
+            }
+        }),
+        ..rig.setup(calm, 1, looks.clone())
+    };
+    let next = rig.host.inside(|| resume(next, &baton)).unwrap().unwrap();
+    assert!(within(SOON, || looks.refused() > 1), "it is tried once more");
+    assert!(rig.takes() && rig.host.holds(rig.vip(1)).unwrap());
+    looks.refuse(false);
+    assert!(within(SOON, || !rig.host.holds(rig.vip(1)).unwrap()), "no rule is for it");
+    assert!(rig.takes() && rig.host.holds(rig.vip(0)).unwrap());
     next.stop().unwrap();
 }
 
@@ -252,7 +289,11 @@ struct Looked(Memory, Looks);
 
 /// What each look finds.
 #[derive(Clone, Default)]
-struct Looks(Arc<Mutex<Answer>>, Arc<AtomicUsize>, Arc<AtomicBool>);
+struct Looks(Arc<Mutex<Answer>>, Arc<AtomicUsize>, Arc<AtomicBool>, Arc<Refusals>);
+
+/// What cannot be written, and how often that was tried.
+#[derive(Default)]
+struct Refusals(AtomicBool, AtomicUsize);
 
 #[derive(Default)]
 enum Answer {
@@ -275,6 +316,14 @@ impl Looks {
 
     fn renews(&self, so: bool) {
         self.2.store(so, Ordering::Relaxed);
+    }
+
+    fn refuse(&self, so: bool) {
+        self.3.0.store(so, Ordering::Relaxed);
+    }
+
+    fn refused(&self) -> usize {
+        self.3.1.load(Ordering::Relaxed)
     }
 
     /// The next look says when it begins, and lasts until the other end is dropped.
@@ -307,6 +356,11 @@ impl Guard for Looks {
 
 impl Plane for Looked {
     fn install(&mut self, filter: &Filter) -> Result<(), PlaneError> {
+        let Refusals(refuses, count) = &*self.1.3;
+        if refuses.load(Ordering::Relaxed) {
+            count.fetch_add(1, Ordering::Relaxed);
+            return Err(PlaneError::NoInterface("eth0".into()));
+        }
         self.0.install(filter)
     }
 

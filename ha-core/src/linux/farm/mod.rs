@@ -419,6 +419,7 @@ fn assemble(
         handed: None,
         filter,
         closed: BTreeSet::new(),
+        unclosed: false,
         sweeper: Sweeper::start(letters)?,
         keeper,
         renews: adopted,

@@ -102,6 +102,8 @@ pub(super) struct Loop {
     pub(super) filter: Option<Arc<Filter>>,
     /// What the kernel's filter is closed to besides, since it is still set.
     pub(super) closed: BTreeSet<IpAddr>,
+    /// It could not be closed to what the front, which came later, has set: nobody else knows.
+    pub(super) unclosed: bool,
     pub(super) sweeper: Sweeper,
     /// Ends before what it looks after.
     pub(super) keeper: Option<Keeper>,
@@ -302,7 +304,7 @@ impl Loop {
                 self.follow_filter(&filter);
             } else {
                 // What it left out meanwhile goes as from any other filter.
-                self.install(&filter);
+                self.unclosed = !self.install(&filter);
             }
         }
         if announces {
@@ -343,6 +345,10 @@ impl Loop {
             (Ok(()), false) => {}
         }
         self.lost = whole.err();
+        if self.unclosed && self.lost.is_none() {
+            let filter = self.filter.clone().expect("the front came behind one");
+            self.install(&filter);
+        }
         self.open();
         self.owe();
         Ok(())
@@ -351,7 +357,7 @@ impl Loop {
     /// What failed is tried again at each look, though that shows what it showed before.
     fn owe(&self) {
         let desk = self.desk.as_ref().is_some_and(Desk::owes);
-        let owes = self.lost.is_some() || desk || self.is_closed_in_vain();
+        let owes = self.lost.is_some() || desk || self.unclosed || self.is_closed_in_vain();
         if let Some(keeper) = &self.keeper {
             keeper.owe(owes);
         }
@@ -538,6 +544,7 @@ impl Loop {
             return false;
         }
         self.filter = Some(Arc::clone(filter));
+        self.unclosed = false;
         self.follow_filter(filter);
         self.owe();
         true
