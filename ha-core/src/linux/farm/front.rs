@@ -745,7 +745,7 @@ fn raise(path: &Path, least: u8) -> io::Result<Option<String>> {
     Ok(Some(before))
 }
 
-fn vips(filter: &Filter) -> BTreeSet<IpAddr> {
+pub(super) fn vips(filter: &Filter) -> BTreeSet<IpAddr> {
     filter.setup().rules.iter().map(|rule| rule.vip).collect()
 }
 

@@ -6,8 +6,8 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use std::io;
 use std::prelude::rust_2024::*;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use ha_farm::{Filter, HashOn, Mac, NoSockets};
@@ -24,6 +24,7 @@ use crate::linux::reset;
 #[derive(Debug)]
 pub(super) struct Sweeper {
     jobs: Option<Sender<Job>>,
+    leaving: Leaving,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -31,22 +32,36 @@ pub(super) struct Sweeper {
 enum Job {
     /// Connections of buckets that this filter gives to others for good.
     Sweep(Arc<Filter>),
-    /// All to these addresses, and the number of this cut, if somebody waits for it.
-    Cut(Vec<IpAddr>, Option<u64>),
+    /// All to these addresses.
+    Cut(Vec<IpAddr>),
+    /// Likewise as long as they leave, and the number of this cut.
+    Leave(Vec<IpAddr>, u64),
+}
+
+/// The addresses that leave, as the node's thread says: one that has come back is no more to be cut.
+#[derive(Clone, Debug, Default)]
+struct Leaving(Arc<Mutex<BTreeSet<IpAddr>>>);
+
+impl Leaving {
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeSet<IpAddr>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Sweeper {
     /// In this thread's network namespace.
     pub(super) fn start(letters: mpsc::Sender<Letter>) -> io::Result<Self> {
         let (jobs, queue) = channel();
+        let leaving = Leaving::default();
+        let left = leaving.clone();
         let work = move || {
             // Dropped in the other order: what is posted to a queue that is there is answered.
             let letters = Letters(letters);
             let queue = queue;
-            serve(&queue, &letters);
+            serve(&queue, &letters, &left);
         };
         let thread = thread::Builder::new().name(THREAD.into()).spawn(work)?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), leaving, thread: Some(thread) })
     }
 
     /// Ends the connections of buckets that this filter gives to others for good.
@@ -54,10 +69,30 @@ impl Sweeper {
         self.post(Job::Sweep(filter));
     }
 
-    /// Ends the connections to these addresses until it finds none, and says the number then
-    /// ([`Letter::Cut`]), if there is one; whether it can.
-    pub(super) fn cut(&self, vips: Vec<IpAddr>, number: Option<u64>) -> bool {
-        self.post(Job::Cut(vips, number))
+    /// Ends the connections to these addresses until it finds none.
+    pub(super) fn cut(&self, vips: Vec<IpAddr>) {
+        self.post(Job::Cut(vips));
+    }
+
+    /// Likewise to those that leave, and says the number then ([`Letter::Cut`]); whether it can.
+    pub(super) fn leave(&self, vips: Vec<IpAddr>, number: u64) -> bool {
+        self.go_on(vips.iter().copied());
+        self.post(Job::Leave(vips, number))
+    }
+
+    /// These are about to come back, if they leave: who connects from now on stays. Which of them
+    /// did leave, in case they do not come back after all ([`Sweeper::go_on`]).
+    pub(super) fn spare(&self, vips: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
+        self.leaving.with(|leaving| {
+            let back = leaving.intersection(vips).copied().collect();
+            leaving.retain(|vip| !vips.contains(vip));
+            back
+        })
+    }
+
+    /// These do leave.
+    pub(super) fn go_on(&self, vips: impl IntoIterator<Item = IpAddr>) {
+        self.leaving.with(|leaving| leaving.extend(vips));
     }
 
     fn post(&self, job: Job) -> bool {
@@ -76,7 +111,7 @@ impl Sweeper {
     }
 
     /// Ends without being waited for, in the middle of a look that may take longer than a lease.
-    pub(super) fn leave(mut self) {
+    pub(super) fn abandon(mut self) {
         self.thread = None;
     }
 }
@@ -105,22 +140,24 @@ impl Drop for Letters {
     }
 }
 
-fn serve(queue: &Receiver<Job>, letters: &Letters) {
+fn serve(queue: &Receiver<Job>, letters: &Letters, leaving: &Leaving) {
     while let Ok(first) = queue.recv() {
-        let (mut filter, mut vips, mut last) = (None, BTreeSet::new(), None);
+        let (mut filter, mut last) = (None, None);
+        let (mut vips, mut leave) = (BTreeSet::new(), BTreeSet::new());
         for job in core::iter::once(first).chain(queue.try_iter()) {
             match job {
                 Job::Sweep(latest) => filter = Some(latest),
-                Job::Cut(more, number) => {
-                    vips.extend(more);
-                    last = last.max(number);
+                Job::Cut(more) => vips.extend(more),
+                Job::Leave(more, number) => {
+                    leave.extend(more);
+                    last = last.max(Some(number));
                 }
             }
         }
         // Their clients wait.
-        if !vips.is_empty() {
-            let vips: Vec<IpAddr> = vips.into_iter().collect();
-            cut(&vips);
+        if !vips.is_empty() || !leave.is_empty() {
+            let leaves = |vip: &IpAddr| leave.contains(vip) && leaving.with(|it| it.contains(vip));
+            cut(|vip| vips.contains(&vip) || leaves(&vip));
         }
         if let Some(number) = last {
             letters.send(number);
@@ -131,8 +168,9 @@ fn serve(queue: &Receiver<Job>, letters: &Letters) {
     }
 }
 
-fn cut(vips: &[IpAddr]) {
-    let to_vips = |_: SocketAddr, server: SocketAddr| vips.contains(&server.ip());
+/// Asks of each connection anew.
+fn cut(goes: impl Fn(IpAddr) -> bool) {
+    let to_vips = |_: SocketAddr, server: SocketAddr| goes(server.ip());
     let clock = Clock::of_the_machine();
     let (deadline, mut all) = (clock.now() + CUT_MAX, 0);
     for _ in 0..LOOKS_MAX {
@@ -215,9 +253,12 @@ const LOOKS_MAX: u32 = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{ErrorKind, Read};
+    use std::net::{TcpListener, TcpStream};
     use std::vec;
 
     use ha_farm::{Buckets, Hash, Mode, Plan, Protocol, Rule, Setup, Table, Uncovered};
+    use ha_lab::Lab;
     use ha_proto::NodeId;
 
     /// What node 1 decides by, after these weights of nodes 0 and 1; drained up to `settled`.
@@ -268,6 +309,57 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Whether this end of a connection was told of its end; the other one says nothing.
+    fn is_reset(stream: &mut TcpStream) -> bool {
+        stream.set_nonblocking(true).unwrap();
+        match stream.read(&mut [0]).unwrap_err().kind() {
+            ErrorKind::ConnectionReset => true,
+            ErrorKind::WouldBlock => false,
+            other => panic!("{other}"),
+        }
+    }
+
+    /// Clients are there again at once, and the cut of before may go on for seconds.
+    #[test]
+    fn an_address_that_has_come_back_is_cut_no_more() {
+        let Some(mut lab) = Lab::root_or_skip("cut_comes_back") else { return };
+        let network = lab.bridge().unwrap();
+        let host = lab.host("server", &[&network]).unwrap();
+        let vips = ["127.0.0.2", "127.0.0.3"].map(|vip| vip.parse::<IpAddr>().unwrap());
+        let (left, back) = (vips[0], vips[1]);
+        let told = host.inside(|| {
+            let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let mut clients = vips.map(|vip| TcpStream::connect((vip, port)).unwrap());
+            let _servers = vips.map(|_| listener.accept().unwrap());
+            let (letters, mut inbox) = mpsc::channel(2);
+            let (letters, (jobs, queue)) = (Letters(letters), channel());
+            let mut sweeper =
+                Sweeper { jobs: Some(jobs), leaving: Leaving::default(), thread: None };
+            // Two that left, of which one comes back before it is looked at.
+            assert!(sweeper.leave(vips.into(), 1));
+            assert_eq!(sweeper.spare(&[back].into()), [back]);
+            let leaving = sweeper.leaving.clone();
+            sweeper.finish();
+            serve(&queue, &letters, &leaving);
+            assert!(matches!(inbox.try_recv(), Ok(Letter::Cut(1))), "it is over all the same");
+            let first = clients.each_mut().map(is_reset);
+            // A filter without it could not be replaced: it leaves as before.
+            let (jobs, queue) = channel();
+            let mut sweeper = Sweeper { jobs: Some(jobs), leaving, thread: None };
+            assert!(sweeper.leave(vips.into(), 2));
+            let spared = sweeper.spare(&[back].into());
+            sweeper.go_on(spared);
+            let leaving = sweeper.leaving.clone();
+            sweeper.finish();
+            serve(&queue, &letters, &leaving);
+            (first, clients[1..].iter_mut().map(is_reset).collect::<Vec<_>>())
+        });
+        let (first, then) = told.unwrap();
+        assert_eq!(first, [true, false], "{left} leaves, {back} has come back");
+        assert_eq!(then, [true]);
     }
 
     #[test]

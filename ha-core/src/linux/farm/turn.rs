@@ -19,7 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Failure;
 use super::application::Caller;
-use super::front::{Desk, Reserved};
+use super::front::{Desk, Reserved, vips};
 use super::keeper::{Keeper, Seen, Sight};
 use super::sweep::Sweeper;
 use crate::driver::{self, Alarm, Clock, Port};
@@ -530,7 +530,7 @@ impl Loop {
             }
             Effect::Reset => {
                 let rules = self.filter.iter().flat_map(|filter| &filter.setup().rules);
-                self.sweeper.cut(rules.map(|rule| rule.vip).collect(), None);
+                self.sweeper.cut(rules.map(|rule| rule.vip).collect());
                 Ok(Some(true))
             }
         }
@@ -538,8 +538,11 @@ impl Loop {
 
     fn install(&mut self, filter: &Arc<Filter>) -> bool {
         let stays = self.desk.as_ref().map(|desk| desk.stays_set(filter)).unwrap_or_default();
+        // Their clients may come from the moment on in which it is written.
+        let back = self.sweeper.spare(&vips(filter));
         if let Err(error) = self.write(filter, stays) {
             error!(%error, "the filter is as it was");
+            self.sweeper.go_on(back);
             self.owe();
             return false;
         }
@@ -560,7 +563,7 @@ impl Loop {
         }
         // Behind the new filter, or those who come back at once would come back here.
         if let Some((number, vips)) = leave
-            && !self.sweeper.cut(vips, Some(number))
+            && !self.sweeper.leave(vips, number)
         {
             self.let_go(number);
         }
@@ -645,7 +648,7 @@ impl Loop {
         if let Some((baton, steps)) = self.handed.take() {
             let Self { application, ports, plane, desk, sweeper, keeper, .. } = self;
             application.leave();
-            sweeper.leave();
+            sweeper.abandon();
             keeper.into_iter().for_each(Keeper::leave);
             // The next process needs their names.
             drop((ports, plane, desk));
@@ -661,12 +664,12 @@ impl Loop {
         if self.awaited.is_some() {
             // Before an application that runs, and addresses that are set, a filter stays.
             self.application.leave();
-            self.sweeper.leave();
+            self.sweeper.abandon();
             return ended.and(shut.map_err(Failure::from));
         }
         // Clients hear of a cut only while the addresses are there.
         let vips = self.desk.as_ref().map(Desk::ours);
-        self.sweeper.cut(vips.unwrap_or_default(), None);
+        self.sweeper.cut(vips.unwrap_or_default());
         self.sweeper.finish();
         // Without a filter all members would answer for an address that is still set.
         if let Some(desk) = &mut self.desk {
