@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ha_core::driver::{Clock, HostError};
-use ha_core::farm::{Config, Identity, Order, Policy, Timing};
+use ha_core::farm::{Baton, Config, Identity, Order, Policy, Timing};
 use ha_core::linux::farm::{
     Application, Handle, Link, OrderError, Running, Setup, StartError, resume, start,
 };
@@ -95,7 +95,7 @@ fn a_process_that_cannot_go_on_leaves_a_filter_that_is_shut() {
     assert_eq!(farm.calls(0), ["start"]);
 }
 
-struct Farm {
+pub(crate) struct Farm {
     clock: Clock,
     addresses: Vec<SocketAddr>,
     planes: Vec<Memory>,
@@ -105,23 +105,40 @@ struct Farm {
 }
 
 impl Farm {
-    fn start(nodes: usize) -> Self {
+    pub(crate) fn start(nodes: usize) -> Self {
+        let mut farm = Self::new(nodes);
+        (0..nodes).for_each(|place| farm.boot(place));
+        farm
+    }
+
+    /// What the first of a farm that takes hands over.
+    pub(crate) fn hand_over(mut self) -> Baton {
+        assert!(within(SOON, || self.shares().iter().sum::<usize>() == BUCKETS));
+        self.members[0].take().unwrap().hand_over(SOON).unwrap()
+    }
+
+    /// One whose first member goes on with this.
+    pub(crate) fn resume(nodes: usize, baton: &Baton) -> Self {
+        let mut farm = Self::new(nodes);
+        farm.members[0] = Some(resume(farm.setup(0), baton).unwrap());
+        farm
+    }
+
+    fn new(nodes: usize) -> Self {
         static CLUSTERS: AtomicU32 = AtomicU32::new(0);
         // Ports that are free now; who takes one meanwhile makes the test fail with its name.
         let sockets: Vec<_> =
             (0..nodes).map(|_| UdpSocket::bind(("127.0.0.1", 0)).unwrap()).collect();
         let addresses = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
         drop(sockets);
-        let mut farm = Self {
+        Self {
             clock: Clock::of_the_machine(),
             addresses,
             planes: (0..nodes).map(|_| Memory::new()).collect(),
             calls: (0..nodes).map(|_| Arc::default()).collect(),
             members: (0..nodes).map(|_| None).collect(),
             cluster: CLUSTERS.fetch_add(1, Ordering::Relaxed),
-        };
-        (0..nodes).for_each(|place| farm.boot(place));
-        farm
+        }
     }
 
     fn boot(&mut self, place: usize) {

@@ -137,6 +137,24 @@ fn before_an_exec_more_threads_go_first_than_behind_it() {
     assert_eq!((all, first()), ([(0, 0); 3], "0 0".into()));
 }
 
+/// Who embeds it may have set what its threads run as; after a hand-over they run as that left them.
+#[test]
+fn a_member_that_begins_without_a_baton_leaves_the_process_as_it_is() {
+    if !asked() {
+        if ha_lab::root_or_skip() {
+            run("env", "a_member_that_begins_without_a_baton_leaves_the_process_as_it_is");
+        }
+        return;
+    }
+    hasten("nobody").unwrap();
+    let farm = super::farm::Farm::start(2);
+    assert_eq!(first(), "2 1");
+    let baton = farm.hand_over();
+    // It is another member's: what begins with it begins anew.
+    drop(super::farm::Farm::resume(2, &baton));
+    assert_eq!(first(), "0 0");
+}
+
 #[test]
 fn whoever_may_not_is_told_what_would_help() {
     if !asked() {

@@ -295,6 +295,7 @@ fn prepare(setup: &mut Setup, baton: Option<&Baton>) -> Result<Ready, StartError
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(thread_failed)?;
     let boot = Boot(random().map_err(thread_failed)?);
+    let hastened = baton.is_some();
     let baton = baton.filter(|_| {
         let adopted = setup.plane.adopted();
         if !adopted {
@@ -303,7 +304,9 @@ fn prepare(setup: &mut Setup, baton: Option<&Baton>) -> Result<Ready, StartError
         adopted
     });
     let successor = baton.and_then(|baton| succeed(&setup.config, &secrets, baton));
-    if successor.is_none()
+    // Who begins without one is in somebody's process, who may have set what its threads run as.
+    if hastened
+        && successor.is_none()
         && let Err(refused) = realtime::calm(THREAD)
     {
         // What the application starts inherits it.
