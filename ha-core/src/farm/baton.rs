@@ -183,7 +183,7 @@ impl Farm {
         farm.read_file();
         farm.told.able = true;
         farm.due = farm.group.deadline();
-        farm.event(Event::Resumed { until: baton.group.lease() });
+        farm.event(Event::Resumed { view: baton.group.view().id, until: baton.group.lease() });
         let now = farm.catch_up(now);
         farm.conclude(now);
         Ok(farm)

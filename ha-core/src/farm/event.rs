@@ -75,6 +75,8 @@ pub enum Event {
     Rules,
     /// This node goes on where an earlier process of its boot stopped.
     Resumed {
+        /// In which view.
+        view: ViewId,
         /// Until when its lease runs.
         until: Instant,
     },

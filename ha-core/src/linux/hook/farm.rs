@@ -100,8 +100,11 @@ impl FarmHook {
 impl Then {
     fn note(&mut self, event: &Event) {
         match event {
+            Event::Takes(_) => self.role = Role::Up,
             // Nothing is handed over by who takes nothing.
-            Event::Takes(_) | Event::Resumed { .. } => self.role = Role::Up,
+            Event::Resumed { view, until: _ } => {
+                (self.role, self.view) = (Role::Up, format!("{view}"));
+            }
             Event::StandsBy(Why::Stopped) => self.role = Role::Stop,
             Event::StandsBy(_) => self.role = Role::Wait,
             Event::View { id, .. } => self.view = format!("{id}"),

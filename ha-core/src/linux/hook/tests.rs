@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
 use ha_heartbeat::group::ViewId;
-use ha_proto::{Boot, LinkId, NodeId, NodeSet};
+use ha_proto::{Boot, Instant, LinkId, NodeId, NodeSet};
 
 use super::*;
 use crate::farm::Why;
@@ -311,6 +311,9 @@ fn a_farms_events_are_told_with_its_view_and_what_the_member_is_then() {
     let config = HookConfig { target, level: Level::Warn, timeout: SOON };
     let hook = member(config, [(node(), "b".into())].into());
     hook.tell(1, &farm::Event::Unlinked(node()));
+    let before = ViewId { counter: 6, coordinator: node(), boot: Boot(9) };
+    hook.tell(0, &farm::Event::Resumed { view: before, until: Instant::ZERO });
+    hook.tell(0, &farm::Event::Unlinked(node()));
     hook.tell(2, &view(NodeSet::only(node())));
     let id = ViewId { counter: 7, coordinator: node(), boot: Boot(9) };
     hook.tell(3, &farm::Event::Takes(id));
@@ -328,6 +331,7 @@ fn a_farms_events_are_told_with_its_view_and_what_the_member_is_then() {
     let nothing = "this member takes nothing";
     let expected = [
         told("WAIT", "unlinked", "b is not linked any more", "-", 1),
+        told("UP", "unlinked", "b is not linked any more", &format!("{before}"), 0),
         told("UP", "link_down", "prod to b is lost", &format!("{id}"), 4),
         told("WAIT", "stands_by", &format!("{nothing}: its lease ended"), &format!("{id}"), 5),
         told(
