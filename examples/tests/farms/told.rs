@@ -52,7 +52,10 @@ fn a_program_is_told_that_a_member_is_lost_as_ha_events_has_it() {
 #[test]
 fn a_restart_does_not_wait_for_whoever_is_told_and_says_how_much_nobody_was() {
     let Some(mut rig) = Rig::new("farm_told_roll", 2) else { return };
-    telling(&rig, SECOND, "info", "echo $HA_DROPPED >> told; sleep 1000");
+    // proc(5): what it runs as, and how early.
+    let runs = "$(cut -d' ' -f40,41 /proc/self/stat)";
+    let said = format!("echo $HA_DROPPED $HA_EVENT $HA_VIEW {runs} >> told; sleep 1000");
+    telling(&rig, SECOND, "info", &said);
     rig.start_all();
     let mut open = rig.connect(20);
     assert!(within(SOON, || told(&rig).len() == 1), "{:?}", told(&rig));
@@ -60,8 +63,13 @@ fn a_restart_does_not_wait_for_whoever_is_told_and_says_how_much_nobody_was() {
     let output = rig.daemon(0).output();
     assert!(output.contains("goes on where the daemon before it stopped"), "{output}");
     assert!(within(SOON, || told(&rig).len() > 1), "{:?}", told(&rig));
-    let dropped: Vec<u64> = told(&rig).iter().map(|line| line.parse().unwrap()).collect();
-    assert!(dropped[0] == 0 && dropped[1] > 0, "{dropped:?}");
+    let told = told(&rig);
+    let told: Vec<Vec<&str>> = told.iter().map(|line| line.split(' ').collect()).collect();
+    assert_eq!((told[0][0], told[1][1]), ("0", "resumed"));
+    assert!(told[1][0].parse::<u64>().unwrap() > 0, "{told:?}");
+    assert!(told[1][2].starts_with(|it: char| it.is_ascii_digit()), "in which view: {told:?}");
+    // The whole daemon goes before all others until it goes on.
+    assert!(told.iter().all(|it| it[3..] == ["0", "0"]), "what it runs as: {told:?}");
     // A program that cannot be run is found before there is no way back.
     let program = rig.nodes[0].scripts("web").join("tell");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();

@@ -234,6 +234,7 @@ impl Daemon {
         // The node's thread has its name before it has answered.
         let _ = runtime.block_on(handle.view());
         favour();
+        events.begin();
         // Nor before the names are held can it be asked for a reload.
         let _ = runtime.block_on(hold_names(&handle, &node));
         let checkers = watch(&node, surroundings, &handle)?;
@@ -431,7 +432,8 @@ fn favour() {
     calm();
 }
 
-fn calm() {
+/// Ends what was begun for a hand-over, here or by the process before.
+pub(super) fn calm() {
     if let Err(refused) = realtime::calm(THREAD) {
         warn!("{refused}");
     }
