@@ -73,11 +73,13 @@ impl Farm {
     /// Whether the tables that follow from a proposal are those that its coordinator has.
     pub(super) fn check(&mut self, proposal: &Proposal) -> Option<group::Input> {
         let id = proposal.id;
+        self.offered = Some(id);
         let Ok(body) = Body::decode(&proposal.body, proposal.set()) else {
             // Who passes a view on passes on what its maker wrote; which may have gone since.
             let boot = self.group.peer(id.coordinator).and_then(|peer| peer.boot);
             if is_newer(&proposal.body, Body::VERSION) && boot.is_none_or(|boot| boot == id.boot) {
                 self.tell_newer(id.coordinator);
+                self.cannot_read(id.coordinator);
             }
             return None;
         };
@@ -227,7 +229,7 @@ impl Farm {
                 self.event(Event::MacTwice(node));
             }
         }
-        let works = self.broken.is_none() && clash.is_none();
+        let works = self.broken.is_none() && clash.is_none() && self.later().is_none();
         let able = self.app == App::Runs && !self.asked.stopped && works;
         if able != self.told.able {
             self.told.able = able;

@@ -140,7 +140,7 @@ impl Farm {
             Cause::LeftOut => Why::LeftOut,
             Cause::Isolated => Why::Isolated,
             Cause::Boot => Why::Boot,
-            Cause::Unable => self.clash.map_or(Why::Filter, Why::Mac),
+            Cause::Unable => self.why_unable(),
             Cause::Twice => Why::Twice,
         });
         self.event(Event::StandsBy(why));
@@ -406,6 +406,9 @@ impl Farm {
             // Who gives tables writes them, whoever made the view.
             if let Some(giver) = self.giver.filter(|_| newer) {
                 self.tell_newer(giver);
+                if self.offered == Some(id) {
+                    self.cannot_read(giver);
+                }
             }
             return false;
         };

@@ -58,7 +58,8 @@ pub enum Event {
     /// A node tells of a view beyond all that can have been: it is not believed.
     Future(NodeId),
     /// What a member tells is of a later version than this program reads. What it told last that can
-    /// be read stands; views and tables of that version are not installed here.
+    /// be read stands. Whoever is offered views or tables of that version says that it is unable, and
+    /// is left out, as long as it is linked to who makes them ([`Why::Newer`]).
     Newer(NodeId),
     /// The kernel's filter could not be written: this node takes nothing until it can be.
     FilterFailed,
@@ -219,6 +220,8 @@ pub enum Why {
     Twice,
     /// This member has the same hardware address.
     Mac(NodeId),
+    /// This member makes views of a later version, which the program here cannot read.
+    Newer(NodeId),
 }
 
 impl fmt::Display for Why {
@@ -234,6 +237,9 @@ impl fmt::Display for Why {
             Self::Filter => f.write_str("its kernel's filter cannot be written"),
             Self::Twice => f.write_str("another process has its node id"),
             Self::Mac(node) => write!(f, "node {node} has the same MAC address"),
+            Self::Newer(node) => {
+                write!(f, "it cannot read what node {node} makes: install that one's version here")
+            }
         }
     }
 }

@@ -172,6 +172,10 @@ pub struct Farm {
     links: Links,
     /// Who was told to be of a later version.
     newer: NodeSet,
+    /// Whose views this program cannot read, as was seen by one that it was to be a member of.
+    unread: NodeSet,
+    /// The view that was checked last.
+    offered: Option<ViewId>,
     rejections: Rejections,
     tickets: u64,
     outbox: Outbox<group::Output>,
@@ -280,6 +284,8 @@ impl Farm {
             told: Told { facts: Bytes::new(), accord: 0, next: 0, able: false, wanted: false },
             links: Links::new(&config.identity, &config.timing),
             newer: NodeSet::EMPTY,
+            unread: NodeSet::EMPTY,
+            offered: None,
             rejections: Rejections::default(),
             tickets: 0,
             outbox: Outbox::new(Group::OUTPUTS_MAX),
@@ -365,6 +371,7 @@ impl Farm {
         assert!(!takes || self.present.is_some(), "it would take by no table at all");
         assert!(!takes || self.broken.is_none(), "its kernel does not do what it says");
         assert!(!takes || self.clash.is_none(), "no filter could tell the two apart");
+        assert!(!takes || self.later().is_none(), "the others would wait for it for ever (F2)");
         let services = self.rules.rules.len();
         assert!(self.rules.weights.len() == services, "a service would have no weight");
         let alike = self.present.as_ref().is_none_or(|it| it.body.accord == self.rules.accord);
@@ -407,15 +414,22 @@ impl Farm {
         Some(match cause {
             _ if self.asked.stopped || self.app == App::Down => Why::Stopped,
             _ if self.broken.is_some() => Why::Filter,
+            // Whether it follows the views that leave it out for that or not.
+            _ if self.later().is_some() => self.why_unable(),
             Cause::Boot => Why::Boot,
             Cause::Gap => Why::Gap,
             Cause::Lease => Why::Lease,
             Cause::Yields(id) => Why::Yields(id),
             Cause::LeftOut => Why::LeftOut,
             Cause::Isolated => Why::Isolated,
-            Cause::Unable => self.clash.map_or(Why::Filter, Why::Mac),
+            Cause::Unable => self.why_unable(),
             Cause::Twice => Why::Twice,
         })
+    }
+
+    fn why_unable(&self) -> Why {
+        let newer = self.later().map(Why::Newer);
+        self.clash.map(Why::Mac).or(newer).unwrap_or(Why::Filter)
     }
 }
 

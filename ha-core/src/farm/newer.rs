@@ -17,6 +17,19 @@ impl Farm {
     /// Its process is another one, and may be of another version.
     pub(super) fn forget_newer(&mut self, node: NodeId) {
         self.newer = self.newer.without(node);
+        self.unread = self.unread.without(node);
+    }
+
+    /// A view that this node was to be a member of, or its tables, which it cannot read: it says that
+    /// it is unable, or its share would be in each view, and taken by nobody.
+    pub(super) fn cannot_read(&mut self, node: NodeId) {
+        self.unread = self.unread.with(node);
+    }
+
+    /// Whoever makes such views now: it may be gone, and those of others can be read.
+    pub(super) fn later(&self) -> Option<NodeId> {
+        let linked = |&node: &NodeId| self.group.peer(node).is_some_and(|peer| peer.linked);
+        self.unread.iter().find(linked)
     }
 }
 

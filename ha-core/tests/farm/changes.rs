@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ha_core::farm::{Event, Order, Policy, Why};
 
-use crate::rig::{Rig, millis, node};
+use crate::rig::{Later, Rig, millis, node};
 
 const BUCKETS: usize = 256;
 
@@ -182,10 +182,41 @@ fn whose_tables_are_of_a_later_version_is_named_by_who_asked_for_them() {
     let mut rig = settled(3);
     rig.kill(2);
     rig.run(millis(1_000));
-    rig.later.insert(0);
+    rig.later.insert(0, Later::Tables);
     rig.boot(2);
     rig.run(millis(2_000));
     let told = [0, 1].map(|giver| rig.told(2, Event::Newer(node(giver))));
     assert_eq!(told, [1, 0], "{}", rig.show());
     assert_eq!(rig.told(1, Event::Newer(node(0))), 0, "nobody else asked");
+    // It says that it is unable, and nothing is given to it.
+    assert_eq!(rig.view(2).why, Some(Why::Newer(node(0))), "{}", rig.show());
+    assert_eq!(rig.shares(), [128, 128, 0], "{}", rig.show());
+    rig.later.clear();
+    rig.kill(0);
+    rig.boot(0);
+    rig.run(millis(4_000));
+    assert!(rig.shares().iter().all(|share| *share >= 85), "{}", rig.show());
+}
+
+/// F2: the others would wait for ever for one that comes to no view, and nobody take what moved.
+#[test]
+fn who_cannot_read_the_views_of_another_one_is_left_out_until_that_one_is_gone() {
+    let mut rig = settled(3);
+    rig.later.insert(0, Later::Views);
+    rig.order(1, Order::Weight { service: None, weight: 2 });
+    rig.run(millis(1_000));
+    assert_eq!(rig.shares(), [256, 0, 0], "{}", rig.show());
+    for id in [1, 2] {
+        assert_eq!(rig.told(id, Event::Newer(node(0))), 1, "{}", rig.show());
+        assert_eq!(rig.view(id).why, Some(Why::Newer(node(0))), "{}", rig.show());
+    }
+    // Each can read what the other writes.
+    rig.kill(0);
+    rig.run(millis(1_000));
+    assert_eq!(rig.shares().iter().sum::<usize>(), 256, "{}", rig.show());
+    assert!(rig.shares()[1] > rig.shares()[2] && rig.shares()[2] > 0, "{}", rig.show());
+    rig.later.clear();
+    rig.boot(0);
+    rig.run(millis(4_000));
+    assert!(rig.is_taken() && rig.shares().iter().all(|share| *share > 0), "{}", rig.show());
 }

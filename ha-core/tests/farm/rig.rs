@@ -8,7 +8,7 @@ use ha_core::farm::{
     Baton, Config, Effect, Event, Farm, Identity, Input, Isolated, Order, Output, Policy, Timing,
     View, Void,
 };
-use ha_core::heartbeat::group::Part;
+use ha_core::heartbeat::group::{Part, Proposal};
 use ha_core::proto::wire::{self, Keys, Kind};
 use ha_core::proto::{Boot, ClusterId, Instant, LinkId, ModuleId, NodeId, NodeSet, Ticket};
 use ha_farm::{Buckets, Filter, Hash, HashOn, Mode, Protocol, Rule, Uncovered};
@@ -45,14 +45,29 @@ pub(crate) fn policy() -> Policy {
     }
 }
 
-/// A part of tables as a later version would write it.
-fn of_later_version(datagram: &[u8]) -> Option<Vec<u8>> {
+/// What a later version would write in another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Later {
+    Tables,
+    Views,
+}
+
+/// A part of tables, or a view that is in one part, as a later version would write it.
+fn of_later_version(datagram: &[u8], later: Later) -> Option<Vec<u8>> {
     let packet = wire::open(datagram, &Keys::insecure(), ClusterId(1)).unwrap();
-    // The first part has the rules.
-    let part = (packet.header.kind == Kind::Part).then(|| Part::decode(packet.body).unwrap());
-    let mut part = part.filter(|part| part.part > 0)?;
+    let kind = match later {
+        Later::Tables => Kind::Part,
+        Later::Views => Kind::Propose,
+    };
+    let part = (packet.header.kind == kind).then(|| Part::decode(packet.body).unwrap());
+    // The first part of tables has the rules.
+    let mut part = part.filter(|part| part.part > 0 || later == Later::Views)?;
     let mut bytes = part.bytes.to_vec();
-    bytes[0] += 1;
+    let version = match later {
+        Later::Tables => 0,
+        Later::Views => bytes.len() - Proposal::decode(&bytes).unwrap().body.len(),
+    };
+    bytes[version] += 1;
     part.bytes = bytes.into();
     let mut body = Vec::new();
     part.encode(&mut body);
@@ -85,8 +100,8 @@ pub(crate) struct Rig {
     posted: u64,
     /// From, to, link of all that was sent.
     pub(crate) sent: Vec<(usize, usize, u8)>,
-    /// Hosts whose tables are of a later version than anybody reads.
-    pub(crate) later: BTreeSet<usize>,
+    /// Hosts of which something is of a later version than anybody reads.
+    pub(crate) later: BTreeMap<usize, Later>,
 }
 
 impl Rig {
@@ -116,7 +131,7 @@ impl Rig {
             wire: BTreeMap::new(),
             posted: 0,
             sent: Vec::new(),
-            later: BTreeSet::new(),
+            later: BTreeMap::new(),
         };
         (0..nodes).for_each(|id| rig.boot(id));
         rig
@@ -227,8 +242,9 @@ impl Rig {
                     if !self.cut.contains(&(id, to)) && !cut {
                         self.posted += 1;
                         let at = self.now + Duration::from_micros(200);
-                        let later = self.later.contains(&id).then(|| of_later_version(&datagram));
-                        let bytes = later.flatten().unwrap_or_else(|| datagram.to_vec());
+                        let later = self.later.get(&id);
+                        let later = later.and_then(|later| of_later_version(&datagram, *later));
+                        let bytes = later.unwrap_or_else(|| datagram.to_vec());
                         self.wire.insert((at, self.posted), (to, link, bytes));
                     }
                 }

@@ -362,7 +362,7 @@ const fn yields(why: Option<Why>) -> bool {
         Some(Why::Boot | Why::Gap | Why::Lease | Why::Yields(_) | Why::LeftOut | Why::Isolated) => {
             true
         }
-        Some(Why::Stopped | Why::Filter | Why::Twice | Why::Mac(_)) | None => false,
+        Some(Why::Stopped | Why::Filter | Why::Twice | Why::Mac(_) | Why::Newer(_)) | None => false,
     }
 }
 
