@@ -126,11 +126,20 @@ fn a_rolling_restart_of_all_daemons_cuts_nothing_and_moves_nobody() {
 #[test]
 fn a_rolling_restart_at_the_usual_interval_cuts_nothing_while_the_processors_are_busy() {
     let Some(rig) = Rig::whole("farm_roll_busy", 3, "", "") else { return };
+    if rig.daemon(0).output().contains("has no real-time priority") {
+        return ha_lab::skip("real-time priority, without which a busy machine is late");
+    }
     let mut open = rig.connect(120);
     let shares = rig.shares(0);
     let _busy = Busy::start();
+    // A beat that comes late makes a view, and meanwhile nothing is handed over: as it says then.
+    let order = |node: usize| match rig.ha(node, &["restart-daemon"]) {
+        it if it.code == 75 && it.err.contains("order it again in a moment") => false,
+        it if it.code == 0 => true,
+        it => panic!("{it:?}\n{}", rig.daemon(node).output()),
+    };
     for node in 0..3 {
-        rig.done(node, &["restart-daemon"]);
+        assert!(within(SOON, || order(node)), "{}", rig.daemon(node).output());
         let output = rig.daemon(node).output();
         assert!(output.contains("goes on where the daemon before it stopped"), "{output}");
         assert_eq!(kept(&mut open), open.len(), "connections broke: {output}");
