@@ -17,7 +17,7 @@ use ha_lab::root_or_skip;
 
 /// Keepalived and mirror-node in one lab of network namespaces: the longest time that a client is
 /// without an answer from who is entitled, for each fault. Prints a table. Fails if a run of
-/// mirror-node was none, if two answered where an arbiter decides, or if something stayed behind
+/// mirror-node was none, if two answered after a cut or a swap where an arbiter decides, or if something stayed behind
 /// that is to go; with `--judge` also if a time is beyond its bound.
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "words of a command line")]

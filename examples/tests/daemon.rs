@@ -705,6 +705,7 @@ fn clients_are_sent_to_a_primary_only_while_it_is_ready() {
     assert_eq!(role(&rig), "WAIT not ready\n");
     all_say("404", "NOT FOUND");
     bootstrap(&rig);
+    wait("a primary", || role(&rig) == "ALONE ready\n");
     all_say("200", "OK");
     assert_eq!(page(health, "/var/modules/none-such/ready.txt").0, "404");
     // Its application is on its way: it has the role, and nobody who could answer.
@@ -712,7 +713,7 @@ fn clients_are_sent_to_a_primary_only_while_it_is_ready() {
     fs::remove_file(rig.path("web/began")).unwrap();
     order(&rig, &["restart", "--yes"]);
     wait("a start", || rig.path("web/began").exists());
-    assert_eq!(role(&rig), "ALONE not ready\n");
+    wait("one that is not ready", || role(&rig) == "ALONE not ready\n");
     all_say("404", "NOT FOUND");
     fs::remove_file(rig.path("web/hold")).unwrap();
     wait("a primary", || role(&rig) == "ALONE ready\n");

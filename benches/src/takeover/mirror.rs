@@ -110,8 +110,7 @@ impl Durations {
 
 impl Mirror {
     /// Starts both with one module and `more` of one address each, every one with a service of a
-    /// process, and returns when the first is
-    /// primary and the second could take over, in all of them.
+    /// process, and returns when the first is primary and the second could take over, in all of them.
     ///
     /// # Errors
     /// They do not become what they should: the message has their logs.

@@ -66,11 +66,22 @@ fn what_cannot_work_is_one_line_and_leaves_nothing() {
     assert!(said.starts_with("mirror-node: /ha-node.toml:"), "{said}");
     assert!(said.contains("unknown field `bootstrapp`"), "{said}");
     let ping = "vote = \"ping\"\nping = [\"10.77.1.4%eth9\"]";
-    assert_eq!(
-        with(&mut rig, "vote = \"none\"", ping),
-        "mirror-node: ping: 10.77.1.4%eth9: there is no interface \"eth9\": `ip link` lists those of \
-         this machine"
-    );
+    let before = fs::read_to_string(rig.nodes[1].file()).unwrap();
+    rig.nodes[1].configure(&before.replacen("vote = \"none\"", ping, 1)).unwrap();
+    let mut check = rig.hosts[1].command(env!("CARGO_BIN_EXE_ha"));
+    let check = check.args(["config", "check"]).arg(rig.nodes[1].file()).output().unwrap();
+    let said = String::from_utf8(check.stderr).unwrap();
+    assert_eq!(check.status.code(), Some(78), "{said}");
+    let late = "ping: 10.77.1.4%eth9: there is no interface \"eth9\": `ip link` lists those of this \
+                machine";
+    assert!(said.contains(late), "{said}");
+    // A daemon starts all the same: an interface may be late.
+    rig.start(1);
+    assert!(rig.daemon(1).wait_for(late, SOON), "{}", rig.daemon(1).output());
+    assert!(rig.daemon(1).wait_for("the node is up", SOON), "{}", rig.daemon(1).output());
+    rig.daemon(1).terminate().unwrap();
+    rig.daemon(1).wait(SOON).unwrap().expect("it ends in order");
+    rig.nodes[1].configure(&before).unwrap();
     let [v4, _] = rig.addresses();
     rig.hosts[0].add_address(v4, &rig.networks[0]).unwrap();
     rig.start(0);

@@ -47,6 +47,20 @@ impl Process {
         self.child.id()
     }
 
+    /// How long its threads have waited for a core so far, in all.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn waited(&self) -> io::Result<Duration> {
+        let mut nanos = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            // A thread may have ended meanwhile.
+            let told = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            nanos += told.split(' ').nth(1).and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
     /// Kills the process (`SIGKILL`) and leaves what it started running.
     ///
     /// # Errors

@@ -242,14 +242,13 @@ impl FarmVerb {
     /// Whether what was wanted is so.
     pub(crate) fn is_reached(&self, report: &FarmReport) -> bool {
         let view = &report.view;
-        // It obeys, and takes nothing as long as it stands by: not before a service runs whose very
-        // script may be who waits for this.
-        let stands_by = view.why.is_some();
+        // Its service starts or stops, and a script of that may be who waits for this.
+        let (starts, stops) = (view.why.is_some(), view.why == Some(Why::Stopped));
         match self {
-            Self::Drain { on: true, .. } | Self::Gate { open: false } => stands_by || !view.owns(),
+            Self::Drain { on: true, .. } | Self::Gate { open: false } => stops || !view.owns(),
             // Another reason may hold it back; and its buckets come once they have drained elsewhere.
             Self::Drain { on: false, .. } | Self::Gate { open: true } => {
-                stands_by || view.drained || weighs(view, view.me)
+                starts || view.drained || weighs(view, view.me)
             }
             // The table follows within an interval, if the weight changes anything at all; and the
             // next process answers for itself.
@@ -701,6 +700,7 @@ fn runs(report: &FarmReport, buckets: &[Bucket]) -> Vec<FarmRun> {
 
 #[cfg(test)]
 mod tests {
+    use ha_farm::{Buckets, HashOn, Plan, Protocol, Rule, Table};
     use ha_proto::Instant;
     use ha_proto::wire::Rejections;
 
@@ -756,20 +756,35 @@ mod tests {
     }
 
     #[test]
-    fn who_stands_by_has_obeyed_at_once_or_its_own_scripts_would_wait_for_themselves() {
-        let verbs = [drain(true), drain(false)]
-            .into_iter()
-            .chain([true, false].map(|open| FarmVerb::Gate { open }));
-        for verb in verbs {
-            let mut report = report("bpf");
-            report.view.why = Some(Why::Boot);
-            assert!(verb.is_reached(&report), "{verb:?}");
-            report.view.why = None;
-            let comes =
-                matches!(verb, FarmVerb::Gate { open: true } | FarmVerb::Drain { on: false, .. });
-            // It owns nothing, and has no weight: it is out as it was told, and not in yet.
-            assert_eq!(verb.is_reached(&report), !comes, "{verb:?}");
-        }
+    fn scripts_do_not_wait_for_themselves_and_others_wait_until_it_is_so() {
+        let (on, off) = ([drain(true), FarmVerb::Gate { open: false }], [drain(false), OPEN]);
+        let mut report = report("bpf");
+        // It owns nothing, and has no weight: it is out as it was told, and not in yet.
+        assert!(on.iter().all(|verb| verb.is_reached(&report)));
+        assert!(!off.iter().any(|verb| verb.is_reached(&report)));
+        report.view.why = Some(Why::Boot);
+        assert!(on.iter().chain(&off).all(|verb| verb.is_reached(&report)));
+        // Nor does one that only stands by for a moment take part before it is out.
+        report.view.services = vec![own_all(report.view.me)];
+        report.view.why = Some(Why::Gap);
+        assert!(!on.iter().any(|verb| verb.is_reached(&report)));
+        report.view.why = Some(Why::Stopped);
+        assert!(on.iter().all(|verb| verb.is_reached(&report)));
+    }
+
+    const OPEN: FarmVerb = FarmVerb::Gate { open: true };
+
+    /// A service whose buckets are all this member's.
+    fn own_all(me: NodeId) -> crate::farm::Service {
+        let weights = BTreeMap::from([(me, 1)]);
+        let plan = Plan { counter: 1, weights: weights.clone(), settled: 0, taken: None };
+        let rule = Rule {
+            vip: [192, 0, 2, 1].into(),
+            ports: 80..=80,
+            protocol: Protocol::Tcp,
+            on: HashOn::Addr,
+        };
+        crate::farm::Service { rule, weights, table: Table::new(Buckets::Few).next(&plan) }
     }
 
     #[test]

@@ -33,7 +33,9 @@ use crate::metrics::ScriptRun;
 /// without the one that stops.
 ///
 /// Its methods may be called on any thread; they wait for each other, but for
-/// [`fence`](Self::fence), which waits for none.
+/// [`fence`](Self::fence), which waits for none, and a start of a newer reign, which ends one that
+/// is under way. A stop is of whatever runs when its turn comes: whoever calls it knows that no
+/// newer reign has started.
 #[derive(Debug)]
 pub struct Scripts {
     settings: Settings,

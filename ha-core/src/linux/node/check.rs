@@ -4,6 +4,7 @@ use std::io;
 use std::prelude::rust_2024::*;
 
 use rustix::fs::{Access, access};
+use tracing::warn;
 
 use super::config::{Module, Node, Service};
 use super::daemon::DaemonError;
@@ -43,7 +44,13 @@ pub fn check(node: &Node, open: Open<'_>) -> Result<(), DaemonError> {
     for module in &node.modules {
         check_module(node, module, open)?;
     }
-    node.raw.ping.iter().try_for_each(check_ping)?;
+    for target in &node.raw.ping {
+        match check_ping(target) {
+            // It may be late, as a network may: the others are asked meanwhile.
+            Err(late) if matches!(open, Open::Nothing) => warn!("{late}"),
+            checked => checked?,
+        }
+    }
     let planned = node.modules.iter().map(|module| Planned {
         name: &module.name,
         checkers: &module.checkers,
@@ -77,7 +84,8 @@ fn check_module(node: &Node, module: &Module, open: Open<'_>) -> Result<(), Modu
     Ok(())
 }
 
-/// Out of an interface that is not there nobody would ever answer, and the node never take over.
+/// Out of an interface that is not there nobody answers: where most addresses are asked so, the node
+/// never takes over.
 fn check_ping(target: &PingTarget) -> Result<(), DaemonError> {
     let Some(PingFrom::Interface(interface)) = &target.from else { return Ok(()) };
     match Netlink::open(None).and_then(|mut netlink| Link::find(&mut netlink, interface)) {
