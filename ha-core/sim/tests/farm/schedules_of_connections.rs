@@ -21,7 +21,9 @@ fn draining() -> World {
     world
 }
 
-/// Live socket. The usual socket look-up hides half-open ones and answers with the listener.
+/// Live socket. The usual socket look-up hides half-open ones and answers with the listener. Here the
+/// kernel is the simulator's; that the real one is asked so is seen by `ha-core`'s `tests/plane`, with
+/// sockets of the kernel in each state.
 #[test]
 fn half_open_sockets() {
     for (state, live) in
