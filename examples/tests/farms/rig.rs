@@ -186,6 +186,19 @@ impl Rig {
         }
     }
 
+    /// Waits until nothing drains, and equal members have equal shares: what is opened before may be
+    /// moved once more, and has a drain's time then.
+    pub(crate) fn until_rests(&self) {
+        let rests = || {
+            let seen = self.status(0).unwrap_or_default();
+            let shares = self.shares(0);
+            let (least, most) = (shares.iter().min(), shares.iter().max());
+            seen["services"][0]["draining"] == 0
+                && least.zip(most).is_some_and(|(least, most)| least + 1 >= *most)
+        };
+        assert!(within(SOON, rests), "{}", self.done(0, &["status"]));
+    }
+
     /// What a server's daemon says of its farm.
     pub(crate) fn status(&self, node: usize) -> Option<Value> {
         let said = self.ha(node, &["status", "--json"]);

@@ -309,6 +309,7 @@ fn weights_and_rules_change_while_it_runs() {
 #[test]
 fn a_virtual_address_comes_and_goes_while_it_runs() {
     let Some(mut rig) = Rig::whole("farm_vip", 3, SHORT, "") else { return };
+    rig.until_rests();
     let mut open = rig.connect(60);
     let (v4, v6) = (rig.network.v4(101), rig.network.v6(101));
     let service = |name: &str, vip: IpAddr| {
