@@ -1,5 +1,6 @@
 //! Members whose program is of a later version.
 
+use ha_heartbeat::group::State;
 use ha_proto::NodeId;
 
 use crate::farm::{Event, Farm};
@@ -26,10 +27,18 @@ impl Farm {
         self.unread = self.unread.with(node);
     }
 
-    /// Whoever makes such views now: it may be gone, and those of others can be read.
+    /// Whoever makes such views now, and would make the next one (F4): another one may be able to,
+    /// whose views can be read, or this node itself.
     pub(super) fn later(&self) -> Option<NodeId> {
-        let linked = |&node: &NodeId| self.group.peer(node).is_some_and(|peer| peer.linked);
-        self.unread.iter().find(linked)
+        let makes = |&node: &NodeId| {
+            node == self.me()
+                || self.group.peer(node).is_some_and(|peer| {
+                    let able = |state| !matches!(state, State::Unable | State::Waits);
+                    peer.linked && peer.agrees && peer.said.is_some_and(|said| able(said.state))
+                })
+        };
+        let first = self.others().chain([self.me()]).filter(makes).min();
+        first.filter(|&node| self.unread.contains(node))
     }
 }
 

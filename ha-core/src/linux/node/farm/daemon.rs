@@ -17,6 +17,7 @@ use std::string::String;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 use std::vec;
 use std::vec::Vec;
@@ -24,7 +25,6 @@ use std::vec::Vec;
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -408,7 +408,12 @@ async fn hand_over(
         let _ = near.send(done);
         let _ = is_done.recv();
     };
-    let mut handed = spawn_blocking(move || running.hand_over_after(patience, soon));
+    let (end, mut handed) = oneshot::channel();
+    // Not one of tokio's, which would stay, and could take a signal that the next process is to have.
+    let waits = thread::Builder::new()
+        .name("ha-farm-hand".into())
+        .spawn(move || drop(end.send(running.hand_over_after(patience, soon))))
+        .expect("a process may have another thread");
     let hurry = async {
         if let Ok(_done) = is_near.await {
             // Where it is refused the start has said so.
@@ -418,9 +423,11 @@ async fn hand_over(
     };
     let handed = tokio::select! {
         handed = &mut handed => handed,
-        () = systemd.keep_alive(async || true) => handed.await,
+        // A node that never answers is systemd's to end.
+        _ = timeout(patience + GIVEN_MAX, systemd.keep_alive(async || true)) => handed.await,
         () = hurry => handed.await,
     };
+    let _ = waits.join();
     handed.expect("a panic of the node's thread is caught there")
 }
 
